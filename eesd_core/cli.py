@@ -1,0 +1,199 @@
+"""The command line. Every failure a user can mend is one line on stderr and exit status 2."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from .control import CONTROLLERS
+from .control.base import MAX_DRAFT
+from .errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without the usage block: an error is one line."""
+
+    def error(self, message: str):
+        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(2)
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog="python -m eesd_core", description="Early-exiting speculative decoding, lossless and observable.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    model = Parser(add_help=False)
+    model.add_argument("--model", metavar="PATH_OR_ID", help="folder or Hub id of a Llama-type model (default: the embedded model)")
+    model.add_argument("--exit-layer", metavar="DIR", help="folder of its exit layer (default: the model's folder)")
+    model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    model.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    model.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
+
+    text = Parser(add_help=False)
+    text.add_argument("prompt")
+    text.add_argument("--max-new-tokens", type=int, default=128, metavar="N")
+    text.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy")
+    text.add_argument("--top-p", type=float, default=1.0, metavar="P")
+    text.add_argument("--seed", type=int, default=0, metavar="S")
+    text.add_argument("--controller", choices=sorted(CONTROLLERS), default="beta")
+    text.add_argument("--draft-length", type=int, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
+    text.add_argument("--prior", type=float, nargs=2, metavar=("ALPHA", "BETA"), help="prior of the beta controller (default 1 1)")
+    text.add_argument("--trace", metavar="FILE", help="write every event as NDJSON")
+
+    generate = commands.add_parser("generate", parents=[text, model], help="write a continuation")
+    generate.add_argument("--method", choices=["eesd", "vanilla"], default="eesd")
+    commands.add_parser("race", parents=[text, model], help="EESD beside vanilla on one device: verdict and speedup")
+    commands.add_parser("doctor", parents=[model], help="what this machine does: dtype, threads, row invariance, costs")
+
+    base = commands.add_parser("train-base", help="train the embedded model (tokenizer, corpus, pre-training)")
+    base.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of .jsonl[.xz] files with a `text` field")
+    base.add_argument("--work", type=Path, default=Path("runs/base"), metavar="DIR", help="packed text and checkpoints; resumes from here")
+    base.add_argument("--out", type=Path, default=Path("runs/model"), metavar="DIR", help="where the finished checkpoint goes")
+    base.add_argument("--tokens", type=float, default=20e6, metavar="N", help="training tokens in all; may be changed on resume")
+    base.add_argument("--window", type=int, default=256, metavar="T", help="tokens a training row")
+    base.add_argument("--rows", type=int, default=32, metavar="B", help="rows a step")
+    base.add_argument("--cooldown", type=float, default=0.3, help="share of the tokens over which the learning rate falls to zero")
+    base.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
+    distill = commands.add_parser("distill", help="train an exit layer on the model's own text (self-distillation)")
+    distill.add_argument("--model", metavar="PATH_OR_ID", help="the frozen model (default: the embedded model)")
+    distill.add_argument("--exit-after", type=int, required=True, metavar="N", help="the exit layer stands on the first N layers")
+    distill.add_argument("--data", type=Path, required=True, metavar="DIR", help="text whose openings become prompts")
+    distill.add_argument("--work", type=Path, default=Path("runs/distill"), metavar="DIR", help="the model's generations; kept")
+    distill.add_argument("--out", type=Path, required=True, metavar="DIR")
+    distill.add_argument("--generations", type=int, default=4096, metavar="G", help="texts the model writes to learn from")
+    distill.add_argument("--steps", type=int, default=1500, metavar="S")
+    distill.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # A pipe reader such as `head` may leave early; text in any language must print on any terminal.
+    sys.stdout.reconfigure(errors="replace")
+    try:
+        return COMMANDS[arguments.command](arguments)
+    except UserError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def load_engine(arguments, exit_layer: bool = True):
+    """Model, exit layer and self-check, as the flags ask. torch is imported here, so that --help is instant."""
+    from .loading import load_engine as load
+
+    return load(arguments.model, arguments.exit_layer, arguments.device, arguments.dtype, need_exit_layer=exit_layer)
+
+
+def request_of(arguments, method: str = "eesd"):
+    from .engine import Request
+    from .sampling import Sampling
+
+    controller, settings = arguments.controller, {}
+    if arguments.draft_length is not None:
+        controller, settings = "fixed", {"length": arguments.draft_length}
+    if arguments.prior:
+        if controller != "beta":
+            raise UserError(f"--prior belongs to the beta controller, not to {controller}")
+        settings = {"alpha": arguments.prior[0], "beta": arguments.prior[1]}
+    if controller == "beta":
+        settings["seed"] = arguments.seed
+    sampling = Sampling(arguments.temperature, arguments.top_p, arguments.seed)
+    return Request(arguments.prompt, arguments.max_new_tokens, sampling, method, controller, settings)
+
+
+def generate(arguments) -> int:
+    from .terminal import printable
+    from .trace import Metrics, write_trace
+
+    request = request_of(arguments, arguments.method)
+    engine = load_engine(arguments, arguments.method == "eesd")
+    records, show = [], lambda text: sys.stdout.write(printable(text))
+    show(request.prompt)
+    for record in engine.run(request):
+        records.append(record)
+        if record.event.type == "tokens_committed":
+            show(record.event.text)
+            sys.stdout.flush()
+    metrics = Metrics.fold(records, request.method).to_json()
+    show(f"\n\n{metrics['new_tokens']} tokens in {metrics['seconds']:.2f} s: {metrics['tokens_per_second']:.1f} tokens/s")
+    show(f", {metrics['mean_accepted_length']:.2f} tokens per round\n" if request.method == "eesd" else "\n")
+    if arguments.trace:
+        write_trace(Path(arguments.trace), records)
+    if arguments.json:
+        print(json.dumps({"method": request.method, "controller": controller_of(request), "dtype": dtype_of(engine)} | metrics))
+    return 0
+
+
+def race(arguments) -> int:
+    from .race import race as run_race
+    from .terminal import Painter
+    from .trace import Metrics, write_trace
+
+    request = request_of(arguments)
+    engine = load_engine(arguments)
+    painter, records = Painter(sys.stdout), []
+    for record in run_race(engine, request):
+        records.append(record)
+        painter.show(record)
+    lanes = {lane: Metrics.fold(records, lane).to_json() for lane in ("vanilla", "eesd")}
+    verdict = records[-1].event
+    painter.summary(lanes, verdict)
+    if arguments.trace:
+        write_trace(Path(arguments.trace), records)
+    if arguments.json:
+        head = {"identical": verdict.identical, "level": verdict.level, "first_difference": verdict.first_difference}
+        head |= {"speedup": verdict.speedup, "controller": controller_of(request), "dtype": dtype_of(engine)}
+        print(json.dumps(head | lanes))
+    return 0
+
+
+def doctor(arguments) -> int:
+    from .costs import measure_costs
+    from .engine import versions
+
+    began = time.perf_counter()
+    engine = load_engine(arguments)
+    facts = {"model": engine.target.name, "device": str(engine.target.device), "dtype": dtype_of(engine), "level": engine.level}
+    facts |= {"layers": engine.target.depth, "exit_after": engine.exit_layer.exit_after, "load_seconds": time.perf_counter() - began}
+    facts |= {"costs": measure_costs(engine), "versions": versions()}
+    for name, value in facts.items():
+        print(f"{name:>13}  {value:.3f}" if isinstance(value, float) else f"{name:>13}  {value}")
+    if arguments.json:
+        print(json.dumps(facts))
+    return 0
+
+
+def train_base(arguments) -> int:
+    from .train.pretrain import PretrainConfig, train_base
+
+    config = replace(PretrainConfig(), tokens=int(arguments.tokens), window=arguments.window, rows=arguments.rows, cooldown=arguments.cooldown)
+    train_base(arguments.data, arguments.work, arguments.out, config, arguments.device)
+    return 0
+
+
+def distill(arguments) -> int:
+    from .train.distill import DistillConfig, distill
+
+    config = DistillConfig(exit_after=arguments.exit_after, generations=arguments.generations, steps=arguments.steps)
+    distill(arguments.model, arguments.data, arguments.work, arguments.out, config, arguments.device)
+    return 0
+
+
+def controller_of(request) -> dict | None:
+    return {"name": request.controller} | request.settings if request.method == "eesd" else None
+
+
+def dtype_of(engine) -> str:
+    return str(engine.target.dtype).removeprefix("torch.")
+
+
+COMMANDS = {"generate": generate, "race": race, "doctor": doctor, "train-base": train_base, "distill": distill}

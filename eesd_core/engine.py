@@ -1,0 +1,180 @@
+"""The engine: one loop of draft-verify rounds that says what happens as events. Without drafts it is vanilla decoding.
+
+It owns the cache lengths and asserts at every round boundary that every layer has cached exactly the positions before the pending
+token. It knows no tokenizer beyond turning ids into text for display, no user interface and no clock but the lane's own.
+"""
+
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+
+import torch
+import transformers
+
+from .control import FixedController, make_controller
+from .draft import Context, Draft, Drafter, EarlyExitDrafter, NoDrafter
+from .errors import UserError
+from .events import (
+    DraftStopped, Event, PosteriorUpdated, PrefillDone, Record, RoundStarted, RoundVerified, RunCancelled, RunFinished,
+    RunStarted, TokensCommitted,
+)  # fmt: skip
+from .exactness import Level
+from .model.exit_layer import ExitLayer
+from .model.split import Target
+from .sampling import Sampler, Sampling
+from .text import Detokenizer
+from .verify import count_matches
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to write and how. `settings` are the controller's."""
+
+    prompt: str
+    max_new_tokens: int = 128
+    sampling: Sampling = Sampling()
+    method: str = "eesd"
+    controller: str = "beta"
+    settings: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if not self.prompt.strip():
+            raise UserError("the prompt is empty: write a few words, for example: Once upon a time")
+        if self.max_new_tokens < 1:
+            raise UserError(f"the number of new tokens must be at least 1, not {self.max_new_tokens}")
+        if self.method not in ("eesd", "vanilla"):
+            raise UserError(f"unknown method {self.method!r}: choose eesd or vanilla")
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}
+
+
+class Engine:
+    def __init__(self, target: Target, exit_layer: ExitLayer | None, level: Level):
+        self.target, self.exit_layer, self.level = target, exit_layer, level
+
+    def encode(self, request: Request) -> list[int]:
+        """Prompt ids. Raises UserError if prompt and new tokens together exceed the model's context."""
+        context, text = self.target.context, request.prompt
+        if len(text) > 16 * context:  # no tokenizer packs 16 characters a token on average: refuse before spending time
+            raise UserError(f"the prompt has {len(text):,} characters: this model reads {context} tokens, about {4 * context:,} characters")
+        ids = self.target.encode(text.encode("utf-8", "replace").decode())  # lone surrogates become "?"
+        if len(ids) + request.max_new_tokens > context:
+            room = context - request.max_new_tokens
+            ask = f"shorten it to {room} tokens" if room > 0 else f"ask for at most {context - 1} new tokens"
+            raise UserError(f"the prompt ({len(ids)} tokens) and {request.max_new_tokens} new tokens exceed the context of {context}: {ask}")
+        return ids
+
+    def run(self, request: Request, lane: str | None = None, run: str = "run", cancelled: Callable[[], bool] = bool) -> Iterator[Record]:
+        """Write the text, saying every step. Raises UserError before the first record. `cancelled` is asked once a round."""
+        ids = self.encode(request)
+        drafting = request.method == "eesd"
+        if drafting and self.exit_layer is None:
+            raise UserError("no exit layer is loaded: give --exit-layer a folder, or use --method vanilla")
+        controller = make_controller(request.controller, **request.settings) if drafting else FixedController(0)
+        drafter = EarlyExitDrafter(self.target, self.exit_layer) if drafting else NoDrafter()
+        return _stamped(run, lane or request.method, self._events(request, ids, drafter, controller, cancelled))
+
+    @torch.inference_mode()
+    def _events(self, request: Request, ids: list[int], drafter: Drafter, controller, cancelled) -> Iterator[Event]:
+        target = self.target
+        context = Context(list(ids), target.new_cache(), Sampler(request.sampling, target.vocab, target.device))
+        detokenizer = Detokenizer(target.tokenizer, ids)
+        settings = {"max_new_tokens": request.max_new_tokens, "drafter": drafter.name, "exit_after": drafter.shares_layers}
+        settings |= asdict(request.sampling) | {"controller": controller.snapshot()}
+        yield RunStarted(
+            request.method, target.name, str(target.device), str(target.dtype).removeprefix("torch."), self.level,
+            request.prompt, tuple(ids), settings, versions(),
+        )  # fmt: skip
+        began = time.perf_counter()
+        self._prefill(context, drafter)
+        yield PrefillDone(len(ids) - 1, time.perf_counter() - began)
+
+        left, reason = request.max_new_tokens, None
+        while reason is None:
+            if cancelled():
+                yield RunCancelled(request.max_new_tokens - left)
+                return
+            # 1. Draft. A round writes at most one token more than it drafts.
+            budget = min(controller.start_round(), left - 1)
+            yield RoundStarted(context.round, context.start + 1, budget, controller.snapshot())
+            draft: Draft = yield from drafter.propose(context, controller, budget)
+            if draft.reason == "limit" and len(draft.ids) == left - 1:
+                draft.reason = "length"
+            if draft.ids:
+                yield DraftStopped(context.round, len(draft.ids), draft.reason)
+            # 2. Verify every draft in one pass, 3. accept the longest prefix that the target confirms.
+            verdict = self._verify(context, drafter, draft)
+            # 4. Roll back what was not accepted: the pending token of the next round is the last one committed.
+            written = [*draft.ids[: verdict.accepted], *([] if verdict.next_id is None else [verdict.next_id])]
+            context.ids += written
+            context.cache.truncate(context.start)
+            drafter.commit(context.start)
+            assert all(n == context.start for n in context.cache.lengths), "caches out of step"
+            controller.observe(verdict.drafted, verdict.accepted)
+            left -= len(written)
+            if written[-1] in target.end_ids:
+                reason = "eos"
+            elif left == 0:
+                reason = "length"
+            text = detokenizer.push(written) + (detokenizer.flush() if reason else "")
+            context.sampler.forget(context.start)
+            yield verdict
+            if draft.ids:
+                yield PosteriorUpdated(context.round, controller.snapshot())
+            yield TokensCommitted(context.round, tuple(written), text)
+            context.round += 1
+        yield RunFinished(reason, request.max_new_tokens - left)
+
+    def _prefill(self, context: Context, drafter: Drafter) -> None:
+        """Run all prompt tokens but the last through the target, and the drafter's part on them."""
+        target, shared = self.target, drafter.shares_layers
+        hidden = target.embed(context.ids[:-1])
+        if len(context.ids) > 1:
+            hidden = target.run_range(0, shared, hidden, context.cache, 0)
+        drafter.begin(context, hidden)
+        if len(context.ids) > 1:
+            target.run_range(shared, target.depth, hidden, context.cache, 0)
+
+    def _verify(self, context: Context, drafter: Drafter, draft: Draft) -> RoundVerified:
+        """One pass of the remaining layers over the pending token and all drafts; the target chooses at each place."""
+        began = time.perf_counter()
+        target, sampler, start, drafted = self.target, context.sampler, context.start, len(draft.ids)
+        hidden = target.embed(context.ids[-1:] + draft.ids) if draft.states is None else draft.states  # (1, k + 1, D)
+        hidden = target.run_range(drafter.shares_layers, target.depth, hidden, context.cache, start)
+        logits = target.logits(hidden)  # (k + 1, V)
+        log_probs = sampler.log_probs(logits)
+        scores = sampler.scores(logits, log_probs, start + 1)
+        best = scores.topk(2).values  # (k + 1, 2)
+        margins = (best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)
+        choices = scores.argmax(-1)  # (k + 1,)
+        judged = torch.tensor(draft.ids + [0], device=target.device)  # the last place has no draft
+        chances = torch.stack([log_probs.gather(1, judged[:, None])[:, 0], log_probs.gather(1, choices[:, None])[:, 0]]).exp()
+        target_ids, margins = choices.tolist(), margins.tolist()
+        draft_chances, choice_chances = chances.tolist()
+        accepted = count_matches(draft.ids, target_ids)
+        ended = accepted > 0 and draft.ids[accepted - 1] in target.end_ids  # nothing follows the end of the text
+        next_id = None if ended else target_ids[accepted]
+        kind = "none" if ended else "correction" if accepted < drafted else "bonus"
+        return RoundVerified(
+            context.round, drafted, accepted, tuple(target_ids), tuple(draft_chances[:-1]), tuple(margins),
+            next_id, "" if ended else target.piece(next_id), choice_chances[accepted], kind,
+            draft.seconds, time.perf_counter() - began,
+        )  # fmt: skip
+
+
+def _stamped(run: str, lane: str, events: Iterator[Event]) -> Iterator[Record]:
+    """Number the events and give them the lane's clock: the time spent inside the engine since prefill ended, nobody else's."""
+    clock, seq, running = 0.0, 0, False
+    while True:
+        began = time.perf_counter()
+        event = next(events, None)
+        if event is None:
+            return
+        if running:
+            clock += time.perf_counter() - began
+        running = running or isinstance(event, PrefillDone)
+        yield Record(run, lane, seq, clock, event)
+        seq += 1

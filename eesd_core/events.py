@@ -1,0 +1,183 @@
+"""Events: what the engine says while it runs. Plain data, no tensors, no tokenizer.
+
+Words, as in the whole project: a *draft token* is proposed by the drafter; *accepted* drafts are confirmed by the target; the
+first one it does not confirm is *rejected*, those after it are *untested*; the *correction* is the target's token in place
+of a rejected one, the *bonus* its token after a fully accepted draft.
+
+An event is wrapped in a `Record` that says where it belongs: run, lane, batch row, gapless `seq` in the lane, and `t`, seconds
+on the lane's own compute clock, which starts when prefill ends and stands still while anybody else works. A run can be
+rebuilt from its records alone. As JSON a record is one flat object; `trace.py` reads and writes them.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import ClassVar, Literal
+
+FORMAT = "eesd-trace/1"
+
+StopReason = Literal["controller", "limit", "length", "eos", "none"]
+NextKind = Literal["correction", "bonus", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """First event of a lane. `settings` holds controller, sampling and limits as plain values."""
+
+    type: ClassVar[str] = "run_started"
+    method: str  # "eesd" or "vanilla"
+    model: str
+    device: str
+    dtype: str
+    level: str  # what the self-check promises: "exact-by-construction" or "exact-as-observed"
+    prompt: str
+    prompt_ids: tuple[int, ...]
+    settings: dict
+    versions: dict
+    format: str = FORMAT
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillDone:
+    type: ClassVar[str] = "prefill_done"
+    tokens: int
+    seconds: float  # not on the lane's clock: t is still 0
+
+
+@dataclass(frozen=True, slots=True)
+class RoundStarted:
+    """`posterior` is the controller's snapshot before the round; `position` that of the first token to be written."""
+
+    type: ClassVar[str] = "round_started"
+    round: int
+    position: int
+    limit: int  # most drafts this round may have
+    posterior: dict
+
+
+@dataclass(frozen=True, slots=True)
+class DraftToken:
+    """One draft token, and what the controller decided after it: go on (`go`) or stop, with its terms (theta, chi, u ...)."""
+
+    type: ClassVar[str] = "draft_token"
+    round: int
+    i: int  # 0-based place in the draft
+    position: int
+    id: int
+    text: str
+    probability: float  # of this token under the drafter, at the sampling temperature (1 where greedy)
+    confidence: float  # largest probability under the drafter
+    entropy: float  # nats
+    go: bool
+    terms: dict
+
+
+@dataclass(frozen=True, slots=True)
+class DraftStopped:
+    type: ClassVar[str] = "draft_stopped"
+    round: int
+    drafted: int
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class RoundVerified:
+    """The target's judgement. `probabilities[i]` is the target's probability of draft i; `margins[i]` the lead of its choice there.
+
+    `target_ids` are the target's choices at every drafted place and one more. A vanilla step is a round without drafts.
+    """
+
+    type: ClassVar[str] = "round_verified"
+    round: int
+    drafted: int
+    accepted: int
+    target_ids: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    margins: tuple[float, ...]
+    next_id: int | None
+    next_text: str
+    next_probability: float
+    next_kind: NextKind
+    draft_seconds: float
+    verify_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PosteriorUpdated:
+    type: ClassVar[str] = "posterior_updated"
+    round: int
+    posterior: dict
+
+
+@dataclass(frozen=True, slots=True)
+class TokensCommitted:
+    """Tokens that now belong to the text. `text` is what they add; bytes of an unfinished character wait for the next commit."""
+
+    type: ClassVar[str] = "tokens_committed"
+    round: int
+    ids: tuple[int, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """`t` of its record is the decoding time."""
+
+    type: ClassVar[str] = "run_finished"
+    reason: Literal["length", "eos"]
+    new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunCancelled:
+    type: ClassVar[str] = "run_cancelled"
+    new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    type: ClassVar[str] = "run_failed"
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RaceFinished:
+    """The verdict over both lanes (lane "race"). `first_difference` is None or {position, margin, vanilla_id, eesd_id}."""
+
+    type: ClassVar[str] = "race_finished"
+    identical: bool
+    level: str
+    first_difference: dict | None
+    speedup: float | None  # decoding tokens per second, eesd over vanilla
+
+
+Event = (
+    RunStarted | PrefillDone | RoundStarted | DraftToken | DraftStopped | RoundVerified | PosteriorUpdated
+    | TokensCommitted | RunFinished | RunCancelled | RunFailed | RaceFinished
+)  # fmt: skip
+EVENT_TYPES = {cls.type: cls for cls in Event.__args__}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    run: str
+    lane: str  # "eesd", "vanilla" or "race"
+    seq: int
+    t: float
+    event: Event
+    row: int = field(default=0)
+
+    def to_json(self) -> dict:
+        head = {"type": self.event.type, "run": self.run, "lane": self.lane, "row": self.row, "seq": self.seq}
+        return head | {"t": round(self.t, 6)} | asdict(self.event)
+
+    @classmethod
+    def from_json(cls, data: dict) -> "Record":
+        """Inverse of `to_json`. Raises ValueError that names what is missing or unknown."""
+        try:
+            kind = EVENT_TYPES[data["type"]]
+            values = {}
+            for spec in fields(kind):
+                value = data[spec.name]
+                values[spec.name] = tuple(value) if isinstance(value, list) else value
+            return cls(data["run"], data["lane"], data["seq"], data["t"], kind(**values), data["row"])
+        except (KeyError, TypeError) as problem:
+            raise ValueError(f"not an {FORMAT} record: {problem!r}") from problem

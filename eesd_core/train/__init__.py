@@ -1,0 +1,1 @@
+"""Training of the embedded model: corpus, tokenizer, pre-training, self-distillation of the exit layer."""
