@@ -56,7 +56,7 @@ class Painter:
         else:
             d = verdict.first_difference
             margin = "unknown" if d["margin"] is None else f"{d['margin']:.4f}"
-            self.out.write(f" verdict  differs at token {d['position']}, margin {margin}\n")
+            self.out.write(f" verdict  differs at token {d['position'] + 1}, margin {margin}\n")
 
 
 def printable(text: str) -> str:

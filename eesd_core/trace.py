@@ -14,8 +14,8 @@ from .events import PrefillDone, Record, RoundVerified, RunCancelled, RunFinishe
 
 
 def to_line(record: Record) -> str:
-    """One line, pure ASCII: nothing in a token can break the framing or reorder the text around it."""
-    return json.dumps(record.to_json(), separators=(",", ":")) + "\n"
+    """One line, pure ASCII and free of "<": no token can break the framing, reorder text around it or open a tag in a page."""
+    return json.dumps(record.to_json(), separators=(",", ":")).replace("<", "\\u003c") + "\n"
 
 
 def write_trace(path: Path, records: Iterable[Record]) -> None:

@@ -1,0 +1,335 @@
+"""The renderer in a real browser, fed with a made-up trace."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import plotly
+import pytest
+import renderer_fixture as made
+from playwright.sync_api import expect
+
+WEB = Path(__file__).parents[2] / "assets" / "web"
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+RECORDS = made.trace()
+TEXT = made.ndjson(RECORDS)
+SHAPES = {  # what tells the states apart without colour
+    "accepted": "underline solid",
+    "rejected": "line-through solid",
+    "untested": "line-through solid",
+    "correction": "underline dotted",
+    "bonus": "underline double",
+}
+
+
+def write_page(folder: Path, scripts: list[Path]) -> str:
+    tags = "".join(f'<script src="{path.as_uri()}"></script>' for path in scripts)
+    style = f'<link rel="stylesheet" href="{(WEB / "style.css").as_uri()}">'
+    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>EESD</title>{style}'
+    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    start = "<script>window.view = EESD.attach(document.querySelector('.eesd'))</script>"
+    page = folder / "page.html"
+    page.write_text(f'{head}{viewport}</head><body><div class="eesd"></div>{tags}{start}</body></html>', "utf-8")
+    return page.as_uri()
+
+
+def our_scripts() -> list[Path]:
+    return [WEB / name for name in (WEB / "scripts.txt").read_text("utf-8").split()]
+
+
+@pytest.fixture
+def url(tmp_path):
+    return write_page(tmp_path, [PLOTLY, *our_scripts()])
+
+
+@pytest.fixture
+def page(open_page, url):
+    return open_page(url)
+
+
+def feed(page, text: str) -> None:
+    page.evaluate("text => view.feed(text)", text)
+
+
+def state(page) -> dict:
+    return page.evaluate("view.state")
+
+
+def wait_for_text(page, selector: str, text: str) -> None:
+    expect(page.locator(selector)).to_contain_text(text)
+
+
+def wait_for_count(page, selector: str, count: int) -> None:
+    expect(page.locator(selector)).to_have_count(count)
+
+
+def tokens(kind: str) -> str:
+    return f".e-lane-eesd .e-text .e-{kind}"
+
+
+def no_sideways_scroll(page) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_idle_page_explains(page):
+    wait_for_text(page, ".e-intro", "The first layers of the model guess")
+    wait_for_count(page, ".e-meanings .e-tok", 6)
+    assert page.locator(".e-stage").is_hidden()
+
+
+def test_chunks_cut_anywhere_give_every_state(page):
+    rng = Random(3)
+    cuts = sorted(rng.sample(range(len(TEXT)), 60))
+    for cut in [*cuts, len(TEXT)]:
+        feed(page, TEXT[:cut])
+    counts = made.expected_counts(RECORDS)
+    assert min(counts[kind] for kind in SHAPES) > 0
+    assert state(page)["counts"] == counts
+    for kind, count in counts.items():
+        wait_for_count(page, tokens(kind), count)
+
+
+def test_both_texts_are_what_was_committed(page):
+    feed(page, TEXT)
+    for lane in ("eesd", "vanilla"):
+        assert state(page)["texts"][lane] == made.expected_text(RECORDS, lane)
+    assert "café" in state(page)["texts"]["eesd"]
+
+
+def test_states_differ_in_shape_and_stay_visible(page):
+    feed(page, TEXT)
+    for kind, shape in SHAPES.items():
+        token = page.locator(tokens(kind)).first.locator(".e-mark")
+        line = token.evaluate(
+            "n => { const s = getComputedStyle(n); return `${s.textDecorationLine} ${s.textDecorationStyle}` }"
+        )
+        assert line == shape
+        assert token.is_visible()
+
+
+def test_pending_drafts_wait_in_dashed_boxes(page):
+    upto = next(i for i, record in enumerate(RECORDS) if record.event.type == "draft_stopped") + 1
+    feed(page, made.ndjson(RECORDS[:upto]))
+    pending = page.locator(tokens("pending")).first
+    pending.wait_for()
+    assert pending.locator(".e-mark").evaluate("n => getComputedStyle(n).outlineStyle") == "dashed"
+    assert state(page)["phase"] == "running"
+
+
+def test_hostile_text_stays_text(page):
+    feed(page, TEXT)
+    wait_for_text(page, ".e-lane-eesd .e-text", "<img src=x onerror=window.__x=1>")
+    wait_for_text(page, ".e-lane-vanilla .e-text", "</script><script>window.__x=1</script>")
+    wait_for_text(page, ".e-lane-eesd .e-text", "{{7*7}}")
+    assert page.evaluate("window.__x") is None
+    assert page.locator(".eesd img").count() == 0
+    isolated = page.locator(".e-lane-vanilla .e-tok", has_text="\u202e").evaluate(
+        "n => getComputedStyle(n).unicodeBidi"
+    )
+    assert isolated == "isolate"
+
+
+def test_newlines_break_and_the_end_is_a_chip(page):
+    feed(page, TEXT)
+    newline = page.locator(".e-lane-vanilla .e-newline").first
+    newline.wait_for(state="attached")
+    heights = newline.evaluate("n => [n.nextSibling, n.previousSibling].map(s => s.getBoundingClientRect().bottom)")
+    assert heights[0] > heights[1]
+    wait_for_text(page, ".e-lane-vanilla .e-chip", "end of text")
+
+
+def test_verdict_speedup_and_one_announcement(page):
+    feed(page, TEXT)
+    words = "identical: all 128 tokens, exact by construction"
+    wait_for_text(page, ".e-status-text", words)
+    wait_for_text(page, ".e-speedup", "x against this engine with k = 0")
+    wait_for_text(page, "[role=status]", words)
+    assert state(page)["verdict"] == words
+
+
+def test_a_fork_is_told_with_its_margin(page):
+    verdict = {"position": 37, "margin": 0.0123, "vanilla_id": 1, "eesd_id": 2}
+    last = RECORDS[-1].to_json() | {"identical": False, "level": "fork", "first_difference": verdict}
+    feed(page, made.ndjson(RECORDS[:-1]) + json.dumps(last) + "\n")
+    wait_for_text(page, ".e-status-text", "differs at token 38, margin 0.0123")
+
+
+def test_a_new_run_starts_afresh(page):
+    feed(page, TEXT)
+    other = made.trace(tokens=24, run="run-2", seed=11)
+    feed(page, made.ndjson(other))
+    wait_for_text(page, ".e-status-text", "all 24 tokens")
+    assert state(page)["counts"] == made.expected_counts(other)
+    feed(page, "")
+    page.locator(".e-intro").wait_for()
+    assert state(page)["phase"] == "idle"
+
+
+def test_queue_notice_stop_and_error(page):
+    text = made.line(type="queue", place=2, waiting=2, seconds=11.2)
+    feed(page, text)
+    wait_for_text(page, ".e-intro-line", "waiting for the device: place 2, about 12 s")
+    text += made.line(type="queue", place=0, waiting=0, seconds=0)
+    feed(page, text)
+    wait_for_text(page, ".e-intro-line", "preparing...")
+    stopped = RECORDS[10].to_json() | {"type": "run_cancelled", "new_tokens": 3}
+    text += made.ndjson(RECORDS[:10]) + json.dumps(stopped) + "\n"
+    feed(page, text)
+    wait_for_text(page, ".e-status-text", "stopped by you")
+    text += made.line(type="error", message="The device is <b>gone</b>. Try again.")
+    feed(page, text)
+    wait_for_text(page, "[role=alert]", "The device is <b>gone</b>. Try again.")
+
+
+def test_a_broken_line_is_one_clear_error(page):
+    feed(page, "{not json}\n")
+    wait_for_text(page, "[role=alert]", "Line 1 of the trace cannot be read")
+    assert page.locator(".e-intro").is_visible()
+
+
+def test_tooltip_by_keyboard(page):
+    feed(page, TEXT)
+    stop = page.locator('.e-lane-eesd .e-tok[tabindex="0"]')
+    stop.focus()
+    wait_for_text(page, ".e-tip", "target probability")
+    page.keyboard.press("ArrowRight")
+    wait_for_text(page, ".e-tip", "position4")
+    assert page.locator('.e-lane-eesd .e-tok[tabindex="0"]').count() == 1
+    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')") == page.locator(
+        ".e-tip"
+    ).get_attribute("id")
+    page.keyboard.press("End")
+    wait_for_text(page, ".e-tip", "<|endoftext|>")
+    page.keyboard.press("Escape")
+    page.locator(".e-tip").wait_for(state="hidden")
+
+
+def test_rejected_drafts_can_be_hidden(page):
+    feed(page, TEXT)
+    page.get_by_label("hide rejected drafts").check()
+    assert not page.locator(tokens("rejected")).first.is_visible()
+    assert page.locator(tokens("correction")).first.is_visible()
+
+
+def test_scrolling_up_stops_following(page):
+    feed(page, made.ndjson(RECORDS[: len(RECORDS) * 2 // 3]))
+    box = page.locator(".e-lane-eesd .e-text")
+    page.wait_for_function(
+        "(() => { const b = document.querySelector('.e-lane-eesd .e-text'); return b.scrollTop > 40 })()"
+    )
+    box.hover()
+    page.mouse.wheel(0, -4000)
+    page.wait_for_function("document.querySelector('.e-lane-eesd .e-text').scrollTop === 0")
+    feed(page, TEXT)
+    wait_for_text(page, ".e-status-text", "identical")
+    assert box.evaluate("b => b.scrollTop") == 0
+
+
+def test_decisions_and_charts_speak(page):
+    feed(page, TEXT)
+    decision = page.locator(".e-decisions li").last
+    decision.wait_for()
+    assert "theta" in decision.text_content() and "chi" in decision.text_content()
+    for name in ("why", "lengths", "clock"):
+        page.locator(f".e-chart-{name} .plot-container").wait_for()
+    assert "Belief Beta(" in page.locator(".e-chart-why").get_attribute("aria-label")
+    assert "EESD" in page.locator(".e-chart-clock").get_attribute("aria-label")
+    assert page.evaluate("EESD.betaCurve({alpha: 1e6, beta: 3e5}).y.every(Number.isFinite)")
+
+
+def test_a_fixed_length_has_a_note_instead_of_a_curve(page):
+    feed(page, made.ndjson(made.trace(tokens=40, controller="fixed")))
+    wait_for_text(page, ".e-note", "Fixed draft length: 4 tokens")
+    assert page.locator(".e-chart-why").is_hidden()
+
+
+def test_without_plotly_a_note_stands_in(open_page, tmp_path):
+    page = open_page(write_page(tmp_path, our_scripts()))
+    feed(page, TEXT)
+    wait_for_text(page, ".e-chart-clock", "No chart: plotly.js is not loaded")
+    wait_for_text(page, ".e-status-text", "identical")
+
+
+CONTRAST = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const over = (...layers) => {
+    canvas.clearRect(0, 0, 1, 1);
+    for (const c of layers) { canvas.fillStyle = c; canvas.fillRect(0, 0, 1, 1); }
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(v => v / 255)
+      .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const panel = getComputedStyle(document.querySelector('.e-race')).backgroundColor;
+  const nodes = document.querySelectorAll('.e-lane .e-mark, .e-lane .e-prompt, .e-metric, .e-status, .e-key');
+  return Math.min(...[...nodes].map(node => {
+    const style = getComputedStyle(node);
+    const [a, b] = [over(panel, style.backgroundColor, style.color), over(panel, style.backgroundColor)];
+    return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+  }));
+}"""
+
+
+def test_contrast_in_both_themes(open_page, url):
+    page = open_page(url, reduced_motion="reduce")
+    feed(page, TEXT)
+    wait_for_text(page, ".e-status-text", "identical")
+    assert page.evaluate(CONTRAST) >= 4.5
+    ticks = "getComputedStyle(document.querySelector('.e-chart-clock .xtick text')).fill"
+    page.locator(".e-chart-clock .xtick text").first.wait_for()
+    light = page.evaluate(ticks)
+    page.evaluate("document.body.classList.add('dark')")
+    page.wait_for_function(f"{ticks} !== {json.dumps(light)}")
+    assert page.evaluate(CONTRAST) >= 4.5
+
+
+def test_a_phone_needs_no_sideways_scroll(open_page, url):
+    page = open_page(url, width=390, height=844, has_touch=True)
+    assert no_sideways_scroll(page)
+    feed(page, TEXT)
+    wait_for_text(page, ".e-status-text", "identical")
+    page.locator(".e-chart-clock .plot-container").wait_for()
+    assert no_sideways_scroll(page)
+    page.locator(tokens("bonus")).last.tap()
+    wait_for_text(page, ".e-tip", "bonus of the target")
+
+
+def test_the_stage_fits_a_laptop(page):
+    feed(page, TEXT)
+    wait_for_text(page, ".e-status-text", "identical")
+    assert page.locator(".e-stage").bounding_box()["height"] <= 645
+
+
+def test_a_thousand_tokens_keep_up(page):
+    long = made.ndjson(made.trace(tokens=1000, run="long"))
+    step = len(long) // 200
+    spent = page.evaluate(
+        """async ([text, step]) => {
+            const frame = () => new Promise(requestAnimationFrame);
+            let longest = 0;
+            for (let end = step; end < text.length + step; end += step) {
+                view.feed(text.slice(0, end));
+                const start = performance.now();
+                await frame();
+                longest = Math.max(longest, performance.now() - start);
+            }
+            return longest;
+        }""",
+        [long, step],
+    )
+    assert spent < 2000  # generous: a shared machine; a stall would be far longer
+    wait_for_text(page, ".e-status-text", "all 1000 tokens")
+
+
+def test_a_hidden_tab_keeps_up_without_frames(page):
+    page.evaluate("""() => {
+        Object.defineProperty(document, 'hidden', {get: () => true});
+        window.requestAnimationFrame = () => 0;
+    }""")
+    feed(page, TEXT)
+    wait_for_text(page, ".e-status-text", "identical")
+
+
+def test_everything_is_small():
+    files = list(WEB.iterdir())
+    assert sum(path.stat().st_size for path in files) < 100_000
+    assert all(len(path.read_text("utf-8").splitlines()) <= 350 for path in files)
