@@ -1,0 +1,13 @@
+"""Early-exiting speculative decoding (EESD, arXiv 2406.03853): lossless, observable, small enough to read in an afternoon."""
+
+from importlib import import_module
+
+_HOMES = {"Engine": "engine", "Request": "engine", "Sampling": "sampling", "UserError": "errors", "load_engine": "loading", "race": "race"}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    """Names are fetched when asked for: importing torch takes seconds, and `--help` and a wrong flag need none of it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -21,6 +21,20 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
+def whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text[:40]!r}") from None
+
+
+def number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, not {text[:40]!r}") from None
+
+
 def build_parser() -> Parser:
     parser = Parser(prog="python -m eesd_core", description="Early-exiting speculative decoding, lossless and observable.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
@@ -34,13 +48,13 @@ def build_parser() -> Parser:
 
     text = Parser(add_help=False)
     text.add_argument("prompt")
-    text.add_argument("--max-new-tokens", type=int, default=128, metavar="N")
-    text.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy")
-    text.add_argument("--top-p", type=float, default=1.0, metavar="P")
-    text.add_argument("--seed", type=int, default=0, metavar="S")
+    text.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
+    text.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 is greedy")
+    text.add_argument("--top-p", type=number, default=1.0, metavar="P")
+    text.add_argument("--seed", type=whole, default=0, metavar="S")
     text.add_argument("--controller", choices=sorted(CONTROLLERS), default="beta")
-    text.add_argument("--draft-length", type=int, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
-    text.add_argument("--prior", type=float, nargs=2, metavar=("ALPHA", "BETA"), help="prior of the beta controller (default 1 1)")
+    text.add_argument("--draft-length", type=whole, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
+    text.add_argument("--prior", type=number, nargs=2, metavar=("ALPHA", "BETA"), help="prior of the beta controller (default 1 1)")
     text.add_argument("--trace", metavar="FILE", help="write every event as NDJSON")
 
     generate = commands.add_parser("generate", parents=[text, model], help="write a continuation")
@@ -48,24 +62,34 @@ def build_parser() -> Parser:
     commands.add_parser("race", parents=[text, model], help="EESD beside vanilla on one device: verdict and speedup")
     commands.add_parser("doctor", parents=[model], help="what this machine does: dtype, threads, row invariance, costs")
 
+    bench = commands.add_parser("bench", parents=[model], help="methods side by side on the same prompts, interleaved, in one process")
+    bench.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
+    bench.add_argument("--limit", type=whole, metavar="N", help="use the first N prompts")
+    bench.add_argument("--methods", default="vanilla,fixed:2,fixed:4,fixed:6,beta", metavar="A,B", help="vanilla, beta, fixed:K")
+    bench.add_argument("--repeats", type=whole, default=2, metavar="R", help="every second one in reverse order (A B B A)")
+    bench.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
+    bench.add_argument("--temperature", type=number, default=0.0, metavar="T")
+    bench.add_argument("--top-p", type=number, default=1.0, metavar="P")
+    bench.add_argument("--seed", type=whole, default=0, metavar="S")
+
     base = commands.add_parser("train-base", help="train the embedded model (tokenizer, corpus, pre-training)")
     base.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of .jsonl[.xz] files with a `text` field")
     base.add_argument("--work", type=Path, default=Path("runs/base"), metavar="DIR", help="packed text and checkpoints; resumes from here")
     base.add_argument("--out", type=Path, default=Path("runs/model"), metavar="DIR", help="where the finished checkpoint goes")
-    base.add_argument("--tokens", type=float, default=20e6, metavar="N", help="training tokens in all; may be changed on resume")
-    base.add_argument("--window", type=int, default=256, metavar="T", help="tokens a training row")
-    base.add_argument("--rows", type=int, default=32, metavar="B", help="rows a step")
-    base.add_argument("--cooldown", type=float, default=0.3, help="share of the tokens over which the learning rate falls to zero")
+    base.add_argument("--tokens", type=number, default=20e6, metavar="N", help="training tokens in all; may be changed on resume")
+    base.add_argument("--window", type=whole, default=256, metavar="T", help="tokens a training row")
+    base.add_argument("--rows", type=whole, default=32, metavar="B", help="rows a step")
+    base.add_argument("--cooldown", type=number, default=0.3, help="share of the tokens over which the learning rate falls to zero")
     base.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
     distill = commands.add_parser("distill", help="train an exit layer on the model's own text (self-distillation)")
     distill.add_argument("--model", metavar="PATH_OR_ID", help="the frozen model (default: the embedded model)")
-    distill.add_argument("--exit-after", type=int, required=True, metavar="N", help="the exit layer stands on the first N layers")
+    distill.add_argument("--exit-after", type=whole, required=True, metavar="N", help="the exit layer stands on the first N layers")
     distill.add_argument("--data", type=Path, required=True, metavar="DIR", help="text whose openings become prompts")
     distill.add_argument("--work", type=Path, default=Path("runs/distill"), metavar="DIR", help="the model's generations; kept")
     distill.add_argument("--out", type=Path, required=True, metavar="DIR")
-    distill.add_argument("--generations", type=int, default=4096, metavar="G", help="texts the model writes to learn from")
-    distill.add_argument("--steps", type=int, default=1500, metavar="S")
+    distill.add_argument("--generations", type=whole, default=4096, metavar="G", help="texts the model writes to learn from")
+    distill.add_argument("--steps", type=whole, default=1500, metavar="S")
     distill.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     return parser
 
@@ -172,10 +196,24 @@ def doctor(arguments) -> int:
     return 0
 
 
+def bench(arguments) -> int:
+    from .bench import bench as run_bench
+    from .sampling import Sampling
+
+    sampling = Sampling(arguments.temperature, arguments.top_p, arguments.seed)
+    methods = [name.strip() for name in arguments.methods.split(",")]
+    engine = load_engine(arguments)
+    report = run_bench(engine, arguments.prompts, arguments.limit, methods, arguments.repeats, arguments.max_new_tokens, sampling)
+    if arguments.json:
+        print(json.dumps(report))
+    return 0
+
+
 def train_base(arguments) -> int:
     from .train.pretrain import PretrainConfig, train_base
 
-    config = replace(PretrainConfig(), tokens=int(arguments.tokens), window=arguments.window, rows=arguments.rows, cooldown=arguments.cooldown)
+    shape = {"window": arguments.window, "rows": arguments.rows}
+    config = replace(PretrainConfig(), tokens=int(arguments.tokens), cooldown=arguments.cooldown, **shape)
     train_base(arguments.data, arguments.work, arguments.out, config, arguments.device)
     return 0
 
@@ -196,4 +234,4 @@ def dtype_of(engine) -> str:
     return str(engine.target.dtype).removeprefix("torch.")
 
 
-COMMANDS = {"generate": generate, "race": race, "doctor": doctor, "train-base": train_base, "distill": distill}
+COMMANDS = {"generate": generate, "race": race, "doctor": doctor, "bench": bench, "train-base": train_base, "distill": distill}

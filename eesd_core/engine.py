@@ -16,9 +16,18 @@ from .control import FixedController, make_controller
 from .draft import Context, Draft, Drafter, EarlyExitDrafter, NoDrafter
 from .errors import UserError
 from .events import (
-    DraftStopped, Event, PosteriorUpdated, PrefillDone, Record, RoundStarted, RoundVerified, RunCancelled, RunFinished,
-    RunStarted, TokensCommitted,
-)  # fmt: skip
+    DraftStopped,
+    Event,
+    PosteriorUpdated,
+    PrefillDone,
+    Record,
+    RoundStarted,
+    RoundVerified,
+    RunCancelled,
+    RunFinished,
+    RunStarted,
+    TokensCommitted,
+)
 from .exactness import Level
 from .model.exit_layer import ExitLayer
 from .model.split import Target
@@ -33,7 +42,7 @@ class Request:
 
     prompt: str
     max_new_tokens: int = 128
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     method: str = "eesd"
     controller: str = "beta"
     settings: dict = field(default_factory=dict)
@@ -64,10 +73,13 @@ class Engine:
         if len(ids) + request.max_new_tokens > context:
             room = context - request.max_new_tokens
             ask = f"shorten it to {room} tokens" if room > 0 else f"ask for at most {context - 1} new tokens"
-            raise UserError(f"the prompt ({len(ids)} tokens) and {request.max_new_tokens} new tokens exceed the context of {context}: {ask}")
+            both = f"the prompt ({len(ids)} tokens) and {request.max_new_tokens} new tokens"
+            raise UserError(f"{both} exceed the context of {context}: {ask}")
         return ids
 
-    def run(self, request: Request, lane: str | None = None, run: str = "run", cancelled: Callable[[], bool] = bool) -> Iterator[Record]:
+    def run(
+        self, request: Request, lane: str | None = None, run: str = "run", cancelled: Callable[[], bool] = bool
+    ) -> Iterator[Record]:
         """Write the text, saying every step. Raises UserError before the first record. `cancelled` is asked once a round."""
         ids = self.encode(request)
         drafting = request.method == "eesd"
@@ -150,7 +162,7 @@ class Engine:
         best = scores.topk(2).values  # (k + 1, 2)
         margins = (best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)
         choices = scores.argmax(-1)  # (k + 1,)
-        judged = torch.tensor(draft.ids + [0], device=target.device)  # the last place has no draft
+        judged = torch.tensor([*draft.ids, 0], device=target.device)  # the last place has no draft
         chances = torch.stack([log_probs.gather(1, judged[:, None])[:, 0], log_probs.gather(1, choices[:, None])[:, 0]]).exp()
         target_ids, margins = choices.tolist(), margins.tolist()
         draft_chances, choice_chances = chances.tolist()

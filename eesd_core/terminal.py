@@ -48,7 +48,8 @@ class Painter:
     def summary(self, lanes: dict[str, dict], verdict: RaceFinished) -> None:
         self.out.write("\n\nvanilla: " + "".join(map(printable, self.plain)) + "\n\n")
         for lane, m in lanes.items():
-            line = f"{lane:>8}  {m['seconds']:6.2f} s  {m['tokens_per_second']:6.1f} tokens/s  {m['mean_accepted_length']:.2f} tokens per round"
+            line = f"{lane:>8}  {m['seconds']:6.2f} s  {m['tokens_per_second']:6.1f} tokens/s  "
+            line += f"{m['mean_accepted_length']:.2f} tokens per round"
             self.out.write(line + f"  (prefill {m['prefill_seconds'] * 1e3:.0f} ms)\n")
         self.out.write(f" speedup  {verdict.speedup:.2f}x against this engine with k = 0\n")
         if verdict.identical:

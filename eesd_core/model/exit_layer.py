@@ -53,7 +53,8 @@ class ExitLayer(nn.Module):
             tensors = load_file(folder / WEIGHTS)
             depth = int(facts["exit_after"])
         except FileNotFoundError as problem:
-            raise UserError(f"no exit layer in {folder} ({Path(problem.filename or WEIGHTS).name} is missing): train one with `distill`") from None
+            missing = Path(problem.filename or WEIGHTS).name
+            raise UserError(f"no exit layer in {folder} ({missing} is missing): train one with `distill`") from None
         except (SafetensorError, ValueError, KeyError, TypeError) as problem:
             raise UserError(f"the exit layer in {folder} is broken ({problem}): restore the file or train it again") from None
         if facts.get("base_fingerprint") != fingerprint(target):

@@ -49,7 +49,8 @@ def _explain(name: str, problem: Exception) -> str:
     if isinstance(problem, SafetensorError):
         return f"the weights in {name} are broken ({first}): restore the file, for example with git checkout, or download it again"
     if path.exists() or name.startswith((".", "/", "~")):
-        missing = [] if not path.is_dir() else [f for f in ("config.json", "model.safetensors", "tokenizer.json") if not (path / f).exists()]
+        needed = ("config.json", "model.safetensors", "tokenizer.json") if path.is_dir() else ()
+        missing = [name for name in needed if not (path / name).exists()]
         what = f"{', '.join(missing)} missing" if missing else first if path.exists() else "no such folder"
         return f"no model can be loaded from {name} ({what}): give --model a folder with a transformers checkpoint, or leave it out"
     return f"{name} is neither a folder nor a model that can be fetched from the Hub: check the name and the network"

@@ -44,7 +44,7 @@ class Target:
     def run(self, layers, hidden: Tensor, cache: KVCache, start: int) -> Tensor:
         """Run decoder layers over the m tokens at positions start .. start + m - 1. hidden (1, m, D) -> (1, m, D)."""
         rows = hidden.shape[1]
-        rope = self._cos[:, start : start + rows], self._sin[:, start : start + rows]
+        rope = self.rope(start, rows)
         mask = self._mask(start, rows, cache.extent(start + rows))
         for layer in layers:
             hidden = layer(hidden, attention_mask=mask, past_key_values=cache, position_embeddings=rope)
@@ -58,6 +58,9 @@ class Target:
 
     def head(self, normed: Tensor) -> Tensor:  # (1, m, D) -> (m, V) float32
         return self.model.lm_head(normed)[0].float()
+
+    def rope(self, start: int, rows: int) -> tuple[Tensor, Tensor]:  # (1, rows, head_dim) each
+        return self._cos[:, start : start + rows], self._sin[:, start : start + rows]
 
     def _mask(self, start: int, rows: int, extent: int) -> Tensor:
         """(1, 1, rows, extent), 0 where visible: a query sees its own position and all before it."""

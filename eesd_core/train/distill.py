@@ -7,6 +7,7 @@ KL divergence from the target's distribution, on text that the target generated 
 import json
 import time
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..model.load import EMBEDDED, load_target
 from ..model.split import Target
 from .corpus import SOURCE_WEIGHTS, Windows, documents, find_sources, pack
 
+HELD_OUT = 128  # generations
 TEMPERATURES = (0.0, 0.0, 0.7, 0.8, 1.0)  # greedy weighs most: it is what speed is quoted for
 
 
@@ -28,7 +30,7 @@ class DistillConfig:
     generations: int = 4096
     prompt_tokens: int = 32
     new_tokens: int = 224
-    rows: int = 32
+    rows: int = 16
     steps: int = 1500
     learning_rate: float = 2e-3
     warmup_steps: int = 50
@@ -38,11 +40,11 @@ class DistillConfig:
 @torch.inference_mode()
 def generate_rows(target: Target, prompts: Tensor, new_tokens: int, temperature: float) -> Tensor:
     """Plain batched sampling. prompts (B, P) -> (B, P + new_tokens); the end-of-text token does not stop a row."""
-    out = target.model.generate(
-        prompts, attention_mask=torch.ones_like(prompts), min_new_tokens=new_tokens, max_new_tokens=new_tokens,
-        do_sample=temperature > 0, temperature=temperature or None, top_k=0 if temperature else None,
-    )  # fmt: skip
-    return out
+    with torch.autocast(target.device.type, dtype=torch.bfloat16):
+        return target.model.generate(
+            prompts, attention_mask=torch.ones_like(prompts), min_new_tokens=new_tokens, max_new_tokens=new_tokens,
+            do_sample=temperature > 0, temperature=temperature or None, top_k=0 if temperature else None,
+        )  # fmt: skip
 
 
 def collect(target: Target, data: Path, work: Path, config: DistillConfig) -> Tensor:
@@ -67,24 +69,34 @@ def collect(target: Target, data: Path, work: Path, config: DistillConfig) -> Te
     return torch.cat(parts)
 
 
-def _openings(paths: list[Path], characters: int = 20_000):
-    """The beginning of every document is enough to draw prompts from."""
-    return (text[:characters] for text in documents(paths))
+def _openings(paths: list[Path], characters: int = 4000, most: int = 1500):
+    """Beginnings of a part of the documents are enough to draw prompts from."""
+    return (text[:characters] for text in islice(documents(paths), most))
 
 
 def distill(model: str | None, data: Path, work: Path, out: Path, config: DistillConfig, device: str) -> dict:
     """Train and save an exit layer; prints and returns its facts."""
-    target = load_target(model or EMBEDDED, device, "float32" if device == "cpu" else "auto")
+    target = load_target(model or EMBEDDED, device, "float32")
     target.model.requires_grad_(False)
     target.model.config._attn_implementation = "sdpa"
     rows = collect(target, data, work, config)
-    held, rows = rows[-128:], rows[:-128]
+    lessons = [teach(target, part, config.exit_after) for part in rows.split(32)]
+    states, finals = (torch.cat(parts) for parts in zip(*lessons))  # (G, T, D) each, bfloat16
     layer = ExitLayer(target, config.exit_after)
     layer.requires_grad_(True)
+    matrices, gains = ([p for p in layer.parameters() if p.ndim == dims] for dims in (2, 1))
     optimizers = [
-        torch.optim.Muon([p for p in layer.parameters() if p.ndim == 2], lr=config.learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW([p for p in layer.parameters() if p.ndim == 1], lr=config.learning_rate, weight_decay=0.0),
+        torch.optim.Muon(matrices, lr=config.learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(gains, lr=config.learning_rate, weight_decay=0.0),
     ]
+    train = len(rows) - HELD_OUT
+
+    @torch.compile
+    def loss_of(states: Tensor, finals: Tensor) -> Tensor:  # (B, T, D) each
+        student, teacher = student_logits(target, layer, states).float(), target.model.lm_head(finals).float()
+        losses = torch.nn.functional.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="none").sum(-1)
+        return losses[:, config.prompt_tokens // 2 :].mean()  # the first positions are guesses about somebody else's text
+
     generator = torch.Generator().manual_seed(config.seed)
     began, total = time.monotonic(), 0.0
     for step in range(config.steps):
@@ -92,11 +104,9 @@ def distill(model: str | None, data: Path, work: Path, out: Path, config: Distil
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        picks = torch.randint(len(rows), (config.rows,), generator=generator)
-        states, teacher = teach(target, rows[picks].to(target.device), config.exit_after)
+        picks = torch.randint(train, (config.rows,), generator=generator)
         with torch.autocast(target.device.type, dtype=torch.bfloat16):
-            student = student_logits(target, layer, states)
-        loss = torch.nn.functional.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="batchmean")
+            loss = loss_of(states[picks].to(target.device), finals[picks].to(target.device))
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
@@ -106,8 +116,8 @@ def distill(model: str | None, data: Path, work: Path, out: Path, config: Distil
             left = (time.monotonic() - began) / (step + 1) * (config.steps - step - 1) / 60
             print(f"step {step + 1}: KL {total / 50:.4f} nats, {left:.1f} min left", flush=True)
             total = 0.0
-    facts = asdict(config) | {"data": "the model's own generations", "loss": "KL on the target's logits"}
-    facts |= evaluate(target, layer, held.to(target.device), config)
+    facts = asdict(config) | {"data": "the model's own generations", "loss": "KL from the target's distribution"}
+    facts |= evaluate(target, layer, states[train:], finals[train:], config)
     layer.save(out, target, facts)
     print(json.dumps(facts))
     return facts
@@ -115,31 +125,32 @@ def distill(model: str | None, data: Path, work: Path, out: Path, config: Distil
 
 @torch.no_grad()
 def teach(target: Target, ids: Tensor, exit_after: int) -> tuple[Tensor, Tensor]:
-    """The frozen model over ids (B, T): hidden states after N layers (B, T, D), and its logits (B * T, V) in float32."""
+    """The frozen model over ids (B, T): hidden states after N layers and after the final norm, (B, T, D) bfloat16, on the CPU.
+
+    Both are kept instead of the logits, which the frozen head makes again from the second: vocabulary is 24 times the width.
+    """
     with torch.autocast(target.device.type, dtype=torch.bfloat16):
-        found = target.model(ids, use_cache=False, output_hidden_states=True)
-    return found.hidden_states[exit_after].float(), found.logits.float().flatten(0, 1)
+        found = target.model(ids.to(target.device), use_cache=False, output_hidden_states=True, logits_to_keep=1).hidden_states
+    return found[exit_after].bfloat16().cpu(), found[-1].bfloat16().cpu()
 
 
 def student_logits(target: Target, layer: ExitLayer, states: Tensor) -> Tensor:
-    """(B, T, D) -> (B * T, V) float32: the exit layer over whole rows, without a cache."""
-    rows, length = states.shape[:2]
-    rope = target._cos[:, :length], target._sin[:, :length]
-    causal = torch.full((length, length), -torch.inf, device=states.device).triu(1)[None, None]
-    hidden = layer.layer(states, attention_mask=causal.expand(rows, 1, -1, -1), position_embeddings=rope)
-    return target.model.lm_head(layer.norm(hidden)).float().flatten(0, 1)
+    """The exit layer over whole rows, without a cache. (B, T, D) -> (B, T, V)."""
+    length = states.shape[1]
+    rope = target.rope(0, length)
+    hidden = layer.layer(states.float(), attention_mask=None, position_embeddings=rope, is_causal=True)
+    return target.model.lm_head(layer.norm(hidden))
 
 
 @torch.no_grad()
-def evaluate(target: Target, layer: ExitLayer, ids: Tensor, config: DistillConfig) -> dict:
-    """Teacher-forced on held-out generations: top-1 agreement, and overlap (sum of min(p, q), expected acceptance at T = 1)."""
+def evaluate(target: Target, layer: ExitLayer, states: Tensor, finals: Tensor, config: DistillConfig) -> dict:
+    """On held-out generations: top-1 agreement, and overlap (sum of min(p, q), the expected acceptance at T = 1)."""
     agreement, overlap = [], []
-    for rows in ids.split(16):
-        states, teacher = teach(target, rows, config.exit_after)
-        student = student_logits(target, layer, states)
-        keep = torch.zeros(rows.shape, dtype=torch.bool, device=rows.device)
-        keep[:, config.prompt_tokens :] = True
-        keep = keep.flatten()
-        agreement.append((student.argmax(-1) == teacher.argmax(-1))[keep].float().mean())
-        overlap.append(torch.minimum(student.softmax(-1), teacher.softmax(-1)).sum(-1)[keep].mean())
-    return {"held_out_agreement": round(torch.stack(agreement).mean().item(), 4), "held_out_overlap": round(torch.stack(overlap).mean().item(), 4)}
+    for part, final in zip(states.split(16), finals.split(16)):
+        part, final = part.to(target.device), final.to(target.device).float()
+        student = student_logits(target, layer, part)[:, config.prompt_tokens :]
+        teacher = target.model.lm_head(final)[:, config.prompt_tokens :]
+        agreement.append((student.argmax(-1) == teacher.argmax(-1)).float().mean())
+        overlap.append(torch.minimum(student.softmax(-1), teacher.softmax(-1)).sum(-1).mean())
+    means = {"held_out_agreement": torch.stack(agreement).mean(), "held_out_overlap": torch.stack(overlap).mean()}
+    return {name: round(value.item(), 4) for name, value in means.items()}

@@ -1,0 +1,119 @@
+"""Methods side by side: same prompts, one process, interleaved, every output compared with vanilla's.
+
+For every prompt all methods run one after the other, in reverse order on every second repeat (A B B A), after a warm-up. Speedup is
+vanilla's seconds over the method's for the same prompt, as the median over prompts of the median over repeats, with the quartiles.
+Clocks are the lanes' own: decoding without prefill, loading or printing.
+"""
+
+import json
+import sys
+from pathlib import Path
+from statistics import median, quantiles
+
+from .control import CONTROLLERS
+from .engine import Engine, Request, versions
+from .errors import UserError
+from .model.load import EMBEDDED
+from .race import Outcome, first_difference
+from .sampling import Sampling
+from .trace import Metrics
+
+OWN_PROMPTS = EMBEDDED.parent / "prompts.json"
+
+
+def read_prompts(path: Path | None, limit: int | None) -> list[str]:
+    """Prompts of a JSON Lines file, or the page's own examples. Raises UserError."""
+    try:
+        text = (path or OWN_PROMPTS).read_text(encoding="utf-8")
+        entries = [json.loads(line) for line in text.splitlines() if line.strip()] if path else json.loads(text)
+        prompts = [entry["prompt"] for entry in entries][:limit]
+    except OSError as problem:
+        raise UserError(f"the prompts cannot be read from {path}: {problem.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is no JSON Lines file with a `prompt` field on every line") from None
+    if not prompts:
+        raise UserError("there are no prompts to run: check --prompts and --limit")
+    return prompts
+
+
+def request_of(method: str, prompt: str, new_tokens: int, sampling: Sampling) -> Request:
+    """`vanilla`, `beta`, `fixed:4` ... Raises UserError."""
+    if method == "vanilla":
+        return Request(prompt, new_tokens, sampling, "vanilla")
+    name, _, length = method.partition(":")
+    if name not in CONTROLLERS or (length and not length.isdigit()):
+        raise UserError(f"unknown method {method!r}: use vanilla, {', '.join(CONTROLLERS)} or fixed:K")
+    return Request(prompt, new_tokens, sampling, "eesd", name, {"length": int(length)} if length else {})
+
+
+def bench(
+    engine: Engine, path: Path | None, limit: int | None, methods: list[str], repeats: int, new_tokens: int, sampling: Sampling
+) -> dict:
+    """Run, print a table, return the report as plain values."""
+    prompts = read_prompts(path, limit)
+    methods = ["vanilla", *(m for m in dict.fromkeys(methods) if m != "vanilla")]
+    for method in methods:
+        _run(engine, request_of(method, prompts[0], min(16, new_tokens), sampling))  # warm-up
+    runs: dict[str, list[list[tuple[Metrics, Outcome]]]] = {m: [] for m in methods}  # method -> prompt -> repeat
+    for number, prompt in enumerate(prompts, 1):
+        print(f"\rprompt {number} of {len(prompts)}", end="", file=sys.stderr, flush=True)
+        for method in methods:
+            runs[method].append([])
+        for repeat in range(repeats):
+            for method in methods if repeat % 2 == 0 else methods[::-1]:
+                runs[method][-1].append(_run(engine, request_of(method, prompt, new_tokens, sampling)))
+    print(file=sys.stderr)
+    rows = {method: _summary(runs[method], runs["vanilla"]) for method in methods}
+    target = engine.target
+    facts = {"model": target.name, "device": str(target.device), "dtype": str(target.dtype).removeprefix("torch."), "level": engine.level}
+    facts |= {"prompts": len(prompts), "repeats": repeats, "new_tokens": new_tokens, "temperature": sampling.temperature}
+    _print_table(facts, rows)
+    return facts | {"versions": versions(), "methods": rows}
+
+
+def _run(engine: Engine, request: Request) -> tuple[Metrics, Outcome]:
+    metrics, outcome = Metrics(), Outcome()
+    for record in engine.run(request):
+        metrics.observe(record)
+        outcome.observe(record)
+    return metrics, outcome
+
+
+def _summary(runs: list[list[tuple[Metrics, Outcome]]], vanilla: list[list[tuple[Metrics, Outcome]]]) -> dict:
+    def seconds(repeats) -> float:
+        return median(metrics.seconds for metrics, _ in repeats)
+
+    speedups = [seconds(theirs) / seconds(ours) for ours, theirs in zip(runs, vanilla)]
+    first = [repeats[0][0] for repeats in runs]  # counts do not change between repeats
+    drafted, accepted, rounds = (sum(getattr(m, name) for m in first) for name in ("drafted", "accepted", "rounds"))
+    total = sum(m.seconds for repeats in runs for m, _ in repeats)
+    worked = sum(m.draft_seconds + m.verify_seconds for repeats in runs for m, _ in repeats)
+    forks = []
+    for number, (ours, theirs) in enumerate(zip(runs, vanilla)):
+        position = first_difference(theirs[0][1].ids, ours[0][1].ids)
+        if position is not None:
+            margins = theirs[0][1].margins
+            forks.append({"prompt": number, "position": position, "margin": margins[position] if position < len(margins) else None})
+    spread = quantiles(speedups, n=4) if len(speedups) > 1 else [speedups[0]] * 3
+    return {
+        "tokens_per_second": sum(len(m.token_ids) for m in first) / sum(seconds(repeats) for repeats in runs),
+        "speedup": median(speedups),
+        "speedup_quartiles": [spread[0], spread[2]],
+        "acceptance_rate": accepted / drafted if drafted else None,
+        "mean_accepted_length": 1 + accepted / rounds,
+        "overhead_share": 1 - worked / total,
+        "identical": len(runs) - len(forks),
+        "forks": forks,
+    }
+
+
+def _print_table(facts: dict, rows: dict[str, dict]) -> None:
+    print(", ".join(f"{name} {value}" for name, value in facts.items()))
+    print(f"{'method':>10}  tokens/s  speedup  (quartiles)  acceptance  tokens/round  overhead  identical")
+    for method, row in rows.items():
+        low, high = row["speedup_quartiles"]
+        rate = "-" if row["acceptance_rate"] is None else f"{row['acceptance_rate']:.3f}"
+        print(
+            f"{method:>10}  {row['tokens_per_second']:8.1f}  {row['speedup']:6.2f}x  ({low:.2f}-{high:.2f})  {rate:>10}"
+            f"  {row['mean_accepted_length']:12.2f}  {row['overhead_share']:7.1%}  {row['identical']:4d} of {facts['prompts']}"
+        )
