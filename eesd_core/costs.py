@@ -18,7 +18,7 @@ def measure_costs(engine: Engine, position: int = 128, repeats: int = 15) -> dic
     """Milliseconds, medians, at one context length. The steps are interleaved, so that drift of the machine hits them alike."""
     target, exit_layer = engine.target, engine.exit_layer
     split, depth = exit_layer.exit_after, target.depth
-    cache, exit_cache = target.new_cache(), target.new_cache(layers=1)
+    cache, exit_cache = target.new_cache(position + 16), target.new_cache(position + 16, layers=1)
     ids = [i % target.vocab for i in range(position)]
     states = target.run_range(0, split, target.embed(ids), cache, 0)
     target.run_range(split, depth, states, cache, 0)

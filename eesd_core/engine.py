@@ -86,13 +86,14 @@ class Engine:
         if drafting and self.exit_layer is None:
             raise UserError("no exit layer is loaded: give --exit-layer a folder, or use --method vanilla")
         controller = make_controller(request.controller, **request.settings) if drafting else FixedController(0)
-        drafter = EarlyExitDrafter(self.target, self.exit_layer) if drafting else NoDrafter()
+        capacity = len(ids) + request.max_new_tokens
+        drafter = EarlyExitDrafter(self.target, self.exit_layer, capacity) if drafting else NoDrafter()
         return _stamped(run, lane or request.method, self._events(request, ids, drafter, controller, cancelled))
 
     @torch.inference_mode()
     def _events(self, request: Request, ids: list[int], drafter: Drafter, controller, cancelled) -> Iterator[Event]:
         target = self.target
-        context = Context(list(ids), target.new_cache(), Sampler(request.sampling, target.vocab, target.device))
+        context = Context(list(ids), target.new_cache(len(ids) + request.max_new_tokens), Sampler(request.sampling, target.vocab, target.device))
         detokenizer = Detokenizer(target.tokenizer, ids)
         settings = {"max_new_tokens": request.max_new_tokens, "drafter": drafter.name, "exit_after": drafter.shares_layers}
         settings |= asdict(request.sampling) | {"controller": controller.snapshot()}

@@ -23,7 +23,7 @@ def row_invariant(target: Target) -> bool:
     rows = MAX_DRAFT + 1
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(target.vocab, (target.context,), generator=generator).tolist()
-    cache = target.new_cache()
+    cache = target.new_cache(target.context)
     done = 0
     for start in (7, 58, target.context // 2 - 6, target.context - rows):  # two of them cross a block of the cache
         target.run_range(0, target.depth, target.embed(ids[done:start]), cache, done)

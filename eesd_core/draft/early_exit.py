@@ -20,11 +20,11 @@ from .base import Context, Draft
 class EarlyExitDrafter:
     name = "early-exit"
 
-    def __init__(self, target: Target, exit_layer: ExitLayer):
+    def __init__(self, target: Target, exit_layer: ExitLayer, capacity: int):
         self.target, self.exit_layer = target, exit_layer
         self.shares_layers = exit_layer.exit_after
-        self.cache = target.new_cache(layers=1)
-        self.states = torch.zeros(1, target.context, target.config.hidden_size, dtype=target.dtype, device=target.device)
+        self.cache = target.new_cache(capacity, layers=1)
+        self.states = torch.zeros(1, capacity, target.config.hidden_size, dtype=target.dtype, device=target.device)
 
     def begin(self, context: Context, states: Tensor) -> None:
         self.states[:, : states.shape[1]] = states

@@ -14,11 +14,11 @@ class KVCache:
     """Stands in for transformers' cache: a layer calls `update` and reads nothing else. Batch size 1."""
 
     def __init__(self, layers: int, heads: int, capacity: int, head_dim: int, dtype: torch.dtype, device: torch.device):
-        shape = (layers, 1, heads, capacity, head_dim)
+        self.capacity = -(-capacity // BLOCK) * BLOCK
+        shape = (layers, 1, heads, self.capacity, head_dim)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.lengths = [0] * layers
-        self.capacity = capacity
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
         """Append (1, heads, m, head_dim) to a layer. Returns views of its keys and values, (1, heads, extent(length), head_dim)."""
@@ -35,7 +35,7 @@ class KVCache:
         The product of probabilities and values sums over positions; with an odd number of them its bf16 kernels sum in another order
         for one row than for several, and a verify pass would not repeat a plain step bit for bit.
         """
-        return min(-(-length // BLOCK) * BLOCK, self.capacity)
+        return -(-length // BLOCK) * BLOCK
 
     def truncate(self, length: int) -> None:
         """Forget everything behind `length`, in every layer that is longer."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .cache import KVCache
+from .cache import BLOCK, KVCache
 
 MASK_ROWS = 16
 
@@ -29,14 +29,15 @@ class Target:
         positions = torch.arange(self.context, device=self.device)[None]
         probe = torch.zeros(1, 1, dtype=self.dtype, device=self.device)
         self._cos, self._sin = model.model.rotary_emb(probe, positions)  # (1, context, head_dim)
-        self._steps = self._steps_mask(MASK_ROWS, self.context - 1, 2 * self.context)  # masks of short passes are windows of it
+        self._steps = self._steps_mask(MASK_ROWS, self.context - 1, self.context + MASK_ROWS + BLOCK)  # masks of short passes are windows of it
         self._pieces: dict[int, str] = {}
 
-    def new_cache(self, layers: int | None = None) -> KVCache:
+    def new_cache(self, capacity: int, layers: int | None = None) -> KVCache:
+        """For `capacity` positions; `layers` defaults to all of the target's."""
         config = self.config
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         heads = config.num_key_value_heads
-        return KVCache(layers or self.depth, heads, self.context, head_dim, self.dtype, self.device)
+        return KVCache(layers or self.depth, heads, capacity, head_dim, self.dtype, self.device)
 
     def embed(self, ids: list[int]) -> Tensor:  # (1, m, D)
         return self.model.model.embed_tokens(torch.tensor([ids], device=self.device))
