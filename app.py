@@ -1,16 +1,12 @@
 """EESD Live: `python app.py` shows the demo on the embedded model. Spaces run this file."""
 
 import argparse
-import os
 import sys
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-
-import gradio as gr  # noqa: E402  (after its settings)
-
-from app.page import PLOTLY_JS, build_page, head  # noqa: E402
-from eesd_core.errors import UserError  # noqa: E402
-from eesd_core.loading import load_engine  # noqa: E402
+from app.page import launch
+from app.visit import Visits
+from eesd_core.errors import UserError
+from eesd_core.loading import load_engine
 
 
 def main() -> int:
@@ -27,9 +23,7 @@ def main() -> int:
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    gr.set_static_paths([str(PLOTLY_JS)])
-    page = build_page(engine).queue(max_size=64)
-    page.launch(server_name=flags.host, server_port=flags.port, head=head(), show_error=False)
+    launch(Visits(engine), flags.host, flags.port)
     return 0
 
 

@@ -1,1 +1,8 @@
 """The Gradio app. It shows what eesd_core says; it computes nothing of its own."""
+
+import os
+
+# Read by Gradio when it is imported, so before anything else here. Nothing is reported to anybody, and the statistics that
+# Gradio would otherwise redo after every event (with pandas, over all events so far) are left out: the processor is for the race.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))

@@ -4,43 +4,42 @@ The engine runs in that thread, not in the visitor's stream: a slow browser cann
 the next round boundary. No lock is held while anything is computed or sent.
 """
 
+import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 
 from eesd_core.errors import UserError
 from eesd_core.events import Record
 
-Work = Callable[[Callable[[], bool]], Iterator[Record]]
+Work = Callable[[Callable[[], bool]], Iterator[Record]]  # the argument says whether to stop; it is asked at every round
+FAILED = "the run failed ({}): please try again; the details are in the server's log"
 
 
 class Job:
-    """A run in line or on the device. The device appends records, its visitor takes them away."""
+    """A run in line or on the device. The device appends records, the visitor takes them away."""
 
     def __init__(self, work: Work):
         self.work = work
-        self.stop = threading.Event()
-        self.changed = threading.Condition()
-        self.records: list[Record] = []
+        self.why_stopped = ""  # in words for the visitor, such as "by you"
         self.error: str | None = None
         self.done = False
+        self.records: deque[Record] = deque()  # appended to and emptied by two threads: a deque needs no lock for that
 
-    def put(self, records: list[Record], done: bool = False, error: str | None = None) -> None:
-        with self.changed:
-            self.records += records
-            self.done, self.error = done, error
-            self.changed.notify_all()
+    def stop(self, why: str) -> None:
+        self.why_stopped = self.why_stopped or why
 
-    def take(self, seconds: float) -> tuple[list[Record], bool]:
-        """Records since the last call, and whether these are all. Waits `seconds` if there is nothing yet."""
-        with self.changed:
-            if not self.records and not self.done:
-                self.changed.wait(seconds)
-            records, self.records = self.records, []
-            return records, self.done
+    def take(self) -> tuple[list[Record], bool]:
+        """Records since the last call, and whether these are all."""
+        done = self.done  # before the records: none come after it is set
+        return [self.records.popleft() for _ in range(len(self.records))], done
 
 
 class Device:
-    def __init__(self):
+    def __init__(self, most_seconds: float):
+        """`most_seconds`: no run may hold the device longer, whether or not its visitor is still there."""
+        self.most_seconds = most_seconds
         self._line: list[Job] = []  # the first one runs
         self._changed = threading.Condition()
         threading.Thread(target=self._serve, name="device", daemon=True).start()
@@ -49,7 +48,7 @@ class Device:
         job = Job(work)
         with self._changed:
             self._line.append(job)
-            self._changed.notify_all()
+            self._changed.notify()
         return job
 
     def place(self, job: Job) -> int:
@@ -58,38 +57,43 @@ class Device:
             return self._line.index(job) if job in self._line else 0
 
     def waiting(self) -> int:
+        """Jobs in line, the running one included."""
         with self._changed:
             return len(self._line)
 
     def leave(self, job: Job) -> None:
-        """Stop a running job at its next round, or take a waiting one out of the line. Safe to call twice."""
-        job.stop.set()
+        """Stop a running job at its next round, or take a waiting one out of the line. Safe to call at any time, and twice."""
+        job.stop("by you")
         with self._changed:
             if job in self._line[1:]:
                 self._line.remove(job)
-                job.put([], done=True)
+                job.done = True
 
     def _serve(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._line)
                 job = self._line[0]
-            error = self._run(job)
+            job.error = self._run(job)
             with self._changed:  # the device is free before the visitor hears that the run is over
                 self._line.remove(job)
-            job.put([], done=True, error=error)
+            job.done = True
 
-    @staticmethod
-    def _run(job: Job) -> str | None:
+    def _run(self, job: Job) -> str | None:
+        """Returns what went wrong, in words for the visitor."""
+        deadline = time.monotonic() + self.most_seconds
+
+        def stopped() -> bool:
+            if time.monotonic() > deadline:
+                job.stop(f"after {self.most_seconds:g} seconds, the most a run may take here")
+            return bool(job.why_stopped)
+
         try:
-            if not job.stop.is_set():
-                for record in job.work(job.stop.is_set):
-                    job.put([record])
+            if not stopped():
+                job.records.extend(job.work(stopped))  # one by one, as they come
         except UserError as problem:
             return str(problem)
         except Exception as problem:  # a visitor's run must never take the device down with it
-            import traceback
-
-            traceback.print_exc()
-            return f"the run failed ({type(problem).__name__}): please try again; the details are in the server's log"
+            logging.getLogger(__name__).exception("a run failed")
+            return FAILED.format(type(problem).__name__)
         return None

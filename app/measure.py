@@ -16,8 +16,9 @@ from eesd_core.loading import load_engine
 from eesd_core.race import race
 from eesd_core.trace import Metrics
 
-from .page import build_page, setup
+from .page import launch
 from .settings import request_from_form
+from .visit import Visits
 
 FORM = ("Once upon a time there was a king who", 0.8, 1.0, "7", 256, "beta", 1, 1, 4)
 
@@ -36,8 +37,7 @@ def consume(url: str) -> None:
 
 def main() -> None:
     engine = load_engine()
-    setup()
-    _, url, _ = build_page(engine).queue().launch(prevent_thread_lock=True, quiet=True)
+    url = launch(Visits(engine), prevent_thread_lock=True, quiet=True).local_url
 
     def alone() -> float:
         records = list(race(engine, request_from_form(*FORM)))
@@ -59,7 +59,7 @@ def main() -> None:
                 firsts.append(first)
                 with_client.append(seconds)
     kept = median(without) / median(with_client)
-    print(f"engine alone {median(without):.2f} s, with a client {median(with_client):.2f} s (both lanes' clocks): {kept:.1%} of the speed kept")
+    print(f"both lanes' clocks: alone {median(without):.2f} s, with a client {median(with_client):.2f} s, {kept:.1%} of the speed kept")
     print(f"first token {median(firsts):.2f} s after Run, at most {max(firsts):.2f} s")
     gr.close_all()
 

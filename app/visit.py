@@ -1,13 +1,14 @@
 """A visitor's run: from the form to a stream of text that only grows (NDJSON), which the renderer draws.
 
-The first line leaves within milliseconds, before the device is asked for: only then can Gradio close the stream. Whatever ends it (the
-run's end, Stop, a closed tab), the device is released in `finally`.
+All of this runs in the server's event loop, so its steps never overlap between two awaits; the device has a thread of its own. The
+first line leaves before the device is asked for, because Gradio can close a stream only after its first line. Whatever ends the
+stream (the run's end, Stop, a closed tab), the device is released in `finally`.
 """
 
+import asyncio
 import json
-import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
@@ -18,21 +19,22 @@ from .device import Device, Job
 from .settings import MOST_SECONDS, request_from_form
 
 FRAME_SECONDS = 0.075  # between two updates of the page
+LATE_SECONDS = 0.5  # within which a run that was asked for has come
 
 
 def note(**line) -> str:
-    """A line that is not an engine record: `queue`, `notice` or `error`."""
-    return json.dumps(line) + "\n"
+    """A line that is not an engine record: `queue`, `stopped` or `error`. Free of "<", as those of `to_line` are."""
+    return json.dumps(line).replace("<", "\\u003c") + "\n"
 
 
 class Visits:
     """Runs of all visitors, by Gradio's session. A visitor has one run at most."""
 
-    def __init__(self, engine: Engine, device: Device):
-        self.engine, self.device = engine, device
+    def __init__(self, engine: Engine, most_seconds: float = MOST_SECONDS):
+        self.engine, self.device = engine, Device(most_seconds)
         self._jobs: dict[str, Job] = {}
 
-    def run(self, session: str, *form) -> Iterator[str]:
+    async def run(self, session: str | None, *form) -> AsyncIterator[str]:
         """Race both lanes for one visitor. Yields the whole text so far each time."""
         run = uuid.uuid4().hex[:8]
         text = note(type="queue", run=run, place=0, waiting=0)
@@ -43,39 +45,41 @@ class Visits:
         except UserError as problem:
             yield text + note(type="error", message=str(problem))
             return
-        self.stop(session)
-        job = self._jobs[session] = self.device.submit(lambda stopped: race(self.engine, request, run, stopped))
+        visitor = session or run  # a bare HTTP client may have no session: then nobody else may have its place
+        if earlier := self._jobs.get(visitor):
+            self.device.leave(earlier)
+        job = self._jobs[visitor] = self.device.submit(lambda stopped: race(self.engine, request, run, stopped))
         try:
-            for part in self._follow(job):
+            async for part in self._follow(job):
                 text += part
                 yield text
         finally:
             self.device.leave(job)
-            if self._jobs.get(session) is job:
-                del self._jobs[session]
+            if self._jobs.get(visitor) is job:
+                del self._jobs[visitor]
 
-    def stop(self, session: str) -> None:
-        if job := self._jobs.get(session):
-            self.device.leave(job)
+    async def stop(self, session: str | None) -> None:
+        """Stop the visitor's run, also one that was asked for so shortly before that it has not come yet."""
+        for _ in range(round(LATE_SECONDS / FRAME_SECONDS)):
+            if job := self._jobs.get(session):
+                return self.device.leave(job)
+            await asyncio.sleep(FRAME_SECONDS)
 
-    def _follow(self, job: Job) -> Iterator[str]:
-        """What to append to the text, a frame at a time."""
-        place, began, done = None, None, False
+    async def _follow(self, job: Job) -> AsyncIterator[str]:
+        """What to append to the text, a frame at a time; often nothing, but only at a yield does Gradio notice a closed tab."""
+        place, began, told, done = None, False, False, False
         while not done:
-            frame = time.monotonic()
-            records, done = job.take(FRAME_SECONDS)
+            records, done = job.take()
             part = "".join(map(to_line, records))
-            if records and began is None:
-                began = frame
-            if began is None and not done and (now := self.device.place(job)) != place:
+            began = began or bool(records)
+            if not began and not done and (now := self.device.place(job)) != place:
                 place = now
                 part += note(type="queue", place=place, waiting=self.device.waiting())
-            if began and frame - began > MOST_SECONDS and not job.stop.is_set():
-                part += note(type="notice", message=f"stopped after {MOST_SECONDS:g} seconds, the most a run may take here")
-                self.device.leave(job)
+            if job.why_stopped and not told:  # the visitor hears it at once, the device stops at its next round
+                told = True
+                part += note(type="stopped", message=job.why_stopped)
             if done and job.error:
                 part += note(type="error", message=job.error)
-            elif done and began is None:
-                part += note(type="notice", message="stopped before it began")
             yield part
-            time.sleep(max(0.0, FRAME_SECONDS - (time.monotonic() - frame)))
+            if not done:
+                await asyncio.sleep(FRAME_SECONDS)

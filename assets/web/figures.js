@@ -31,7 +31,7 @@
     const lane = state.lanes.eesd;
     const rounds = lane.rounds.filter((round) => round.outcome).slice(-MOST_ROUNDS);
     const first = rounds.length ? rounds[0].number : 0;
-    const most = Math.max(4, ...lane.rounds.map((round) => round.limit));
+    const most = Math.max(4, ...lane.rounds.map((round) => round.outcome?.drafted ?? 0));
     return {
       data: [
         part("accepted", rounds, (round) => round.outcome.accepted, { color: theme("accepted") }),

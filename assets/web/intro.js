@@ -53,12 +53,12 @@
 
   class Intro {
     constructor() {
-      this.line = el("p", { class: "e-intro-line" });
+      this.line = el("p", { class: "e-intro-line", role: "status" });
       this.node = el("section", { class: "e-panel e-intro", "aria-label": "what you will see" }, steps(), meanings(), this.line);
     }
 
     draw(state) {
-      setText(this.line, (state.phase === "queued" && statusOf(state)) || INVITATION);
+      setText(this.line, statusOf(state) || INVITATION);
     }
   }
 

@@ -47,7 +47,7 @@
 
   function statusOf(state) {
     const { phase } = state;
-    if (phase === "queued") return state.queue ? waiting(state.queue) : state.notice;
+    if (phase === "queued") return waiting(state.queue);
     if (phase === "running") return progress(state.lanes.eesd);
     if (phase === "finished") return state.verdict || "finished";
     return state.verdict;
@@ -70,9 +70,8 @@
       this.toggle = el("input", { type: "checkbox" });
       this.sign = el("span", { class: "e-sign", "aria-hidden": "true" });
       this.status = el("span", { class: "e-status-text" });
-      this.notice = el("span", { class: "e-notice" });
       this.live = el("div", { class: "e-hidden", role: "status", "aria-live": "polite" });
-      this.line = el("div", { class: "e-status" }, this.sign, this.status, this.notice);
+      this.line = el("div", { class: "e-status" }, this.sign, this.status);
       const toggle = el("label", { class: "e-toggle" }, this.toggle, " hide rejected drafts");
       const head = el("div", { class: "e-panel-head" }, el("h2", {}, "The race"), legend(), toggle);
       this.node = el("section", { class: "e-panel e-race", "aria-label": "the race" },
@@ -96,7 +95,6 @@
       this.line.dataset.differs = String(state.result?.identical === false);
       setText(this.sign, signOf(state));
       setText(this.status, statusOf(state));
-      setText(this.notice, state.notice);
       setText(this.live, announcement(state));
     }
   }

@@ -39,10 +39,16 @@
 
     feed(text) {
       const whole = text ?? "";
+      if (this.stream.isDismissed(whole)) return;
       if (this.stream.isNewRun(whole)) this.reset();
       const records = this.stream.read(whole);
       records.forEach((record) => this.run.apply(record));
       if (records.length) this.request();
+    }
+
+    dismiss() {
+      this.stream.dismiss();
+      this.reset();
     }
 
     reset() {

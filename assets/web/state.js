@@ -138,12 +138,12 @@
   class RaceState {
     constructor() {
       this.lanes = { eesd: new Lane("eesd"), vanilla: new Lane("vanilla") };
-      Object.assign(this, { queue: null, notice: "", error: "", result: null });
+      Object.assign(this, { queue: null, stopped: "", error: "", result: null });
     }
 
     apply(record) {
       if (record.type === "queue") this.queue = record;
-      else if (record.type === "notice") this.notice = String(record.message);
+      else if (record.type === "stopped") this.stopped = String(record.message);
       else if (record.type === "error") this.error = String(record.message);
       else if (record.type === "race_finished") this.result = record;
       else if (record.lane in this.lanes && !record.row) this.applyToLane(this.lanes[record.lane], record);
@@ -159,10 +159,10 @@
     get phase() {
       const lanes = Object.values(this.lanes).filter((lane) => lane.started);
       if (this.error) return "failed";
-      if (lanes.some((lane) => lane.end === "cancelled")) return "cancelled";
-      if (this.result || (lanes.length && lanes.every((lane) => lane.end))) return "finished";
-      if (lanes.length) return "running";
-      return this.queue || this.notice ? "queued" : "idle";
+      if (this.result) return "finished";
+      if (this.stopped || lanes.some((lane) => lane.end === "cancelled")) return "cancelled";
+      if (lanes.length) return lanes.every((lane) => lane.end) ? "finished" : "running";
+      return this.queue ? "queued" : "idle";
     }
 
     get started() {
@@ -175,7 +175,7 @@
 
     // What is known about sameness of the two texts, in words.
     get verdict() {
-      if (this.phase === "cancelled") return "stopped by you";
+      if (this.phase === "cancelled") return `stopped ${this.stopped || "by you"}`;
       if (!this.result) return "";
       const { identical, level, first_difference: fork } = this.result;
       if (level === "same-distribution") return "same distribution: the texts may differ, their chances do not";

@@ -12,6 +12,16 @@
       this.lines = 0;
     }
 
+    // Forget the run: what still arrives of it (its first line names it) is not read.
+    dismiss() {
+      this.dismissed = this.consumed.split("\n", 1)[0];
+      this.reset();
+    }
+
+    isDismissed(text) {
+      return Boolean(this.dismissed) && text.startsWith(this.dismissed);
+    }
+
     // A text that does not begin with what was consumed belongs to another run.
     isNewRun(text) {
       return !text.startsWith(this.consumed);

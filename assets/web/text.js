@@ -100,7 +100,10 @@
     key(event) {
       const here = this.numbers.get(event.target);
       if (here === undefined) return;
-      if (event.key === "Escape") return this.tip.hide();
+      if (event.key === "Escape" && this.tip.node) {
+        event.preventDefault(); // taken: on the page, Escape also stops a run
+        return this.tip.hide();
+      }
       const target = {
         ArrowRight: () => this.visible(here + 1, 1),
         ArrowLeft: () => this.visible(here - 1, -1),

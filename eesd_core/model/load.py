@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils import logging
 
 from ..errors import UserError
+from .packed import pack_linears
 from .split import Target
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "model"
@@ -31,6 +33,8 @@ def load_target(model: str | Path = EMBEDDED, device: str = "auto", dtype: str =
     where the processor's kernels allow it; flash attention's do.
     """
     place, name = choose_device(device), str(model)
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         config = AutoConfig.from_pretrained(name)
         if config.model_type not in SUPPORTED:
@@ -56,25 +60,21 @@ def _explain(name: str, problem: Exception) -> str:
     return f"{name} is neither a folder nor a model that can be fetched from the Hub: check the name and the network"
 
 
+@torch.no_grad()
 def _auto_dtype(model: PreTrainedModel, device: torch.device) -> torch.dtype:
-    """bfloat16 where the processor computes in it and it measures faster, else float32."""
+    """bfloat16 where the processor computes in it and it measures faster on one decoder layer and one token, else float32."""
     if device.type == "cuda":
         return torch.bfloat16
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.float32
-    mlp = model.model.layers[0].mlp
-    seconds = {dtype: _time_mlp(copy.deepcopy(mlp).to(dtype)) for dtype in (torch.bfloat16, torch.float32)}
-    return min(seconds, key=seconds.get)
-
-
-@torch.no_grad()
-def _time_mlp(mlp: torch.nn.Module) -> float:
-    """Seconds for one token through an MLP, best of several: the projections are where dtypes differ."""
-    weight = next(mlp.parameters())
-    token = torch.randn(1, 1, mlp.config.hidden_size).to(weight)
-    times = []
-    for _ in range(20):
-        began = time.perf_counter()
-        mlp(token)
-        times.append(time.perf_counter() - began)
-    return min(times)
+    layers = {dtype: copy.deepcopy(model.model.layers[0]).to(dtype) for dtype in (torch.bfloat16, torch.float32)}
+    pack_linears(layers[torch.bfloat16])
+    times: dict[torch.dtype, list[float]] = {dtype: [] for dtype in layers}
+    for _ in range(60):  # in turns, and the best of each: another process must not decide
+        for dtype, layer in layers.items():
+            token = torch.ones(1, 1, model.config.hidden_size, dtype=dtype)
+            rope = model.model.rotary_emb(token, torch.zeros(1, 1, dtype=torch.long))
+            began = time.perf_counter()
+            layer(token, position_embeddings=rope)
+            times[dtype].append(time.perf_counter() - began)
+    return min(times, key=lambda dtype: min(times[dtype]))

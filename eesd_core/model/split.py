@@ -40,7 +40,7 @@ class Target:
         return KVCache(layers or self.depth, heads, capacity, head_dim, self.dtype, self.device)
 
     def embed(self, ids: list[int]) -> Tensor:  # (1, m, D)
-        return self.model.model.embed_tokens(torch.tensor([ids], device=self.device))
+        return self.model.model.embed_tokens(torch.tensor([ids], dtype=torch.long, device=self.device))
 
     def run(self, layers, hidden: Tensor, cache: KVCache, start: int) -> Tensor:
         """Run decoder layers over the m tokens at positions start .. start + m - 1. hidden (1, m, D) -> (1, m, D)."""

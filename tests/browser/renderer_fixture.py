@@ -47,7 +47,7 @@ def target_tokens(tokens: int) -> list[bytes]:
             text += SPLIT[place]
         text.append(f" {words[place % len(words)]}".encode())
         place += 1
-    return text[: tokens - 1] + [END]
+    return [*text[: tokens - 1], END]
 
 
 def visible(token: bytes) -> str:

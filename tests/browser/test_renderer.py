@@ -143,7 +143,7 @@ def test_verdict_speedup_and_one_announcement(page):
     words = "identical: all 128 tokens, exact by construction"
     wait_for_text(page, ".e-status-text", words)
     wait_for_text(page, ".e-speedup", "x against this engine with k = 0")
-    wait_for_text(page, "[role=status]", words)
+    wait_for_text(page, ".e-race [role=status]", words)
     assert state(page)["verdict"] == words
 
 
@@ -179,6 +179,28 @@ def test_queue_notice_stop_and_error(page):
     text += made.line(type="error", message="The device is <b>gone</b>. Try again.")
     feed(page, text)
     wait_for_text(page, "[role=alert]", "The device is <b>gone</b>. Try again.")
+
+
+def test_stopped_is_said_before_the_engine_hears_of_it(page):
+    text = made.ndjson(RECORDS[:10])
+    feed(page, text)
+    wait_for_text(page, ".e-status-text", "round 1")
+    text += made.line(type="stopped", message="after 120 seconds")
+    feed(page, text)
+    wait_for_text(page, ".e-status-text", "stopped after 120 seconds")
+    assert state(page)["phase"] == "cancelled"
+
+
+def test_a_dismissed_run_does_not_come_back(page):
+    first = made.line(type="queue", run="one", place=0, waiting=0)
+    feed(page, first + made.ndjson(RECORDS[:40]))
+    wait_for_text(page, ".e-status-text", "round")
+    page.evaluate("view.dismiss()")
+    feed(page, first + TEXT)
+    page.locator(".e-intro").wait_for()
+    assert state(page)["phase"] == "idle"
+    feed(page, made.line(type="queue", run="two", place=0, waiting=0) + TEXT)
+    wait_for_text(page, ".e-status-text", "identical")
 
 
 def test_a_broken_line_is_one_clear_error(page):

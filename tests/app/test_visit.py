@@ -1,0 +1,190 @@
+"""A visitor's stream: it only grows, says what happens in time, and always gives the device back."""
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from fake_engine import FakeEngine
+
+from app.visit import Visits, note
+
+FORM = ("Once upon a time", 0.8, 1, "7", 16, "beta", 1, 1, 4)
+BAD = ("", *FORM[1:])
+
+
+@pytest.fixture
+def visits():
+    return Visits(FakeEngine())
+
+
+def in_a_loop(coroutine) -> None:
+    """In a thread of its own, because Playwright keeps a loop running in the main thread once a browser test has run."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, coroutine).result()
+
+
+async def collect(stream) -> list[dict]:
+    """All lines of a stream, while checking that its text only grows and cannot open a tag."""
+    before = ""
+    async for text in stream:
+        assert text.startswith(before)
+        before = text
+    assert "<" not in before
+    return [json.loads(line) for line in before.splitlines()]
+
+
+def types(lines: list[dict]) -> list[str]:
+    return [line["type"] for line in lines]
+
+
+async def see(stream, kind: str) -> str:
+    """Read on until the text has a line of this kind."""
+    async for text in stream:
+        if f'"{kind}"' in text:
+            return text
+    raise AssertionError(f"no {kind} line came")
+
+
+async def free(visits: Visits) -> None:
+    async with asyncio.timeout(5):
+        while visits.device.waiting():
+            await asyncio.sleep(0.005)
+    assert not visits._jobs
+
+
+def test_a_run_from_queue_to_verdict(visits):
+    async def visit():
+        lines = await collect(visits.run("a", *FORM))
+        assert lines[0] == {"type": "queue", "run": lines[0]["run"], "place": 0, "waiting": 0}
+        assert lines[-1]["type"] == "race_finished" and lines[-1]["identical"]
+        assert {line["run"] for line in lines if "lane" in line} == {lines[0]["run"]}
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+@pytest.mark.parametrize("form", [BAD, ("too long", *FORM[1:]), (*FORM[:3], "abc", *FORM[4:]), (None,) * 9])
+def test_bad_input_is_one_line_and_the_next_run_works(visits, form):
+    async def visit():
+        lines = await collect(visits.run("a", *form))
+        assert types(lines) == ["queue", "error"]
+        assert types(await collect(visits.run("a", *FORM)))[-1] == "race_finished"
+
+    in_a_loop(visit())
+
+
+def test_a_failure_is_one_line_and_the_next_run_works(visits):
+    async def visit():
+        visits.engine.fail = RuntimeError("out of <memory>")
+        lines = await collect(visits.run("a", *FORM))
+        assert lines[-1]["type"] == "error" and "RuntimeError" in lines[-1]["message"]
+        visits.engine.fail = None
+        assert types(await collect(visits.run("a", *FORM)))[-1] == "race_finished"
+
+    in_a_loop(visit())
+
+
+def test_stop_while_running(visits):
+    async def visit():
+        visits.engine.go.clear()
+        stream = visits.run("a", *FORM)
+        await see(stream, "tokens_committed")
+        await visits.stop("a")
+        lines = await collect(stream)
+        assert {"type": "stopped", "message": "by you"} in lines
+        assert types(lines).count("run_cancelled") == 2
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_stop_while_waiting_in_line(visits):
+    async def visit():
+        visits.engine.go.clear()
+        first, second = visits.run("a", *FORM), visits.run("b", *FORM)
+        await see(first, "tokens_committed")
+        text = await see(second, "place")
+        while '"place": 1' not in text:
+            text = await anext(second)
+        await visits.stop("b")
+        lines = await collect(second)
+        assert types(lines)[-1] == "stopped" and "run_started" not in types(lines)
+        assert visits.device.waiting() == 1
+        await first.aclose()
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_stop_that_overtakes_its_run(visits):
+    async def visit():
+        visits.engine.go.clear()
+        stopping = asyncio.create_task(visits.stop("a"))
+        await asyncio.sleep(0)
+        assert "stopped" in types(await collect(visits.run("a", *FORM)))
+        await stopping
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_a_second_run_ends_the_first(visits):
+    async def visit():
+        visits.engine.go.clear()
+        first, second = visits.run("a", *FORM), visits.run("a", *FORM)
+        await see(first, "tokens_committed")
+        following = asyncio.create_task(collect(second))
+        assert "stopped" in types(await collect(first))
+        visits.engine.go.set()
+        assert types(await following)[-1] == "race_finished"
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_clients_without_a_session_share_nothing(visits):
+    async def visit():
+        results = await asyncio.gather(*(collect(visits.run(None, *FORM)) for _ in range(3)))
+        assert [types(lines)[-1] for lines in results] == ["race_finished"] * 3
+        assert len({lines[0]["run"] for lines in results}) == 3
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_a_closed_stream_gives_the_device_back(visits):
+    async def visit():
+        visits.engine.go.clear()
+        stream = visits.run("a", *FORM)
+        await see(stream, "tokens_committed")
+        await stream.aclose()
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_a_stream_closed_after_its_first_line_never_asks_for_the_device(visits):
+    async def visit():
+        stream = visits.run("a", *FORM)
+        await anext(stream)
+        await stream.aclose()
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_the_longest_run_says_why_it_ended():
+    async def visit():
+        visits = Visits(FakeEngine(), most_seconds=0.05)
+        visits.engine.go.clear()
+        lines = await collect(visits.run("a", *FORM))
+        assert {"type": "stopped", "message": "after 0.05 seconds, the most a run may take here"} in lines
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_a_note_cannot_open_a_tag():
+    assert "<" not in note(type="error", message="</script>")
+    assert json.loads(note(message="</script>"))["message"] == "</script>"

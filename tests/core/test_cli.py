@@ -1,0 +1,99 @@
+"""The command line: --json as design says, and one clear line for every mistake."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from eesd_core.cli import main
+
+HOSTILE = ["<img src=x onerror=alert(1)>", "${1+1}", "a <|endoftext|> b", "\x1b[31mred", "\u202etxet", "{{7*7}}"]
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        try:
+            status = main(list(arguments))
+        except SystemExit as exit:
+            status = exit.code
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+def last_json(out: str) -> dict:
+    return json.loads(out.splitlines()[-1])
+
+
+def test_race_json(call, model_folder, tmp_path):
+    trace = tmp_path / "race.ndjson"
+    status, out, _ = call("race", "Once", "--model", str(model_folder), "--max-new-tokens", "24", "--json", "--trace", str(trace))
+    report = last_json(out)
+    assert status == 0 and report["identical"] is True and report["first_difference"] is None and report["speedup"] > 0
+    assert report["level"] in ("exact-by-construction", "exact-as-observed")
+    assert report["vanilla"]["token_ids"] == report["eesd"]["token_ids"] and len(report["eesd"]["token_ids"]) == 24
+    assert "verdict  identical" in out and trace.read_text().count("\n") > 24
+
+
+def test_generate_json(call, model_folder):
+    arguments = ["generate", "Once", "--model", str(model_folder), "--max-new-tokens", "16", "--temperature", "0.8", "--json"]
+    status, out, _ = call(*arguments, "--draft-length", "3")
+    report = last_json(out)
+    fields = "method controller token_ids text new_tokens rounds drafted accepted acceptance_rate mean_accepted_length"
+    assert status == 0 and {*fields.split(), "draft_lengths", "seconds", "tokens_per_second"} <= set(report)
+    assert report["controller"] == {"name": "fixed", "length": 3} and max(report["draft_lengths"]) == 3
+    plain = last_json(call(*arguments, "--method", "vanilla")[1])
+    assert plain["token_ids"] == report["token_ids"] and plain["drafted"] == 0
+
+
+@pytest.mark.parametrize("prompt", HOSTILE)
+def test_hostile_prompts_are_text(call, model_folder, prompt):
+    status, out, _ = call("race", prompt, "--model", str(model_folder), "--max-new-tokens", "8", "--json")
+    assert status == 0 and last_json(out)["identical"]
+    assert "\x1b" not in out and "\u202e" not in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", ""], ["generate", " \n"], ["generate", "a" * 100_000], ["generate", "x", "--seed", "abc"],
+        ["generate", "x", "--seed", "-1"],
+        ["generate", "x", "--max-new-tokens", "-5"], ["generate", "x", "--max-new-tokens", "5000"],
+        ["generate", "x", "--temperature", "nan"],
+        ["generate", "x", "--top-p", "0"], ["generate", "x", "--draft-length", "99"], ["generate", "x", "--prior", "0", "1"],
+        ["generate", "x", "--draft-length", "2", "--prior", "1", "1"], ["generate", "x", "--trace", "/nowhere/x.ndjson"],
+        ["generate", "x", "--colour"], ["generate"], ["fly"], [], ["bench", "--prompts", "nowhere.jsonl"], ["bench", "--methods", "magic"],
+        ["bench", "--limit", "0"],
+    ],
+    ids=lambda a: " ".join(a)[:40],
+)  # fmt: skip
+def test_a_mistake_is_one_clear_line(call, model_folder, arguments):
+    where = ["--model", str(model_folder)] if arguments[:1] in (["generate"], ["bench"]) else []
+    status, _, err = call(*arguments, *where)
+    assert status == 2 and err.count("\n") == 1 and err.startswith("error: ")
+
+
+def test_a_broken_model_is_one_clear_line(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    (folder / "model.safetensors").write_bytes(b"broken")
+    for where in (folder, tmp_path / "nowhere"):
+        command = [sys.executable, "-m", "eesd_core", "race", "x", "--model", str(where)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+def test_bench_prints_every_method(call, model_folder):
+    arguments = ["--limit", "2", "--max-new-tokens", "8", "--methods", "fixed:2,beta", "--json"]
+    status, out, _ = call("bench", "--model", str(model_folder), *arguments)
+    methods = last_json(out)["methods"]
+    assert status == 0 and list(methods) == ["vanilla", "fixed:2", "beta"]
+    assert all(row["identical"] == 2 for row in methods.values()) and methods["vanilla"]["speedup"] == 1.0
+
+
+def test_doctor_prints_costs(call, model_folder):
+    status, out, _ = call("doctor", "--model", str(model_folder), "--json")
+    assert status == 0 and last_json(out)["costs"]["plain"] > 0

@@ -1,0 +1,87 @@
+import json
+import lzma
+
+import numpy as np
+import pytest
+import torch
+
+from eesd_core.train.corpus import Windows, clean, documents, find_sources, pack
+from eesd_core.train.distill import student_logits
+from eesd_core.train.pretrain import PretrainConfig, _optimizers, build_model, learning_rate, load_checkpoint, save_checkpoint
+from eesd_core.train.tokenizer import TURN_TOKENS, train_tokenizer
+
+LINES = ["“Well,” said he—_well_!", "| 1 | 2 | 3 |"]
+LINES += ["It was a long and stormy night, and nobody in the little house by the sea could find any sleep at all."]
+
+
+def test_cleaning():
+    assert clean("\n".join(LINES)) == '"Well," said he--well!\n' + LINES[2]
+
+
+def test_documents_and_packing(tmp_path, engine):
+    with lzma.open(tmp_path / "gutenberg-00.jsonl.xz", "wt") as out:
+        for text in ("\n".join(LINES), LINES[2], "Another day came at last."):
+            out.write(json.dumps({"text": text}) + "\n")
+    sources = find_sources(tmp_path)
+    texts = list(documents(sources["gutenberg"]))
+    assert texts == [clean("\n".join(LINES)), "Another day came at last."]  # a repeated paragraph is dropped
+    packed = pack(engine.target.tokenizer, iter(texts))
+    assert packed.dtype == np.uint16 and packed[-1] == engine.target.tokenizer.eos_token_id
+    assert (packed == engine.target.tokenizer.eos_token_id).sum() == 2
+
+
+def test_no_text_is_said_clearly(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--data"):
+        find_sources(tmp_path)
+
+
+def test_windows_follow_the_weights():
+    windows = Windows({"a": np.zeros(1000, np.uint16), "b": np.ones(1000, np.uint16)}, {"a": 3.0, "b": 1.0})
+    rows = windows.batch(np.random.default_rng(0), 4000, 16)
+    assert rows.shape == (4000, 16) and rows[:, 0].mean() == pytest.approx(0.25, abs=0.03)
+
+
+def test_tokenizer_round_trip():
+    tokenizer = train_tokenizer(LINES * 20, 320, 64)
+    text = "A stormy night — 1850; naïve ☃ <|user|>"
+    assert tokenizer.decode(tokenizer(text, split_special_tokens=True)["input_ids"]) == text
+    assert [tokenizer.convert_tokens_to_ids(t) for t in TURN_TOKENS] == [1, 2, 3]
+
+
+def test_the_rate_is_a_trapezoid():
+    config = PretrainConfig(warmup_steps=10, cooldown=0.5)
+    rates = [learning_rate(step, 100, config) for step in range(101)]
+    assert rates[0] == config.learning_rate / 10 and rates[9] == rates[50] == config.learning_rate and rates[100] == 0
+    assert rates[75] == pytest.approx(config.learning_rate / 2)
+
+
+def test_checkpoint_resumes_exactly(tmp_path):
+    config = PretrainConfig(layers=2, hidden=64, mlp=64, heads=1, kv_heads=1, vocab=300, context=64)
+    tokenizer = train_tokenizer(LINES * 20, 300, 64)
+
+    def step(model, optimizers):
+        model(torch.arange(20)[None], labels=torch.arange(20)[None]).loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+
+    model = build_model(config, tokenizer)
+    optimizers = _optimizers(model, config)
+    step(model, optimizers)
+    save_checkpoint(tmp_path / "c.safetensors", model, optimizers, {})
+    step(model, optimizers)
+    again = build_model(config, tokenizer)
+    fresh = _optimizers(again, config)
+    load_checkpoint(tmp_path / "c.safetensors", again, fresh)
+    step(again, fresh)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
+
+
+@torch.no_grad()
+def test_training_sees_what_drafting_computes(engine):
+    """The exit layer over a whole row at once, as in training, against its cached passes, as in the engine."""
+    target, layer, ids = engine.target, engine.exit_layer, list(range(40, 80))
+    cache, own = target.new_cache(len(ids)), target.new_cache(len(ids), layers=1)
+    states = target.run_range(0, layer.exit_after, target.embed(ids), cache, 0)
+    cached = torch.cat([layer(target, states[:, i : i + 1], own, i) for i in range(len(ids))])
+    torch.testing.assert_close(student_logits(target, layer, states)[0], cached, rtol=1e-4, atol=1e-4)
