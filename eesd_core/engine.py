@@ -93,7 +93,8 @@ class Engine:
     @torch.inference_mode()
     def _events(self, request: Request, ids: list[int], drafter: Drafter, controller, cancelled) -> Iterator[Event]:
         target = self.target
-        context = Context(list(ids), target.new_cache(len(ids) + request.max_new_tokens), Sampler(request.sampling, target.vocab, target.device))
+        sampler = Sampler(request.sampling, target.vocab, target.device)
+        context = Context(list(ids), target.new_cache(len(ids) + request.max_new_tokens), sampler)
         detokenizer = Detokenizer(target.tokenizer, ids)
         settings = {"max_new_tokens": request.max_new_tokens, "drafter": drafter.name, "exit_after": drafter.shares_layers}
         settings |= asdict(request.sampling) | {"controller": controller.snapshot()}

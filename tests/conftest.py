@@ -14,6 +14,7 @@ from eesd_core.model.load import EMBEDDED
 from eesd_core.model.split import Target
 
 EXIT_AFTER = 2
+torch.set_num_threads(1)  # matrices this small gain nothing from a second thread and lose much where another process wants it
 
 
 def byte_tokenizer() -> PreTrainedTokenizerFast:

@@ -29,7 +29,8 @@ class Target:
         positions = torch.arange(self.context, device=self.device)[None]
         probe = torch.zeros(1, 1, dtype=self.dtype, device=self.device)
         self._cos, self._sin = model.model.rotary_emb(probe, positions)  # (1, context, head_dim)
-        self._steps = self._steps_mask(MASK_ROWS, self.context - 1, self.context + MASK_ROWS + BLOCK)  # masks of short passes are windows of it
+        # Masks of short passes are windows of one table.
+        self._steps = self._steps_mask(MASK_ROWS, self.context - 1, self.context + MASK_ROWS + BLOCK)
         self._pieces: dict[int, str] = {}
 
     def new_cache(self, capacity: int, layers: int | None = None) -> KVCache:

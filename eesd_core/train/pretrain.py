@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -156,7 +157,8 @@ def pretrain(data: Path, work: Path, config: PretrainConfig, device: str) -> Lla
     done = 0  # tokens
     if checkpoint.exists():
         load_checkpoint(checkpoint, model, optimizers)
-        done = json.loads(log.read_text().splitlines()[-1])["tokens"]
+        with safe_open(checkpoint, "pt") as header:
+            done = int(header.metadata()["step"]) * config.rows * config.window
         print(f"resuming at {done / 1e6:.2f} M tokens", flush=True)
 
     @torch.compile
@@ -196,9 +198,9 @@ def pretrain(data: Path, work: Path, config: PretrainConfig, device: str) -> Lla
             entry = {"step": step, "tokens": step * per_step, "loss": round(total / (step - since), 4), "rate": round(rate, 6)}
             entry["tokens_per_second"] = round(speed)
             if due:
-                entry["validation_loss"] = round(validate(), 4)
-                save_checkpoint(checkpoint, model, optimizers, {"config": json.dumps(asdict(config))})
+                save_checkpoint(checkpoint, model, optimizers, {"step": str(step), "config": json.dumps(asdict(config))})
                 saved = time.monotonic()
+                entry["validation_loss"] = round(validate(), 4)
             with log.open("a") as lines:
                 lines.write(json.dumps(entry) + "\n")
             left = (steps - step) * per_step / speed / 60

@@ -1,0 +1,82 @@
+"""What is written to a terminal: shapes without colour, and nothing that steers it."""
+
+import io
+import os
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eesd_core.cli import main
+from eesd_core.engine import Request
+from eesd_core.race import race
+from eesd_core.terminal import MARKS, STYLES, Painter, printable
+
+
+@given(st.text())
+def test_control_characters_do_not_pass(text):
+    shown = printable(text)
+    assert len(shown) == len(text)
+    assert not [c for c in shown if unicodedata.category(c) == "Cc" and c not in "\n\t"]
+    assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def test_every_state_has_a_shape_of_its_own():
+    assert STYLES.keys() == MARKS.keys()
+    judged = [MARKS[state] for state in ("accepted", "rejected", "correction", "bonus")]
+    assert len(set(judged)) == 4
+
+
+def test_a_race_in_plain_text(engine, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO()
+    painter = Painter(out)
+    for record in race(engine, Request("Once\x1b[2J", 24, controller="fixed", settings={"length": 3})):
+        painter.show(record)
+    text = out.getvalue()
+    assert "\x1b" not in text and "[-" in text and "<" in text
+    assert painter.drafts == []
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_colours_are_closed(engine, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    painter = Painter(out := Terminal())
+    for record in race(engine, Request("Once\x1b[2J", 24, controller="fixed", settings={"length": 3})):
+        painter.show(record)
+    text = out.getvalue()
+    assert "\x1b[2J" not in text and text.count("\x1b[0m") * 2 == text.count("\x1b[") > 0
+
+
+@pytest.mark.xfail(strict=True, reason="error text is printed as it is: line breaks and escape sequences of a path reach the terminal")
+def test_an_error_stays_one_harmless_line(capsys):
+    assert main(["generate", "x", "--model", "./no\nwhere\x1b[2J"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "\x1b" not in err
+
+
+@pytest.mark.xfail(strict=True, raises=BrokenPipeError, reason="a reader that leaves early (| head) is answered with a traceback")
+def test_a_reader_that_leaves_early_is_no_failure(model_folder, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w", encoding="utf-8") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        try:
+            status = main(["generate", "Once", "--model", str(model_folder), "--max-new-tokens", "4"])
+        finally:
+            monkeypatch.undo()
+            pipe.detach().detach()  # its buffer can no longer be written
+    assert status in (0, 141)
+
+
+def test_nothing_is_written_before_a_setting_is_refused(model_folder, capsys):
+    """Today the prompt is echoed first; stderr and status are right."""
+    assert main(["generate", "Once", "--model", str(model_folder), "--draft-length", "99"]) == 2
+    out, err = capsys.readouterr()
+    assert out in ("", "Once") and err.startswith("error: the draft length")
