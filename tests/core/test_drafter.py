@@ -82,3 +82,12 @@ def test_a_prompt_of_one_token_and_one_new_token(engine):
         "run_finished",
     ]
     assert events[1].tokens == 0 and events[-1].reason == "length"
+
+
+@pytest.mark.parametrize("sampling", [Sampling(0.7, 1.0, 3), Sampling(1.5, 1.0, 4), Sampling(1.0, 0.9, 2**40)], ids=str)
+def test_draft_and_target_share_their_noise(agreeing, sampling):
+    """With equal distributions the same noise gives the same token, however hot: noise of another position or seed would not."""
+    rounds = [
+        r.event for r in agreeing.run(Request("Once", 60, sampling, "eesd", "fixed", {"length": 4})) if r.event.type == "round_verified"
+    ]
+    assert all(r.accepted == r.drafted for r in rounds) and sum(r.drafted for r in rounds) == 48
