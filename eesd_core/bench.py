@@ -26,7 +26,7 @@ def read_prompts(path: Path | None, limit: int | None) -> list[str]:
     try:
         text = (path or OWN_PROMPTS).read_text(encoding="utf-8")
         entries = [json.loads(line) for line in text.splitlines() if line.strip()] if path else json.loads(text)
-        prompts = [entry["prompt"] for entry in entries][:limit]
+        prompts = [str(entry["prompt"]) for entry in entries][:limit]
     except OSError as problem:
         raise UserError(f"the prompts cannot be read from {path}: {problem.strerror}") from None
     except (ValueError, KeyError, TypeError):
@@ -43,7 +43,8 @@ def request_of(method: str, prompt: str, new_tokens: int, sampling: Sampling) ->
     name, _, length = method.partition(":")
     if name not in CONTROLLERS or (length and not length.isdigit()):
         raise UserError(f"unknown method {method!r}: use vanilla, {', '.join(CONTROLLERS)} or fixed:K")
-    return Request(prompt, new_tokens, sampling, "eesd", name, {"length": int(length)} if length else {})
+    settings = {"length": int(length)} if length else {"seed": sampling.seed} if name == "beta" else {}
+    return Request(prompt, new_tokens, sampling, "eesd", name, settings)
 
 
 def bench(
@@ -52,6 +53,10 @@ def bench(
     """Run, print a table, return the report as plain values."""
     prompts = read_prompts(path, limit)
     methods = ["vanilla", *(m for m in dict.fromkeys(methods) if m != "vanilla")]
+    if repeats < 1 or (limit is not None and limit < 1):
+        raise UserError("--repeats and --limit must be at least 1")
+    for prompt in prompts:
+        engine.encode(request_of("vanilla", prompt, new_tokens, sampling))  # one that does not fit is said before the work, not in it
     for method in methods:
         _run(engine, request_of(method, prompts[0], min(16, new_tokens), sampling))  # warm-up
     runs: dict[str, list[list[tuple[Metrics, Outcome]]]] = {m: [] for m in methods}  # method -> prompt -> repeat
@@ -90,9 +95,11 @@ def _summary(runs: list[list[tuple[Metrics, Outcome]]], vanilla: list[list[tuple
     worked = sum(m.draft_seconds + m.verify_seconds for repeats in runs for m, _ in repeats)
     forks = []
     for number, (ours, theirs) in enumerate(zip(runs, vanilla)):
-        position = first_difference(theirs[0][1].ids, ours[0][1].ids)
+        plain = theirs[0][1]
+        differences = [first_difference(plain.ids, outcome.ids) for _, outcome in ours]
+        position = min((d for d in differences if d is not None), default=None)
         if position is not None:
-            margins = theirs[0][1].margins
+            margins = plain.margins
             forks.append({"prompt": number, "position": position, "margin": margins[position] if position < len(margins) else None})
     spread = quantiles(speedups, n=4) if len(speedups) > 1 else [speedups[0]] * 3
     return {

@@ -2,22 +2,29 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from .control import CONTROLLERS
+from .control import CONTROLLERS, make_controller
 from .control.base import MAX_DRAFT
 from .errors import UserError
+from .terminal import printable
 
 
 class Parser(argparse.ArgumentParser):
     """argparse without the usage block: an error is one line."""
 
     def error(self, message: str):
-        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
+        complain(f"{message} (see {self.prog} --help)")
         sys.exit(2)
+
+
+def complain(message: str) -> None:
+    """One line, whatever a path or a file put into it."""
+    print(f"error: {' '.join(printable(message).split())}", file=sys.stderr)
 
 
 def whole(text: str) -> int:
@@ -100,8 +107,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return COMMANDS[arguments.command](arguments)
     except UserError as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        complain(str(problem))
         return 2
+    except BrokenPipeError:  # a reader such as `head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered must not go to the pipe
+        return 0
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
@@ -127,15 +137,17 @@ def request_of(arguments, method: str = "eesd"):
         settings = {"alpha": arguments.prior[0], "beta": arguments.prior[1]}
     if controller == "beta":
         settings["seed"] = arguments.seed
+    make_controller(controller, **settings)  # refuses bad settings now, not after loading
     sampling = Sampling(arguments.temperature, arguments.top_p, arguments.seed)
     return Request(arguments.prompt, arguments.max_new_tokens, sampling, method, controller, settings)
 
 
 def generate(arguments) -> int:
-    from .terminal import printable
     from .trace import Metrics, write_trace
 
     request = request_of(arguments, arguments.method)
+    if arguments.trace:
+        write_trace(Path(arguments.trace), [])  # before the work: a path that cannot be written must not cost a run
     engine = load_engine(arguments, arguments.method == "eesd")
     records, show = [], lambda text: sys.stdout.write(printable(text))
     show(request.prompt)
@@ -160,6 +172,8 @@ def race(arguments) -> int:
     from .trace import Metrics, write_trace
 
     request = request_of(arguments)
+    if arguments.trace:
+        write_trace(Path(arguments.trace), [])
     engine = load_engine(arguments)
     painter, records = Painter(sys.stdout), []
     for record in run_race(engine, request):

@@ -35,6 +35,8 @@ from .sampling import Sampler, Sampling
 from .text import Detokenizer
 from .verify import count_matches
 
+MOST_MARGIN = 1e4  # stands for "no other token was left" after top-p, since JSON has no infinity
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -50,8 +52,8 @@ class Request:
     def __post_init__(self):
         if not self.prompt.strip():
             raise UserError("the prompt is empty: write a few words, for example: Once upon a time")
-        if self.max_new_tokens < 1:
-            raise UserError(f"the number of new tokens must be at least 1, not {self.max_new_tokens}")
+        if type(self.max_new_tokens) is not int or self.max_new_tokens < 1:
+            raise UserError(f"the number of new tokens must be a whole number of at least 1, not {self.max_new_tokens!r}")
         if self.method not in ("eesd", "vanilla"):
             raise UserError(f"unknown method {self.method!r}: choose eesd or vanilla")
 
@@ -162,7 +164,7 @@ class Engine:
         log_probs = sampler.log_probs(logits)
         scores = sampler.scores(logits, log_probs, start + 1)
         best = scores.topk(2).values  # (k + 1, 2)
-        margins = (best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)
+        margins = ((best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)).clamp(max=MOST_MARGIN)
         choices = scores.argmax(-1)  # (k + 1,)
         judged = torch.tensor([*draft.ids, 0], device=target.device)  # the last place has no draft
         chances = torch.stack([log_probs.gather(1, judged[:, None])[:, 0], log_probs.gather(1, choices[:, None])[:, 0]]).exp()

@@ -133,12 +133,6 @@ class RunCancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFailed:
-    type: ClassVar[str] = "run_failed"
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
 class RaceFinished:
     """The verdict over both lanes (lane "race"). `first_difference` is None or {position, margin, vanilla_id, eesd_id}."""
 
@@ -151,7 +145,7 @@ class RaceFinished:
 
 Event = (
     RunStarted | PrefillDone | RoundStarted | DraftToken | DraftStopped | RoundVerified | PosteriorUpdated
-    | TokensCommitted | RunFinished | RunCancelled | RunFailed | RaceFinished
+    | TokensCommitted | RunFinished | RunCancelled | RaceFinished
 )  # fmt: skip
 EVENT_TYPES = {cls.type: cls for cls in Event.__args__}
 
@@ -174,6 +168,10 @@ class Record:
         """Inverse of `to_json`. Raises ValueError that names what is missing or unknown."""
         try:
             kind = EVENT_TYPES[data["type"]]
+            if data.get("format", FORMAT) != FORMAT:
+                raise ValueError(f"the trace has format {data['format']!r}, this program reads {FORMAT}")
+            if type(data["seq"]) is not int or not isinstance(data["t"], int | float):
+                raise ValueError("seq and t must be numbers")
             values = {}
             for spec in fields(kind):
                 value = data[spec.name]

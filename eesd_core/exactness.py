@@ -26,9 +26,11 @@ def row_invariant(target: Target) -> bool:
     cache = target.new_cache(target.context)
     done = 0
     for start in (7, 58, target.context // 2 - 6, target.context - rows):  # two of them cross a block of the cache
+        if not done <= start <= target.context - rows:
+            continue  # in a short context they overlap
         target.run_range(0, target.depth, target.embed(ids[done:start]), cache, done)
         single = torch.cat([_pass(target, ids, cache, start + j, 1) for j in range(rows)])  # (rows, V)
-        for m in (2, 3, 5, 8, 9, rows):
+        for m in range(2, rows + 1):
             cache.truncate(start)
             if not torch.equal(_pass(target, ids, cache, start, m), single[:m]):
                 return False

@@ -55,7 +55,8 @@ def processed_log_probs(logits: Tensor, temperature: float, top_p: float) -> Ten
 
     Each row is treated alone, so the result does not depend on how many rows are passed. Ties at the cut fall to the lower id.
     """
-    log_p = torch.log_softmax(logits / temperature, dim=-1)
+    highest = logits.amax(-1, keepdim=True)  # taken off first: a tiny temperature must not overflow
+    log_p = torch.log_softmax((logits - highest) / temperature, dim=-1)
     if top_p < 1.0:
         ordered, order = log_p.sort(dim=-1, descending=True, stable=True)
         before = ordered.exp().cumsum(-1) - ordered.exp()  # probability of all likelier tokens

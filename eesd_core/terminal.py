@@ -8,7 +8,7 @@ from .events import DraftToken, RaceFinished, Record, RoundVerified, RunStarted
 
 STYLES = {"accepted": "4;34", "rejected": "9;31", "untested": "9;90", "correction": "32", "bonus": "33", "plain": "0"}
 MARKS = {"accepted": "{}", "rejected": "[-{}-]", "untested": "[-{}-]", "correction": "<{}>", "bonus": "+{}+", "plain": "{}"}
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Painter:

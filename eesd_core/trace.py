@@ -15,7 +15,7 @@ from .events import PrefillDone, Record, RoundVerified, RunCancelled, RunFinishe
 
 def to_line(record: Record) -> str:
     """One line, pure ASCII and free of "<": no token can break the framing, reorder text around it or open a tag in a page."""
-    return json.dumps(record.to_json(), separators=(",", ":")).replace("<", "\\u003c") + "\n"
+    return json.dumps(record.to_json(), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c") + "\n"
 
 
 def write_trace(path: Path, records: Iterable[Record]) -> None:
@@ -29,12 +29,12 @@ def write_trace(path: Path, records: Iterable[Record]) -> None:
 def read_trace(path: Path) -> Iterator[Record]:
     """Raises UserError naming the line that is broken."""
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 try:
-                    yield Record.from_json(json.loads(line))
-                except ValueError as problem:
-                    raise UserError(f"{path}, line {number}: {problem}") from None
+                    yield Record.from_json(json.loads(line.decode("utf-8")))
+                except (ValueError, RecursionError) as problem:
+                    raise UserError(f"{path}, line {number}: {str(problem)[:200]}") from None
     except OSError as problem:
         raise UserError(f"the trace {path} cannot be read: {problem.strerror}") from None
 

@@ -18,8 +18,8 @@ class BetaController:
     def __init__(self, alpha: float = 1.0, beta: float = 1.0, limit: int = MAX_DRAFT, seed: int = 0):
         if not (0.0 < alpha < 1e6 and 0.0 < beta < 1e6):
             raise UserError(f"the prior needs 0 < alpha, beta < 1e6, not alpha {alpha}, beta {beta}")
-        if not 1 <= limit <= MAX_DRAFT:
-            raise UserError(f"the draft limit must be from 1 to {MAX_DRAFT}, not {limit}")
+        if type(limit) is not int or not 1 <= limit <= MAX_DRAFT:
+            raise UserError(f"the draft limit must be a whole number from 1 to {MAX_DRAFT}, not {limit!r}")
         self.alpha, self.beta, self.limit = alpha, beta, limit
         self.random = random.Random(seed)
 

@@ -8,8 +8,8 @@ class FixedController:
     name = "fixed"
 
     def __init__(self, length: int = 4):
-        if not 0 <= length <= MAX_DRAFT:
-            raise UserError(f"the draft length must be from 0 to {MAX_DRAFT}, not {length}")
+        if type(length) is not int or not 0 <= length <= MAX_DRAFT:
+            raise UserError(f"the draft length must be a whole number from 0 to {MAX_DRAFT}, not {length!r}")
         self.length = length
 
     def start_round(self) -> int:

@@ -48,7 +48,7 @@ class EarlyExitDrafter:
             decision = controller.keep_drafting(len(ids) - 1, confidence, entropy)
             if token in self.target.end_ids:
                 reason = "eos"
-            elif not decision.go:
+            elif not decision.go and len(ids) < budget:
                 reason = "controller"
             go = decision.go and reason != "eos" and len(ids) < budget
             yield DraftToken(
@@ -67,7 +67,7 @@ class EarlyExitDrafter:
         After a fully accepted draft the exit layer has not seen the last draft's state: every gap is filled in the same pass.
         """
         gap = self.cache.lengths[0]
-        logits = self.exit_layer(self.target, self.states[:, gap : position + 1], self.cache, gap)[-1:]  # (1, V)
+        logits = self.exit_layer(self.target, self.states[:, gap : position + 1], self.cache, gap)  # (1, V)
         log_probs = context.sampler.log_probs(logits)
         token = context.sampler.scores(logits, log_probs, position + 1).argmax()
         probs = log_probs[0].exp()  # (V,)

@@ -18,6 +18,7 @@ from ..errors import UserError
 from .cache import KVCache
 from .split import Target
 
+FORMAT = "eesd-exit-layer/1"
 WEIGHTS, FACTS = "exit_layer.safetensors", "exit_layer.json"
 
 
@@ -36,13 +37,13 @@ class ExitLayer(nn.Module):
         self.norm = copy.deepcopy(target.model.model.norm)
 
     def forward(self, target: Target, states: Tensor, cache: KVCache, start: int) -> Tensor:
-        """Hidden states after N layers (1, m, D) at positions start .. -> logits (m, V)."""
-        return target.head(self.norm(target.run([self.layer], states, cache, start)))
+        """Hidden states after N layers (1, m, D) at positions start .. -> logits behind the last of them, (1, V)."""
+        return target.head(self.norm(target.run([self.layer], states, cache, start)[:, -1:]))
 
     def save(self, folder: Path, target: Target, facts: dict) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach().to(torch.bfloat16).contiguous() for name, p in self.state_dict().items()}, folder / WEIGHTS)
-        header = {"format": "eesd-exit-layer/1", "base_fingerprint": fingerprint(target), "exit_after": self.exit_after}
+        header = {"format": FORMAT, "base_fingerprint": fingerprint(target), "exit_after": self.exit_after}
         (folder / FACTS).write_text(json.dumps(header | {"training": facts}, indent=2) + "\n")
 
     @classmethod
@@ -52,11 +53,12 @@ class ExitLayer(nn.Module):
             facts = json.loads((folder / FACTS).read_text())
             tensors = load_file(folder / WEIGHTS)
             depth = int(facts["exit_after"])
-        except FileNotFoundError as problem:
-            missing = Path(problem.filename or WEIGHTS).name
-            raise UserError(f"no exit layer in {folder} ({missing} is missing): train one with `distill`") from None
+        except OSError:
+            raise UserError(f"no exit layer in {folder} ({FACTS} and {WEIGHTS} are needed): train one with `distill`") from None
         except (SafetensorError, ValueError, KeyError, TypeError) as problem:
             raise UserError(f"the exit layer in {folder} is broken ({problem}): restore the file or train it again") from None
+        if facts.get("format") != FORMAT:
+            raise UserError(f"the exit layer in {folder} has format {facts.get('format')!r}, this program reads {FORMAT}")
         if facts.get("base_fingerprint") != fingerprint(target):
             raise UserError(f"the exit layer in {folder} was trained for another model: train one for {target.name} with `distill`")
         layer = cls(target, depth, facts)
@@ -69,9 +71,9 @@ class ExitLayer(nn.Module):
 
 @torch.no_grad()
 def fingerprint(target: Target) -> str:
-    """Names the base weights: a hash over every tensor's name, shape and first values in bfloat16 (enough to tell two trainings apart)."""
+    """Names the base weights: a hash over every tensor's name, shape and about 4,000 of its values in bfloat16, spread over all of it."""
     digest = hashlib.sha256()
     for name, tensor in sorted(target.model.state_dict().items()):
-        head = tensor.flatten()[:256].to(torch.bfloat16).view(torch.int16).cpu().numpy().tobytes()
-        digest.update(f"{name}{tuple(tensor.shape)}".encode() + head)
+        sample = tensor.flatten()[:: tensor.numel() // 4096 | 1].to(torch.bfloat16)  # an odd step meets every column
+        digest.update(f"{name}{tuple(tensor.shape)}".encode() + sample.view(torch.int16).cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -39,9 +39,14 @@ def load_target(model: str | Path = EMBEDDED, device: str = "auto", dtype: str =
         config = AutoConfig.from_pretrained(name)
         if config.model_type not in SUPPORTED:
             raise UserError(f"{name} is a {config.model_type!r} model: supported so far are {', '.join(SUPPORTED)}")
-        loaded = AutoModelForCausalLM.from_pretrained(name, dtype=torch.bfloat16, attn_implementation="eager", use_safetensors=True)
+        how = {"dtype": torch.bfloat16, "attn_implementation": "eager", "use_safetensors": True, "output_loading_info": True}
+        loaded, report = AutoModelForCausalLM.from_pretrained(name, **how)
+        if report["missing_keys"]:  # transformers would fill them with random numbers
+            raise UserError(f"the weights in {name} lack {sorted(report['missing_keys'])[0]}: restore the file, or download it again")
         tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, SafetensorError, ValueError) as problem:
+    except UserError:
+        raise
+    except Exception as problem:  # whatever transformers and tokenizers raise over files: there is no list of it
         raise UserError(_explain(name, problem)) from None
     wanted = _auto_dtype(loaded, place) if dtype == "auto" else DTYPES[dtype]
     return Target(loaded.to(place, wanted), tokenizer, Path(name).name if Path(name).exists() else name)

@@ -83,5 +83,5 @@ class Target:
         return self._pieces[id]
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text; the names of special tokens in it are text like any other."""
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        """Token ids of a text, with the BOS token where the tokenizer wants one; names of special tokens in the text are text."""
+        return self.tokenizer(text, split_special_tokens=True)["input_ids"]

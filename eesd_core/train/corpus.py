@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import UserError
+
 # Modern stories and dialogue are few, so they weigh more than the books (which are of 1850 to 1920).
 SOURCE_WEIGHTS = {
     "gutenberg": 0.5,
@@ -61,13 +63,13 @@ def source_name(path: Path) -> str:
 
 
 def find_sources(folder: Path) -> dict[str, list[Path]]:
-    """The known sources in a folder, by name. Raises FileNotFoundError when there is none."""
+    """The known sources in a folder, by name. Raises UserError when there is none."""
     sources: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.jsonl*")):
         if source_name(path) in SOURCE_WEIGHTS:
             sources.setdefault(source_name(path), []).append(path)
     if not sources:
-        raise FileNotFoundError(f"no training text in {folder}: expected files such as gutenberg-00.jsonl.xz (see --data)")
+        raise UserError(f"no training text in {folder}: expected files such as gutenberg-00.jsonl.xz (see --data)")
     return sources
 
 

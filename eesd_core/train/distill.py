@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..model.exit_layer import ExitLayer
+from ..model.exit_layer import ExitLayer, fingerprint
 from ..model.load import EMBEDDED, load_target
 from ..model.split import Target
 from .corpus import SOURCE_WEIGHTS, Windows, documents, find_sources, pack
@@ -79,10 +79,10 @@ def distill(model: str | None, data: Path, work: Path, out: Path, config: Distil
     target = load_target(model or EMBEDDED, device, "float32")
     target.model.requires_grad_(False)
     target.model.config._attn_implementation = "sdpa"
-    rows = collect(target, data, work, config)
+    layer = ExitLayer(target, config.exit_after)
+    rows = collect(target, data, work / fingerprint(target), config)
     lessons = [teach(target, part, config.exit_after) for part in rows.split(32)]
     states, finals = (torch.cat(parts) for parts in zip(*lessons))  # (G, T, D) each, bfloat16
-    layer = ExitLayer(target, config.exit_after)
     layer.requires_grad_(True)
     matrices, gains = ([p for p in layer.parameters() if p.ndim == dims] for dims in (2, 1))
     optimizers = [

@@ -158,7 +158,7 @@ def pretrain(data: Path, work: Path, config: PretrainConfig, device: str) -> Lla
     if checkpoint.exists():
         load_checkpoint(checkpoint, model, optimizers)
         with safe_open(checkpoint, "pt") as header:
-            done = int(header.metadata()["step"]) * config.rows * config.window
+            done = int(header.metadata()["tokens"])
         print(f"resuming at {done / 1e6:.2f} M tokens", flush=True)
 
     @torch.compile
@@ -198,7 +198,7 @@ def pretrain(data: Path, work: Path, config: PretrainConfig, device: str) -> Lla
             entry = {"step": step, "tokens": step * per_step, "loss": round(total / (step - since), 4), "rate": round(rate, 6)}
             entry["tokens_per_second"] = round(speed)
             if due:
-                save_checkpoint(checkpoint, model, optimizers, {"step": str(step), "config": json.dumps(asdict(config))})
+                save_checkpoint(checkpoint, model, optimizers, {"tokens": str(step * per_step), "config": json.dumps(asdict(config))})
                 saved = time.monotonic()
                 entry["validation_loss"] = round(validate(), 4)
             with log.open("a") as lines:

@@ -47,7 +47,6 @@ FRACTIONS = {
 
 
 @pytest.mark.parametrize("make", FRACTIONS.values(), ids=FRACTIONS.keys())
-@pytest.mark.xfail(strict=True, reason="fractions and texts of a form are not refused where they enter")
 def test_a_fraction_where_a_whole_number_belongs(make):
     with pytest.raises(UserError):
         make()

@@ -31,16 +31,10 @@ def strict(line: str) -> dict:
     return json.loads(line, parse_constant=refuse)
 
 
-CASES = [Sampling(), Sampling(0.8, 1.0, 7), Sampling(10.0, 1.0, 7)]
-BROKEN = [
-    (Sampling(0.8, 0.5, 7), "one token survives top-p: its margin is infinite"),
-    (Sampling(1e-39, 1.0, 7), "logits / T overflows to NaN"),
-]
+CASES = [Sampling(), Sampling(0.8, 1.0, 7), Sampling(10.0, 1.0, 7), Sampling(0.8, 0.5, 7), Sampling(1e-39, 1.0, 7)]
 
 
-@pytest.mark.parametrize(
-    "sampling", [*CASES, *(pytest.param(s, marks=pytest.mark.xfail(strict=True, reason=why)) for s, why in BROKEN)], ids=str
-)
+@pytest.mark.parametrize("sampling", CASES, ids=str)
 def test_every_number_of_a_race_is_finite(sure, sampling):
     records = list(race(sure, Request("Once upon", 24, sampling)))
     for record in records:
@@ -49,7 +43,6 @@ def test_every_number_of_a_race_is_finite(sure, sampling):
         strict(json.dumps(Metrics.fold(records, lane).to_json()))
 
 
-@pytest.mark.xfail(strict=True, reason="logits / T overflows to NaN, whose argmax is token 0")
 def test_a_tiny_temperature_is_nearly_greedy(sure):
     def text(sampling):
         return Metrics.fold(sure.run(Request("Once upon", 12, sampling)), "eesd").token_ids

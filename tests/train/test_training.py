@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from eesd_core.errors import UserError
 from eesd_core.train.corpus import Windows, clean, documents, find_sources, pack
 from eesd_core.train.distill import student_logits
 from eesd_core.train.pretrain import PretrainConfig, _optimizers, build_model, learning_rate, load_checkpoint, save_checkpoint
@@ -31,7 +32,7 @@ def test_documents_and_packing(tmp_path, engine):
 
 
 def test_no_text_is_said_clearly(tmp_path):
-    with pytest.raises(FileNotFoundError, match="--data"):
+    with pytest.raises(UserError, match="--data"):
         find_sources(tmp_path)
 
 
