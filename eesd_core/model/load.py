@@ -49,7 +49,8 @@ def load_target(model: str | Path = EMBEDDED, device: str = "auto", dtype: str =
     except Exception as problem:  # whatever transformers and tokenizers raise over files: there is no list of it
         raise UserError(_explain(name, problem)) from None
     wanted = _auto_dtype(loaded, place) if dtype == "auto" else DTYPES[dtype]
-    return Target(loaded.to(place, wanted), tokenizer, Path(name).name if Path(name).exists() else name)
+    shown = "embedded model" if Path(name) == EMBEDDED else Path(name).name if Path(name).exists() else name
+    return Target(loaded.to(place, wanted), tokenizer, shown)
 
 
 def _explain(name: str, problem: Exception) -> str:
