@@ -19,11 +19,11 @@ def main() -> int:
     parser.add_argument("--port", type=int, metavar="PORT")
     flags = parser.parse_args()
     try:
-        engine = load_engine(flags.model, flags.exit_layer, flags.device, flags.dtype)
+        visits = Visits.load(lambda: load_engine(flags.model, flags.exit_layer, flags.device, flags.dtype))
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    launch(Visits(engine), flags.host, flags.port)
+    launch(visits, flags.host, flags.port)
     return 0
 
 

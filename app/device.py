@@ -51,6 +51,20 @@ class Device:
             self._changed.notify()
         return job
 
+    def call(self, function: Callable):
+        """Run something in the device's thread and wait for its result. Raises UserError.
+
+        The model must be loaded where it runs: torch keeps a team of threads for every calling thread, and two teams wait for each
+        other on the same cores (measured: 34 tokens/s against 117).
+        """
+        results = []
+        job = self.submit(lambda stopped: results.append(function()) or ())
+        while not job.done:
+            time.sleep(0.02)
+        if job.error:
+            raise UserError(job.error)
+        return results[0]
+
     def place(self, job: Job) -> int:
         """How many jobs are before this one; 0 when it runs or is over."""
         with self._changed:

@@ -36,11 +36,11 @@ def consume(url: str) -> None:
 
 
 def main() -> None:
-    engine = load_engine()
-    url = launch(Visits(engine), prevent_thread_lock=True, quiet=True).local_url
+    visits = Visits.load(load_engine)
+    url = launch(visits, prevent_thread_lock=True, quiet=True).local_url
 
     def alone() -> float:
-        records = list(race(engine, request_from_form(*FORM)))
+        records = visits.device.call(lambda: list(race(visits.engine, request_from_form(*FORM))))
         return sum(Metrics.fold(records, lane).seconds for lane in ("vanilla", "eesd"))
 
     def watched() -> tuple[float, float]:

@@ -8,7 +8,7 @@ stream (the run's end, Stop, a closed tab), the device is released in `finally`.
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
@@ -30,9 +30,16 @@ def note(**line) -> str:
 class Visits:
     """Runs of all visitors, by Gradio's session. A visitor has one run at most."""
 
-    def __init__(self, engine: Engine, most_seconds: float = MOST_SECONDS):
+    def __init__(self, engine: Engine | None, most_seconds: float = MOST_SECONDS):
         self.engine, self.device = engine, Device(most_seconds)
         self._jobs: dict[str, Job] = {}
+
+    @classmethod
+    def load(cls, load: Callable[[], Engine]) -> "Visits":
+        """With an engine that is loaded in the device's own thread."""
+        visits = cls(None)
+        visits.engine = visits.device.call(load)
+        return visits
 
     async def run(self, session: str | None, *form) -> AsyncIterator[str]:
         """Race both lanes for one visitor. Yields the whole text so far each time."""
