@@ -81,10 +81,12 @@ def build_parser() -> Parser:
     base = commands.add_parser("train-base", help="train the embedded model (tokenizer, corpus, pre-training)")
     base.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of .jsonl[.xz] files with a `text` field")
     base.add_argument("--work", type=Path, default=Path("runs/base"), metavar="DIR", help="packed text and checkpoints; resumes from here")
+    base.add_argument("--start", type=Path, metavar="DIR", help="a checkpoint to go on from, with its tokenizer (default: from nothing)")
     base.add_argument("--out", type=Path, default=Path("runs/model"), metavar="DIR", help="where the finished checkpoint goes")
     base.add_argument("--tokens", type=number, default=20e6, metavar="N", help="training tokens in all; may be changed on resume")
     base.add_argument("--window", type=whole, default=256, metavar="T", help="tokens a training row")
     base.add_argument("--rows", type=whole, default=32, metavar="B", help="rows a step")
+    base.add_argument("--rate", type=number, default=4e-3, help="learning rate of the constant part")
     base.add_argument("--cooldown", type=number, default=0.3, help="share of the tokens over which the learning rate falls to zero")
     base.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
@@ -224,8 +226,9 @@ def train_base(arguments) -> int:
     from .train.pretrain import PretrainConfig, train_base
 
     shape = {"window": arguments.window, "rows": arguments.rows}
-    config = replace(PretrainConfig(), tokens=int(arguments.tokens), cooldown=arguments.cooldown, **shape)
-    train_base(arguments.data, arguments.work, arguments.out, config, arguments.device)
+    rates = {"learning_rate": arguments.rate, "cooldown": arguments.cooldown}
+    config = replace(PretrainConfig(), tokens=int(arguments.tokens), **shape, **rates)
+    train_base(arguments.data, arguments.work, arguments.start, arguments.out, config, arguments.device)
     return 0
 
 

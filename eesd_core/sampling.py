@@ -53,16 +53,24 @@ def gumbel_noise(seed: int, position: int, ids: Tensor) -> Tensor:
 def processed_log_probs(logits: Tensor, temperature: float, top_p: float) -> Tensor:
     """log p after temperature and top-p. (m, V) float32 -> (m, V); cut tokens are -inf. temperature > 0.
 
-    Each row is treated alone, so the result does not depend on how many rows are passed. Ties at the cut fall to the lower id.
+    Each row is treated alone, so the result does not depend on how many rows are passed. Tokens tied with the last one kept are kept too.
     """
     highest = logits.amax(-1, keepdim=True)  # taken off first: a tiny temperature must not overflow
     log_p = torch.log_softmax((logits - highest) / temperature, dim=-1)
     if top_p < 1.0:
-        ordered, order = log_p.sort(dim=-1, descending=True, stable=True)
-        before = ordered.exp().cumsum(-1) - ordered.exp()  # probability of all likelier tokens
-        cut = torch.zeros_like(log_p, dtype=torch.bool).scatter_(-1, order, before >= top_p)
-        log_p = torch.log_softmax(log_p.masked_fill(cut, -torch.inf), dim=-1)
+        log_p = torch.log_softmax(log_p.masked_fill(log_p < _last_kept(log_p, top_p), -torch.inf), dim=-1)
     return log_p
+
+
+def _last_kept(log_p: Tensor, top_p: float) -> Tensor:
+    """The smallest log p inside top-p, (m, V) -> (m, 1). A few dozen tokens mostly hold it, and sorting all of them is slow."""
+    for count in (64, log_p.shape[-1]):
+        values = log_p.topk(min(count, log_p.shape[-1])).values  # (m, count), falling
+        p = values.exp()
+        before = p.cumsum(-1) - p  # probability of all likelier tokens
+        if (before[:, -1] >= top_p).all():
+            break
+    return values.masked_fill(before >= top_p, torch.inf).amin(-1, keepdim=True)
 
 
 class Sampler:

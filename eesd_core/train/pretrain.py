@@ -1,5 +1,9 @@
 """Pre-training of the embedded model: a deep and thin Llama, Muon for matrices, AdamW for the rest.
 
+An exit layer is trained along (LayerSkip's idea, arXiv 2404.16710; the loss is ours): it learns the model's own distribution, and its
+gradient reaches the first N layers, so that they come to hold what an early exit needs. The model's own loss is untouched by it
+otherwise: the exit's teacher is detached.
+
 The schedule is trapezoidal (warm-up, constant, linear cool-down over the last part), so that the token budget may be changed
 on resume: a background run goes on at constant rate until one decides when it shall end. Works on CPU and CUDA alike.
 """
@@ -16,7 +20,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from ..model.exit_layer import WEIGHTS, ExitLayer
 from ..model.load import choose_device
+from ..model.split import Target
 from .corpus import Windows, documents, find_sources, pack
 from .tokenizer import train_tokenizer
 
@@ -38,6 +44,8 @@ class PretrainConfig:
     rows: int = 32  # rows a step
     tokens: int = 20_000_000
     learning_rate: float = 4e-3
+    exit_after: int = 1
+    exit_weight: float = 0.5  # of the exit layer's loss beside the model's
     warmup_steps: int = 100
     cooldown: float = 0.3  # share of the tokens over which the rate falls to zero
     seed: int = 1
@@ -70,9 +78,11 @@ def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> L
     return model
 
 
-def prepare_corpus(data: Path, work: Path, config: PretrainConfig) -> tuple[PreTrainedTokenizerFast, dict[str, np.ndarray]]:
-    """Tokenizer and packed sources, made once and kept in `work`."""
+def prepare_corpus(data: Path, work: Path, start: Path | None, config: PretrainConfig) -> tuple[PreTrainedTokenizerFast, dict[str, np.ndarray]]:
+    """Tokenizer (that of `start`, or a new one) and packed sources, made once and kept in `work`."""
     sources = find_sources(data)
+    if start and not (work / "tokenizer").exists():
+        PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(work / "tokenizer")
     if not (work / "tokenizer" / "tokenizer.json").exists():
         print(f"training a tokenizer of {config.vocab} tokens on {', '.join(sources)}", flush=True)
         texts = (text[:200_000] for paths in sources.values() for text in documents(paths))
@@ -108,7 +118,25 @@ def learning_rate(step: int, steps: int, config: PretrainConfig) -> float:
     return config.learning_rate * max(0.0, min(1.0, up, down))
 
 
-def _optimizers(model: LlamaForCausalLM, config: PretrainConfig) -> list[torch.optim.Optimizer]:
+def forward(model: LlamaForCausalLM, layer: ExitLayer, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole rows at once, without a cache. ids (B, T) -> logits of the model and of the exit layer, (B, T, V) each."""
+    hidden = model.model.embed_tokens(ids)  # (B, T, D)
+    rope = model.model.rotary_emb(hidden, torch.arange(ids.shape[1], device=ids.device)[None])
+    for depth, block in enumerate(model.model.layers, 1):
+        hidden = block(hidden, attention_mask=None, position_embeddings=rope, is_causal=True)
+        if depth == layer.exit_after:
+            early = layer.layer(hidden, attention_mask=None, position_embeddings=rope, is_causal=True)
+    return model.lm_head(model.model.norm(hidden)), model.lm_head(layer.norm(early))
+
+
+def losses(model: LlamaForCausalLM, layer: ExitLayer, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """rows (B, T + 1) -> cross-entropy of the model with the text, and of the exit layer with the model's distribution."""
+    final, early = (logits.flatten(0, 1).float() for logits in forward(model, layer, rows[:, :-1]))
+    loss = torch.nn.functional.cross_entropy(final, rows[:, 1:].flatten())
+    return loss, torch.nn.functional.cross_entropy(early, final.detach().softmax(-1))
+
+
+def _optimizers(model: torch.nn.Module, config: PretrainConfig) -> list[torch.optim.Optimizer]:
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     return [
@@ -117,7 +145,7 @@ def _optimizers(model: LlamaForCausalLM, config: PretrainConfig) -> list[torch.o
     ]
 
 
-def save_checkpoint(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], facts: dict[str, str]) -> None:
+def save_checkpoint(path: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], facts: dict[str, str]) -> None:
     """Model, optimizer states and progress in one safetensors file, replaced in one step so that a kill leaves the old one."""
     tensors = {f"model.{n}": p.detach().clone() for n, p in model.named_parameters()}
     for i, optimizer in enumerate(optimizers):
@@ -127,7 +155,7 @@ def save_checkpoint(path: Path, model: LlamaForCausalLM, optimizers: list[torch.
     path.with_suffix(".new").replace(path)
 
 
-def load_checkpoint(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> None:
+def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
     tensors = load_file(path)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -141,42 +169,43 @@ def load_checkpoint(path: Path, model: LlamaForCausalLM, optimizers: list[torch.
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
-def pretrain(data: Path, work: Path, config: PretrainConfig, device: str) -> LlamaForCausalLM:
-    """Train until the token budget is spent; resumes from `work/checkpoint.safetensors`. Returns the model in float32.
+def pretrain(data: Path, work: Path, start: Path | None, config: PretrainConfig, device: str) -> tuple[LlamaForCausalLM, ExitLayer]:
+    """Train until the token budget is spent, from `start` (a checkpoint folder) or from nothing; resumes from
+    `work/checkpoint.safetensors`. Returns the model and its exit layer in float32.
 
     Writes `work/log.jsonl` (step, tokens, loss, validation loss, rate, tokens per second).
     """
     work.mkdir(parents=True, exist_ok=True)
-    tokenizer, arrays = prepare_corpus(data, work, config)
+    tokenizer, arrays = prepare_corpus(data, work, start, config)
     arrays, held = split_validation(arrays, config.window)
     windows = Windows(arrays)
-    model = build_model(config, tokenizer).to(device)
+    model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32) if start else build_model(config, tokenizer)
+    target = Target(model.to(device), tokenizer, "embedded model")
+    layer = ExitLayer.load(start, target) if start and (start / WEIGHTS).exists() else ExitLayer(target, config.exit_after)
+    both = torch.nn.ModuleDict({"base": model, "exit": layer})
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters on {device}", flush=True)
-    optimizers = _optimizers(model, config)
+    optimizers = _optimizers(both, config)
     checkpoint, log = work / "checkpoint.safetensors", work / "log.jsonl"
     done = 0  # tokens
     if checkpoint.exists():
-        load_checkpoint(checkpoint, model, optimizers)
+        load_checkpoint(checkpoint, both, optimizers)
         with safe_open(checkpoint, "pt") as header:
             done = int(header.metadata()["tokens"])
         print(f"resuming at {done / 1e6:.2f} M tokens", flush=True)
 
-    @torch.compile
-    def loss_of(rows: Tensor) -> Tensor:  # (B, T + 1)
-        logits = model(input_ids=rows[:, :-1], use_cache=False).logits  # (B, T, V)
-        return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), rows[:, 1:].flatten())
+    compiled = torch.compile(losses)
 
     @torch.no_grad()
     def validate() -> float:
         with torch.autocast(device, dtype=torch.bfloat16):
-            losses = [loss_of(rows.to(device)).item() for rows in held.split(config.rows) if len(rows) == config.rows]
-        return sum(losses) / len(losses)
+            found = [compiled(model, layer, rows.to(device))[0].item() for rows in held.split(config.rows) if len(rows) == config.rows]
+        return sum(found) / len(found)
 
     per_step = config.rows * config.window
     steps, step = config.tokens // per_step, done // per_step
     rng = np.random.default_rng([config.seed, step])
     saved = began = time.monotonic()
-    first, total, since = step, 0.0, step
+    first, total, exit_total, since = step, 0.0, 0.0, step
     while step < steps:
         rate = learning_rate(step, steps, config)
         for optimizer in optimizers:
@@ -184,36 +213,39 @@ def pretrain(data: Path, work: Path, config: PretrainConfig, device: str) -> Lla
                 group["lr"] = rate
         rows = torch.from_numpy(windows.batch(rng, config.rows, config.window + 1)).to(device)
         with torch.autocast(device, dtype=torch.bfloat16):
-            loss = loss_of(rows)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            loss, exit_loss = compiled(model, layer, rows)
+        (loss + config.exit_weight * exit_loss).backward()
+        torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         total += loss.item()
+        exit_total += exit_loss.item()
         step += 1
         due = step == steps or time.monotonic() - saved > config.save_seconds
         if due or step % 20 == 0:
             speed = (step - first) * per_step / (time.monotonic() - began)
             entry = {"step": step, "tokens": step * per_step, "loss": round(total / (step - since), 4), "rate": round(rate, 6)}
-            entry["tokens_per_second"] = round(speed)
+            entry |= {"exit_loss": round(exit_total / (step - since), 4), "tokens_per_second": round(speed)}
             if due:
-                save_checkpoint(checkpoint, model, optimizers, {"tokens": str(step * per_step), "config": json.dumps(asdict(config))})
+                save_checkpoint(checkpoint, both, optimizers, {"tokens": str(step * per_step), "config": json.dumps(asdict(config))})
                 saved = time.monotonic()
                 entry["validation_loss"] = round(validate(), 4)
             with log.open("a") as lines:
                 lines.write(json.dumps(entry) + "\n")
             left = (steps - step) * per_step / speed / 60
             print(f"{entry}  {left:.0f} min left", flush=True)
-            total, since = 0.0, step
-    return model
+            total, exit_total, since = 0.0, 0.0, step
+    return model, layer
 
 
-def train_base(data: Path, work: Path, out: Path, config: PretrainConfig, device: str) -> None:
-    """The command: train (or resume), then write a standard transformers checkpoint in bfloat16, with its log, to `out`."""
-    model = pretrain(data, work, config, choose_device(device).type)
+def train_base(data: Path, work: Path, start: Path | None, out: Path, config: PretrainConfig, device: str) -> None:
+    """The command: train (or resume), then write a standard transformers checkpoint in bfloat16, its exit layer and its log to `out`."""
+    model, layer = pretrain(data, work, start, config, choose_device(device).type)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
     model.to(torch.bfloat16).save_pretrained(out)
-    PreTrainedTokenizerFast.from_pretrained(work / "tokenizer").save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    layer.save(out, Target(model, tokenizer, "embedded model"), {"trained": "along with the model", **asdict(config)})
     entries = [json.loads(line) for line in (work / "log.jsonl").read_text().splitlines()]
     (out / "training_log.json").write_text(json.dumps({"config": asdict(config), "entries": entries[::5] + entries[-1:]}) + "\n")
     print(f"written to {out}")

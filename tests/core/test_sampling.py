@@ -52,8 +52,17 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p(values, top_p, temperature)
     assert abs(kept.sum().item() - 1) < 1e-4
     chosen = plain[kept > 0]
     assert chosen.sum() >= top_p - 1e-4
-    assert len(chosen) == 1 or chosen.sum() - chosen.min() < top_p + 1e-4
+    assert chosen[chosen > chosen.min()].sum() < top_p + 1e-4
     assert (plain[kept == 0] <= chosen.min() + 1e-6).all()
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 8.0])
+def test_top_p_of_a_large_vocabulary_is_what_sorting_all_of_it_gives(spread):
+    logits = spread * torch.randn(3, 1000, generator=torch.Generator().manual_seed(1))
+    plain = logits.log_softmax(-1)
+    ordered, order = plain.sort(dim=-1, descending=True)
+    kept = torch.zeros_like(plain, dtype=torch.bool).scatter_(-1, order, ordered.exp().cumsum(-1) - ordered.exp() < 0.9)
+    assert torch.equal(processed_log_probs(logits, 1.0, 0.9) > -torch.inf, kept)
 
 
 def test_rows_are_treated_alone():
