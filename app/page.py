@@ -39,6 +39,8 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, **o
     gr.set_static_paths([PLOTLY_JS])
     page = build_page(visits)
     page.queue(max_size=2 * STREAMS_AT_ONCE)
+    # Gradio asks its queue for work a thousand times a second, and every time takes the interpreter away from the engine.
+    page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = 0.02
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
     page.launch(server_name=host, server_port=port, **settings, **options)
     return page

@@ -18,7 +18,7 @@ from eesd_core.trace import to_line
 from .device import Device, Job
 from .settings import MOST_SECONDS, request_from_form
 
-FRAME_SECONDS = 0.075  # between two updates of the page
+FRAME_SECONDS = 0.1  # between two updates of the page
 LATE_SECONDS = 0.5  # within which a run that was asked for has come
 
 

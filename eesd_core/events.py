@@ -9,7 +9,7 @@ on the lane's own compute clock, which starts when prefill ends and stands still
 rebuilt from its records alone. As JSON a record is one flat object; `trace.py` reads and writes them.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal
 
 FORMAT = "eesd-trace/1"
@@ -161,7 +161,8 @@ class Record:
 
     def to_json(self) -> dict:
         head = {"type": self.event.type, "run": self.run, "lane": self.lane, "row": self.row, "seq": self.seq}
-        return head | {"t": round(self.t, 6)} | asdict(self.event)
+        event = self.event  # flat, so its fields are taken as they are: `asdict` would copy every one of them, ten times as slowly
+        return head | {"t": round(self.t, 6)} | {name: getattr(event, name) for name in event.__slots__}
 
     @classmethod
     def from_json(cls, data: dict) -> "Record":
