@@ -79,7 +79,7 @@ def build_parser() -> Parser:
     bench.add_argument("--seed", type=whole, default=0, metavar="S")
 
     base = commands.add_parser("train-base", help="train the embedded model (tokenizer, corpus, pre-training)")
-    base.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of .jsonl[.xz] files with a `text` field")
+    base.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
     base.add_argument("--work", type=Path, default=Path("runs/base"), metavar="DIR", help="packed text and checkpoints; resumes from here")
     base.add_argument("--start", type=Path, metavar="DIR", help="a checkpoint to go on from, with its tokenizer (default: from nothing)")
     base.add_argument("--out", type=Path, default=Path("runs/model"), metavar="DIR", help="where the finished checkpoint goes")
@@ -93,12 +93,18 @@ def build_parser() -> Parser:
     distill = commands.add_parser("distill", help="train an exit layer on the model's own text (self-distillation)")
     distill.add_argument("--model", metavar="PATH_OR_ID", help="the frozen model (default: the embedded model)")
     distill.add_argument("--exit-after", type=whole, required=True, metavar="N", help="the exit layer stands on the first N layers")
-    distill.add_argument("--data", type=Path, required=True, metavar="DIR", help="text whose openings become prompts")
+    distill.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="text whose openings become prompts")
     distill.add_argument("--work", type=Path, default=Path("runs/distill"), metavar="DIR", help="the model's generations; kept")
     distill.add_argument("--out", type=Path, required=True, metavar="DIR")
     distill.add_argument("--generations", type=whole, default=4096, metavar="G", help="texts the model writes to learn from")
-    distill.add_argument("--steps", type=whole, default=1500, metavar="S")
+    distill.add_argument("--steps", type=whole, default=1500, metavar="S", help="may be changed on resume")
+    distill.add_argument("--hard", type=number, default=0.0, metavar="H", help="share of hard targets in the loss, 0 to 1")
     distill.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
+    evaluate = commands.add_parser("evaluate", parents=[model], help="how good model and exit layer are: loss, loops, agreement, samples")
+    evaluate.add_argument("--validation", type=Path, metavar="FILE", help="JSON Lines with a `text` field, for bits per character")
+    evaluate.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
+    evaluate.add_argument("--max-new-tokens", type=whole, default=256, metavar="N")
     return parser
 
 
@@ -232,10 +238,20 @@ def train_base(arguments) -> int:
     return 0
 
 
+def evaluate(arguments) -> int:
+    from .train.evaluate import evaluate
+
+    engine = load_engine(arguments)
+    report = evaluate(engine.target, engine.exit_layer, arguments.validation, arguments.prompts, arguments.max_new_tokens)
+    if arguments.json:
+        print(json.dumps(report))
+    return 0
+
+
 def distill(arguments) -> int:
     from .train.distill import DistillConfig, distill
 
-    config = DistillConfig(exit_after=arguments.exit_after, generations=arguments.generations, steps=arguments.steps)
+    config = DistillConfig(arguments.exit_after, arguments.generations, steps=arguments.steps, hard=arguments.hard)
     distill(arguments.model, arguments.data, arguments.work, arguments.out, config, arguments.device)
     return 0
 
@@ -248,4 +264,7 @@ def dtype_of(engine) -> str:
     return str(engine.target.dtype).removeprefix("torch.")
 
 
-COMMANDS = {"generate": generate, "race": race, "doctor": doctor, "bench": bench, "train-base": train_base, "distill": distill}
+COMMANDS = {
+    "generate": generate, "race": race, "doctor": doctor, "bench": bench,
+    "train-base": train_base, "distill": distill, "evaluate": evaluate,
+}  # fmt: skip

@@ -1,6 +1,8 @@
 """Corpus: read JSON Lines, clean the text, pack it as tokens.
 
-A *source* is one file or several with the same prefix; its weight says how often its text is seen relative to its size.
+A *source* is one file or several with the same prefix; its weight says how often its text is seen relative to its size. There are two
+tables of weights: the last stage, in which the learning rate falls, sees mostly what the model is to sound like in the end.
+Records are texts (`text`, perhaps with a `title`) or turns (`prompt`, `response`), which are written with the turn tokens.
 Packed text is one uint16 array a source, documents separated by the end-of-text token. This file knows nothing of models.
 """
 
@@ -14,8 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..model.load import EMBEDDED
+from .tokenizer import turns
 
-# Modern stories and dialogue are few, so they weigh more than the books (which are of 1850 to 1920).
+OWN_TEXT = EMBEDDED.parent / "text"  # short modern stories, prompts and replies, written for this project
+
+# Modern stories and dialogue are few, so they weigh more than the books (which are of 1850 to 1920). Rates: ours.
 SOURCE_WEIGHTS = {
     "gutenberg": 0.5,
     "fairytales": 15.0,
@@ -24,6 +30,16 @@ SOURCE_WEIGHTS = {
     "taskmaster": 2.0,
     "openstax": 0.25,
 }
+LAST_WEIGHTS = {
+    "gutenberg": 0.1,
+    "fairytales": 8.0,
+    "childrens-stories": 15.0,
+    "self-dialogues": 0.3,
+    "instructions": 0.5,
+    "stories": 30.0,
+    "talk": 60.0,
+}
+ARITHMETIC = {"gsm8k", "svamp"}  # instructions from these are left out: a model of this size does not learn to calculate
 
 _PLAIN = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'", "—": "--", "–": "-", "…": "...", "\u00a0": " ", "\t": " "})
 _SPACES = re.compile(r" {2,}")
@@ -62,14 +78,16 @@ def source_name(path: Path) -> str:
     return re.sub(r"-\d+$", "", path.name.split(".jsonl")[0])
 
 
-def find_sources(folder: Path) -> dict[str, list[Path]]:
-    """The known sources in a folder, by name. Raises UserError when there is none."""
+def find_sources(folders: list[Path]) -> dict[str, list[Path]]:
+    """The known sources in the folders and the project's own, by name. Raises UserError when the folders hold none."""
     sources: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob("*.jsonl*")):
-        if source_name(path) in SOURCE_WEIGHTS:
-            sources.setdefault(source_name(path), []).append(path)
-    if not sources:
-        raise UserError(f"no training text in {folder}: expected files such as gutenberg-00.jsonl.xz (see --data)")
+    for folder in (*folders, OWN_TEXT):
+        for path in sorted(folder.glob("*.jsonl*")):
+            if source_name(path) in SOURCE_WEIGHTS | LAST_WEIGHTS:
+                sources.setdefault(source_name(path), []).append(path)
+    if not set(sources) & set(SOURCE_WEIGHTS):
+        where = ", ".join(map(str, folders))
+        raise UserError(f"no training text in {where}: expected files such as gutenberg-00.jsonl.xz (see --data)")
     return sources
 
 
@@ -78,6 +96,11 @@ def documents(paths: list[Path]) -> Iterator[str]:
     seen: set[int] = set()
     for path in paths:
         for record in read_records(path):
+            if record.get("source") in ARITHMETIC:
+                continue
+            if "prompt" in record:
+                yield turns(clean(record["prompt"]), clean(record["response"]))
+                continue
             kept = []
             for line in clean(record["text"]).split("\n"):
                 key = hash(line)
@@ -85,8 +108,10 @@ def documents(paths: list[Path]) -> Iterator[str]:
                     continue
                 seen.add(key)
                 kept.append(line)
-            if kept and (text := "\n".join(kept)):
+            if text := "\n".join(kept):
                 yield text
+                if path.parent == OWN_TEXT:
+                    yield turns(f'Write a story called "{record["title"]}".', text)
 
 
 def pack(tokenizer, texts: Iterator[str], batch: int = 256) -> np.ndarray:
@@ -110,9 +135,10 @@ def pack(tokenizer, texts: Iterator[str], batch: int = 256) -> np.ndarray:
 class Windows:
     """Random windows of T + 1 tokens; a source is drawn in proportion to its weight times its size."""
 
-    def __init__(self, arrays: dict[str, np.ndarray], weights: dict[str, float] = SOURCE_WEIGHTS):
-        self.arrays = list(arrays.values())
-        mass = np.array([weights.get(name, 1.0) * len(a) for name, a in arrays.items()])
+    def __init__(self, arrays: dict[str, np.ndarray], weights: dict[str, float]):
+        """Sources without a weight are not drawn."""
+        self.arrays = [arrays[name] for name in arrays if name in weights]
+        mass = np.array([weights[name] * len(arrays[name]) for name in arrays if name in weights])
         self.share = mass / mass.sum()
 
     def batch(self, rng: np.random.Generator, rows: int, length: int) -> np.ndarray:

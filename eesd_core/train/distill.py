@@ -1,7 +1,12 @@
 """Self-distillation of the exit layer: the frozen model writes, the exit layer learns to predict what it wrote.
 
-The paper says that the layer learns from the target's own output; prompts, temperatures, loss and schedule are ours. Targets are soft:
-KL divergence from the target's distribution, on text that the target generated from openings of the corpus.
+The paper says that the layer learns from the target's own output; prompts, temperatures, loss and schedule are ours. Targets are soft
+(KL divergence from the target's distribution), hard (cross-entropy with its likeliest token) or a mixture, on text that the target
+generated from openings of the corpus.
+
+Rollouts on the layer's own mistakes, which drafters that feed on their own predicted features need (EAGLE), would teach nothing here: a
+draft is only ever judged behind accepted drafts, which are the target's own text, and its input is what the target's own first layers
+compute from it. What is trained is what is used.
 """
 
 import json
@@ -12,13 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..model.exit_layer import ExitLayer, fingerprint
+from ..model.exit_layer import WEIGHTS, ExitLayer, fingerprint
 from ..model.load import EMBEDDED, load_target
 from ..model.split import Target
-from .corpus import SOURCE_WEIGHTS, Windows, documents, find_sources, pack
+from .corpus import LAST_WEIGHTS, Windows, documents, find_sources, pack
+from .pretrain import load_checkpoint, save_checkpoint
 
 HELD_OUT = 128  # generations
 TEMPERATURES = (0.0, 0.0, 0.7, 0.8, 1.0)  # greedy weighs most: it is what speed is quoted for
@@ -26,15 +33,17 @@ TEMPERATURES = (0.0, 0.0, 0.7, 0.8, 1.0)  # greedy weighs most: it is what speed
 
 @dataclass(frozen=True)
 class DistillConfig:
-    exit_after: int = 2
+    exit_after: int
     generations: int = 4096
     prompt_tokens: int = 32
     new_tokens: int = 224
     rows: int = 16
     steps: int = 1500
+    hard: float = 0.0  # share of the hard target in the loss
     learning_rate: float = 2e-3
     warmup_steps: int = 50
     seed: int = 1
+    save_seconds: float = 300.0
 
 
 @torch.inference_mode()
@@ -47,11 +56,11 @@ def generate_rows(target: Target, prompts: Tensor, new_tokens: int, temperature:
         )  # fmt: skip
 
 
-def collect(target: Target, data: Path, work: Path, config: DistillConfig) -> Tensor:
+def collect(target: Target, data: list[Path], work: Path, config: DistillConfig) -> Tensor:
     """The model's own text (G, P + new), kept in `work` batch by batch, so that an interruption loses one batch at most."""
     work.mkdir(parents=True, exist_ok=True)
     arrays = {name: pack(target.tokenizer, _openings(paths)) for name, paths in find_sources(data).items()}
-    windows = Windows(arrays, SOURCE_WEIGHTS)
+    windows = Windows(arrays, LAST_WEIGHTS)
     batch, parts = 128, []
     began, made = time.monotonic(), 0
     for index in range(config.generations // batch):
@@ -74,13 +83,20 @@ def _openings(paths: list[Path], characters: int = 4000, most: int = 1500):
     return (text[:characters] for text in islice(documents(paths), most))
 
 
-def distill(model: str | None, data: Path, work: Path, out: Path, config: DistillConfig, device: str) -> dict:
-    """Train and save an exit layer; prints and returns its facts."""
+def distill(model: str | None, data: list[Path], work: Path, out: Path, config: DistillConfig, device: str) -> dict:
+    """Train and save an exit layer; prints and returns its facts.
+
+    It starts from the model's own exit layer of this depth, where there is one, else from the last layer. Resumes from `work`.
+    """
     target = load_target(model or EMBEDDED, device, "float32")
     target.model.requires_grad_(False)
     target.model.config._attn_implementation = "sdpa"
     layer = ExitLayer(target, config.exit_after)
-    rows = collect(target, data, work / fingerprint(target), config)
+    folder = Path(model or EMBEDDED)
+    if (folder / WEIGHTS).exists() and (own := ExitLayer.load(folder, target)).exit_after == config.exit_after:
+        layer = own
+    work = work / fingerprint(target)
+    rows = collect(target, data, work, config)
     lessons = [teach(target, part, config.exit_after) for part in rows.split(32)]
     states, finals = (torch.cat(parts) for parts in zip(*lessons))  # (G, T, D) each, bfloat16
     layer.requires_grad_(True)
@@ -94,12 +110,23 @@ def distill(model: str | None, data: Path, work: Path, out: Path, config: Distil
     @torch.compile
     def loss_of(states: Tensor, finals: Tensor) -> Tensor:  # (B, T, D) each
         student, teacher = student_logits(target, layer, states).float(), target.model.lm_head(finals).float()
-        losses = torch.nn.functional.kl_div(student.log_softmax(-1), teacher.log_softmax(-1), log_target=True, reduction="none").sum(-1)
+        law = student.log_softmax(-1)
+        losses = torch.nn.functional.kl_div(law, teacher.log_softmax(-1), log_target=True, reduction="none").sum(-1)  # (B, T)
+        if config.hard:
+            hard = torch.nn.functional.nll_loss(law.flatten(0, 1), teacher.argmax(-1).flatten(), reduction="none").view_as(losses)
+            losses = losses + config.hard * (hard - losses)
         return losses[:, config.prompt_tokens // 2 :].mean()  # the first positions are guesses about somebody else's text
 
-    generator = torch.Generator().manual_seed(config.seed)
-    began, total = time.monotonic(), 0.0
-    for step in range(config.steps):
+    checkpoint, first = work / f"exit-after-{config.exit_after}.safetensors", 0
+    if checkpoint.exists():
+        load_checkpoint(checkpoint, layer, optimizers)
+        with safe_open(checkpoint, "pt") as header:
+            first = int(header.metadata()["step"])
+        print(f"resuming at step {first}", flush=True)
+    generator = torch.Generator().manual_seed(config.seed + first)
+    began = saved = time.monotonic()
+    total = 0.0
+    for step in range(first, config.steps):
         rate = config.learning_rate * min((step + 1) / config.warmup_steps, 1 - step / config.steps)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
@@ -113,10 +140,13 @@ def distill(model: str | None, data: Path, work: Path, out: Path, config: Distil
             optimizer.zero_grad(set_to_none=True)
         total += loss.item()
         if (step + 1) % 50 == 0:
-            left = (time.monotonic() - began) / (step + 1) * (config.steps - step - 1) / 60
-            print(f"step {step + 1}: KL {total / 50:.4f} nats, {left:.1f} min left", flush=True)
+            left = (time.monotonic() - began) / (step + 1 - first) * (config.steps - step - 1) / 60
+            print(f"step {step + 1}: loss {total / 50:.4f} nats, {left:.1f} min left", flush=True)
             total = 0.0
-    facts = asdict(config) | {"data": "the model's own generations", "loss": "KL from the target's distribution"}
+        if step + 1 == config.steps or time.monotonic() - saved > config.save_seconds:
+            save_checkpoint(checkpoint, layer, optimizers, {"step": str(step + 1)})
+            saved = time.monotonic()
+    facts = asdict(config) | {"data": "the model's own generations"}
     facts |= evaluate(target, layer, states[train:], finals[train:], config)
     layer.save(out, target, facts)
     print(json.dumps(facts))

@@ -23,8 +23,9 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from ..model.exit_layer import WEIGHTS, ExitLayer
 from ..model.load import choose_device
 from ..model.split import Target
-from .corpus import Windows, documents, find_sources, pack
-from .tokenizer import train_tokenizer
+from .corpus import LAST_WEIGHTS, SOURCE_WEIGHTS, Windows, documents, find_sources, pack
+from .plot import loss_curve
+from .tokenizer import CHAT_TEMPLATE, TURN_TOKENS, train_tokenizer
 
 VALIDATION_TOKENS = 32_768  # cut from the end of every source of ten times that size
 
@@ -74,11 +75,12 @@ def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> L
         for name, parameter in model.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 parameter.mul_((2 * config.layers) ** -0.5)
-    model.generation_config = GenerationConfig(bos_token_id=end, eos_token_id=end, pad_token_id=end)
     return model
 
 
-def prepare_corpus(data: Path, work: Path, start: Path | None, config: PretrainConfig) -> tuple[PreTrainedTokenizerFast, dict[str, np.ndarray]]:
+def prepare_corpus(
+    data: list[Path], work: Path, start: Path | None, config: PretrainConfig
+) -> tuple[PreTrainedTokenizerFast, dict[str, np.ndarray]]:
     """Tokenizer (that of `start`, or a new one) and packed sources, made once and kept in `work`."""
     sources = find_sources(data)
     if start and not (work / "tokenizer").exists():
@@ -87,7 +89,7 @@ def prepare_corpus(data: Path, work: Path, start: Path | None, config: PretrainC
         print(f"training a tokenizer of {config.vocab} tokens on {', '.join(sources)}", flush=True)
         texts = (text[:200_000] for paths in sources.values() for text in documents(paths))
         train_tokenizer(texts, config.vocab, config.context).save_pretrained(work / "tokenizer")
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer", chat_template=CHAT_TEMPLATE)
     arrays = {}
     for name, paths in sources.items():
         packed = work / f"{name}.npy"
@@ -102,7 +104,7 @@ def split_validation(arrays: dict[str, np.ndarray], window: int) -> tuple[dict[s
     """Cut the end off the larger sources. Returns the rest and validation rows (n, window + 1)."""
     train, rows = {}, []
     for name, tokens in arrays.items():
-        if len(tokens) < 10 * VALIDATION_TOKENS:
+        if len(tokens) < 10 * VALIDATION_TOKENS or name not in SOURCE_WEIGHTS:
             train[name] = tokens
             continue
         train[name], held = tokens[:-VALIDATION_TOKENS], tokens[-VALIDATION_TOKENS:]
@@ -169,7 +171,7 @@ def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: list[torch.o
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
-def pretrain(data: Path, work: Path, start: Path | None, config: PretrainConfig, device: str) -> tuple[LlamaForCausalLM, ExitLayer]:
+def pretrain(data: list[Path], work: Path, start: Path | None, config: PretrainConfig, device: str) -> tuple[LlamaForCausalLM, ExitLayer]:
     """Train until the token budget is spent, from `start` (a checkpoint folder) or from nothing; resumes from
     `work/checkpoint.safetensors`. Returns the model and its exit layer in float32.
 
@@ -178,7 +180,7 @@ def pretrain(data: Path, work: Path, start: Path | None, config: PretrainConfig,
     work.mkdir(parents=True, exist_ok=True)
     tokenizer, arrays = prepare_corpus(data, work, start, config)
     arrays, held = split_validation(arrays, config.window)
-    windows = Windows(arrays)
+    windows, last_windows = Windows(arrays, SOURCE_WEIGHTS), Windows(arrays, LAST_WEIGHTS)
     model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32) if start else build_model(config, tokenizer)
     target = Target(model.to(device), tokenizer, "embedded model")
     layer = ExitLayer.load(start, target) if start and (start / WEIGHTS).exists() else ExitLayer(target, config.exit_after)
@@ -211,7 +213,8 @@ def pretrain(data: Path, work: Path, start: Path | None, config: PretrainConfig,
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        rows = torch.from_numpy(windows.batch(rng, config.rows, config.window + 1)).to(device)
+        stage = last_windows if step >= (1 - config.cooldown) * steps else windows
+        rows = torch.from_numpy(stage.batch(rng, config.rows, config.window + 1)).to(device)
         with torch.autocast(device, dtype=torch.bfloat16):
             loss, exit_loss = compiled(model, layer, rows)
         (loss + config.exit_weight * exit_loss).backward()
@@ -239,13 +242,20 @@ def pretrain(data: Path, work: Path, start: Path | None, config: PretrainConfig,
     return model, layer
 
 
-def train_base(data: Path, work: Path, start: Path | None, out: Path, config: PretrainConfig, device: str) -> None:
+def train_base(data: list[Path], work: Path, start: Path | None, out: Path, config: PretrainConfig, device: str) -> None:
     """The command: train (or resume), then write a standard transformers checkpoint in bfloat16, its exit layer and its log to `out`."""
     model, layer = pretrain(data, work, start, config, choose_device(device).type)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer", chat_template=CHAT_TEMPLATE)
+    end, turn_end = tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(TURN_TOKENS[-1])
+    model.generation_config = GenerationConfig(bos_token_id=end, eos_token_id=[end, turn_end], pad_token_id=end)
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     layer.save(out, Target(model, tokenizer, "embedded model"), {"trained": "along with the model", **asdict(config)})
     entries = [json.loads(line) for line in (work / "log.jsonl").read_text().splitlines()]
-    (out / "training_log.json").write_text(json.dumps({"config": asdict(config), "entries": entries[::5] + entries[-1:]}) + "\n")
+    kept = [e for e in entries if "validation_loss" in e or e["step"] % 100 == 0]
+    earlier = start / "training_log.json" if start else Path()
+    stages = json.loads(earlier.read_text())["stages"] if earlier.is_file() else []
+    stages.append({"config": asdict(config), "entries": kept})
+    (out / "training_log.json").write_text(json.dumps({"stages": stages}) + "\n")
+    (out / "training_log.svg").write_text(loss_curve(stages))
     print(f"written to {out}")

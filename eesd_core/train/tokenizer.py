@@ -6,7 +6,17 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 END_OF_TEXT = "<|endoftext|>"
-TURN_TOKENS = ["<|user|>", "<|assistant|>", "<|end|>"]  # reserved now, so that an instruction stage needs no new vocabulary
+TURN_TOKENS = ["<|user|>", "<|assistant|>", "<|end|>"]
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}<|end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def turns(prompt: str, reply: str) -> str:
+    """A prompt and its reply, as CHAT_TEMPLATE writes them."""
+    return f"<|user|>{prompt}<|assistant|>{reply}<|end|>"
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, context: int) -> PreTrainedTokenizerFast:
@@ -30,4 +40,5 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, context: int) -> PreT
         pad_token=END_OF_TEXT,
         model_max_length=context,
         clean_up_tokenization_spaces=False,
+        chat_template=CHAT_TEMPLATE,
     )

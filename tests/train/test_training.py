@@ -23,7 +23,7 @@ def test_documents_and_packing(tmp_path, engine):
     with lzma.open(tmp_path / "gutenberg-00.jsonl.xz", "wt") as out:
         for text in ("\n".join(LINES), LINES[2], "Another day came at last."):
             out.write(json.dumps({"text": text}) + "\n")
-    sources = find_sources(tmp_path)
+    sources = find_sources([tmp_path])
     texts = list(documents(sources["gutenberg"]))
     assert texts == [clean("\n".join(LINES)), "Another day came at last."]  # a repeated paragraph is dropped
     packed = pack(engine.target.tokenizer, iter(texts))
@@ -33,7 +33,7 @@ def test_documents_and_packing(tmp_path, engine):
 
 def test_no_text_is_said_clearly(tmp_path):
     with pytest.raises(UserError, match="--data"):
-        find_sources(tmp_path)
+        find_sources([tmp_path])
 
 
 def test_windows_follow_the_weights():

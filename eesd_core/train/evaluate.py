@@ -1,0 +1,134 @@
+"""How good the model and its exit layer are: validation loss, loops, and how often the exit layer says what the model says.
+
+Everything is measured on text the model has not seen: held-out prose for the loss, continuations of held-out openings for the rest. The
+exit layer is judged on the model's own continuations by one teacher-forced pass, which is what drafting computes as long as
+drafts are accepted.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from ..bench import read_prompts
+from ..errors import UserError
+from ..model.exit_layer import ExitLayer
+from ..model.split import Target
+from ..sampling import Sampler, Sampling
+from .corpus import clean, read_records
+from .pretrain import forward
+
+TEMPERATURES = (0.0, 0.7, 0.8, 1.0)
+LOOP_TAIL, LOOP_BLOCK = 64, 16  # a continuation loops if its last 64 tokens repeat a block of at most 16
+ROUND = 8  # drafts a round for acceptance per position
+
+
+@torch.inference_mode()
+def bits_per_character(target: Target, path: Path) -> float:
+    """Of the file's texts, cleaned as for training, in windows of the whole context that start afresh."""
+    bits, characters = 0.0, 0
+    for record in read_records(path):
+        text = clean(record["text"])
+        ids = target.tokenizer(text, split_special_tokens=True)["input_ids"]
+        for start in range(0, len(ids), target.context - 1):
+            part = ids[start : start + target.context - 1]
+            row = torch.tensor([[target.tokenizer.eos_token_id, *part]], device=target.device)
+            logits = target.model(row[:, :-1], use_cache=False).logits[0].float()  # (T, V)
+            bits += torch.nn.functional.cross_entropy(logits, row[0, 1:], reduction="sum").item() / math.log(2)
+        characters += len(text)
+    if not characters:
+        raise UserError(f"{path} holds no text: give a JSON Lines file with a `text` field")
+    return bits / characters
+
+
+@torch.inference_mode()
+def continuations(target: Target, prompts: list[list[int]], new_tokens: int, temperature: float) -> list[list[int]]:
+    """What the model writes after each prompt, all in one batch, cut behind the end of the text. Ids, without the prompts."""
+    longest, end = max(map(len, prompts)), target.tokenizer.eos_token_id
+    padded = torch.tensor([[end] * (longest - len(p)) + p for p in prompts], device=target.device)  # (B, P), padded on the left
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=target.device)
+    torch.manual_seed(1)
+    how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+    rows = target.model.generate(padded, attention_mask=mask, max_new_tokens=new_tokens, pad_token_id=end, **how)[:, longest:].tolist()
+    return [row[: next((i + 1 for i, id in enumerate(row) if id in target.end_ids), len(row))] for row in rows]
+
+
+def loops(ids: Sequence[int]) -> bool:
+    tail = ids[-LOOP_TAIL:]
+    return len(tail) == LOOP_TAIL and any(tail[block:] == tail[:-block] for block in range(1, LOOP_BLOCK + 1))
+
+
+def distinct(texts: list[list[int]], n: int) -> float:
+    """Different n-grams over all n-grams, over all texts together."""
+    grams = [tuple(ids[i : i + n]) for ids in texts for i in range(len(ids) - n + 1)]
+    return len(set(grams)) / max(1, len(grams))
+
+
+@torch.inference_mode()
+def judge_drafts(
+    target: Target, layer: ExitLayer, prompt: list[int], written: list[int], sampling: Sampling
+) -> tuple[list[bool], list[float]]:
+    """For every token written: would the exit layer's draft have been accepted (greedy, or shared noise), and the overlap of both laws."""
+    ids = torch.tensor([prompt + written], device=target.device)
+    final, early = (logits[0, len(prompt) - 1 : -1].float() for logits in forward(target.model, layer, ids))  # (n, V) each
+    sampler = Sampler(sampling, target.vocab, target.device)
+    p, q = sampler.log_probs(final), sampler.log_probs(early)
+    same = sampler.scores(final, p, len(prompt)).argmax(-1) == sampler.scores(early, q, len(prompt)).argmax(-1)
+    return same.tolist(), torch.minimum(p.exp(), q.exp()).sum(-1).tolist()
+
+
+def acceptance_per_position(matches: list[list[bool]], length: int = ROUND) -> list[float]:
+    """Rounds of `length` drafts laid over every text: of the rounds that tested position i, the share that accepted it."""
+    tested, accepted = [0] * length, [0] * length
+    for same in matches:
+        at = 0
+        while at < len(same):
+            n = next((i for i, ok in enumerate(same[at : at + length]) if not ok), min(length, len(same) - at))
+            for i in range(min(n + 1, length, len(same) - at)):
+                tested[i] += 1
+                accepted[i] += i < n
+            at += n + 1
+    return [round(a / t, 3) for a, t in zip(accepted, tested) if t]
+
+
+def evaluate(target: Target, layer: ExitLayer, validation: Path | None, prompts: Path | None, new_tokens: int) -> dict:
+    """Print the report and return it as plain values."""
+    target.model.config._attn_implementation = "sdpa"  # whole rows need no mask there
+    report: dict = {"model": target.name, "exit_after": layer.exit_after, "new_tokens": new_tokens, "temperatures": {}}
+    if validation:
+        report["bits_per_character"] = round(bits_per_character(target, validation), 4)
+        print(f"validation loss: {report['bits_per_character']:.3f} bits per character on {validation.name} (cleaned as for training)")
+    openings = [target.encode(prompt) for prompt in read_prompts(prompts, None)]
+    print(f"{len(openings)} openings, {new_tokens} new tokens each:")
+    print("   T   loops  distinct-1 -2 -3     agreement  without loops  overlap  acceptance per position")
+    for temperature in TEMPERATURES:
+        texts = continuations(target, openings, new_tokens, temperature)
+        looping = [loops(ids) for ids in texts]
+        judged = [judge_drafts(target, layer, o, ids, Sampling(temperature, seed=7)) for o, ids in zip(openings, texts)]
+        matches, overlaps = [same for same, _ in judged], [value for _, values in judged for value in values]
+        row = {
+            "loops": sum(looping),
+            "distinct": [round(distinct(texts, n), 3) for n in (1, 2, 3)],
+            "agreement": _share(matches),
+            "agreement_without_loops": _share([same for same, loop in zip(matches, looping) if not loop]),
+            "overlap": round(sum(overlaps) / len(overlaps), 4),
+            "acceptance_per_position": acceptance_per_position(matches),
+            "samples": [target.tokenizer.decode(openings[i] + texts[i]) for i in range(0, len(texts), max(1, len(texts) // 5))][:5],
+        }
+        report["temperatures"][str(temperature)] = row
+        grams, positions = "  ".join(f"{x:.2f}" for x in row["distinct"]), " ".join(f"{x:.2f}" for x in row["acceptance_per_position"])
+        clean_share = row["agreement_without_loops"]
+        print(
+            f"{temperature:4.1f}  {row['loops']:3d}/{len(texts)}  {grams:>16}  {row['agreement']:12.3f}  {clean_share:13.3f}"
+            f"  {row['overlap']:7.3f}  {positions}"
+        )
+    for temperature in ("0.0", "0.8"):
+        for text in report["temperatures"][temperature]["samples"]:
+            print(f"\n[T = {temperature}] {text}")
+    return report
+
+
+def _share(matches: list[list[bool]]) -> float:
+    judged = [ok for same in matches for ok in same]
+    return round(sum(judged) / max(1, len(judged)), 4)
