@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from transformers.utils import logging
 
 from ..errors import UserError
+from . import attention
 from .packed import pack_linears
 from .split import Target
 
@@ -29,8 +30,8 @@ def choose_device(name: str) -> torch.device:
 def load_target(model: str | Path = EMBEDDED, device: str = "auto", dtype: str = "auto") -> Target:
     """Load a folder or a Hub id. Raises UserError for what a user can mend.
 
-    Attention is transformers' `eager` one (matmul, softmax in float32, matmul): its rows do not depend on how many rows a pass has,
-    where the processor's kernels allow it; flash attention's do.
+    Attention is matmul, softmax in float32, matmul (attention.py): its rows do not depend on how many rows a pass has, where the
+    processor's kernels allow it; flash attention's do.
     """
     place, name = choose_device(device), str(model)
     logging.disable_progress_bar()
@@ -39,7 +40,7 @@ def load_target(model: str | Path = EMBEDDED, device: str = "auto", dtype: str =
         config = AutoConfig.from_pretrained(name)
         if config.model_type not in SUPPORTED:
             raise UserError(f"{name} is a {config.model_type!r} model: supported so far are {', '.join(SUPPORTED)}")
-        how = {"dtype": torch.bfloat16, "attn_implementation": "eager", "use_safetensors": True, "output_loading_info": True}
+        how = {"dtype": torch.bfloat16, "attn_implementation": attention.NAME, "use_safetensors": True, "output_loading_info": True}
         loaded, report = AutoModelForCausalLM.from_pretrained(name, **how)
         if report["missing_keys"]:  # transformers would fill them with random numbers
             raise UserError(f"the weights in {name} lack {sorted(report['missing_keys'])[0]}: restore the file, or download it again")
@@ -80,7 +81,8 @@ def _auto_dtype(model: PreTrainedModel, device: torch.device) -> torch.dtype:
         for dtype, layer in layers.items():
             token = torch.ones(1, 1, model.config.hidden_size, dtype=dtype)
             rope = model.model.rotary_emb(token, torch.zeros(1, 1, dtype=torch.long))
+            mask = torch.zeros(1, 1, 1, 1, dtype=dtype)
             began = time.perf_counter()
-            layer(token, position_embeddings=rope)
+            layer(token, attention_mask=mask, position_embeddings=rope)
             times[dtype].append(time.perf_counter() - began)
     return min(times, key=lambda dtype: min(times[dtype]))

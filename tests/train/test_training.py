@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from eesd_core.errors import UserError
-from eesd_core.train.corpus import Windows, clean, documents, find_sources, pack
+from eesd_core.train.corpus import OWN_TEXT, Windows, clean, documents, find_sources, pack
 from eesd_core.train.distill import student_logits
-from eesd_core.train.pretrain import PretrainConfig, _optimizers, build_model, learning_rate, load_checkpoint, save_checkpoint
-from eesd_core.train.tokenizer import TURN_TOKENS, train_tokenizer
+from eesd_core.train.plot import loss_curve
+from eesd_core.train.pretrain import PretrainConfig, _optimizers, build_model, forward, learning_rate, load_checkpoint, save_checkpoint
+from eesd_core.train.tokenizer import TURN_TOKENS, train_tokenizer, turns
 
 LINES = ["“Well,” said he—_well_!", "| 1 | 2 | 3 |"]
 LINES += ["It was a long and stormy night, and nobody in the little house by the sea could find any sleep at all."]
@@ -49,6 +50,19 @@ def test_tokenizer_round_trip():
     assert [tokenizer.convert_tokens_to_ids(t) for t in TURN_TOKENS] == [1, 2, 3]
 
 
+def test_own_text_is_clean_and_becomes_stories_and_turns():
+    stories, talk = (list(documents([OWN_TEXT / name])) for name in ("stories.jsonl", "talk.jsonl"))
+    assert len(stories) >= 500 and len(talk) >= 200  # every story is also the reply to a request
+    assert all(text.isascii() for text in stories + talk)
+    assert all(text.startswith("<|user|>") and text.endswith("<|end|>") for text in talk)
+
+
+def test_turns_are_what_the_chat_template_writes():
+    tokenizer = train_tokenizer(LINES * 20, 320, 64)
+    messages = [{"role": "user", "content": "Hello!"}, {"role": "assistant", "content": "Good day."}]
+    assert tokenizer.apply_chat_template(messages, tokenize=False) == turns("Hello!", "Good day.")
+
+
 def test_the_rate_is_a_trapezoid():
     config = PretrainConfig(warmup_steps=10, cooldown=0.5)
     rates = [learning_rate(step, 100, config) for step in range(101)]
@@ -86,3 +100,18 @@ def test_training_sees_what_drafting_computes(engine):
     states = target.run_range(0, layer.exit_after, target.embed(ids), cache, 0)
     cached = torch.cat([layer(target, states[:, i : i + 1], own, i) for i in range(len(ids))])
     torch.testing.assert_close(student_logits(target, layer, states)[0], cached, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_whole_rows_are_what_the_model_computes(engine):
+    target, ids = engine.target, torch.arange(40, 80)[None]
+    final, early = forward(target.model, engine.exit_layer, ids)
+    torch.testing.assert_close(final, target.model(ids).logits, rtol=1e-4, atol=1e-4)
+    states = target.model(ids, output_hidden_states=True).hidden_states[engine.exit_layer.exit_after]
+    torch.testing.assert_close(early, student_logits(target, engine.exit_layer, states), rtol=1e-4, atol=1e-4)
+
+
+def test_loss_curve_joins_the_stages():
+    entries = [{"tokens": 1e6, "loss": 5.0}, {"tokens": 2e6, "loss": 4.0, "validation_loss": 4.1}]
+    chart = loss_curve([{"entries": entries}, {"entries": entries}])
+    assert chart.count("<polyline") == 2 and "training loss" in chart and ">4.0<" in chart  # 2 + 2 million tokens

