@@ -85,3 +85,12 @@ class Target:
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, with the BOS token where the tokenizer wants one; names of special tokens in the text are text."""
         return self.tokenizer(text, split_special_tokens=True)["input_ids"]
+
+    def encode_turn(self, text: str) -> list[int]:
+        """Token ids of a request and the opening of its reply, as the model's chat template writes them. What the text holds is text."""
+        between = "\uffff"  # no text: stands for the request while the template is written around it
+        message = [{"role": "user", "content": between}]
+        before, after = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True).split(between)
+        plain = {"add_special_tokens": False}
+        ids = (self.tokenizer(before, **plain), self.tokenizer(text, split_special_tokens=True, **plain), self.tokenizer(after, **plain))
+        return [id for part in ids for id in part["input_ids"]]

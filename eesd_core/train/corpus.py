@@ -11,6 +11,7 @@ import lzma
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -117,18 +118,9 @@ def documents(paths: list[Path]) -> Iterator[str]:
 def pack(tokenizer, texts: Iterator[str], batch: int = 256) -> np.ndarray:
     """Token ids of all texts, each followed by the end-of-text token. Returns (n,) uint16."""
     parts: list[np.ndarray] = []
-
-    def flush(pending: list[str]) -> None:
+    while pending := list(islice(texts, batch)):
         for ids in tokenizer(pending, add_special_tokens=False)["input_ids"]:
             parts.append(np.array([*ids, tokenizer.eos_token_id], dtype=np.uint16))
-
-    pending: list[str] = []
-    for text in texts:
-        pending.append(text)
-        if len(pending) == batch:
-            flush(pending)
-            pending = []
-    flush(pending)
     return np.concatenate(parts)
 
 
