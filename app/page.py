@@ -14,6 +14,7 @@ from .settings import CONTROLLERS, MOST_NEW_TOKENS
 from .visit import Visits
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
 TAGLINE = "Early-exiting speculative decoding beside plain decoding: the same text, two clocks."
@@ -98,11 +99,20 @@ def build_page(visits: Visits) -> gr.Blocks:
 def title(engine: Engine) -> str:
     target, chip = engine.target, "<span class='eesd-chip {}'>{}</span>"
     facts = target.name, f"{target.device} {str(target.dtype).removeprefix('torch.')}"
-    chips = chip.format("eesd-live", "LIVE") + "".join(chip.format("", html.escape(fact)) for fact in facts)
+    chips = chip.format("eesd-mode eesd-live", "LIVE") + "".join(chip.format("eesd-live", html.escape(fact)) for fact in facts)
     name, hint = LEVELS[engine.level]
-    level = f"<span class='eesd-chip eesd-level' tabindex='0'>{name}<span class='eesd-hint' role='tooltip'>{hint}</span></span>"
+    level = f"<span class='eesd-chip eesd-level eesd-live' tabindex='0'>{name}<span class='eesd-hint' role='tooltip'>{hint}</span></span>"
     theme = "<button class='eesd-theme' id='theme' title='light or dark' aria-label='light or dark'>◐</button>"
-    return f"<header class='eesd-title'><h1>EESD Live</h1>{chips}{level}<p>{TAGLINE}</p>{theme}</header>"
+    return f"<header class='eesd-title'><h1>EESD Live</h1>{recorded(chip)}{chips}{level}<p>{TAGLINE}</p>{theme}</header>"
+
+
+def recorded(chip: str) -> str:
+    """What stands in the place of the live chips while the recording is on the page."""
+    with OPENING.open(encoding="ascii") as lines:
+        head, started = json.loads(next(lines)), json.loads(next(lines))
+    cores = f"{head['cores']} core{'' if head['cores'] == 1 else 's'}"
+    facts = f"{head['date']}, {head['machine']}, {cores}, {started['dtype']}"
+    return chip.format("eesd-mode eesd-recorded", "RECORDED") + chip.format("eesd-recorded", html.escape(facts))
 
 
 def head() -> str:
@@ -111,5 +121,7 @@ def head() -> str:
     files = [*(web / "scripts.txt").read_text(encoding="utf-8").split(), "page.js"]
     scripts = "\n".join((web / name).read_text(encoding="utf-8") for name in files)
     style = "\n".join((web / name).read_text(encoding="utf-8") for name in ("style.css", "page.css"))
+    opening = json.dumps(OPENING.read_text(encoding="ascii"))  # free of "<", so it cannot end the script
     plotly_url = f"gradio_api/file={quote(PLOTLY_JS.as_posix())}"  # relative, so that it works behind a proxy's path
-    return f"<style>{style}</style><script>{scripts}\nEESD.page.loadPlotly({json.dumps(plotly_url)});</script>"
+    values = f"EESD.page.opening = {opening};\nEESD.page.loadPlotly({json.dumps(plotly_url)});"
+    return f"<style>{style}</style><script>{scripts}\n{values}</script>"

@@ -4,11 +4,12 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from .control import CONTROLLERS, make_controller
+from .control import CONTROLLERS, make_controller, parse_controller
 from .control.base import MAX_DRAFT
 from .errors import UserError
 from .terminal import printable
@@ -52,31 +53,40 @@ def build_parser() -> Parser:
     model.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     model.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
 
+    draws = Parser(add_help=False)
+    draws.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 is greedy")
+    draws.add_argument("--top-k", type=whole, default=0, metavar="K", help="draw from the K likeliest tokens (0: all)")
+    draws.add_argument("--top-p", type=number, default=1.0, metavar="P", help="from the likeliest ones that reach probability P together")
+    draws.add_argument("--min-p", type=number, default=0.0, metavar="P", help="from those at least P times as likely as the likeliest")
+    rule = "shared-noise writes vanilla's text token for token, rejection keeps its distribution"
+    draws.add_argument("--acceptance", choices=["shared-noise", "rejection"], default="shared-noise", help=rule)
+    draws.add_argument("--seed", type=whole, default=0, metavar="S")
+
     text = Parser(add_help=False)
     text.add_argument("prompt")
+    text.add_argument("--chat", action="store_true", help="the prompt is a request to reply to, instead of an opening to continue")
     text.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
-    text.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 is greedy")
-    text.add_argument("--top-p", type=number, default=1.0, metavar="P")
-    text.add_argument("--seed", type=whole, default=0, metavar="S")
-    text.add_argument("--controller", choices=sorted(CONTROLLERS), default="beta")
+    how = f"one of {', '.join(CONTROLLERS)}; settings follow, as in threshold:0.3 or beta:draw=round:forget=0.95"
+    text.add_argument("--controller", default="throughput", metavar="NAME[:SETTING=VALUE]", help=f"{how} (default: throughput)")
     text.add_argument("--draft-length", type=whole, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
-    text.add_argument("--prior", type=number, nargs=2, metavar=("ALPHA", "BETA"), help="prior of the beta controller (default 1 1)")
-    text.add_argument("--trace", metavar="FILE", help="write every event as NDJSON")
+    text.add_argument("--prior", type=number, nargs=2, metavar=("ALPHA", "BETA"), help="prior of its Beta posterior (default 1 1)")
 
-    generate = commands.add_parser("generate", parents=[text, model], help="write a continuation")
+    traced = Parser(add_help=False)
+    traced.add_argument("--trace", metavar="FILE", help="write every event as NDJSON")
+
+    generate = commands.add_parser("generate", parents=[text, draws, traced, model], help="write a continuation")
     generate.add_argument("--method", choices=["eesd", "vanilla"], default="eesd")
-    commands.add_parser("race", parents=[text, model], help="EESD beside vanilla on one device: verdict and speedup")
+    commands.add_parser("race", parents=[text, draws, traced, model], help="EESD beside vanilla on one device: verdict and speedup")
+    record = commands.add_parser("record", parents=[text, draws, model], help="write a race that the page can open on")
+    record.add_argument("--out", type=Path, required=True, metavar="FILE")
     commands.add_parser("doctor", parents=[model], help="what this machine does: dtype, threads, row invariance, costs")
 
-    bench = commands.add_parser("bench", parents=[model], help="methods side by side on the same prompts, interleaved, in one process")
+    bench = commands.add_parser("bench", parents=[draws, model], help="methods side by side on the same prompts, interleaved")
     bench.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
     bench.add_argument("--limit", type=whole, metavar="N", help="use the first N prompts")
-    bench.add_argument("--methods", default="vanilla,fixed:2,fixed:4,fixed:6,beta", metavar="A,B", help="vanilla, beta, fixed:K")
+    bench.add_argument("--methods", default="vanilla,fixed:2,fixed:4,fixed:6,beta,throughput", metavar="A,B", help="as --controller")
     bench.add_argument("--repeats", type=whole, default=2, metavar="R", help="every second one in reverse order (A B B A)")
     bench.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
-    bench.add_argument("--temperature", type=number, default=0.0, metavar="T")
-    bench.add_argument("--top-p", type=number, default=1.0, metavar="P")
-    bench.add_argument("--seed", type=whole, default=0, metavar="S")
 
     base = commands.add_parser("train-base", help="train the embedded model (tokenizer, corpus, pre-training)")
     base.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
@@ -132,22 +142,24 @@ def load_engine(arguments, exit_layer: bool = True):
     return load(arguments.model, arguments.exit_layer, arguments.device, arguments.dtype, need_exit_layer=exit_layer)
 
 
-def request_of(arguments, method: str = "eesd"):
-    from .engine import Request
+def sampling_of(arguments):
     from .sampling import Sampling
 
-    controller, settings = arguments.controller, {}
+    a = arguments
+    return Sampling(a.temperature, a.top_p, a.seed, a.top_k, a.min_p, a.acceptance)
+
+
+def request_of(arguments, method: str = "eesd"):
+    from .engine import Request
+
+    controller, settings = parse_controller(arguments.controller, arguments.seed)
     if arguments.draft_length is not None:
         controller, settings = "fixed", {"length": arguments.draft_length}
     if arguments.prior:
-        if controller != "beta":
-            raise UserError(f"--prior belongs to the beta controller, not to {controller}")
-        settings = {"alpha": arguments.prior[0], "beta": arguments.prior[1]}
-    if controller == "beta":
-        settings["seed"] = arguments.seed
+        settings |= {"alpha": arguments.prior[0], "beta": arguments.prior[1]}
     make_controller(controller, **settings)  # refuses bad settings now, not after loading
-    sampling = Sampling(arguments.temperature, arguments.top_p, arguments.seed)
-    return Request(arguments.prompt, arguments.max_new_tokens, sampling, method, controller, settings)
+    sampling = sampling_of(arguments)
+    return Request(arguments.prompt, arguments.max_new_tokens, sampling, method, controller, settings, arguments.chat)
 
 
 def generate(arguments) -> int:
@@ -199,17 +211,35 @@ def race(arguments) -> int:
     return 0
 
 
+def record(arguments) -> int:
+    from .recording import record_race, write_recording
+    from .trace import Metrics
+
+    request = request_of(arguments)
+    engine = load_engine(arguments)
+    records = record_race(engine, request)
+    write_recording(arguments.out, engine.target.device, records)
+    facts = {"records": len(records), "bytes": arguments.out.stat().st_size, "speedup": records[-1].event.speedup}
+    facts["text"] = Metrics.fold(records, "eesd").text
+    for name, value in facts.items():
+        print(f"{name:>8}  {printable(str(value))}")
+    if arguments.json:
+        print(json.dumps(facts))
+    return 0
+
+
 def doctor(arguments) -> int:
-    from .costs import measure_costs
     from .engine import versions
+    from .exactness import EXPLANATION
 
     began = time.perf_counter()
     engine = load_engine(arguments)
     facts = {"model": engine.target.name, "device": str(engine.target.device), "dtype": dtype_of(engine), "level": engine.level}
     facts |= {"layers": engine.target.depth, "exit_after": engine.exit_layer.exit_after, "load_seconds": time.perf_counter() - began}
-    facts |= {"costs": measure_costs(engine), "versions": versions()}
+    facts |= {"costs": engine.measured.to_json(), "versions": versions()}
     for name, value in facts.items():
         print(f"{name:>13}  {value:.3f}" if isinstance(value, float) else f"{name:>13}  {value}")
+    print(f"\n{textwrap.fill(EXPLANATION, 100)}")
     if arguments.json:
         print(json.dumps(facts))
     return 0
@@ -217,9 +247,8 @@ def doctor(arguments) -> int:
 
 def bench(arguments) -> int:
     from .bench import bench as run_bench
-    from .sampling import Sampling
 
-    sampling = Sampling(arguments.temperature, arguments.top_p, arguments.seed)
+    sampling = sampling_of(arguments)
     methods = [name.strip() for name in arguments.methods.split(",")]
     engine = load_engine(arguments)
     report = run_bench(engine, arguments.prompts, arguments.limit, methods, arguments.repeats, arguments.max_new_tokens, sampling)
@@ -265,6 +294,6 @@ def dtype_of(engine) -> str:
 
 
 COMMANDS = {
-    "generate": generate, "race": race, "doctor": doctor, "bench": bench,
+    "generate": generate, "race": race, "record": record, "doctor": doctor, "bench": bench,
     "train-base": train_base, "distill": distill, "evaluate": evaluate,
 }  # fmt: skip

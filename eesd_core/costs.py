@@ -1,51 +1,104 @@
-"""What the steps of a round cost on this machine: the numbers behind every speedup.
+"""What the steps of a round cost on this machine: the numbers behind every speedup and behind every draft length.
 
-Draft cost c = time of one draft step over the time of one plain decoding step. T_v(m) = time of the remaining layers and the
-head over m tokens.
+Measured at load at one context length and tracked while running, because the context grows and other work comes and goes. Draft cost
+c = time of one draft step over the time of one plain decoding step. T_v(m) = time of the remaining layers and the head over m tokens.
 """
 
 import time
-from collections.abc import Callable
-from statistics import median
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 
-from .engine import Engine
+from .control.base import MAX_ROWS, Costs
+from .model.exit_layer import ExitLayer
+from .model.split import Target
+
+ROWS = (1, 2, 4, 8, MAX_ROWS)  # verify passes that are measured; between them T_v(m) is taken as straight
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Seconds."""
+
+    plain: float  # one plain decoding step
+    shallow: float  # the first N layers over one token
+    draft: float  # exit layer, head and choice, and `shallow` for the token chosen
+    verify: dict[int, float]  # rows -> T_v, of the layers behind the first N
+    full: dict[int, float]  # rows -> time of all layers, for drafters that share none
+
+    def to_json(self) -> dict:
+        """In milliseconds, as `doctor` prints them."""
+        times = {"plain": self.plain, "shallow": self.shallow, "draft": self.draft}
+        times |= {f"verify_{rows}": seconds for rows, seconds in self.verify.items()}
+        facts = {"c": round(self.draft / self.plain, 3), "threads": torch.get_num_threads()}
+        return {name: round(1e3 * seconds, 3) for name, seconds in times.items()} | facts
+
+
+class CostTracker:
+    """The costs of rounds with one drafter: measured ones at first, then exponentially weighted means of what rounds really take.
+
+    T_v keeps its measured shape and is scaled as a whole: the noise of a single m would look like a step in the price of a draft.
+    """
+
+    WEIGHT = 0.1  # of the newest round: about ten rounds, a tenth of a second, are remembered
+    MOST_CHANGE = 2.0  # a step that took more than this times its mean was interrupted
+
+    def __init__(self, measured: Measured, shares_layers: int):
+        little = 0.02 * measured.plain  # a guess, for what is not measured at load
+        self.shallow, self.draft = (measured.shallow, measured.draft) if shares_layers else (0.0, little)
+        self.verify = Costs.from_points(0.0, measured.verify if shares_layers else measured.full, 0.0).verify
+        self.rest = little  # acceptance, rollback and bookkeeping
+
+    def costs(self) -> Costs:
+        return Costs(self.draft, self.verify, self.shallow + self.rest)
+
+    def observe(self, drafted: int, draft_seconds: float, verify_seconds: float, rest_seconds: float) -> None:
+        """A round's times: drafting, which runs the first layers over the pending token too; the verify pass; what followed."""
+        if drafted:
+            self.draft *= 1 + self.WEIGHT * self._change(self.draft, (draft_seconds - self.shallow) / drafted)
+        elif self.shallow:
+            self.shallow *= 1 + self.WEIGHT * self._change(self.shallow, draft_seconds)
+        self.rest *= 1 + self.WEIGHT * self._change(self.rest, rest_seconds)
+        scale = 1 + self.WEIGHT * self._change(self.verify[drafted], verify_seconds)
+        self.verify = tuple(scale * seconds for seconds in self.verify)
+
+    def _change(self, mean: float, seconds: float) -> float:
+        return min(seconds / mean, self.MOST_CHANGE) - 1
 
 
 @torch.inference_mode()
-def measure_costs(engine: Engine, position: int = 128, repeats: int = 15) -> dict:
-    """Milliseconds, medians, at one context length. The steps are interleaved, so that drift of the machine hits them alike."""
-    target, exit_layer = engine.target, engine.exit_layer
-    split, depth = exit_layer.exit_after, target.depth
-    cache, exit_cache = target.new_cache(position + 16), target.new_cache(position + 16, layers=1)
-    ids = [i % target.vocab for i in range(position)]
-    states = target.run_range(0, split, target.embed(ids), cache, 0)
+def measure_costs(target: Target, exit_layer: ExitLayer | None, position: int = 128, repeats: int = 4) -> Measured:
+    """Time every step at one context length: the least of a few times, since interruptions only add; in turns, so that drift hits all."""
+    split, depth, position = exit_layer.exit_after if exit_layer else 0, target.depth, min(position, target.context - MAX_ROWS)
+    cache, exit_cache = target.new_cache(position + MAX_ROWS), target.new_cache(position + MAX_ROWS, layers=1)
+    states = target.run_range(0, split, target.embed([0] * position), cache, 0)
     target.run_range(split, depth, states, cache, 0)
-    exit_layer(target, states, exit_cache, 0)
+    if exit_layer:
+        exit_layer(target, states, exit_cache, 0)
 
-    def plain_step():
-        target.logits(target.run_range(0, depth, target.embed([1]), cache, position)).argmax(-1).tolist()
+    def shallow() -> torch.Tensor:  # (1, 1, D)
+        return target.run_range(0, split, target.embed([0]), cache, position)
 
-    def draft_step():
-        hidden = target.run_range(0, split, target.embed([1]), cache, position)
-        exit_layer(target, hidden, exit_cache, position).argmax(-1).tolist()
+    def draft() -> None:
+        exit_layer(target, shallow(), exit_cache, position).argmax(-1).tolist()
 
-    def verify_step(rows: int):
-        def step():
-            hidden = torch.zeros(1, rows, target.config.hidden_size, dtype=target.dtype, device=target.device)
-            target.logits(target.run_range(split, depth, hidden, cache, position)).argmax(-1).tolist()
+    def verify(rows: int) -> None:
+        target.logits(target.run_range(split, depth, states[:, :rows], cache, position)).argmax(-1).tolist()
 
-        return step
+    def plain() -> None:
+        target.logits(target.run_range(split, depth, shallow(), cache, position)).argmax(-1).tolist()
 
-    steps: dict[str, Callable] = {"plain": plain_step, "draft": draft_step} | {f"verify_{m}": verify_step(m) for m in (1, 2, 4, 8, 16)}
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(repeats + 2):  # the first two warm up
+    steps = {"plain": plain, "shallow": shallow} | ({"draft": draft} if exit_layer else {}) | {m: partial(verify, m) for m in ROWS}
+    times = {name: [] for name in steps}
+    for _ in range(repeats):
         for name, step in steps.items():
             cache.truncate(position)
             exit_cache.truncate(position)
             began = time.perf_counter()
             step()
-            times[name].append(1e3 * (time.perf_counter() - began))
-    costs = {name: round(median(values[2:]), 3) for name, values in times.items()}
-    return costs | {"c": round(costs["draft"] / costs["plain"], 3), "threads": torch.get_num_threads()}
+            times[name].append(time.perf_counter() - began)
+    seconds = {name: min(values) for name, values in times.items()}
+    deep = {m: seconds[m] for m in ROWS}
+    full = {m: seconds["plain"] + (deep[m] - deep[1]) * depth / (depth - split) for m in ROWS}  # rows cost alike in every layer
+    return Measured(seconds["plain"], seconds["shallow"], seconds.get("draft", 0.0), deep, full)

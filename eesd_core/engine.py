@@ -12,10 +12,12 @@ from dataclasses import asdict, dataclass, field
 import torch
 import transformers
 
-from .control import FixedController, make_controller
+from .control import Controller, FixedController, Outcome, make_controller
+from .costs import CostTracker, measure_costs
 from .draft import Context, Draft, Drafter, EarlyExitDrafter, NoDrafter
 from .errors import UserError
 from .events import (
+    CostMeasured,
     DraftStopped,
     Event,
     PosteriorUpdated,
@@ -28,12 +30,12 @@ from .events import (
     RunStarted,
     TokensCommitted,
 )
-from .exactness import Level
+from .exactness import Level, promise
 from .model.exit_layer import ExitLayer
 from .model.split import Target
-from .sampling import Sampler, Sampling
+from .sampling import NEXT, Sampler, Sampling
 from .text import Detokenizer
-from .verify import count_matches
+from .verify import by_matching, by_rejection
 
 MOST_MARGIN = 1e4  # stands for "no other token was left" after top-p, since JSON has no infinity
 
@@ -48,6 +50,7 @@ class Request:
     method: str = "eesd"
     controller: str = "beta"
     settings: dict = field(default_factory=dict)
+    chat: bool = False  # the prompt is a request, to be replied to, instead of an opening to be continued
 
     def __post_init__(self):
         if not self.prompt.strip():
@@ -65,13 +68,22 @@ def versions() -> dict[str, str]:
 class Engine:
     def __init__(self, target: Target, exit_layer: ExitLayer | None, level: Level):
         self.target, self.exit_layer, self.level = target, exit_layer, level
+        self.measured = measure_costs(target, exit_layer)
+        self._costs: dict[str, CostTracker] = {}
+
+    def costs(self, drafter: Drafter) -> CostTracker:
+        """What rounds with this drafter cost, tracked from run to run."""
+        return self._costs.setdefault(drafter.name, CostTracker(self.measured, drafter.shares_layers))
 
     def encode(self, request: Request) -> list[int]:
         """Prompt ids. Raises UserError if prompt and new tokens together exceed the model's context."""
         context, text = self.target.context, request.prompt
         if len(text) > 16 * context:  # no tokenizer packs 16 characters a token on average: refuse before spending time
             raise UserError(f"the prompt has {len(text):,} characters: this model reads {context} tokens, about {4 * context:,} characters")
-        ids = self.target.encode(text.encode("utf-8", "replace").decode())  # lone surrogates become "?"
+        if request.chat and not self.target.tokenizer.chat_template:
+            raise UserError(f"{self.target.name} has no chat template: leave chat out, and let it continue a text")
+        text = text.encode("utf-8", "replace").decode()  # lone surrogates become "?"
+        ids = self.target.encode_turn(text) if request.chat else self.target.encode(text)
         if len(ids) + request.max_new_tokens > context:
             room = context - request.max_new_tokens
             ask = f"shorten it to {room} tokens" if room > 0 else f"ask for at most {context - 1} new tokens"
@@ -80,33 +92,43 @@ class Engine:
         return ids
 
     def run(
-        self, request: Request, lane: str | None = None, run: str = "run", cancelled: Callable[[], bool] = bool
+        self,
+        request: Request,
+        lane: str | None = None,
+        run: str = "run",
+        cancelled: Callable[[], bool] = bool,
+        controller: Controller | None = None,
     ) -> Iterator[Record]:
-        """Write the text, saying every step. Raises UserError before the first record. `cancelled` is asked once a round."""
+        """Write the text, saying every step. Raises UserError before the first record. `cancelled` is asked once a round.
+
+        `controller` is one to go on with, such as an earlier run's with what it has learned (default: a new one, as requested).
+        """
         ids = self.encode(request)
         drafting = request.method == "eesd"
         if drafting and self.exit_layer is None:
             raise UserError("no exit layer is loaded: give --exit-layer a folder, or use --method vanilla")
-        controller = make_controller(request.controller, **request.settings) if drafting else FixedController(0)
+        controller = (controller or make_controller(request.controller, **request.settings)) if drafting else FixedController(0)
         capacity = len(ids) + request.max_new_tokens
         drafter = EarlyExitDrafter(self.target, self.exit_layer, capacity) if drafting else NoDrafter()
         return _stamped(run, lane or request.method, self._events(request, ids, drafter, controller, cancelled))
 
     @torch.inference_mode()
-    def _events(self, request: Request, ids: list[int], drafter: Drafter, controller, cancelled) -> Iterator[Event]:
-        target = self.target
+    def _events(self, request: Request, ids: list[int], drafter: Drafter, controller: Controller, cancelled) -> Iterator[Event]:
+        target, costs = self.target, self.costs(drafter)
         sampler = Sampler(request.sampling, target.vocab, target.device)
         context = Context(list(ids), target.new_cache(len(ids) + request.max_new_tokens), sampler)
         detokenizer = Detokenizer(target.tokenizer, ids)
         settings = {"max_new_tokens": request.max_new_tokens, "drafter": drafter.name, "exit_after": drafter.shares_layers}
         settings |= asdict(request.sampling) | {"controller": controller.snapshot()}
         yield RunStarted(
-            request.method, target.name, str(target.device), str(target.dtype).removeprefix("torch."), self.level,
-            request.prompt, tuple(ids), settings, versions(),
+            request.method, target.name, str(target.device), str(target.dtype).removeprefix("torch."),
+            promise(self.level, request.sampling), request.prompt, tuple(ids), settings, versions(),
         )  # fmt: skip
         began = time.perf_counter()
         self._prefill(context, drafter)
         yield PrefillDone(len(ids) - 1, time.perf_counter() - began)
+        if request.method == "eesd":
+            yield CostMeasured(**asdict(costs.costs()))
 
         left, reason = request.max_new_tokens, None
         while reason is None:
@@ -114,7 +136,7 @@ class Engine:
                 yield RunCancelled(request.max_new_tokens - left)
                 return
             # 1. Draft. A round writes at most one token more than it drafts.
-            budget = min(controller.start_round(), left - 1)
+            budget = min(controller.start_round(costs.costs()), left - 1)
             yield RoundStarted(context.round, context.start + 1, budget, controller.snapshot())
             draft: Draft = yield from drafter.propose(context, controller, budget)
             if draft.reason == "limit" and len(draft.ids) == left - 1:
@@ -123,13 +145,14 @@ class Engine:
                 yield DraftStopped(context.round, len(draft.ids), draft.reason)
             # 2. Verify every draft in one pass, 3. accept the longest prefix that the target confirms.
             verdict = self._verify(context, drafter, draft)
+            began = time.perf_counter()
             # 4. Roll back what was not accepted: the pending token of the next round is the last one committed.
             written = [*draft.ids[: verdict.accepted], *([] if verdict.next_id is None else [verdict.next_id])]
             context.ids += written
             context.cache.truncate(context.start)
             drafter.commit(context.start)
             assert all(n == context.start for n in context.cache.lengths), "caches out of step"
-            controller.observe(verdict.drafted, verdict.accepted)
+            controller.observe(Outcome(verdict.drafted, verdict.accepted))
             left -= len(written)
             if written[-1] in target.end_ids:
                 reason = "eos"
@@ -137,6 +160,7 @@ class Engine:
                 reason = "length"
             text = detokenizer.push(written) + (detokenizer.flush() if reason else "")
             context.sampler.forget(context.start)
+            costs.observe(verdict.drafted, verdict.draft_seconds, verdict.verify_seconds, time.perf_counter() - began)
             yield verdict
             if draft.ids:
                 yield PosteriorUpdated(context.round, controller.snapshot())
@@ -155,29 +179,30 @@ class Engine:
             target.run_range(shared, target.depth, hidden, context.cache, 0)
 
     def _verify(self, context: Context, drafter: Drafter, draft: Draft) -> RoundVerified:
-        """One pass of the remaining layers over the pending token and all drafts; the target chooses at each place."""
+        """One pass of the remaining layers over the pending token and all drafts; the acceptance rule judges them."""
         began = time.perf_counter()
         target, sampler, start, drafted = self.target, context.sampler, context.start, len(draft.ids)
         hidden = target.embed(context.ids[-1:] + draft.ids) if draft.states is None else draft.states  # (1, k + 1, D)
         hidden = target.run_range(drafter.shares_layers, target.depth, hidden, context.cache, start)
         logits = target.logits(hidden)  # (k + 1, V)
         log_probs = sampler.log_probs(logits)
-        scores = sampler.scores(logits, log_probs, start + 1)
+        if sampler.sampling.rejects:
+            uniforms, noise = sampler.uniforms(start + 1, drafted), sampler.noise(start + 1, NEXT)
+            scores, verdict = log_probs, by_rejection(draft.ids, log_probs.exp(), draft.q, uniforms, noise)
+        else:
+            scores = sampler.scores(logits, log_probs, start + 1)
+            verdict = by_matching(draft.ids, scores.argmax(-1).tolist())
         best = scores.topk(2).values  # (k + 1, 2)
-        margins = ((best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)).clamp(max=MOST_MARGIN)
-        choices = scores.argmax(-1)  # (k + 1,)
-        judged = torch.tensor([*draft.ids, 0], device=target.device)  # the last place has no draft
-        chances = torch.stack([log_probs.gather(1, judged[:, None])[:, 0], log_probs.gather(1, choices[:, None])[:, 0]]).exp()
-        target_ids, margins = choices.tolist(), margins.tolist()
-        draft_chances, choice_chances = chances.tolist()
-        accepted = count_matches(draft.ids, target_ids)
+        margins = ((best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)).clamp(max=MOST_MARGIN).tolist()
+        accepted = verdict.accepted
+        next_id = verdict.target_ids[accepted]
+        *draft_chances, next_chance = log_probs[[*range(drafted), accepted], [*draft.ids, next_id]].exp().tolist()
         ended = accepted > 0 and draft.ids[accepted - 1] in target.end_ids  # nothing follows the end of the text
-        next_id = None if ended else target_ids[accepted]
         kind = "none" if ended else "correction" if accepted < drafted else "bonus"
         return RoundVerified(
-            context.round, drafted, accepted, tuple(target_ids), tuple(draft_chances[:-1]), tuple(margins),
-            next_id, "" if ended else target.piece(next_id), choice_chances[accepted], kind,
-            draft.seconds, time.perf_counter() - began,
+            context.round, drafted, accepted, verdict.target_ids, tuple(draft_chances), tuple(margins),
+            None if ended else next_id, "" if ended else target.piece(next_id), next_chance, kind,
+            draft.seconds, time.perf_counter() - began, verdict.accept_probabilities, verdict.uniforms,
         )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ class RunStarted:
     model: str
     device: str
     dtype: str
-    level: str  # what the self-check promises: "exact-by-construction" or "exact-as-observed"
+    level: str  # what can be promised: "exact-by-construction", "exact-as-observed" or, by rejection sampling, "same-distribution"
     prompt: str
     prompt_ids: tuple[int, ...]
     settings: dict
@@ -40,6 +40,16 @@ class PrefillDone:
     type: ClassVar[str] = "prefill_done"
     tokens: int
     seconds: float  # not on the lane's clock: t is still 0
+
+
+@dataclass(frozen=True, slots=True)
+class CostMeasured:
+    """What a round of k drafts costs when the run begins, in seconds: fixed + k x draft + verify[k]. They are tracked while running."""
+
+    type: ClassVar[str] = "cost_measured"
+    draft: float
+    verify: tuple[float, ...]  # T_v(1), T_v(2) ...
+    fixed: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,9 @@ class DraftStopped:
 class RoundVerified:
     """The target's judgement. `probabilities[i]` is the target's probability of draft i; `margins[i]` the lead of its choice there.
 
-    `target_ids` are the target's choices at every drafted place and one more. A vanilla step is a round without drafts.
+    `target_ids` are the target's choices at every drafted place and one more; by rejection sampling they end with the token that follows
+    the accepted drafts. There `accept_probabilities` and `uniforms` say for every tested draft how likely it was to be accepted and the
+    random number that decided: accepted if below. They are None for definite choices. A vanilla step is a round without drafts.
     """
 
     type: ClassVar[str] = "round_verified"
@@ -98,6 +110,8 @@ class RoundVerified:
     next_kind: NextKind
     draft_seconds: float
     verify_seconds: float
+    accept_probabilities: tuple[float, ...] | None = None
+    uniforms: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +148,20 @@ class RunCancelled:
 
 @dataclass(frozen=True, slots=True)
 class RaceFinished:
-    """The verdict over both lanes (lane "race"). `first_difference` is None or {position, margin, vanilla_id, eesd_id}."""
+    """The verdict over both lanes (lane "race"). `first_difference` is None or {position, margin, vanilla_id, eesd_id}.
+
+    By rejection sampling the texts are two draws from one distribution: level "same-distribution", `identical` None.
+    """
 
     type: ClassVar[str] = "race_finished"
-    identical: bool
+    identical: bool | None
     level: str
     first_difference: dict | None
     speedup: float | None  # decoding tokens per second, eesd over vanilla
 
 
 Event = (
-    RunStarted | PrefillDone | RoundStarted | DraftToken | DraftStopped | RoundVerified | PosteriorUpdated
+    RunStarted | PrefillDone | CostMeasured | RoundStarted | DraftToken | DraftStopped | RoundVerified | PosteriorUpdated
     | TokensCommitted | RunFinished | RunCancelled | RaceFinished
 )  # fmt: skip
 EVENT_TYPES = {cls.type: cls for cls in Event.__args__}

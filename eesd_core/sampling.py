@@ -1,11 +1,19 @@
-"""How a token is chosen from logits: greedily, or by shared noise (Gumbel-max).
+"""How a token is chosen from logits: greedily, or at random without any generator state.
 
-With g Gumbel noise, argmax(log p + g) is an exact sample of p. If g depends on (seed, position, token id) alone, a draft and the
-target choose with the same noise: they mostly agree, and whatever was drafted, the text is token for token what plain decoding
-writes with that seed. Known as drafter-invariant speculative decoding (Daliri, Musco and Suresh, 2024).
+Random numbers are a hash of (seed, position, stream, token id): the same on every device, in any order, for any subset of the
+vocabulary. With g Gumbel noise, argmax(log p + g) is an exact sample of p. Two ways of sampling:
+
+*Shared noise*: draft and target choose with the same noise. They mostly agree, and whatever was drafted, the text is token for token
+what plain decoding writes with that seed. Known as drafter-invariant speculative decoding (Daliri, Musco and Suresh, 2024).
+
+*Rejection*: the draft is a sample of the drafter's own q, and the target accepts or rejects it (verify.py) with numbers of its own. The
+text has the target's distribution and is not vanilla's. No number serves twice: noise of drafts is keyed by the round too, because the
+length of a round may depend on drafts that nobody tested, and their noise must not come again.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,15 +21,23 @@ from torch import Tensor
 from .errors import UserError
 
 _MASK = 0xFFFFFFFF
+SHARED, ACCEPT, NEXT, DRAFT = range(4)  # streams of random numbers; the drafts of round r have DRAFT + r
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """temperature 0 is greedy. top_p keeps the smallest set of tokens whose probability reaches it."""
+    """How tokens are drawn, by draft and target alike. Raises UserError.
+
+    temperature 0 is greedy, and nothing else counts. Then, in transformers' order: top_k keeps so many likeliest tokens (0: all), top_p
+    the smallest set of them whose probability reaches it, min_p those at least so likely as min_p times the likeliest.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    top_k: int = 0
+    min_p: float = 0.0
+    acceptance: Literal["shared-noise", "rejection"] = "shared-noise"
 
     def __post_init__(self):
         if not 0.0 <= self.temperature <= 10.0:  # also refuses nan
@@ -30,6 +46,17 @@ class Sampling:
             raise UserError(f"top-p must be above 0 and at most 1, not {self.top_p}")
         if not 0 <= self.seed < 2**63:
             raise UserError(f"seed must be a whole number from 0 to 2^63 - 1, not {self.seed}")
+        if type(self.top_k) is not int or self.top_k < 0:
+            raise UserError(f"top-k must be a whole number of at least 1, or 0 for all tokens, not {self.top_k!r}")
+        if not 0.0 <= self.min_p < 1.0:
+            raise UserError(f"min-p must be at least 0 and below 1, not {self.min_p}")
+        if self.acceptance not in ("shared-noise", "rejection"):
+            raise UserError(f"unknown acceptance rule {self.acceptance!r}: choose shared-noise or rejection")
+
+    @property
+    def rejects(self) -> bool:
+        """Drafts are judged by rejection sampling. Otherwise draft and target make definite choices that can be compared."""
+        return self.temperature > 0 and self.acceptance == "rejection"
 
 
 def mix(x: Tensor | int) -> Tensor | int:
@@ -39,32 +66,50 @@ def mix(x: Tensor | int) -> Tensor | int:
     return x ^ (x >> 16)
 
 
-def gumbel_noise(seed: int, position: int, ids: Tensor) -> Tensor:
-    """Standard Gumbel noise of (seed, position, token id): the same on every device and for any subset of the vocabulary.
+def random_bits(seed: int, position: int, ids: Tensor | int = 0, stream: int = SHARED) -> Tensor | int:
+    """32 bits of (seed, position, token id, stream). ids int64, any shape, or one number."""
+    key = mix(position + mix((seed & _MASK) + mix(seed >> 32))) + mix(stream) & _MASK
+    return mix(mix(ids + key & _MASK) + key & _MASK)
+
+
+def uniform(seed: int, position: int, stream: int) -> float:
+    """Uniform in (0, 1), 32 bits: never 0, so that what has no probability is not accepted, and never 1."""
+    return (random_bits(seed, position, 0, stream) + 0.5) / 2.0**32
+
+
+def gumbel_noise(seed: int, position: int, ids: Tensor, stream: int = SHARED) -> Tensor:
+    """Standard Gumbel noise, the same on every device and for any subset of the vocabulary.
 
     ids (n,) int64 -> (n,) float32. Logarithms are taken in float64, so that rounding differs between devices almost never.
     """
-    key = mix(position + mix((seed & _MASK) + mix(seed >> 32)))
-    bits = mix(mix(ids + key & _MASK) + key & _MASK)
-    uniform = (bits.double() + 0.5) / 2.0**32  # never 0 or 1
-    return -torch.log(-torch.log(uniform)).float()
+    u = (random_bits(seed, position, ids, stream).double() + 0.5) / 2.0**32  # never 0 or 1
+    return -torch.log(-torch.log(u)).float()
 
 
-def processed_log_probs(logits: Tensor, temperature: float, top_p: float) -> Tensor:
-    """log p after temperature and top-p. (m, V) float32 -> (m, V); cut tokens are -inf. temperature > 0.
+def processed_log_probs(logits: Tensor, sampling: Sampling) -> Tensor:
+    """log p after temperature, top-k, top-p and min-p. (m, V) float32 -> (m, V); cut tokens are -inf. temperature > 0.
 
-    Each row is treated alone, so the result does not depend on how many rows are passed. Tokens tied with the last one kept are kept too.
+    The order is transformers', each cut renormalises. Each row is treated alone, so the result does not depend on how many rows are
+    passed. Tokens tied with the last one kept are kept too.
     """
     highest = logits.amax(-1, keepdim=True)  # taken off first: a tiny temperature must not overflow
-    log_p = torch.log_softmax((logits - highest) / temperature, dim=-1)
-    if top_p < 1.0:
-        log_p = torch.log_softmax(log_p.masked_fill(log_p < _last_kept(log_p, top_p), -torch.inf), dim=-1)
+    log_p = torch.log_softmax((logits - highest) / sampling.temperature, dim=-1)
+    if 0 < sampling.top_k < log_p.shape[-1]:
+        log_p = _cut(log_p, log_p.topk(sampling.top_k).values[:, -1:])
+    if sampling.top_p < 1.0:
+        log_p = _cut(log_p, _last_kept(log_p, sampling.top_p))
+    if sampling.min_p:
+        log_p = _cut(log_p, log_p.amax(-1, keepdim=True) + math.log(sampling.min_p))
     return log_p
+
+
+def _cut(log_p: Tensor, lowest: Tensor) -> Tensor:
+    return torch.log_softmax(log_p.masked_fill(log_p < lowest, -torch.inf), dim=-1)
 
 
 def _last_kept(log_p: Tensor, top_p: float) -> Tensor:
     """The smallest log p inside top-p, (m, V) -> (m, 1). A few dozen tokens mostly hold it, and sorting all of them is slow."""
-    for count in (64, log_p.shape[-1]):
+    for count in (64, 1024, log_p.shape[-1]):
         values = log_p.topk(min(count, log_p.shape[-1])).values  # (m, count), falling
         p = values.exp()
         before = p.cumsum(-1) - p  # probability of all likelier tokens
@@ -74,7 +119,7 @@ def _last_kept(log_p: Tensor, top_p: float) -> Tensor:
 
 
 class Sampler:
-    """Chooses tokens for one run. Noise of a position is made once and used by draft and target alike."""
+    """Chooses tokens for one run. Shared noise of a position is made once and used by draft and target alike."""
 
     def __init__(self, sampling: Sampling, vocab: int, device: torch.device):
         self.sampling = sampling
@@ -82,22 +127,34 @@ class Sampler:
         self._noise: dict[int, Tensor] = {}
 
     def log_probs(self, logits: Tensor) -> Tensor:
-        """What probabilities refer to: the processed distribution, or the plain softmax when greedy."""
-        s = self.sampling
-        return processed_log_probs(logits, s.temperature, s.top_p) if s.temperature else torch.log_softmax(logits, dim=-1)
+        """What probabilities refer to: the processed distribution, or the plain softmax when greedy. (m, V) -> (m, V)"""
+        return processed_log_probs(logits, self.sampling) if self.sampling.temperature else torch.log_softmax(logits, dim=-1)
 
     def scores(self, logits: Tensor, log_probs: Tensor, start: int) -> Tensor:
-        """(m, V) whose row-wise argmax are the choices for positions start .. start + m - 1: logits, or log p + noise.
+        """(m, V) whose row-wise argmax are the choices for positions start .. start + m - 1: logits, or log p + shared noise.
 
         Scores with noise are in units of logits over temperature.
         """
         if not self.sampling.temperature:
             return logits
-        return log_probs + torch.stack([self.noise(start + j) for j in range(len(logits))])
+        return log_probs + torch.stack([self.shared_noise(start + j) for j in range(len(logits))])
 
-    def noise(self, position: int) -> Tensor:  # (V,)
+    def draft_scores(self, logits: Tensor, log_probs: Tensor, position: int, round: int) -> Tensor:
+        """As `scores` of the target, or, where the target will accept or reject, log q + noise of the drafter's own. (1, V) -> (1, V)"""
+        if self.sampling.rejects:
+            return log_probs + self.noise(position, DRAFT + round)
+        return self.scores(logits, log_probs, position)
+
+    def noise(self, position: int, stream: int) -> Tensor:  # (V,)
+        return gumbel_noise(self.sampling.seed, position, self.ids, stream)
+
+    def uniforms(self, start: int, count: int) -> list[float]:
+        """The numbers that decide on drafts at positions start .. start + count - 1."""
+        return [uniform(self.sampling.seed, start + i, ACCEPT) for i in range(count)]
+
+    def shared_noise(self, position: int) -> Tensor:  # (V,)
         if position not in self._noise:
-            self._noise[position] = gumbel_noise(self.sampling.seed, position, self.ids)
+            self._noise[position] = self.noise(position, SHARED)
         return self._noise[position]
 
     def forget(self, position: int) -> None:

@@ -52,7 +52,9 @@ class Painter:
             line += f"{m['mean_accepted_length']:.2f} tokens per round"
             self.out.write(line + f"  (prefill {m['prefill_seconds'] * 1e3:.0f} ms)\n")
         self.out.write(f" speedup  {verdict.speedup:.2f}x against this engine with k = 0\n")
-        if verdict.identical:
+        if verdict.identical is None:
+            self.out.write(" verdict  same distribution: the texts may differ, their chances do not\n")
+        elif verdict.identical:
             self.out.write(f" verdict  identical, {verdict.level.replace('-', ' ')}\n")
         else:
             d = verdict.first_difference

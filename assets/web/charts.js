@@ -27,42 +27,54 @@
   }
 
   class Chart {
-    // `figure(state, theme, width)` returns {data, layout, xaxis, yaxis, label}; `plotly()` finds the library, which may load late.
-    constructor(name, figure, plotly) {
-      Object.assign(this, { figure, plotly });
+    // `figure(state, theme, width, timeline, selected)` returns {data, layout, xaxis, yaxis, label}; `plotly()` finds the library, which
+    // may load late. `choose` is told the x of a point that was clicked.
+    constructor(name, figure, plotly, choose) {
+      Object.assign(this, { figure, plotly, choose });
       this.box = el("div", { class: `e-chart e-chart-${name}`, role: "img", "aria-label": "" });
     }
 
-    draw(state) {
+    draw(state, timeline, selected) {
       const { clientWidth: width, clientHeight: height } = this.box;
       if (!width || !height) return; // not on screen; the resize observer calls again when it is
       const theme = themeOf(this.box);
-      const figure = this.figure(state, theme, width);
+      const figure = this.figure(state, theme, width, timeline, selected);
       this.box.setAttribute("aria-label", figure.label);
       const plotly = this.plotly();
-      if (!plotly) return window.EESD.setText(this.box, NO_PLOTLY);
+      if (!plotly) return window.EESD.setText(this.box, window.EESD.plotlyIsComing ? "" : NO_PLOTLY);
       if (this.box.textContent === NO_PLOTLY) this.box.replaceChildren();
       plotly.react(this.box, figure.data, layoutOf(theme, figure, width, height), CONFIG);
+      if (this.choose && !this.listens) {
+        this.listens = true;
+        this.box.on("plotly_click", ({ points }) => this.choose(points[0].x));
+      }
     }
   }
 
-  // Draws at most 8 times a second, and never spends more than a quarter of the time on charts.
+  // Draws charts one after the other, each a few times a second, and never spends more than a quarter of the time on them. One at a
+  // time, because three in a row would hold up the text.
   class Pace {
-    constructor(work) {
-      Object.assign(this, { work, next: 0, timer: null });
+    constructor(works) {
+      Object.assign(this, { works, waiting: [], next: 0, timer: null });
     }
 
     request() {
-      if (this.timer !== null) return;
+      for (const work of this.works) if (!this.waiting.includes(work)) this.waiting.push(work);
+      this.schedule();
+    }
+
+    schedule() {
+      if (this.timer !== null || !this.waiting.length) return;
       this.timer = setTimeout(() => this.run(), Math.max(0, this.next - performance.now()));
     }
 
     run() {
       this.timer = null;
       const start = performance.now();
-      this.work();
+      this.waiting.shift()();
       const end = performance.now();
-      this.next = end + Math.max(125, 3 * (end - start));
+      this.next = end + Math.max(40, 3 * (end - start));
+      this.schedule();
     }
   }
 

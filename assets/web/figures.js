@@ -27,7 +27,13 @@
   const rejectedIn = ({ outcome }) => (outcome.accepted < outcome.drafted ? 1 : 0);
   const untestedIn = ({ outcome }) => outcome.drafted - outcome.accepted - rejectedIn({ outcome });
 
-  function lengths(state, theme) {
+  // A band behind the round that is looked into.
+  const band = (number, theme) => ({
+    type: "rect", xref: "x", yref: "paper", layer: "below", x0: number - 0.5, x1: number + 0.5, y0: 0, y1: 1,
+    fillcolor: theme("line"), line: { width: 0 },
+  });
+
+  function lengths(state, theme, width, timeline, selected) {
     const lane = state.lanes.eesd;
     const rounds = lane.rounds.filter((round) => round.outcome).slice(-MOST_ROUNDS);
     const first = rounds.length ? rounds[0].number : 0;
@@ -40,7 +46,7 @@
         dots("correction", rounds, { color: theme("correction"), symbol: "diamond", size: 6 }),
         dots("bonus", rounds, { color: theme("bonus"), symbol: "circle", size: 6, line: { color: theme("bonus-ink"), width: 1 } }),
       ],
-      layout: { barmode: "stack", bargap: 0.25, margin: { l: 34, r: 6, t: 4, b: 32 } },
+      layout: { barmode: "stack", bargap: 0.25, margin: { l: 34, r: 6, t: 4, b: 32 }, shapes: selected ? [band(selected.number, theme)] : [] },
       xaxis: { title: "round", range: [first - 0.6, first + Math.max(24, rounds.length) - 0.4], showgrid: false, nticks: 8, tickformat: "d" },
       yaxis: { title: "drafts", range: [0, most + 1.2], nticks: 5, tickformat: "d" },
       label: `Draft lengths: ${plural(lane.verified, "round")}, ${plural(lane.drafted, "draft")}, ${lane.accepted} accepted.`,
@@ -94,7 +100,10 @@
     return unit * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * unit >= value * 0.999);
   }
 
-  function clock(state, theme, width) {
+  // The seconds that the clock shows: of a run that is over exactly its own, so that the slider lies on its axis.
+  const axisOf = ({ duration, over }) => (over && duration > 0 ? duration : roomFor(duration));
+
+  function clock(state, theme, width, timeline) {
     const parts = ROWS.flatMap(([name, row]) => segments(state.lanes[name]).map((part) => ({ row, part })));
     const edge = { color: theme("panel"), width: 0.5 };
     const markers = {
@@ -103,14 +112,13 @@
       overhead: { ...pattern(theme("overhead"), ".", theme("panel")), line: { color: theme("overhead"), width: 0.5 } },
     };
     const started = ROWS.filter(([name]) => state.lanes[name].started);
-    const longest = Math.max(0, ...started.map(([name]) => state.lanes[name].clock));
     return {
       data: KINDS.map(([kind, offset]) => bars(kind, offset, parts, markers[kind])),
       layout: {
-        barmode: "overlay", bargap: 0.35, margin: { l: 60, r: width < 600 ? 58 : 70, t: 2, b: 34 },
+        barmode: "overlay", bargap: 0.35, margin: { l: 60, r: 70, t: 2, b: 34 },
         annotations: started.map(([name, row]) => reading(state.lanes[name], row, theme)),
       },
-      xaxis: { title: "seconds of own compute clock", range: [0, roomFor(longest)], nticks: width < 600 ? 5 : 12 },
+      xaxis: { title: "seconds of own compute clock", range: [0, axisOf(timeline)], nticks: width < 600 ? 5 : 12 },
       yaxis: { type: "category", categoryarray: ROWS.map(([, row]) => row), range: [-0.5, 1.5], tickfont: { color: theme("ink"), size: 12 }, ticks: "outside", ticklen: 6, tickcolor: "rgba(0,0,0,0)", showgrid: false },
       label: `Clock: ${started.map(([name, row]) => `${row} ${number(state.lanes[name].clock)} seconds`).join(", ") || "no run yet"}.`,
     };
@@ -121,5 +129,5 @@
     text: `${number(lane.clock)} s${lane.end === "finished" ? " ✓" : ""}`, font: { color: theme("ink"), size: 12 },
   });
 
-  window.EESD.figures = { lengths, clock };
+  window.EESD.figures = { lengths, clock, axisOf };
 })();

@@ -7,13 +7,24 @@
 
   EESD.page = {
     attach(element) {
+      if (this.view?.root === element) return this.view;
+      element.addEventListener("eesd-source", ({ detail }) => (document.documentElement.dataset.source = detail ? "recorded" : "live"));
       this.view = EESD.attach(element);
+      this.view.open(this.opening, this.start);
       return this.view;
+    },
+
+    // How the recorded race begins: playing, unless the address says ?paused=1 or the visitor wants less motion.
+    get start() {
+      if (new URLSearchParams(window.location.search).get("paused") === "1") return "paused";
+      return window.matchMedia("(prefers-reduced-motion: reduce)").matches ? "over" : "playing";
     },
 
     // Charts may come late; nothing waits for them.
     loadPlotly(src) {
       const script = EESD.el("script", { src });
+      EESD.plotlyIsComing = true;
+      script.onerror = () => (EESD.plotlyIsComing = false);
       script.async = true;
       document.head.append(script);
     },

@@ -16,24 +16,24 @@
   };
 
   class LaneView {
-    constructor(name, title, tip) {
+    constructor(name, title, tip, select) {
       const own = name === "eesd";
       this.metrics = { clock: metric("s", "e-clock"), rate: metric("tok/s") };
       if (own) Object.assign(this.metrics, { length: metric("tok/round"), speedup: metric(AGAINST, "e-speedup") });
       this.prefill = el("span", { class: "e-metric e-prefill", title: "reading the prompt; not on the clock" });
-      this.text = new window.EESD.LaneText(tip, title);
+      this.text = new window.EESD.LaneText(tip, title, (token) => select(token, own));
       const parts = Object.values(this.metrics).map((part) => part.node);
       const head = el("div", { class: "e-lane-head" }, el("h3", {}, title), ...parts, this.prefill);
       this.node = el("section", { class: `e-lane e-lane-${name}` }, head, this.text.box);
     }
 
-    draw(lane, speedup) {
+    draw(lane, speedup, selected) {
       this.metrics.clock.set(number(lane.started ? lane.clock : NaN));
       this.metrics.rate.set(number(lane.rate, lane.rate < 10 ? 1 : 0));
       this.metrics.length?.set(number(lane.meanAcceptedLength));
       this.metrics.speedup?.set(Number.isFinite(speedup) ? `${number(speedup)}x` : "–");
       setText(this.prefill, lane.prefill === null ? "" : `prefill ${seconds(lane.prefill)}`);
-      this.text.draw(lane);
+      this.text.draw(lane, selected);
     }
   }
 
@@ -54,7 +54,8 @@
   }
 
   const SIGNS = { finished: "=", cancelled: "■" };
-  const signOf = (state) => (state.result && state.result.identical === false ? "≠" : (SIGNS[state.phase] ?? ""));
+  const VERDICTS = { true: "=", false: "≠", null: "≈" };
+  const signOf = (state) => (state.result ? VERDICTS[state.result.identical] : (SIGNS[state.phase] ?? ""));
 
   // What a screen reader hears once, at the end, instead of the stream of tokens.
   function announcement(state) {
@@ -65,8 +66,9 @@
   }
 
   class Race {
-    constructor(tip) {
-      this.lanes = { eesd: new LaneView("eesd", "EESD", tip), vanilla: new LaneView("vanilla", "Vanilla", tip) };
+    // `select` is told the token that was clicked, and whether it is EESD's.
+    constructor(tip, select) {
+      this.lanes = { eesd: new LaneView("eesd", "EESD", tip, select), vanilla: new LaneView("vanilla", "Vanilla", tip, select) };
       this.toggle = el("input", { type: "checkbox" });
       this.sign = el("span", { class: "e-sign", "aria-hidden": "true" });
       this.status = el("span", { class: "e-status-text" });
@@ -89,8 +91,8 @@
       for (const lane of Object.values(this.lanes)) lane.text.reset();
     }
 
-    draw(state) {
-      for (const [name, lane] of Object.entries(this.lanes)) lane.draw(state.lanes[name], state.speedup);
+    draw(state, selected) {
+      for (const [name, lane] of Object.entries(this.lanes)) lane.draw(state.lanes[name], state.speedup, name === "eesd" && selected);
       this.line.dataset.phase = state.phase;
       this.line.dataset.differs = String(state.result?.identical === false);
       setText(this.sign, signOf(state));

@@ -1,4 +1,5 @@
-// The view: EESD.mount builds it, view.feed shows the growing text of a run, EESD.attach also follows theme and size.
+// The view: EESD.mount builds it, view.feed shows the growing text of a run, view.open a recorded one; EESD.attach also follows theme
+// and size.
 (() => {
   "use strict";
   const EESD = window.EESD;
@@ -15,8 +16,9 @@
       this.root = root;
       const plotly = () => options.plotly ?? window.Plotly;
       this.stream = new EESD.Stream();
+      this.player = new EESD.Player(() => this.request());
       this.build(plotly);
-      this.pace = new EESD.Pace(() => this.drawCharts());
+      this.pace = new EESD.Pace(this.charts.map((chart) => () => this.drawChart(chart)));
       this.reset();
     }
 
@@ -25,25 +27,48 @@
       this.root.classList.add("eesd");
       this.alert = el("div", { class: "e-alert", role: "alert", hidden: "" });
       this.tip = new EESD.Tooltip(this.root, `eesd-tip-${views}`);
-      this.race = new EESD.Race(this.tip);
+      this.race = new EESD.Race(this.tip, (token, own) => this.lookAt(token, own));
+      this.microscope = new EESD.Microscope(() => this.request());
       this.why = new EESD.Why(plotly);
-      const lengths = new EESD.Chart("lengths", EESD.figures.lengths, plotly);
+      const lengths = new EESD.Chart("lengths", EESD.figures.lengths, plotly, (round) => this.microscope.select(round));
       const clock = new EESD.Chart("clock", EESD.figures.clock, plotly);
       this.charts = [this.why.chart, lengths, clock];
       const side = el("div", { class: "e-side" }, this.why.node,
         panel("lengths", "Draft lengths", ["accepted", "rejected", "untested", "correction", "bonus"], lengths));
-      this.stage = el("div", { class: "e-stage" }, this.race.node, side, panel("clock", "Clock", ["draft", "verify", "overhead"], clock));
+      this.stage = el("div", { class: "e-stage" }, this.race.node, this.clockPanel(clock), side, this.microscope.node);
       this.intro = new EESD.Intro();
       this.root.prepend(this.alert, this.intro.node, this.stage);
     }
 
+    clockPanel(clock) {
+      const fullScreen = () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen());
+      const list = EESD.keys.legend();
+      this.scrubber = new EESD.Scrubber(this.player, { showKeys: () => list.showModal(), fullScreen });
+      EESD.keys.listen(EESD.keys.commands(this.player, list, fullScreen), () => this.run.started);
+      const node = panel("clock", "Clock", ["draft", "verify", "overhead"], clock);
+      node.querySelector("h2").after(this.scrubber.bar);
+      clock.box.before(this.scrubber.slider);
+      node.append(this.scrubber.head, list);
+      return node;
+    }
+
+    // A run as it comes: its whole text so far.
     feed(text) {
       const whole = text ?? "";
       if (this.stream.isDismissed(whole)) return;
-      if (this.stream.isNewRun(whole)) this.reset();
+      if (this.stream.isNewRun(whole) || (this.recording && whole)) this.reset();
       const records = this.stream.read(whole);
-      records.forEach((record) => this.run.apply(record));
+      records.forEach((record) => this.player.add(record));
       if (records.length) this.request();
+    }
+
+    // A recorded run, whose first line says where and when it was made. `start`: "playing", "paused" or "over".
+    open(text, start) {
+      const [recording, ...records] = new EESD.Stream().read(text);
+      this.reset(recording);
+      records.forEach((record) => this.player.add(record));
+      if (start !== "over") this.player.seek(0);
+      if (start === "playing") this.player.play();
     }
 
     dismiss() {
@@ -51,12 +76,25 @@
       this.reset();
     }
 
-    reset() {
+    reset(recording = null) {
       this.stream.reset();
-      this.run = new EESD.RaceState();
+      this.recording = recording;
+      this.player.load(new EESD.Timeline());
       this.tip.hide();
       this.race.reset();
-      this.request();
+      this.microscope.reset();
+      this.root.dispatchEvent(new CustomEvent("eesd-source", { detail: recording }));
+    }
+
+    // The round that a token belongs to; for a token of vanilla's the one that wrote its position.
+    lookAt({ round, position }, own) {
+      const writer = () => this.run.lanes.eesd.rounds.findLast((other) => other.position <= position)?.number ?? null;
+      this.microscope.select(own ? round : writer());
+      this.microscope.node.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    }
+
+    get run() {
+      return this.player.timeline.state;
     }
 
     get state() {
@@ -77,9 +115,16 @@
       this.intro.draw(this.run);
       this.alert.hidden = !error;
       EESD.setText(this.alert, error);
-      this.race.draw(this.run);
+      this.race.draw(this.run, this.selected);
       this.why.draw(this.run);
+      this.microscope.draw(this.run.lanes.eesd);
+      this.scrubber.draw(this.run, EESD.figures.axisOf(this.player.timeline));
       this.pace.request();
+    }
+
+    // The round that was picked, or null while the microscope follows the playhead.
+    get selected() {
+      return this.microscope.selected ? this.microscope.roundOf(this.run.lanes.eesd) : null;
     }
 
     showStage(show) {
@@ -87,9 +132,8 @@
       this.stage.hidden = !show;
     }
 
-    drawCharts() {
-      if (this.stage.hidden) return;
-      for (const chart of this.charts) chart.draw(this.run);
+    drawChart(chart) {
+      if (!this.stage.hidden) chart.draw(this.run, this.player.timeline, this.selected);
     }
   }
 

@@ -1,4 +1,6 @@
 // The state of a race as a fold over its records. No DOM here: what is drawn depends on this and on nothing else.
+// It folds backwards too: a round changes nothing that earlier rounds wrote (but for characters split between tokens), so every
+// round keeps how its lane stood before it, and going back is cutting off rounds.
 (() => {
   "use strict";
   const STATES = ["pending", "accepted", "rejected", "untested", "correction", "bonus"];
@@ -11,10 +13,34 @@
 
   class Lane {
     constructor(name) {
-      Object.assign(this, { name, prompt: "", prefill: null, clock: 0, end: null, started: false });
+      this.name = name;
+      this.changed = new Set(); // tokens whose state changed since they were drawn
+      this.clear();
+    }
+
+    clear() {
+      Object.assign(this, { prompt: "", prefill: null, clock: 0, end: null, started: false, applied: 0 });
       Object.assign(this, { tokens: [], rounds: [], written: 0, drafted: 0, accepted: 0, verified: 0 });
       this.unsettled = []; // tokens whose text is not committed yet
-      this.changed = new Set(); // tokens whose state changed since they were drawn
+      this.redrawn = 0; // tokens from this place on are others than those that were drawn
+    }
+
+    // Back to how the lane stood before this round.
+    rewind(round) {
+      const { tokens, unsettled, roundEnd, ...counts } = round.before;
+      this.rounds.length = this.rounds.indexOf(round);
+      this.tokens.length = tokens;
+      this.redrawn = Math.min(this.redrawn, tokens);
+      this.unsettled = unsettled.map(([token]) => token);
+      for (const [token, text] of unsettled) this.change(token, { text });
+      if (this.round) this.round.end = roundEnd;
+      Object.assign(this, counts, { end: null });
+    }
+
+    mark() {
+      const { applied, clock, written, drafted, accepted, verified } = this;
+      const unsettled = this.unsettled.map((token) => [token, token.text]);
+      return { applied, clock, written, drafted, accepted, verified, tokens: this.tokens.length, unsettled, roundEnd: this.round?.end };
     }
 
     get round() {
@@ -34,6 +60,7 @@
     }
 
     add(token) {
+      token.place = this.tokens.length;
       this.tokens.push(token);
       this.round?.tokens.push(token);
     }
@@ -57,13 +84,14 @@
       lane.prefill = record.seconds;
     },
     round_started(lane, record) {
+      const before = lane.mark();
       if (lane.round) lane.round.end = record.t; // the time between two rounds is the earlier one's overhead
       const { round: number, position, limit, posterior, t } = record;
-      lane.rounds.push({ number: number + 1, position, limit, posterior, start: t, end: t, tokens: [], decisions: [] });
+      lane.rounds.push({ number: number + 1, position, limit, posterior, start: t, end: t, tokens: [], decisions: [], before });
     },
     draft_token(lane, record) {
-      const { position, text, probability, confidence, entropy } = record;
-      lane.add({ state: "pending", round: lane.round.number, position, text, draft: probability, confidence, entropy });
+      const { position, id, text, probability, confidence, entropy } = record;
+      lane.add({ state: "pending", round: lane.round.number, position, id, text, draft: probability, confidence, entropy });
       lane.round.decisions.push({ go: record.go, terms: record.terms });
     },
     draft_stopped(lane, record) {
@@ -138,6 +166,10 @@
   class RaceState {
     constructor() {
       this.lanes = { eesd: new Lane("eesd"), vanilla: new Lane("vanilla") };
+      this.clearNotes();
+    }
+
+    clearNotes() {
       Object.assign(this, { queue: null, stopped: "", error: "", result: null });
     }
 
@@ -150,9 +182,10 @@
     }
 
     applyToLane(lane, record) {
+      RECORDS[record.type]?.(lane, record);
+      lane.applied += 1;
       lane.clock = Math.max(lane.clock, record.t);
       if (lane.round) lane.round.end = Math.max(lane.round.end, record.t);
-      RECORDS[record.type]?.(lane, record);
       if (record.type === "run_failed") this.error = String(record.message);
     }
 

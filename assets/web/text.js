@@ -1,8 +1,12 @@
-// The text of a lane: one element per token, only ever appended; later judgements change classes, not places.
+// The text of a lane: one element per token, appended as tokens come and cut off when the playhead goes back; judgements change
+// classes, not places. Of a long text the page has the last part alone, and more of it when somebody scrolls up: laying out thousands of
+// small boxes for every frame is too slow to scrub.
 (() => {
   "use strict";
   const { el } = window.EESD;
   const END_OF_TEXT = new Set(["<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "</s>", "<eos>"]);
+  const MOST = 600; // tokens on the page while their end is read
+  const CHUNK = 200; // by which the part that is on the page moves
   const NEAR_END = 32; // pixels from the end that still count as reading along
 
   const chipOf = (text) => {
@@ -22,9 +26,12 @@
     return node;
   }
 
+  const startOf = (length) => Math.max(0, CHUNK * Math.ceil((length - MOST) / CHUNK));
+  const lookOf = (token) => `${token.state} ${token.text}`;
+
   class LaneText {
-    constructor(tip, label) {
-      this.tip = tip;
+    constructor(tip, label, select) {
+      Object.assign(this, { tip, select });
       this.box = el("div", { class: "e-text", role: "group", "aria-label": `${label}: text. Arrow keys move from token to token.` });
       this.listen();
       this.reset();
@@ -33,40 +40,107 @@
     reset() {
       this.prompt = el("span", { class: "e-prompt" });
       this.box.replaceChildren(this.prompt);
+      this.start = 0; // the token that the first element shows
       this.nodes = [];
+      this.looks = []; // what each element shows, to leave alone what did not change
+      this.marked = []; // elements of the selected round
       this.numbers = new Map(); // element -> place among the tokens
       this.tokens = [];
       this.stop = null; // the one element that Tab reaches
       this.following = true;
     }
 
-    draw(lane) {
+    draw(lane, selected) {
       this.tokens = lane.tokens;
-      window.EESD.setText(this.prompt, lane.prompt);
-      const before = this.nodes.length;
-      const fresh = document.createDocumentFragment();
-      for (const token of lane.tokens.slice(before)) fresh.append(this.append(token));
-      this.box.append(fresh);
-      for (const token of lane.changed) this.redress(token, before);
+      this.text = lane.prompt;
+      const { length } = this.tokens;
+      const before = this.end;
+      this.cut(length);
+      for (let place = Math.max(this.start, lane.redrawn); place < this.end; place += 1) this.redress(this.tokens[place]);
+      this.moveStart(this.following ? startOf(length) : Math.min(this.start, startOf(length)));
+      this.box.append(this.make(this.end, length));
+      for (const token of lane.changed) if (token === this.tokens[token.place] && token.place >= this.start) this.redress(token);
       lane.changed.clear();
-      if (this.following) this.toEnd();
+      lane.redrawn = Infinity;
+      this.mark(selected?.tokens ?? []);
+      if (this.following && this.end !== before) this.toEnd();
       this.tip.place();
     }
 
-    append(token) {
-      const node = dress(el("span", { tabindex: "-1" }), token);
-      this.numbers.set(node, this.nodes.length);
-      token.place = this.nodes.length;
-      this.nodes.push(node);
-      if (!this.stop) this.setStop(node);
-      return node;
+    // The place behind the last token on the page.
+    get end() {
+      return this.start + this.nodes.length;
     }
 
-    redress(token, before) {
-      if (token.place >= before) return; // appended just now, in its newest state
-      const node = this.nodes[token.place];
-      dress(node, token);
+    node(place) {
+      return this.nodes[place - this.start];
+    }
+
+    // Elements for tokens from one place to another, which follow or precede those that are there.
+    make(from, to) {
+      const fresh = document.createDocumentFragment();
+      const tokens = this.tokens.slice(from, to);
+      const nodes = tokens.map((token) => dress(el("span", { tabindex: "-1" }), token));
+      nodes.forEach((node, i) => this.numbers.set(node, from + i));
+      fresh.append(...nodes);
+      const add = from < this.start ? "unshift" : "push";
+      this.nodes[add](...nodes);
+      this.looks[add](...tokens.map(lookOf));
+      if (!this.stop && nodes.length) this.setStop(nodes[0]);
+      return fresh;
+    }
+
+    redress(token) {
+      const at = token.place - this.start;
+      if (this.looks[at] === lookOf(token)) return;
+      const node = dress(this.nodes[at], token);
+      this.looks[at] = lookOf(token);
       if (this.tip.node === node) this.tip.show(node, token);
+    }
+
+    // Only tokens before this place stay.
+    cut(length) {
+      this.drop(Math.max(0, length - this.start), this.nodes.length);
+    }
+
+    // Takes elements away, in one go however many they are.
+    drop(from, to) {
+      if (from >= to) return;
+      const range = document.createRange();
+      range.setStartBefore(this.nodes[from]);
+      range.setEndAfter(this.nodes[to - 1]);
+      range.deleteContents();
+      const gone = new Set(this.nodes.splice(from, to - from));
+      this.looks.splice(from, to - from);
+      for (const node of gone) this.numbers.delete(node);
+      if (gone.has(this.tip.node)) this.tip.hide();
+      if (gone.has(this.stop)) this.stop = null;
+      if (!this.stop && this.nodes.length) this.setStop(this.nodes[this.nodes.length - 1]);
+    }
+
+    moveStart(start) {
+      if (start > this.start) {
+        this.drop(0, Math.min(start - this.start, this.nodes.length));
+        this.start = start;
+      } else if (start < this.start) {
+        this.prompt.after(this.make(start, Math.min(this.start, this.tokens.length)));
+        this.start = start;
+      }
+      window.EESD.setText(this.prompt, this.start ? window.EESD.words.text.earlier(this.start) : this.text);
+    }
+
+    // Brings earlier tokens onto the page, without moving what is being read.
+    reveal(place) {
+      if (place >= this.start) return;
+      const fromEnd = this.box.scrollHeight - this.box.scrollTop;
+      this.moveStart(CHUNK * Math.floor(Math.max(0, place) / CHUNK));
+      this.box.scrollTop = this.box.scrollHeight - fromEnd;
+    }
+
+    mark(tokens) {
+      for (const node of this.marked) node.classList.remove("e-selected");
+      this.marked = tokens.map((token) => this.node(token.place)).filter(Boolean);
+      for (const node of this.marked) node.classList.add("e-selected");
     }
 
     toEnd() {
@@ -90,13 +164,19 @@
         show(event.target);
       });
       box.addEventListener("keydown", (event) => this.key(event));
+      box.addEventListener("click", (event) => this.choose(event.target.closest(".e-tok")));
       box.addEventListener("scroll", () => {
         this.following = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END;
+        if (!this.following && box.scrollTop < NEAR_END) this.reveal(this.start - CHUNK);
         tip.place();
       });
     }
 
-    // Left and right by token, up and down by round.
+    choose(node) {
+      if (this.numbers.has(node)) this.select(this.tokens[this.numbers.get(node)]);
+    }
+
+    // Left and right by token, up and down by round; Enter looks into a token's round.
     key(event) {
       const here = this.numbers.get(event.target);
       if (here === undefined) return;
@@ -110,7 +190,8 @@
         ArrowDown: () => this.visible(this.tokens.findIndex((token) => token.round > this.tokens[here].round), 1),
         ArrowUp: () => this.visible(this.tokens.findIndex((token) => token.round >= this.tokens[here].round - 1), 1),
         Home: () => this.visible(0, 1),
-        End: () => this.visible(this.nodes.length - 1, -1),
+        End: () => this.visible(this.end - 1, -1),
+        Enter: () => this.choose(event.target),
       }[event.key];
       if (!target) return;
       event.preventDefault();
@@ -119,8 +200,9 @@
 
     visible(from, step) {
       let place = from;
-      while (this.nodes[place] && !this.nodes[place].getClientRects().length) place += step;
-      return this.nodes[place];
+      this.reveal(place);
+      while (this.node(place) && !this.node(place).getClientRects().length) place += step;
+      return this.node(place);
     }
   }
 

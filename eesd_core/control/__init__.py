@@ -1,21 +1,58 @@
 """Controllers: when to stop drafting. Plain Python numbers, no tensors."""
 
-from ..errors import UserError
-from .base import Controller, Decision
-from .beta import BetaController
-from .fixed import FixedController
+from inspect import signature
 
-CONTROLLERS = {"beta": BetaController, "fixed": FixedController}
+from ..errors import UserError
+from .base import Controller, Costs, Decision, Outcome, Seeded
+from .beta import BetaController
+from .calibrated import CalibratedController
+from .fixed import FixedController
+from .heuristic import HeuristicController
+from .threshold import AdaptiveThresholdController, EntropyController, ThresholdController
+from .throughput import ThroughputController
+from .ucb import UcbController
+
+CONTROLLERS = {
+    controller.name: controller
+    for controller in (
+        BetaController, CalibratedController, ThroughputController, FixedController, HeuristicController, ThresholdController,
+        AdaptiveThresholdController, EntropyController, UcbController,
+    )
+}  # fmt: skip
 
 
 def make_controller(name: str, **settings) -> Controller:
     """Raises UserError for an unknown name or setting."""
     if name not in CONTROLLERS:
         raise UserError(f"unknown controller {name!r}: choose one of {', '.join(CONTROLLERS)}")
-    try:
-        return CONTROLLERS[name](**settings)
-    except TypeError:
-        raise UserError(f"controller {name!r} does not take the settings {', '.join(settings)}") from None
+    known = signature(CONTROLLERS[name]).parameters
+    if unknown := [setting for setting in settings if setting not in known]:
+        raise UserError(f"the controller {name} has no setting {unknown[0]!r}: it takes {', '.join(known)}")
+    return CONTROLLERS[name](**settings)
 
 
-__all__ = ["CONTROLLERS", "BetaController", "Controller", "Decision", "FixedController", "make_controller"]
+def parse_controller(text: str, seed: int = 0) -> tuple[str, dict]:
+    """Name and settings from one word: `throughput`, `fixed:4`, `beta:draw=round:forget=0.95`. A bare number sets the controller's knob.
+
+    `seed` goes to the controllers that throw coins. Raises UserError for what `make_controller` would refuse.
+    """
+    name, *parts = text.split(":")
+    kind = CONTROLLERS.get(name)
+    settings: dict = {"seed": seed} if kind and issubclass(kind, Seeded) else {}
+    for part in parts:
+        setting, equals, value = part.partition("=")
+        settings |= {setting: _number(value)} if equals else {kind.knob if kind else "": _number(setting)}
+    make_controller(name, **settings)
+    return name, settings
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+__all__ = ["CONTROLLERS", "Controller", "Costs", "Decision", "FixedController", "Outcome", "make_controller", "parse_controller"]

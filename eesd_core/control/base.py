@@ -1,8 +1,20 @@
-"""The controller's interface. It sees numbers and never tensors, so it can be tested, replayed and simulated without a model."""
+"""The controller's interface. It sees numbers and never tensors, so it can be tested, replayed and simulated without a model.
 
-from typing import NamedTuple, Protocol
+A controller's whole state goes out as plain JSON values and back in, random numbers included: a worker that keeps nothing between
+two rounds can serve it.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from random import Random
+from typing import ClassVar, NamedTuple, Protocol
+
+from ..errors import UserError
 
 MAX_DRAFT = 15  # a verify pass then has 16 rows at most: one tile, and inside what the row-invariance check covers
+MAX_ROWS = MAX_DRAFT + 1
+_MASK = 2**64 - 1
 
 
 class Decision(NamedTuple):
@@ -12,17 +24,134 @@ class Decision(NamedTuple):
     terms: dict[str, float]
 
 
+class Outcome(NamedTuple):
+    """A round's outcome. Tested are the accepted drafts and, if accepted < drafted, one rejected; the rest were never judged."""
+
+    drafted: int
+    accepted: int
+
+    @property
+    def tested(self) -> int:
+        return min(self.accepted + 1, self.drafted)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a round of k drafts costs, in seconds (or in any other unit, as long as it is one): fixed + k x draft + verify[k].
+
+    `draft` is one draft step, `verify[m - 1]` the verify pass over m tokens, T_v(m), never falling in m; `fixed` what a round costs
+    besides: the first layers over the pending token, acceptance, rollback.
+    """
+
+    draft: float
+    verify: tuple[float, ...]  # T_v(1) .. T_v(MAX_ROWS)
+    fixed: float
+
+    @classmethod
+    def from_points(cls, draft: float, verify: dict[int, float], fixed: float) -> "Costs":
+        """Straight lines between measured points {m: T_v(m)}, from m = 1 to MAX_ROWS; a fall is noise and is levelled."""
+        points = list(zip(sorted(verify), accumulate((verify[m] for m in sorted(verify)), max)))
+        values = [points[0][1]]
+        for (low, before), (high, after) in pairwise(points):
+            values += [before + (after - before) * (m - low) / (high - low) for m in range(low + 1, high + 1)]
+        return cls(draft, tuple(values), fixed)
+
+    @classmethod
+    def linear(cls, draft: float, per_token: float, fixed: float = 0.0) -> "Costs":
+        """In verify passes over one token: T_v(m) = 1 + per_token x (m - 1)."""
+        return cls(draft, tuple(1 + per_token * i for i in range(MAX_ROWS)), fixed)
+
+    def round(self, drafted: int) -> float:
+        return self.fixed + drafted * self.draft + self.verify[drafted]
+
+    def relative(self, limit: int) -> list[float]:
+        """Rounds of 0 .. limit drafts, in rounds without drafts: a machine that gets slower as a whole changes nothing in it."""
+        plain = self.fixed + self.verify[0]
+        return [(self.fixed + k * self.draft + seconds) / plain for k, seconds in enumerate(self.verify[: limit + 1])]
+
+
 class Controller(Protocol):
     name: str
 
-    def start_round(self) -> int:
-        """Most drafts this round may have."""
+    def start_round(self, costs: Costs) -> int:
+        """Most drafts this round may have; 0 for none."""
 
     def keep_drafting(self, i: int, confidence: float, entropy: float) -> Decision:
         """Asked after draft token i (0-based), with the drafter's largest probability and its entropy in nats."""
 
-    def observe(self, drafted: int, accepted: int) -> None:
-        """A round's outcome. Tested are the accepted drafts and, if accepted < drafted, one rejected; the rest were never judged."""
+    def observe(self, outcome: Outcome) -> None:
+        """After every round, those without drafts too."""
 
     def snapshot(self) -> dict:
-        """State as plain numbers."""
+        """What it believes, for display. A controller with a Beta posterior says alpha, beta and mean; one with several adds `arms`."""
+
+    def state(self) -> dict:
+        """Everything that changes, as plain JSON values."""
+
+    def restore(self, state: dict) -> None:
+        """Go on from a state, in a controller made with the same settings."""
+
+
+class Stateful:
+    """State out and in: the attributes named in `changes` are all that changes."""
+
+    changes: ClassVar[tuple[str, ...]] = ()
+    knob: ClassVar[str] = ""  # the setting that a bare number behind the name sets, as in "fixed:4"
+
+    def state(self) -> dict:
+        return deepcopy({name: getattr(self, name) for name in self.changes})
+
+    def restore(self, state: dict) -> None:
+        for name in self.changes:
+            setattr(self, name, deepcopy(state[name]))
+
+
+class Random64(Random):
+    """Random numbers whose whole state is the seed and `draws`, how many were drawn (SplitMix64): a state that fits into a trace."""
+
+    def __init__(self, seed: int):
+        self.key, self.draws = seed, 0
+
+    def random(self) -> float:
+        """Uniform in [0, 1), 53 bits."""
+        self.draws += 1
+        x = (self.key + self.draws * 0x9E3779B97F4A7C15) & _MASK
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+        return ((x ^ (x >> 31)) >> 11) * 2.0**-53
+
+
+class Seeded(Stateful):
+    """A controller that throws coins: `random` is made from the setting `seed`, and "draws" is among its changes."""
+
+    random: Random64
+
+    @property
+    def draws(self) -> int:
+        return self.random.draws
+
+    @draws.setter
+    def draws(self, count: int) -> None:
+        self.random.draws = count
+
+
+def check_number(name: str, value: float, low: float, high: float) -> float:
+    """Raises UserError unless low <= value <= high."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:  # nan is in no range
+        raise UserError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}")
+    return float(value)
+
+
+def check_whole(name: str, value: int, low: int, high: int) -> int:
+    """Raises UserError unless value is a whole number, low <= value <= high."""
+    if type(value) is not int or not low <= value <= high:
+        raise UserError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+    return value
+
+
+def check_limit(limit: int) -> int:
+    return check_whole("the draft limit", limit, 1, MAX_DRAFT)
+
+
+def check_prior(alpha: float, beta: float) -> tuple[float, float]:
+    return check_number("the prior's alpha", alpha, 1e-3, 1e6), check_number("the prior's beta", beta, 1e-3, 1e6)

@@ -3,38 +3,46 @@
     theta ~ Beta(alpha, beta),  chi ~ Bernoulli(theta),  go on drafting while chi = 1
 
 Ours, because the paper's text on it is not public first-hand: prior Beta(1, 1), only tested tokens count (an accepted draft adds 1 to
-alpha, the rejected one adds 1 to beta, untested ones add nothing), and a limit on the draft length.
+alpha, the rejected one adds 1 to beta, untested ones add nothing), a limit on the draft length, and two options. `draw` "round" draws
+theta once a round; drawn anew for every token, the default, its spread has no effect, and chi is a coin of bias alpha / (alpha + beta).
+`forget` below 1 is what a round leaves of the counts above the prior.
 """
 
-import random
-
 from ..errors import UserError
-from .base import MAX_DRAFT, Decision
+from .base import MAX_DRAFT, Costs, Decision, Outcome, Random64, Seeded, check_limit, check_number, check_prior
 
 
-class BetaController:
-    name = "beta"
+class BetaController(Seeded):
+    name, knob = "beta", "forget"
+    changes = ("alpha", "beta", "theta", "draws")
 
-    def __init__(self, alpha: float = 1.0, beta: float = 1.0, limit: int = MAX_DRAFT, seed: int = 0):
-        if not (0.0 < alpha < 1e6 and 0.0 < beta < 1e6):
-            raise UserError(f"the prior needs 0 < alpha, beta < 1e6, not alpha {alpha}, beta {beta}")
-        if type(limit) is not int or not 1 <= limit <= MAX_DRAFT:
-            raise UserError(f"the draft limit must be a whole number from 1 to {MAX_DRAFT}, not {limit!r}")
-        self.alpha, self.beta, self.limit = alpha, beta, limit
-        self.random = random.Random(seed)
+    def __init__(
+        self, alpha: float = 1.0, beta: float = 1.0, limit: int = MAX_DRAFT, draw: str = "token", forget: float = 1.0, seed: int = 0
+    ):
+        self.prior, self.limit = check_prior(alpha, beta), check_limit(limit)
+        self.forget = check_number("what a round leaves of earlier counts", forget, 0.0, 1.0)
+        if draw not in ("token", "round"):
+            raise UserError(f"theta is drawn per token or per round: choose token or round, not {draw!r}")
+        self.per_round = draw == "round"
+        self.alpha, self.beta = self.prior
+        self.theta, self.random = 0.0, Random64(seed)
 
-    def start_round(self) -> int:
+    def start_round(self, costs: Costs) -> int:
+        if self.per_round:
+            self.theta = self.random.betavariate(self.alpha, self.beta)
         return self.limit
 
     def keep_drafting(self, i: int, confidence: float, entropy: float) -> Decision:
-        theta = self.random.betavariate(self.alpha, self.beta)
+        if not self.per_round:
+            self.theta = self.random.betavariate(self.alpha, self.beta)
         u = self.random.random()
-        chi = u < theta
-        return Decision(chi, {"theta": theta, "chi": int(chi), "u": u})
+        chi = u < self.theta
+        return Decision(chi, {"theta": self.theta, "chi": int(chi), "u": u})
 
-    def observe(self, drafted: int, accepted: int) -> None:
-        self.alpha += accepted
-        self.beta += accepted < drafted
+    def observe(self, outcome: Outcome) -> None:
+        alpha, beta = self.prior
+        self.alpha = alpha + self.forget * (self.alpha - alpha) + outcome.accepted
+        self.beta = beta + self.forget * (self.beta - beta) + outcome.tested - outcome.accepted
 
     def snapshot(self) -> dict:
         return {"controller": self.name, "alpha": self.alpha, "beta": self.beta, "mean": self.alpha / (self.alpha + self.beta)}

@@ -33,6 +33,7 @@ class Draft:
     states: Tensor | None  # (1, k + 1, D) after `shares_layers` layers for the pending token and every draft; None: full verify
     reason: StopReason
     seconds: float  # computing time spent on drafting
+    q: Tensor | None = None  # (k, V) the laws that the drafts were drawn from; None: definite choices
 
 
 class Drafter(Protocol):

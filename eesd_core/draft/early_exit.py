@@ -34,6 +34,7 @@ class EarlyExitDrafter:
     def propose(self, context: Context, controller: Controller, budget: int) -> Generator[DraftToken, None, Draft]:
         start, token = context.start, context.ids[-1]
         ids: list[int] = []
+        laws: list[Tensor] = []
         reason, seconds = ("limit" if budget else "none"), 0.0
         while True:
             began = time.perf_counter()
@@ -41,10 +42,12 @@ class EarlyExitDrafter:
             self._shallow(token, position, context)
             if len(ids) == budget or reason in ("controller", "eos"):
                 seconds += time.perf_counter() - began
-                return Draft(ids, self.states[:, start : position + 1], reason, seconds)
-            token, probability, confidence, entropy = self._draw(position, context)
+                q = torch.stack(laws) if ids and context.sampler.sampling.rejects else None
+                return Draft(ids, self.states[:, start : position + 1], reason, seconds, q)
+            law, token, probability, confidence, entropy = self._draw(position, context)
             seconds += time.perf_counter() - began
             ids.append(token)
+            laws.append(law)
             decision = controller.keep_drafting(len(ids) - 1, confidence, entropy)
             if token in self.target.end_ids:
                 reason = "eos"
@@ -61,18 +64,18 @@ class EarlyExitDrafter:
         hidden = self.target.embed([token])
         self.states[:, position : position + 1] = self.target.run_range(0, self.shares_layers, hidden, context.cache, position)
 
-    def _draw(self, position: int, context: Context) -> tuple[int, float, float, float]:
-        """Choose the token behind `position`. Returns id, its probability, the largest probability, the entropy in nats.
+    def _draw(self, position: int, context: Context) -> tuple[Tensor, int, float, float, float]:
+        """Choose the token behind `position`. Returns q (V,), id, its probability, the largest probability, the entropy in nats.
 
         After a fully accepted draft the exit layer has not seen the last draft's state: every gap is filled in the same pass.
         """
         gap = self.cache.lengths[0]
         logits = self.exit_layer(self.target, self.states[:, gap : position + 1], self.cache, gap)  # (1, V)
         log_probs = context.sampler.log_probs(logits)
-        token = context.sampler.scores(logits, log_probs, position + 1).argmax()
+        token = context.sampler.draft_scores(logits, log_probs, position + 1, context.round).argmax()
         probs = log_probs[0].exp()  # (V,)
         facts = torch.stack([probs[token], probs.max(), torch.special.entr(probs).sum()])
-        return int(token), *facts.tolist()
+        return probs, int(token), *facts.tolist()
 
     def commit(self, length: int) -> None:
         self.cache.truncate(length)

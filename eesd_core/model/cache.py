@@ -7,35 +7,40 @@ different lengths, because drafting runs ahead in the first layers; the engine b
 import torch
 from torch import Tensor
 
-BLOCK = 64  # positions
+BLOCK, SPAN = 64, 384  # positions
 
 
 class KVCache:
-    """Stands in for transformers' cache: a layer calls `update` and reads nothing else. Batch size 1."""
+    """Stands in for transformers' cache: a layer calls `update` and reads nothing else. Batch size 1.
+
+    Keys are stored with positions last, so that their product with queries has no transposed operand: in float32 that kernel sums alike
+    for any number of rows, the other one does not, and it is faster too.
+    """
 
     def __init__(self, layers: int, heads: int, capacity: int, head_dim: int, dtype: torch.dtype, device: torch.device):
-        self.capacity = -(-capacity // BLOCK) * BLOCK
-        shape = (layers, 1, heads, self.capacity, head_dim)
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
-        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.capacity = self.extent(capacity)
+        self.keys = torch.zeros(layers, 1, heads, head_dim, self.capacity, dtype=dtype, device=device)
+        self.values = torch.zeros(layers, 1, heads, self.capacity, head_dim, dtype=dtype, device=device)
         self.lengths = [0] * layers
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
         """Append (1, heads, m, head_dim) to a layer. Returns views of its keys and values, (1, heads, extent(length), head_dim)."""
         start = self.lengths[layer]
         end = self.lengths[layer] = start + keys.shape[2]
-        self.keys[layer, :, :, start:end] = keys
+        self.keys[layer, :, :, :, start:end] = keys.transpose(2, 3)
         self.values[layer, :, :, start:end] = values
         reach = self.extent(end)
-        return self.keys[layer, :, :, :reach], self.values[layer, :, :, :reach]
+        return self.keys[layer, :, :, :, :reach].transpose(2, 3), self.values[layer, :, :, :reach]
 
     def extent(self, length: int) -> int:
-        """How many positions a pass looks at: the length, rounded up to whole blocks. What lies behind the length is masked.
+        """How many positions a pass looks at: the length, rounded up to whole blocks, and beyond a span to whole spans. The rest is masked.
 
-        The product of probabilities and values sums over positions; with an odd number of them its bf16 kernels sum in another order
-        for one row than for several, and a verify pass would not repeat a plain step bit for bit.
+        The product of probabilities and values sums over positions, and a verify pass must sum as a plain step does to repeat it bit for
+        bit. With an odd number of positions bf16 kernels sum in another order for one row than for several; float32 kernels split a long
+        sum into parts of at most a span, all of them whole only if the number of positions is a multiple of it.
         """
-        return -(-length // BLOCK) * BLOCK
+        unit = BLOCK if length <= SPAN else SPAN
+        return -(-length // unit) * unit
 
     def truncate(self, length: int) -> None:
         """Forget everything behind `length`, in every layer that is longer."""

@@ -75,7 +75,8 @@ def _auto_dtype(model: PreTrainedModel, device: torch.device) -> torch.dtype:
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.float32
     layers = {dtype: copy.deepcopy(model.model.layers[0]).to(dtype) for dtype in (torch.bfloat16, torch.float32)}
-    pack_linears(layers[torch.bfloat16])
+    for layer in layers.values():
+        pack_linears(layer)
     times: dict[torch.dtype, list[float]] = {dtype: [] for dtype in layers}
     for _ in range(60):  # in turns, and the best of each: another process must not decide
         for dtype, layer in layers.items():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .cache import BLOCK, KVCache
+from .cache import SPAN, KVCache
 
 MASK_ROWS = 16
 
@@ -30,7 +30,7 @@ class Target:
         probe = torch.zeros(1, 1, dtype=self.dtype, device=self.device)
         self._cos, self._sin = model.model.rotary_emb(probe, positions)  # (1, context, head_dim)
         # Masks of short passes are windows of one table.
-        self._steps = self._steps_mask(MASK_ROWS, self.context - 1, self.context + MASK_ROWS + BLOCK)
+        self._steps = self._steps_mask(MASK_ROWS, self.context - 1, self.context + MASK_ROWS + SPAN)
         self._pieces: dict[int, str] = {}
 
     def new_cache(self, capacity: int, layers: int | None = None) -> KVCache:

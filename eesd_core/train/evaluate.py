@@ -94,7 +94,8 @@ def acceptance_per_position(matches: list[list[bool]], length: int = ROUND) -> l
 
 def evaluate(target: Target, layer: ExitLayer, validation: Path | None, prompts: Path | None, new_tokens: int) -> dict:
     """Print the report and return it as plain values."""
-    target.model.config._attn_implementation = "sdpa"  # whole rows need no mask there
+    for config in (target.model.config, layer.layer.self_attn.config):
+        config._attn_implementation = "sdpa"  # whole rows need no mask there
     report: dict = {"model": target.name, "exit_after": layer.exit_after, "new_tokens": new_tokens, "temperatures": {}}
     if validation:
         report["bits_per_character"] = round(bits_per_character(target, validation), 4)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
+from renderer_page import PLOTLY, our_scripts, write_page
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 HINT = "needs Chromium: install the package `chromium` or set EESD_CHROMIUM to its executable"
@@ -39,3 +40,14 @@ def open_page(browser):
     for context in contexts:
         context.close()
     assert not errors, errors
+
+
+@pytest.fixture
+def url(tmp_path) -> str:
+    """A bare page with the renderer."""
+    return write_page(tmp_path, [PLOTLY, *our_scripts()])
+
+
+@pytest.fixture
+def page(open_page, url):
+    return open_page(url)

@@ -1,5 +1,6 @@
 """The whole app in a real browser: a tiny random model behind the page that visitors see."""
 
+import json
 import re
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from gradio_client import Client
 from playwright.sync_api import expect
 
-from app.page import launch
+from app.page import OPENING, launch
 from app.visit import Visits
 from eesd_core.engine import Engine
 from eesd_core.events import TokensCommitted
@@ -79,7 +80,7 @@ def visit(open_page, app, device):
 
     def visit(width: int = 1280, height: int = 800, query: str = "?__theme=light", **options):
         page = open_page(app[1] + query, width, height, **options)
-        for part in (".e-intro", "#run", "#reset"):  # Gradio mounts its components one after the other
+        for part in (".e-stage", "#run", "#reset"):  # Gradio mounts its components one after the other
             page.locator(part).wait_for()
         return page
 
@@ -314,7 +315,7 @@ def test_two_visitors_take_turns(visit, device, slowly):
     run(first, "The first")
     reach(first, "running")
     run(second, "The second")
-    expect(second.locator(".e-intro-line")).to_contain_text("waiting for the device: place 1")
+    expect(second.locator(".e-status-text")).to_contain_text("waiting for the device: place 1")
     reach(first, "finished")
     reach(second, "finished")
     assert state(first)["tokens"]["eesd"] == 128 and state(second)["tokens"]["eesd"] == 32
@@ -328,7 +329,7 @@ def test_stop_while_waiting_in_line_leaves_the_other_alone(visit, device, slowly
     run(first)
     reach(first, "running")
     run(second)
-    expect(second.locator(".e-intro-line")).to_contain_text("place 1")
+    expect(second.locator(".e-status-text")).to_contain_text("place 1")
     took = seconds_to_stop(second)
     assert device.waiting() == 1
     assert took < 0.5
@@ -409,6 +410,45 @@ def test_the_api_streams_and_refuses_in_words(app, device):
     assert '"race_finished"' in race()
 
 
+# ---- the recorded race ----
+
+
+def test_the_page_opens_on_a_recorded_race_and_run_makes_it_live(visit):
+    page = visit()
+    recorded, live = page.locator(".eesd-mode.eesd-recorded"), page.locator(".eesd-mode.eesd-live")
+    expect(recorded).to_be_visible()
+    expect(live).to_be_hidden()
+    head, *_, verdict = map(json.loads, OPENING.read_text("ascii").splitlines())
+    for fact in (head["machine"], head["date"]):
+        expect(page.locator(".eesd-title")).to_contain_text(fact)
+    reach(page, "finished")
+    assert abs(page.evaluate("EESD.page.view.player.time") - verdict["t"]) < 1e-6
+    settings(page, new_tokens="16")
+    run(page)
+    expect(live).to_be_visible()
+    expect(recorded).to_be_hidden()
+    reach(page, "finished")
+    assert state(page)["tokens"]["eesd"] == 16
+
+
+@pytest.mark.parametrize(("query", "options"), [("?paused=1", {}), ("?", {"reduced_motion": "reduce"})])
+def test_nothing_moves_if_asked(visit, query, options):
+    page = visit(query=query, **options)
+    reach(page, "running" if "paused" in query else "finished")
+    assert not page.evaluate("EESD.page.view.player.playing")
+    assert (state(page)["tokens"]["eesd"] == 0) == ("paused" in query)
+
+
+def test_typing_a_prompt_moves_no_playhead(visit):
+    page = visit(query="?paused=1")
+    page.locator("#prompt textarea").fill("")
+    page.locator("#prompt textarea").press_sequentially("fix a ?. r,")
+    assert state(page)["tokens"]["eesd"] == 0 and not page.evaluate("EESD.page.view.player.playing")
+    page.locator("#prompt textarea").blur()
+    page.keyboard.press("ArrowRight")
+    assert state(page)["tokens"]["eesd"] > 0
+
+
 # ---- looks ----
 
 
@@ -418,11 +458,11 @@ def test_everything_is_in_sight_on_a_laptop(visit, theme):
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
     run(page)
     reach(page, "finished")
-    parts = ".eesd-title", "#prompt", "#run", "#stop", ".e-lane-eesd .e-text", ".e-lane-vanilla .e-text", ".e-why", ".e-chart-clock"
+    lanes = ".e-lane-eesd .e-text", ".e-lane-vanilla .e-text"
+    parts = ".eesd-title", "#prompt", "#run", "#stop", *lanes, ".e-why", ".e-scrub", ".e-slider", ".e-chart-clock"
     for part in parts:
         box = page.locator(part).bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= 800, part
-    assert page.evaluate("document.documentElement.scrollHeight") <= 800
     assert no_sideways_scroll(page)
 
 
@@ -432,12 +472,13 @@ def test_the_theme_button_turns_the_lights_and_the_address_keeps_it(visit):
     assert page.evaluate("document.body.classList.contains('dark')")
     assert "__theme=dark" in page.url
     page.reload()
-    page.locator(".e-intro").wait_for()
+    page.locator(".e-stage").wait_for()
     assert page.evaluate("document.body.classList.contains('dark')")
 
 
 def test_the_exactness_chip_explains_itself(visit, engine):
     page = visit()
+    page.locator("#reset").click()  # it is about live runs
     chip = page.locator(".eesd-level")
     expect(page.locator(".eesd-hint")).to_be_hidden()
     chip.focus()
@@ -477,7 +518,7 @@ def test_the_page_loads_nothing_from_elsewhere(browser, app):
     elsewhere = []
     page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith((app[1], "data:", "blob:")) else None)
     page.goto(app[1])
-    page.locator(".e-intro").wait_for()
+    page.locator(".e-stage").wait_for()
     page.wait_for_function("window.Plotly")
     context.close()
     assert not elsewhere

@@ -1,6 +1,6 @@
 import torch
 
-from eesd_core.model.cache import BLOCK
+from eesd_core.model.cache import BLOCK, SPAN
 
 
 @torch.no_grad()
@@ -35,3 +35,14 @@ def test_layers_roll_back_from_different_lengths(engine):
     cache.truncate(6)
     assert cache.lengths == [6, 6, 5, 5]
     assert [cache.extent(n) for n in (1, BLOCK, BLOCK + 1)] == [BLOCK, BLOCK, 2 * BLOCK]
+    assert [cache.extent(n) for n in (SPAN, SPAN + 1, 2 * SPAN + 1)] == [SPAN, 2 * SPAN, 3 * SPAN]
+
+
+@torch.no_grad()
+def test_masks_are_causal_over_the_whole_extent(engine):
+    target, cache = engine.target, engine.target.new_cache(engine.target.context)
+    for start in range(target.context - 16):
+        for rows in (1, 16):
+            reach = cache.extent(start + rows)
+            visible = target._mask(start, rows, reach)[0, 0] == 0  # (rows, reach)
+            assert visible.shape == (rows, reach) and visible.sum(-1).tolist() == [start + j + 1 for j in range(rows)]

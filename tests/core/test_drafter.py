@@ -4,14 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eesd_core.control import make_controller
+from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.draft import EarlyExitDrafter
 from eesd_core.engine import Request
 from eesd_core.events import DraftToken, RoundVerified
 from eesd_core.sampling import Sampling
 
 GREEDY, SAMPLED = Sampling(), Sampling(0.9, 0.95, 11)
-CONTROLLERS = [("fixed", {"length": k}) for k in (0, 1, 2, 5, 15)] + [("beta", {"seed": 3}), ("beta", {"alpha": 6.0, "seed": 4})]
+CUTS = [{}, {"top_p": 0.9}, {"top_k": 5}, {"min_p": 0.1}, {"top_p": 0.4, "top_k": 30, "min_p": 0.01}]
+RULES = [("fixed", {"length": k}) for k in (0, 1, 2, 5, 15)] + [("beta", {"alpha": 6.0, "seed": 4})] + [(name, {}) for name in CONTROLLERS]
 
 
 def start(engine, ids: list[int], new_tokens: int, sampling: Sampling, length: int):
@@ -42,12 +43,12 @@ def test_drafts_do_not_depend_on_what_was_drafted_before(which, sampling, reques
 
 @settings(max_examples=40)
 @given(
-    st.integers(1, 150), st.integers(1, 40), st.sampled_from(CONTROLLERS), st.sampled_from([0.0, 0.5, 1.0, 1.5]),
-    st.sampled_from([1.0, 0.9, 0.4]), st.integers(0, 2**40), st.booleans(),
+    st.integers(1, 150), st.integers(1, 40), st.sampled_from(RULES), st.sampled_from([0.0, 0.5, 1.0, 1.5]), st.sampled_from(CUTS),
+    st.integers(0, 2**40), st.booleans(),
 )  # fmt: skip
-def test_any_run_is_vanillas(engine, length, new_tokens, controller, temperature, top_p, seed, ends):
+def test_any_run_is_vanillas(engine, length, new_tokens, controller, temperature, cuts, seed, ends):
     """Prompts of any length (cache blocks end at 64 and 128), any controller, any sampling, with and without an end of the text."""
-    sampling, name, controls = Sampling(temperature, top_p, seed), *controller
+    sampling, name, controls = Sampling(temperature, seed=seed, **cuts), *controller
     prompt = ("abc def. " * 20)[:length].strip()
 
     def written(method):
@@ -76,6 +77,7 @@ def test_a_prompt_of_one_token_and_one_new_token(engine):
     assert [e.type for e in events] == [
         "run_started",
         "prefill_done",
+        "cost_measured",
         "round_started",
         "round_verified",
         "tokens_committed",

@@ -1,5 +1,6 @@
 """Identity: every controller x sampling gives what a slow plain reference gives."""
 
+import copy
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 
 from eesd_core.control.base import MAX_DRAFT
 from eesd_core.engine import Request
+from eesd_core.errors import UserError
 from eesd_core.events import DraftToken, RoundVerified, RunCancelled, RunFinished
+from eesd_core.model.split import Target
 from eesd_core.sampling import Sampling, gumbel_noise, processed_log_probs
 from eesd_core.trace import Metrics
 
@@ -27,7 +30,7 @@ def reference(engine, prompt: str, new_tokens: int, sampling: Sampling) -> list[
     while len(ids) - begin < new_tokens:
         logits = target.model(torch.tensor([ids])).logits[0, -1:]
         if sampling.temperature:
-            logits = processed_log_probs(logits, sampling.temperature, sampling.top_p)
+            logits = processed_log_probs(logits, sampling)
             logits = logits + gumbel_noise(sampling.seed, len(ids), torch.arange(target.vocab))
         ids.append(int(logits.argmax()))
         if ids[-1] in target.end_ids:
@@ -157,3 +160,13 @@ def test_events_rebuild_the_run(engine):
     assert m.accepted == sum(m.accepted_at) and m.drafted == sum(m.draft_lengths) and m.rounds == len(verified)
     assert m.text == engine.target.tokenizer.decode(records[0].event.prompt_ids + tuple(m.token_ids))[len("Once upon a time") :]
     assert 0 <= m.seconds - m.draft_seconds - m.verify_seconds < m.seconds
+
+
+def test_a_request_is_written_as_the_chat_template_says(engine):
+    target = engine.target
+    with pytest.raises(UserError, match="no chat template"):
+        engine.encode(Request("Hello!", chat=True))
+    tokenizer = copy.copy(target.tokenizer)
+    tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}[reply]"
+    chatting = Target(target.model, tokenizer, "tiny")
+    assert chatting.encode_turn("Hi <|endoftext|>!") == target.encode("[user]Hi <|endoftext|>![reply]")

@@ -2,16 +2,19 @@
 
 import json
 import shutil
+from copy import deepcopy
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 from eesd_core.model.exit_layer import ExitLayer
-from eesd_core.model.packed import PackedLinear, can_pack
+from eesd_core.model.load import load_target
+from eesd_core.model.packed import PACKED_FOR, PackedFloatLinear, PackedLinear, can_pack, pack_linears, treats_rows_alike
 
 
 @pytest.fixture
@@ -31,10 +34,11 @@ def truncate(path):
 
 
 def test_a_saved_exit_layer_is_loaded_as_it_was(model_folder):
-    engine = load_engine(str(model_folder), dtype="float32")
-    again = ExitLayer.load(model_folder, engine.target)
-    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), engine.exit_layer.parameters()))
-    assert json.loads((model_folder / "exit_layer.json").read_text())["exit_after"] == engine.exit_layer.exit_after
+    layer = ExitLayer.load(model_folder, load_target(model_folder, dtype="float32"))
+    stored = load_file(model_folder / "exit_layer.safetensors")
+    assert stored.keys() == layer.state_dict().keys()
+    assert all(torch.equal(parameter, stored[name].float()) for name, parameter in layer.named_parameters())
+    assert json.loads((model_folder / "exit_layer.json").read_text())["exit_after"] == layer.exit_after
 
 
 def test_missing_folder():
@@ -85,3 +89,29 @@ def test_packed_linear_is_bit_for_bit_the_plain_one():
     x = torch.randn(1, 5, 64, dtype=torch.bfloat16)
     with torch.no_grad():
         assert torch.equal(PackedLinear(linear)(x), linear(x))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("shape", [(64, 96), (256, 128), (256, 640)])
+def test_packed_float_linear_is_the_plain_one(shape, bias):
+    """For every number of rows, in whatever shape they come, whichever number it was packed for."""
+    torch.manual_seed(0)
+    linear = nn.Linear(*shape, bias=bias)
+    if not can_pack(linear):
+        pytest.skip("this build of torch has no MKL")
+    for rows in PACKED_FOR:
+        packed = PackedFloatLinear(linear, rows)
+        for size in ((1, 1), (1, 5), (1, 16), (1, 300), (3, 7), (2, 3, 4), (1, 0)):
+            x = torch.randn(*size, shape[0])
+            torch.testing.assert_close(packed(x), linear(x), rtol=1e-5, atol=1e-5)
+
+
+def test_float_layers_are_packed_where_that_treats_rows_alike(engine):
+    model = deepcopy(engine.target.model)
+    pack_linears(model)
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear | PackedFloatLinear)]
+    assert len(layers) == 4 * 7 + 1
+    for layer in layers:
+        width = layer.in_features if isinstance(layer, nn.Linear) else layer.shape.shape[1]
+        assert isinstance(layer, PackedFloatLinear) <= treats_rows_alike(layer, width)

@@ -1,4 +1,4 @@
-"""Shared noise is what it says: Gumbel, keyed by seed, position and token id; and it samples the target's distribution."""
+"""Noise is what it says: Gumbel, keyed by seed, position, stream and token id. Truncation is what its definition says."""
 
 import math
 
@@ -6,10 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
-from eesd_core.sampling import Sampling, gumbel_noise, processed_log_probs
+from eesd_core.sampling import ACCEPT, DRAFT, NEXT, SHARED, Sampling, gumbel_noise, processed_log_probs, uniform
 
 IDS = torch.arange(6144)
 
@@ -33,65 +33,89 @@ def test_noise_is_standard_gumbel_and_uncorrelated():
     assert abs(neighbours) < 5 / math.sqrt(n)
 
 
+def test_streams_are_apart():
+    """Draft noise, acceptance, corrections and shared noise of one position and seed have nothing to do with each other."""
+    streams = [SHARED, ACCEPT, NEXT, DRAFT, DRAFT + 1, DRAFT + 200]
+    noise = torch.stack([gumbel_noise(7, 19, IDS, stream) for stream in streams])
+    assert (torch.corrcoef(noise) - torch.eye(len(streams))).abs().max() < 5 / math.sqrt(6144)
+    numbers = torch.tensor([[uniform(seed, 3, stream) for seed in range(2000)] for stream in streams], dtype=torch.float64)
+    assert numbers.min() > 0 and numbers.max() < 1 and (numbers.mean(-1) - 0.5).abs().max() < 5 * math.sqrt(1 / 12 / 2000)
+    assert (torch.corrcoef(numbers) - torch.eye(len(streams))).abs().max() < 5 / math.sqrt(2000)
+
+
 def test_gumbel_max_samples_the_distribution():
-    logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
+    log_p = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0]).log_softmax(-1)
     draws = 20_000
-    log_p = processed_log_probs(logits[None], 0.9, 1.0)[0]
-    counts = torch.zeros(6)
-    for position in range(draws):
-        counts[(log_p + gumbel_noise(1, position, torch.arange(6))).argmax()] += 1
+    noise = gumbel_noise(1, torch.arange(draws)[:, None], torch.arange(6))  # (draws, 6)
+    counts = torch.bincount((log_p + noise).argmax(-1), minlength=6)
     chi2 = ((counts - draws * log_p.exp()) ** 2 / (draws * log_p.exp())).sum()
     assert chi2 < 20.5  # 0.999 quantile at 5 degrees of freedom
 
 
-@given(st.lists(st.floats(-8, 8), min_size=2, max_size=30), st.floats(0.05, 1.0), st.floats(0.2, 3.0))
-def test_top_p_keeps_the_smallest_set_that_reaches_p(values, top_p, temperature):
-    logits = torch.tensor([values])
-    plain = (logits / temperature).softmax(-1)[0]
-    kept = processed_log_probs(logits, temperature, top_p)[0].exp()
-    assert abs(kept.sum().item() - 1) < 1e-4
-    chosen = plain[kept > 0]
-    assert chosen.sum() >= top_p - 1e-4
-    assert chosen[chosen > chosen.min()].sum() < top_p + 1e-4
-    assert (plain[kept == 0] <= chosen.min() + 1e-6).all()
+def plain_law(logits: list[float], s: Sampling) -> list[float]:
+    """The definition, token by token: temperature, top-k, top-p, min-p, and each time the rest shares the probability."""
+
+    def kept(weights: list[float], lowest: float) -> list[float]:  # ties with the last one are kept
+        weights = [w if w >= lowest else 0.0 for w in weights]
+        return [w / math.fsum(weights) for w in weights]
+
+    p = kept([math.exp((x - max(logits)) / s.temperature) for x in logits], 0.0)
+    if 0 < s.top_k < len(p):
+        p = kept(p, sorted(p)[-s.top_k])
+    reached, lowest = 0.0, 1.0
+    for chance in sorted(p, reverse=True):
+        if reached < s.top_p:
+            lowest = chance
+        reached += chance
+    p = kept(p, lowest)
+    return kept(p, s.min_p * max(p))
+
+
+SAMPLINGS = st.builds(
+    Sampling, temperature=st.floats(0.05, 3.0), top_p=st.just(1.0) | st.floats(0.05, 1.0), top_k=st.integers(0, 12),
+    min_p=st.just(0.0) | st.floats(0.0, 0.9),
+)  # fmt: skip
+
+
+@given(st.lists(st.floats(-8, 8), min_size=2, max_size=30), SAMPLINGS)
+def test_truncation_is_what_a_plain_loop_gives(logits, sampling):
+    found = processed_log_probs(torch.tensor([logits], dtype=torch.float64), sampling)[0].exp()
+    assert found.tolist() == pytest.approx(plain_law(logits, sampling), abs=1e-9)
 
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 8.0])
-def test_top_p_of_a_large_vocabulary_is_what_sorting_all_of_it_gives(spread):
-    logits = spread * torch.randn(3, 1000, generator=torch.Generator().manual_seed(1))
-    plain = logits.log_softmax(-1)
-    ordered, order = plain.sort(dim=-1, descending=True)
-    kept = torch.zeros_like(plain, dtype=torch.bool).scatter_(-1, order, ordered.exp().cumsum(-1) - ordered.exp() < 0.9)
-    assert torch.equal(processed_log_probs(logits, 1.0, 0.9) > -torch.inf, kept)
+@pytest.mark.parametrize("cuts", [{"top_p": 0.9}, {"top_k": 40}, {"min_p": 0.05}, {"top_k": 200, "top_p": 0.8, "min_p": 0.02}], ids=str)
+def test_truncation_is_what_transformers_does(spread, cuts):
+    """Also where the likeliest few do not reach top-p and more of the vocabulary is looked at."""
+    logits = spread * torch.randn(3, 3000, generator=torch.Generator().manual_seed(1))
+    scores = TemperatureLogitsWarper(0.7)(None, logits)
+    if "top_k" in cuts:
+        scores = TopKLogitsWarper(cuts["top_k"])(None, scores)
+    if "top_p" in cuts:
+        scores = TopPLogitsWarper(cuts["top_p"])(None, scores)
+    if "min_p" in cuts:
+        scores = MinPLogitsWarper(cuts["min_p"])(None, scores)
+    found = processed_log_probs(logits, Sampling(0.7, **cuts))
+    assert torch.equal(found == -torch.inf, scores == -torch.inf)
+    torch.testing.assert_close(found.exp(), scores.softmax(-1))
 
 
-def test_rows_are_treated_alone():
-    logits = torch.randn(5, 50)
-    together = processed_log_probs(logits, 0.8, 0.9)
-    assert all(torch.equal(together[i : i + 1], processed_log_probs(logits[i : i + 1], 0.8, 0.9)) for i in range(5))
+def test_ties_with_the_last_one_kept_are_kept():
+    logits = torch.tensor([[2.0, 1.0, 1.0, 1.0, 0.0]])
+    for cuts in ({"top_k": 2}, {"top_p": 0.5}):
+        assert (processed_log_probs(logits, Sampling(1.0, **cuts))[0] > -torch.inf).tolist() == [True] * 4 + [False]
 
 
-@pytest.mark.parametrize("controller", ["beta", "fixed"])
-def test_sampled_output_has_the_targets_distribution(engine, controller):
-    """The third token of many short runs against the exact law of the model, summed over the two before it."""
-    target, prompt, runs = engine.target, "q", 1500
-    counts = torch.zeros(target.vocab)
-    for seed in range(runs):
-        records = engine.run(Request(prompt, 2, Sampling(0.6, 0.5, seed), "eesd", controller))
-        counts[[i for r in records if r.event.type == "tokens_committed" for i in r.event.ids][1]] += 1
-    law = torch.zeros(target.vocab)
-    with torch.no_grad():
-        first = processed_log_probs(target.model(torch.tensor([target.encode(prompt)])).logits[0, -1:], 0.6, 0.5)[0].exp()
-        alive = first.nonzero().flatten()
-        texts = torch.stack([torch.tensor([*target.encode(prompt), int(i)]) for i in alive])
-        second = processed_log_probs(target.model(texts).logits[:, -1], 0.6, 0.5).exp()
-        law += (first[alive, None] * second).sum(0)
-    distance = 0.5 * (counts / runs - law).abs().sum()
-    expected = 0.5 * (2 * law * (1 - law) / (math.pi * runs)).sqrt().sum()  # mean absolute error of that many draws
-    assert distance < 1.5 * expected + 0.01
+@pytest.mark.parametrize("cuts", [{}, {"top_p": 0.9}, {"top_k": 7}, {"min_p": 0.1}, {"top_p": 0.999, "top_k": 300, "min_p": 0.01}], ids=str)
+def test_rows_are_treated_alone(cuts):
+    """Bit for bit, though one row here needs far more of the vocabulary for top-p than the next."""
+    logits = torch.randn(6, 2000, generator=torch.Generator().manual_seed(2)) * torch.tensor([0.01, 1.0, 9.0] * 2)[:, None]
+    together = processed_log_probs(logits, Sampling(0.8, **cuts))
+    assert all(torch.equal(together[i : i + 1], processed_log_probs(logits[i : i + 1], Sampling(0.8, **cuts))) for i in range(6))
 
 
 WRONG = [{"temperature": math.nan}, {"temperature": -1}, {"top_p": 0}, {"top_p": 1.1}, {"seed": -1}, {"seed": 2**63}]
+WRONG += [{"top_k": -1}, {"top_k": 2.0}, {"min_p": -0.1}, {"min_p": 1.0}, {"min_p": math.nan}, {"acceptance": "typical"}]
 
 
 @pytest.mark.parametrize("wrong", WRONG)

@@ -1,0 +1,119 @@
+// A round in six steps, as words and numbers: a pure function from the state of a lane. What the trace does not say is left out.
+(() => {
+  "use strict";
+  const words = window.EESD.words.microscope;
+  const isBeta = (posterior) => posterior?.alpha > 0 && posterior?.beta > 0;
+  const mean = ({ alpha, beta }) => alpha / (alpha + beta);
+  const drafts = (round) => round.tokens.slice(0, round.decisions.length);
+
+  // Each step: whether it has happened, a note, formulas with the numbers filled in, and a row for every token it is about.
+  const step = (done, note, formulas, rows = []) => ({ done, note, formulas: formulas.filter(Boolean), rows });
+  const row = (token, text) => ({ token, text });
+
+  function draw(round) {
+    const { posterior } = round;
+    const thetas = round.decisions.map(({ terms }) => terms.theta).filter(Number.isFinite);
+    const drawn = thetas.length ? words.draw.drawn(thetas) : "";
+    const { alpha, beta, arms = [], controller, length } = posterior;
+    if (isBeta(posterior) || arms.length) {
+      const belief = isBeta(posterior) ? [words.draw.belief(alpha, beta), words.draw.mean(alpha, beta)] : [];
+      return step(true, words.draw.note, [...belief, ...arms.map(words.draw.arm), drawn]);
+    }
+    if (controller === "fixed") return step(true, "", [words.draw.fixed(length)]);
+    return step(true, words.draw.none, numbersOf(posterior).map((name) => words.draw.number(name, posterior[name])));
+  }
+
+  const numbersOf = (posterior) => Object.keys(posterior).filter((name) => Number.isFinite(posterior[name]));
+
+  function draft(round) {
+    const seconds = round.outcome?.draft_seconds;
+    const count = round.decisions.length;
+    if (round.outcome && !count) return step(true, words.draft.none, []);
+    const time = round.outcome ? words.draft.time(seconds, count) : "";
+    return step(count > 0, words.draft.note, [time], drafts(round).map((token) => row(token, words.draft.token(token))));
+  }
+
+  function stop(round) {
+    const rows = drafts(round).map((token, i) => row(token, words.stop.token(round.decisions[i])));
+    return step(Boolean(round.reason ?? round.outcome), words.stop.note, [words.stop.reason[round.reason]], rows);
+  }
+
+  function verify(round) {
+    const { outcome } = round;
+    if (!outcome) return step(false, words.verify.note, []);
+    const text = (token) => (token.state === "untested" ? words.verify.untested : words.verify.token(token));
+    const rows = drafts(round).map((token) => row(token, text(token)));
+    return step(true, words.verify.note, [words.verify.time(outcome.verify_seconds, outcome.drafted)], rows);
+  }
+
+  function ruleOf({ temperature, acceptance } = {}) {
+    if (temperature === 0) return "greedy";
+    return acceptance ?? "shared-noise";
+  }
+
+  function accept(round, settings) {
+    const { outcome } = round;
+    const note = words.accept.notes[ruleOf(settings)];
+    if (!outcome) return step(false, note, []);
+    const { accept_probabilities: chances, uniforms } = outcome;
+    const text = (token, i) => {
+      if (token.state === "untested") return words.accept.untested;
+      if (chances) return words.accept.chance({ p: token.target, q: token.draft, chance: chances[i], u: uniforms[i] });
+      return token.state === "accepted" ? words.accept.same : words.accept.other;
+    };
+    const next = round.tokens[round.decisions.length];
+    const rows = drafts(round).map((token, i) => row(token, text(token, i)));
+    if (next) rows.push(row(next, words.accept.next[outcome.next_kind](next.target)));
+    return step(true, note, [next ? "" : words.accept.end], rows);
+  }
+
+  function learn(round) {
+    const { posterior: before, learned: after, outcome } = round;
+    const { arms = [] } = before;
+    if (!isBeta(before) && !arms.length) return learnNumbers(before, after);
+    if (!after) return step(false, words.learn.note, []);
+    const moved = arms.flatMap((arm, i) => movedArm(arm, after.arms[i]));
+    return step(true, words.learn.note, [...(isBeta(before) ? counted(before, after, outcome) : []), ...moved]);
+  }
+
+  // A controller without a Beta posterior: which of its numbers moved.
+  function learnNumbers(before, after) {
+    const moved = after ? numbersOf(before).filter((name) => before[name] !== after[name]) : [];
+    return step(Boolean(after), moved.length ? "" : words.learn.nothing, moved.map((name) => words.learn.moved(name, before[name], after[name])));
+  }
+
+  const movedArm = (before, after) =>
+    ["alpha", "beta"].filter((name) => before[name] !== after[name])
+      .map((name) => words.learn.moved(`${before.label} ${name === "alpha" ? "α" : "β"}`, before[name], after[name]));
+
+  // Sums are shown where they are sums; a controller that forgets moves in its own way.
+  function counted(before, after, { accepted, drafted }) {
+    const rejected = accepted < drafted ? 1 : 0;
+    const isSum = (name, added) => Math.abs(before[name] + added - after[name]) < 1e-9;
+    return [
+      isSum("alpha", accepted) ? words.learn.alpha(before.alpha, accepted, after.alpha) : words.learn.moved("α", before.alpha, after.alpha),
+      isSum("beta", rejected) ? words.learn.beta(before.beta, rejected, after.beta) : words.learn.moved("β", before.beta, after.beta),
+      words.learn.mean(mean(before), mean(after)),
+    ];
+  }
+
+  function why(round) {
+    const { outcome, reason, posterior, decisions } = round;
+    const count = decisions.length;
+    if (!reason && !outcome) return words.why.drafting(count);
+    return [because(reason ?? "none", count, posterior, decisions.at(-1)?.terms), outcome && count ? hindsight(outcome) : ""].filter(Boolean).join(" ");
+  }
+
+  function because(reason, count, { controller }, terms) {
+    if (controller === "fixed" && (reason === "controller" || reason === "limit")) return words.why.fixed(count);
+    if (reason === "controller") return Number.isFinite(terms.theta) && Number.isFinite(terms.u) ? words.why.coin(count, terms) : words.why.controller(count, terms);
+    return words.why[reason](count);
+  }
+
+  const hindsight = ({ accepted, drafted }) => (accepted === drafted ? words.why.right : words.why.wrong(accepted, drafted - accepted));
+
+  window.EESD.explain = (lane, round) => ({
+    why: why(round),
+    steps: [draw(round), draft(round), stop(round), verify(round), accept(round, lane.settings), learn(round)],
+  });
+})();

@@ -1,0 +1,29 @@
+"""The rule of transformers' assisted generation (`num_assistant_tokens_schedule="heuristic"`): after a round whose drafts were all
+accepted draft two tokens more, else one less, never fewer than one.
+
+There the first round drafts 20 tokens and there is no highest number; here it starts at 1 and ends at the limit.
+"""
+
+from .base import MAX_DRAFT, Costs, Decision, Outcome, Stateful, check_limit, check_whole
+
+
+class HeuristicController(Stateful):
+    name, knob = "heuristic", "start"
+    changes = ("length",)
+
+    def __init__(self, start: int = 1, limit: int = MAX_DRAFT):
+        self.limit = check_limit(limit)
+        self.length = check_whole("the first draft length", start, 1, self.limit)
+
+    def start_round(self, costs: Costs) -> int:
+        return self.length
+
+    def keep_drafting(self, i: int, confidence: float, entropy: float) -> Decision:
+        return Decision(i + 1 < self.length, {})
+
+    def observe(self, outcome: Outcome) -> None:
+        all_accepted = outcome.accepted == outcome.drafted
+        self.length = min(self.length + 2, self.limit) if all_accepted else max(self.length - 1, 1)
+
+    def snapshot(self) -> dict:
+        return {"controller": self.name, "length": self.length}

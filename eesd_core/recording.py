@@ -1,0 +1,53 @@
+"""Recorded races: a trace under a head line that says where and when it was made. The page opens on one.
+
+The head line has type "recording", format, date, machine (the processor's name), cores and versions.
+"""
+
+import json
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from .engine import Engine, Request, versions
+from .errors import UserError
+from .events import FORMAT, Record
+from .race import race
+from .trace import to_line
+
+WARM_UP_TOKENS = 24
+
+
+def record_race(engine: Engine, request: Request) -> list[Record]:
+    """One race, after a short one that nobody sees: the first passes of a process are slow. Raises UserError."""
+    for _ in race(engine, replace(request, max_new_tokens=min(WARM_UP_TOKENS, request.max_new_tokens))):
+        pass
+    return list(race(engine, request))
+
+
+def head(device: torch.device) -> dict:
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    facts = {"date": date.today().isoformat(), "machine": machine, "cores": os.cpu_count(), "versions": versions()}
+    return {"type": "recording", "format": FORMAT} | facts
+
+
+def processor() -> str:
+    """The processor's name; platform knows it on every system but Linux."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def write_recording(path: Path, device: torch.device, records: Iterable[Record]) -> None:
+    """Raises UserError. Free of "<", as every trace is: a page may hold it inside a script."""
+    first = json.dumps(head(device), separators=(",", ":")).replace("<", "\\u003c") + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(first + "".join(map(to_line, records)), encoding="ascii")
+    except OSError as problem:
+        raise UserError(f"the recording cannot be written to {path}: {problem.strerror}") from None

@@ -1,0 +1,44 @@
+"""A bare page with the renderer, and what tests ask of it."""
+
+from pathlib import Path
+
+import plotly
+from playwright.sync_api import expect
+
+WEB = Path(__file__).parents[2] / "assets" / "web"
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+
+
+def write_page(folder: Path, scripts: list[Path]) -> str:
+    tags = "".join(f'<script src="{path.as_uri()}"></script>' for path in scripts)
+    style = f'<link rel="stylesheet" href="{(WEB / "style.css").as_uri()}">'
+    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>EESD</title>{style}'
+    viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    start = "<script>window.view = EESD.attach(document.querySelector('.eesd'))</script>"
+    page = folder / "page.html"
+    page.write_text(f'{head}{viewport}</head><body><div class="eesd"></div>{tags}{start}</body></html>', "utf-8")
+    return page.as_uri()
+
+
+def our_scripts() -> list[Path]:
+    return [WEB / name for name in (WEB / "scripts.txt").read_text("utf-8").split()]
+
+
+def feed(page, text: str) -> None:
+    page.evaluate("text => view.feed(text)", text)
+
+
+def state(page) -> dict:
+    return page.evaluate("view.state")
+
+
+def wait_for_text(page, selector: str, text: str) -> None:
+    expect(page.locator(selector)).to_contain_text(text)
+
+
+def wait_for_count(page, selector: str, count: int) -> None:
+    expect(page.locator(selector)).to_have_count(count)
+
+
+def no_sideways_scroll(page) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -1,0 +1,63 @@
+"""The cost model: what is measured fits the model at hand, and tracking follows what rounds take. Nothing here depends on a clock."""
+
+import pytest
+
+from eesd_core.control.base import MAX_ROWS
+from eesd_core.costs import ROWS, CostTracker, Measured, measure_costs
+from eesd_core.engine import Request
+
+MEASURED = Measured(
+    plain=10.0, shallow=1.0, draft=2.0,
+    verify={1: 9.0, 2: 9.5, 4: 10.5, 8: 12.5, 16: 16.5}, full={1: 10.0, 2: 10.6, 4: 11.8, 8: 14.2, 16: 19.0},
+)  # fmt: skip
+
+
+def test_everything_is_measured(engine):
+    measured = measure_costs(engine.target, engine.exit_layer, repeats=1)
+    assert set(measured.verify) == set(measured.full) == set(ROWS)
+    assert min(measured.plain, measured.shallow, measured.draft, *measured.verify.values()) > 0
+    shown = measured.to_json()
+    assert {"plain", "draft", "c", "threads", f"verify_{MAX_ROWS}"} <= set(shown)
+
+
+def test_without_an_exit_layer_there_is_a_plain_step(engine):
+    measured = measure_costs(engine.target, None, repeats=1)
+    assert measured.plain > 0 and measured.draft == 0 and measured.full[1] == pytest.approx(measured.plain)
+
+
+def test_before_the_first_round_costs_are_the_measured_ones():
+    costs = CostTracker(MEASURED, shares_layers=2).costs()
+    assert costs.draft == 2.0 and costs.verify == pytest.approx([9 + 0.5 * i for i in range(16)])
+    assert costs.fixed == pytest.approx(1.0 + 0.2)  # the first layers, and a guess for the rest
+    alone = CostTracker(MEASURED, shares_layers=0).costs()
+    assert alone.verify == pytest.approx([10 + 0.6 * i for i in range(16)]) and alone.fixed == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("drafted", [0, 1, 4, 15])
+def test_tracking_finds_what_rounds_take(drafted):
+    """Another machine: twice as slow to draft, half as slow again to verify."""
+    tracker = CostTracker(MEASURED, shares_layers=2)
+    verify = [1.5 * (9 + 0.5 * i) for i in range(16)]
+    for _ in range(100):
+        tracker.observe(drafted, (1.0 if drafted else 2.0) + 4.0 * drafted, verify[drafted], 0.5)
+    costs = tracker.costs()
+    assert costs.verify == pytest.approx(verify, rel=0.01)  # one m tells of all
+    assert costs.round(drafted) == pytest.approx(verify[drafted] + 4.0 * drafted + (1.5 if drafted else 2.5), rel=0.01)
+
+
+def test_an_interrupted_round_changes_little():
+    tracker = CostTracker(MEASURED, shares_layers=2)
+    before = tracker.costs()
+    tracker.observe(4, 1000.0, 1000.0, 1000.0)
+    after = tracker.costs()
+    assert all(after.round(k) <= 1.11 * before.round(k) for k in range(16))
+
+
+def test_the_engine_tracks_while_it_runs(engine):
+    """A tracker for each drafter: vanilla's rounds, which run all layers, say nothing about EESD's."""
+    list(engine.run(Request("x", 8)))
+    before = engine._costs["early-exit"].costs()
+    list(engine.run(Request("x", 8, method="vanilla")))
+    assert engine._costs["early-exit"].costs() == before
+    list(engine.run(Request("x", 8)))
+    assert engine._costs["early-exit"].costs() != before

@@ -1,0 +1,44 @@
+"""Recorded races: the command that makes one, and the one the page opens on."""
+
+import json
+from pathlib import Path
+
+from eesd_core.cli import main
+from eesd_core.events import FORMAT, Record
+
+OPENING = Path(__file__).parents[2] / "assets" / "traces" / "opening.ndjson"
+
+
+def check(path: Path) -> list[Record]:
+    text = path.read_text("ascii")
+    assert "<" not in text  # it stands inside a script
+    first, *lines = text.splitlines()
+    head = json.loads(first)
+    assert head["type"] == "recording" and head["format"] == FORMAT and head["cores"] > 0
+    assert head["machine"] and len(head["date"]) == 10 and "torch" in head["versions"]
+    records = [Record.from_json(json.loads(line)) for line in lines]
+    assert records[-1].event.type == "race_finished"
+    assert {record.lane for record in records} == {"eesd", "vanilla", "race"}
+    return records
+
+
+def test_record_writes_a_race_and_says_where_it_was_run(model_folder, tmp_path, capsys):
+    out = tmp_path / "new" / "race.ndjson"
+    arguments = ["--model", str(model_folder), "--temperature", "0.8", "--max-new-tokens", "12", "--json"]
+    assert main(["record", "Once <b>", "--out", str(out), *arguments]) == 0
+    records = check(out)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["records"] == len(records)
+    started = [record.event for record in records if record.event.type == "run_started"]
+    assert [event.prompt for event in started] == ["Once <b>"] * 2
+
+
+def test_a_path_that_cannot_be_written_is_one_line(model_folder, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "race.ndjson"
+    assert main(["record", "Once", "--out", str(out), "--model", str(model_folder), "--max-new-tokens", "2"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_recording_of_the_page_is_whole_and_small():
+    check(OPENING)
+    assert OPENING.stat().st_size <= 300_000
