@@ -9,7 +9,7 @@ from eesd_core.sampling import Sampling
 MOST_CHARACTERS = 4000
 MOST_NEW_TOKENS = 512
 MOST_SECONDS = 120.0  # on the device
-CONTROLLERS = ("beta", "fixed")
+CONTROLLERS = ("beta", "throughput", "fixed")
 
 
 def request_from_form(prompt, temperature, top_p, seed, new_tokens, controller, alpha, beta, length) -> Request:
@@ -22,7 +22,7 @@ def request_from_form(prompt, temperature, top_p, seed, new_tokens, controller, 
     number_seed = whole_number("seed", seed, 0, 2**53)
     sampling = Sampling(number("temperature", temperature, 0, 2), number("top-p", top_p, 0.01, 1), number_seed)
     if controller not in CONTROLLERS:
-        raise UserError(f"the controller must be {' or '.join(CONTROLLERS)}, not {shown(controller)}")
+        raise UserError(f"the controller must be one of {', '.join(CONTROLLERS)}, not {shown(controller)}")
     if controller == "fixed":
         settings = {"length": whole_number("draft length", length, 0, 15)}
     else:

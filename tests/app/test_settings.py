@@ -66,7 +66,7 @@ def test_not_a_number(value):
         ({"prompt": "x" * (MOST_CHARACTERS + 1)}, "shorten it to 4,000"),
         ({"new_tokens": -5}, "new tokens must be a whole number from 1 to 512, not -5"),
         ({"new_tokens": None}, "not empty"),
-        ({"controller": "magic"}, "the controller must be beta or fixed, not magic"),
+        ({"controller": "magic"}, "the controller must be one of beta, throughput, fixed, not magic"),
     ],
 )
 def test_the_line_says_what_to_do(change, line):
