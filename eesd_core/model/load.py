@@ -16,6 +16,7 @@ from .split import Target
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "model"
 SUPPORTED = ("llama",)  # model types whose modules the split knows
+MEASURED = 16_000_000  # weights, for `--dtype auto`
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -69,24 +70,28 @@ def _explain(name: str, problem: Exception) -> str:
 
 @torch.no_grad()
 def _auto_dtype(model: PreTrainedModel, device: torch.device) -> torch.dtype:
-    """bfloat16 where the processor computes in it and it measures faster on one decoder layer, else float32.
+    """bfloat16 where the processor computes in it and it measures faster, else float32.
 
-    Measured are a plain step and a verify pass of four tokens: a round needs both.
+    Measured are a plain step and a verify pass of four tokens, a round needs both, through as many layers as hold MEASURED weights: one layer
+    alone would stay in the processor's cache, which the whole model may not.
     """
     if device.type == "cuda":
         return torch.bfloat16
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.float32
-    layers = {dtype: copy.deepcopy(model.model.layers[0]).to(dtype) for dtype in (torch.bfloat16, torch.float32)}
-    for layer in layers.values():
-        pack_linears(layer)
-    best = {(dtype, rows): float("inf") for rows in (1, 4) for dtype in layers}
-    for _ in range(40):  # in turns, and the best of each: another process must not decide
+    layers = model.model.layers
+    count = max(1, MEASURED // sum(p.numel() for p in layers[0].parameters()))
+    stacks = {dtype: copy.deepcopy(layers[:count]).to(dtype) for dtype in (torch.bfloat16, torch.float32)}
+    for stack in stacks.values():
+        pack_linears(stack)
+    best = {(dtype, rows): float("inf") for rows in (1, 4) for dtype in stacks}
+    for _ in range(3):  # in turns, and the best of each: another process must not decide
         for dtype, rows in best:
             tokens = torch.ones(1, rows, model.config.hidden_size, dtype=dtype)
             rope = model.model.rotary_emb(tokens, torch.arange(rows)[None])
             mask = torch.zeros(1, 1, rows, rows, dtype=dtype)
             began = time.perf_counter()
-            layers[dtype](tokens, attention_mask=mask, position_embeddings=rope)
+            for layer in stacks[dtype]:
+                tokens = layer(tokens, attention_mask=mask, position_embeddings=rope)
             best[dtype, rows] = min(best[dtype, rows], time.perf_counter() - began)
-    return min(layers, key=lambda dtype: best[dtype, 1] + best[dtype, 4])
+    return min(stacks, key=lambda dtype: best[dtype, 1] + best[dtype, 4])
