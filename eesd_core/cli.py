@@ -88,6 +88,14 @@ def build_parser() -> Parser:
     bench.add_argument("--repeats", type=whole, default=2, metavar="R", help="every second one in reverse order (A B B A)")
     bench.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
 
+    same = commands.add_parser("identity", parents=[model], help="does EESD write what vanilla writes? Many prompts, compared token by token")
+    same.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="JSON Lines with a `prompt` field")
+    same.add_argument("--limit", type=whole, metavar="N", help="use the first N prompts of every file")
+    same.add_argument("--methods", default="beta,throughput,fixed:4", metavar="A,B", help="as --controller")
+    same.add_argument("--temperatures", type=number, nargs="+", default=[0.0, 0.7, 1.0], metavar="T", help="above 0 with shared noise")
+    same.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
+    same.add_argument("--out", type=Path, required=True, metavar="FILE", help="results, line by line; taken up again from here")
+
     base = commands.add_parser("train-base", help="train the embedded model (tokenizer, corpus, pre-training)")
     base.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
     base.add_argument("--work", type=Path, default=Path("runs/base"), metavar="DIR", help="packed text and checkpoints; resumes from here")
@@ -98,6 +106,7 @@ def build_parser() -> Parser:
     base.add_argument("--rows", type=whole, default=32, metavar="B", help="rows a step")
     base.add_argument("--rate", type=number, default=4e-3, help="learning rate of the constant part")
     base.add_argument("--cooldown", type=number, default=0.3, help="share of the tokens over which the learning rate falls to zero")
+    base.add_argument("--repeats", type=number, default=0.0, help="share of the last stage's rows that teach not to loop")
     base.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
     distill = commands.add_parser("distill", help="train an exit layer on the model's own text (self-distillation)")
@@ -257,11 +266,24 @@ def bench(arguments) -> int:
     return 0
 
 
+def identity(arguments) -> int:
+    from .identity import identity as run_identity
+    from .identity import prompts_that_fit
+
+    engine = load_engine(arguments)
+    prompts = prompts_that_fit(engine, arguments.prompts, arguments.limit, arguments.max_new_tokens)
+    methods = [name.strip() for name in arguments.methods.split(",")]
+    report = run_identity(engine, prompts, arguments.temperatures, methods, arguments.max_new_tokens, arguments.out)
+    if arguments.json:
+        print(json.dumps(report))
+    return int(report["unexplained"] > 0)
+
+
 def train_base(arguments) -> int:
     from .train.pretrain import PretrainConfig, train_base
 
     shape = {"window": arguments.window, "rows": arguments.rows}
-    rates = {"learning_rate": arguments.rate, "cooldown": arguments.cooldown}
+    rates = {"learning_rate": arguments.rate, "cooldown": arguments.cooldown, "repeats": arguments.repeats}
     config = replace(PretrainConfig(), tokens=int(arguments.tokens), **shape, **rates)
     train_base(arguments.data, arguments.work, arguments.start, arguments.out, config, arguments.device)
     return 0
@@ -294,6 +316,6 @@ def dtype_of(engine) -> str:
 
 
 COMMANDS = {
-    "generate": generate, "race": race, "record": record, "doctor": doctor, "bench": bench,
+    "generate": generate, "race": race, "record": record, "doctor": doctor, "bench": bench, "identity": identity,
     "train-base": train_base, "distill": distill, "evaluate": evaluate,
 }  # fmt: skip

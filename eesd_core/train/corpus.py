@@ -32,7 +32,7 @@ SOURCE_WEIGHTS = {
     "openstax": 0.25,
 }
 LAST_WEIGHTS = {
-    "gutenberg": 0.1,
+    "gutenberg": 0.2,
     "fairytales": 8.0,
     "childrens-stories": 15.0,
     "self-dialogues": 0.3,
