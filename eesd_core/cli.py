@@ -79,6 +79,14 @@ def build_parser() -> Parser:
     commands.add_parser("race", parents=[text, draws, traced, model], help="EESD beside vanilla on one device: verdict and speedup")
     record = commands.add_parser("record", parents=[text, draws, model], help="write a race that the page can open on")
     record.add_argument("--out", type=Path, required=True, metavar="FILE")
+    replay = commands.add_parser("replay", help="show a trace in the terminal, at the speed it was made")
+    replay.add_argument("trace", type=Path, metavar="TRACE")
+    replay.add_argument("--speed", type=number, default=1.0, metavar="X", help="recorded seconds a second; 0 is at once (default: 1)")
+    replay.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
+    export = commands.add_parser("export", help="a trace as one offline HTML file, a Perfetto trace, or a CSV of its rounds")
+    export.add_argument("trace", type=Path, metavar="TRACE")
+    export.add_argument("--format", choices=["html", "perfetto", "csv"], required=True)
+    export.add_argument("--out", type=Path, required=True, metavar="FILE")
     commands.add_parser("doctor", parents=[model], help="what this machine does: dtype, threads, row invariance, costs")
 
     bench = commands.add_parser("bench", parents=[draws, model], help="methods side by side on the same prompts, interleaved")
@@ -237,6 +245,27 @@ def record(arguments) -> int:
     return 0
 
 
+def replay(arguments) -> int:
+    from .export import open_trace
+    from .export.playback import play
+
+    if not 0 <= arguments.speed <= 1000:
+        raise UserError(f"--speed must be a number from 0 to 1000, not {arguments.speed:g}")
+    facts = play(open_trace(arguments.trace), sys.stdout, arguments.speed)
+    if arguments.json:
+        print(json.dumps(facts))
+    return 0
+
+
+def export(arguments) -> int:
+    from .export import export as make
+    from .export import open_trace, write_export
+
+    write_export(arguments.out, make(open_trace(arguments.trace), arguments.format))
+    print(f"{printable(str(arguments.out))}: {arguments.out.stat().st_size:,} bytes")
+    return 0
+
+
 def doctor(arguments) -> int:
     from .engine import versions
     from .exactness import EXPLANATION
@@ -316,6 +345,7 @@ def dtype_of(engine) -> str:
 
 
 COMMANDS = {
-    "generate": generate, "race": race, "record": record, "doctor": doctor, "bench": bench, "identity": identity,
+    "generate": generate, "race": race, "record": record, "replay": replay, "export": export,
+    "doctor": doctor, "bench": bench, "identity": identity,
     "train-base": train_base, "distill": distill, "evaluate": evaluate,
 }  # fmt: skip

@@ -1,0 +1,34 @@
+"""A trace in the terminal, at the speed it was made."""
+
+import time
+from typing import TextIO
+
+from ..events import RaceFinished
+from ..terminal import Painter, printable
+from ..trace import Metrics
+from .source import Trace
+
+LONGEST_PAUSE = 2.0  # seconds
+
+
+def play(trace: Trace, out: TextIO, speed: float) -> dict:
+    """`speed` in recorded seconds a second; 0 is at once. Returns the fields of `race --json` that the trace has."""
+    painter, clock, verdict = Painter(out), 0.0, None
+    if trace.head:
+        out.write(printable("recorded on {date}, {machine}, {cores} cores\n".format(**trace.head)))
+    for record in trace.records:
+        if speed and record.t > clock:
+            time.sleep(min((record.t - clock) / speed, LONGEST_PAUSE))
+            clock = record.t
+        painter.show(record)
+        if isinstance(record.event, RaceFinished):
+            verdict = record.event
+    lanes = {lane: Metrics.fold(trace.records, lane).to_json() for lane in ("vanilla", "eesd") if trace.lane(lane)}
+    if verdict:
+        painter.summary(lanes, verdict)
+        head = {"identical": verdict.identical, "level": verdict.level, "first_difference": verdict.first_difference}
+        return head | {"speedup": verdict.speedup} | lanes
+    out.write("\n\n")
+    for lane, m in lanes.items():
+        out.write(f"{lane:>8}  {m['new_tokens']} tokens in {m['seconds']:.2f} s, {m['finish'] or 'not finished'}\n")
+    return lanes

@@ -1,0 +1,118 @@
+"""What a trace may hold: the fields of every record type, read off the events, and the order in which records can come.
+
+A trace from elsewhere is hostile until it has been through `check`. The browser applies the same rules (assets/web/trace.js) to the same
+table; tests hold the two to the same verdicts.
+"""
+
+from math import isfinite
+from types import NoneType, UnionType
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from ..events import EVENT_TYPES, FORMAT
+
+MOST_BYTES = 32 * 2**20  # both lanes of about 18,000 tokens
+LANES = ("eesd", "vanilla", "race")
+NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
+HEAD = {"run": "string", "lane": list(LANES), "row": "integer", "seq": "integer", "t": "number"}
+NOTES = {  # lines that no lane wrote
+    "recording": {"format": "string", "date": "string", "machine": "string", "cores": "integer", "versions": "object"},
+    "queue": {"place": "integer", "waiting": "integer"},
+    "stopped": {"message": "string"},
+    "error": {"message": "string"},
+}
+
+
+def kind_of(annotation) -> str | list[str]:
+    """string, integer, number, boolean, object, integers, numbers, or the list of allowed words; "?" behind it: or null."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    if get_origin(annotation) is UnionType:
+        (inner,) = [part for part in get_args(annotation) if part is not NoneType]
+        return f"{kind_of(inner)}?"
+    if get_origin(annotation) is tuple:
+        return f"{kind_of(get_args(annotation)[0])}s"
+    return NAMES[annotation]
+
+
+def fields_of(event: type) -> dict:
+    hints = get_type_hints(event)
+    return {name: kind_of(hints[name]) for name in event.__slots__}
+
+
+SCHEMA = {name: HEAD | fields_of(event) for name, event in EVENT_TYPES.items()} | NOTES
+
+
+def fits(value, kind: str | list[str]) -> bool:
+    if isinstance(kind, list):
+        return isinstance(value, str) and value in kind
+    if kind.endswith("?"):
+        return value is None or fits(value, kind[:-1])
+    if kind in ("integers", "numbers"):
+        return isinstance(value, list) and all(fits(item, kind[:-1]) for item in value)
+    if kind in ("integer", "number"):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53 and isfinite(value)
+        return is_number and (kind == "number" or value == int(value))
+    return isinstance(value, {"string": str, "boolean": bool, "object": dict}[kind])
+
+
+def believable(posterior: dict) -> bool:
+    """Beta counts, where there are any, are positive numbers."""
+    arms = posterior.get("arms", [])
+    if not isinstance(arms, list) or not all(isinstance(arm, dict) and fits(arm.get("label"), "string") for arm in arms):
+        return False
+    counts = [beta.get(name) for beta in (posterior, *arms) for name in ("alpha", "beta") if beta is not posterior or name in posterior]
+    return all(fits(count, "number") and count > 0 for count in counts)
+
+
+class Check:
+    """Sees the lines of one trace in turn; `see` raises ValueError for one that cannot stand there."""
+
+    def __init__(self):
+        self.lanes: dict[str, LaneOrder] = {}
+
+    def see(self, line: dict) -> None:
+        kind = line.get("type") if isinstance(line, dict) else None
+        if not isinstance(kind, str) or kind not in SCHEMA:
+            raise ValueError("not a record of a trace")
+        for name, wanted in SCHEMA[kind].items():
+            if name not in line or not fits(line[name], wanted):
+                raise ValueError(f"{kind} needs {name} as {' or '.join(wanted) if isinstance(wanted, list) else wanted}")
+        if line.get("format", FORMAT) != FORMAT:
+            raise ValueError(f"the format is not {FORMAT}")
+        if "posterior" in line and not believable(line["posterior"]):
+            raise ValueError("the posterior holds no belief")
+        if kind not in NOTES:
+            self.lanes.setdefault(line["lane"], LaneOrder()).see(kind, line)
+
+
+class LaneOrder:
+    """Rounds one after the other, drafts inside a round, a verdict over exactly these drafts."""
+
+    def __init__(self):
+        self.seq, self.t, self.rounds = 0, 0.0, 0
+        self.drafts: int | None = None  # of the round that is open
+
+    def see(self, kind: str, line: dict) -> None:
+        if line["seq"] != self.seq or line["t"] < self.t or line["row"] < 0:
+            raise ValueError(f"records of lane {line['lane']} are missing or out of order")
+        if (line["lane"] == "race") != (kind in ("race_finished", "what_if")) or (self.seq == 0) != (
+            kind in ("run_started", "race_finished")
+        ):
+            raise ValueError(f"{kind} cannot stand there")
+        self.seq, self.t = self.seq + 1, line["t"]
+        if kind == "round_started":
+            self.rounds, self.drafts = self.rounds + 1, 0
+        in_round = "round" not in line or (self.drafts is not None and line["round"] == self.rounds - 1)
+        if not in_round or not self._adds_up(kind, line):
+            raise ValueError(f"{kind} does not fit its round")
+
+    def _adds_up(self, kind: str, line: dict) -> bool:
+        if kind == "draft_token":
+            self.drafts += 1
+            return line["i"] == self.drafts - 1
+        if kind == "draft_stopped":
+            return line["drafted"] == self.drafts
+        if kind == "round_verified":
+            judged = len(line["probabilities"]) == self.drafts and len(line["margins"]) > line["accepted"]
+            return judged and 0 <= line["accepted"] <= line["drafted"] == self.drafts
+        return True
