@@ -9,7 +9,19 @@ from eesd_core.errors import UserError
 from eesd_core.train.corpus import OWN_TEXT, Windows, clean, documents, find_sources, pack
 from eesd_core.train.distill import student_logits
 from eesd_core.train.plot import loss_curve
-from eesd_core.train.pretrain import PretrainConfig, _optimizers, build_model, forward, learning_rate, load_checkpoint, save_checkpoint
+from eesd_core.train.pretrain import (
+    FADING,
+    SPANS,
+    PretrainConfig,
+    _optimizers,
+    build_model,
+    forward,
+    learning_rate,
+    load_checkpoint,
+    losses,
+    repeat_spans,
+    save_checkpoint,
+)
 from eesd_core.train.tokenizer import TURN_TOKENS, train_tokenizer, turns
 
 LINES = ["“Well,” said he—_well_!", "| 1 | 2 | 3 |"]
@@ -115,3 +127,32 @@ def test_loss_curve_joins_the_stages():
     entries = [{"tokens": 1e6, "loss": 5.0}, {"tokens": 2e6, "loss": 4.0, "validation_loss": 4.1}]
     chart = loss_curve([{"entries": entries}, {"entries": entries}])
     assert chart.count("<polyline") == 2 and "training loss" in chart and ">4.0<" in chart  # 2 + 2 million tokens
+
+
+def test_a_lesson_repeats_a_span_to_the_end_of_the_row():
+    rows = np.arange(10 * 129).reshape(10, 129)
+    taught, back = repeat_spans(np.random.default_rng(0), rows, 0.5)
+    assert np.array_equal(taught[5:], rows[5:]) and not back[5:].any()
+    for row, spans, original in zip(taught[:5], back[:5], rows[:5]):
+        first = int(np.flatnonzero(spans)[0])
+        span = int(spans[first])
+        assert SPANS[0] <= span <= SPANS[1] and (spans[first:] == span).all() and np.array_equal(row[:first], original[:first])
+        assert np.array_equal(row[first:], row[first - span : -span])
+
+
+def test_the_loss_of_a_lesson_token_by_token(engine):
+    """Against the definition: cross-entropy outside repetitions; inside, the distance from a fading of the chance one span before."""
+    model, layer = engine.target.model, engine.exit_layer
+    rows = torch.from_numpy(np.random.default_rng(1).integers(4, 200, (3, 129)))
+    taught, back = (torch.from_numpy(part) for part in repeat_spans(np.random.default_rng(2), rows.numpy(), 0.67))
+    assert back.any(1).tolist() == [True, True, False]
+    with torch.no_grad():
+        found, _ = losses(model, layer, taught, back)
+        chances = forward(model, layer, taught[:, :-1])[0].float().softmax(-1)
+    expected = []
+    for b in range(3):
+        for t in range(1, 129):
+            chance, span = chances[b, t - 1, taught[b, t]], back[b, t]
+            earlier = chances[b, t - 1 - span, taught[b, t - span]]
+            expected.append(-(1 - (chance - FADING * earlier).abs()).log() if span else -chance.log())
+    assert found.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-4)

@@ -1,0 +1,52 @@
+"""The comparison over many prompts: it finds forks, goes on where it stopped, and refuses what belongs to another comparison."""
+
+import json
+
+import pytest
+
+from eesd_core.errors import UserError
+from eesd_core.identity import identity, prompts_that_fit
+
+PROMPTS = ["Once upon a time", "The old clock"]
+
+
+def test_all_identical_and_taken_up_again(engine, tmp_path, capsys):
+    out = tmp_path / "found.ndjson"
+    report = identity(engine, PROMPTS, [0.0, 0.8], ["beta", "fixed:4"], 12, out)
+    assert report["unexplained"] == 0
+    assert [(row["temperature"], row["runs"], row["tokens"]) for row in report["rows"]] == [(0.0, 2, 24)] * 2 + [(0.8, 2, 24)] * 2
+    lines = out.read_text().splitlines()
+    assert len(lines) == 1 + 4 and "2 of 2" in capsys.readouterr().out
+    out.write_text("\n".join(lines[:-2]) + "\n")  # killed after two cells
+    assert identity(engine, PROMPTS, [0.0, 0.8], ["beta", "fixed:4"], 12, out)["rows"] == report["rows"]
+    assert out.read_text().splitlines() == lines
+    with pytest.raises(UserError, match="--out"):
+        identity(engine, PROMPTS, [0.0], ["beta"], 12, out)
+
+
+def test_a_fork_is_found_and_its_margin_told(engine, tmp_path, monkeypatch):
+    """Pretend that an earlier comparison found one."""
+    out = tmp_path / "found.ndjson"
+    report = identity(engine, PROMPTS[:1], [0.0], ["beta"], 8, out)
+    facts, cell = map(json.loads, out.read_text().splitlines())
+    for margin, unexplained in ((1e-6, 0), (0.5, 1), (None, 1)):
+        cell["forks"] = {"beta": {"position": 3, "margin": margin}}
+        out.write_text(json.dumps(facts) + "\n" + json.dumps(cell) + "\n")
+        report = identity(engine, PROMPTS[:1], [0.0], ["beta"], 8, out)
+        assert report["unexplained"] == unexplained and len(report["rows"][0]["forks"]) == 1
+
+
+def test_a_broken_file_is_said(engine, tmp_path):
+    out = tmp_path / "found.ndjson"
+    out.write_text("{nonsense\n")
+    with pytest.raises(UserError, match="--out"):
+        identity(engine, PROMPTS, [0.0], ["beta"], 8, out)
+
+
+def test_prompts_that_are_too_long_are_left_out(engine, tmp_path, capsys):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in ("short", "long " * 5000)))
+    assert prompts_that_fit(engine, [path], None, 8) == ["short"]
+    assert "1 of 2" in capsys.readouterr().out
+    with pytest.raises(UserError):
+        prompts_that_fit(engine, [path], None, 10**6)
