@@ -14,7 +14,7 @@ import transformers
 
 from .control import Controller, FixedController, Outcome, make_controller
 from .costs import CostTracker, measure_costs
-from .draft import Context, Draft, Drafter, EarlyExitDrafter, NoDrafter
+from .draft import Context, Draft, Drafter, NoDrafter, make_drafter, parse_drafter
 from .errors import UserError
 from .events import (
     CostMeasured,
@@ -42,7 +42,7 @@ MOST_MARGIN = 1e4  # stands for "no other token was left" after top-p, since JSO
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to write and how. `settings` are the controller's."""
+    """What to write and how. `settings` are the controller's; `drafter` is spelled as on the command line (draft/__init__.py)."""
 
     prompt: str
     max_new_tokens: int = 128
@@ -51,6 +51,7 @@ class Request:
     controller: str = "beta"
     settings: dict = field(default_factory=dict)
     chat: bool = False  # the prompt is a request, to be replied to, instead of an opening to be continued
+    drafter: str = "early-exit"
 
     def __post_init__(self):
         if not self.prompt.strip():
@@ -59,6 +60,7 @@ class Request:
             raise UserError(f"the number of new tokens must be a whole number of at least 1, not {self.max_new_tokens!r}")
         if self.method not in ("eesd", "vanilla"):
             raise UserError(f"unknown method {self.method!r}: choose eesd or vanilla")
+        parse_drafter(self.drafter)
 
 
 def versions() -> dict[str, str]:
@@ -73,7 +75,7 @@ class Engine:
 
     def costs(self, drafter: Drafter) -> CostTracker:
         """What rounds with this drafter cost, tracked from run to run."""
-        return self._costs.setdefault(drafter.name, CostTracker(self.measured, drafter.shares_layers))
+        return self._costs.setdefault(drafter.name, CostTracker(self.measured, drafter.shares_layers, drafter.draft_share))
 
     def encode(self, request: Request) -> list[int]:
         """Prompt ids. Raises UserError if prompt and new tokens together exceed the model's context."""
@@ -105,11 +107,9 @@ class Engine:
         """
         ids = self.encode(request)
         drafting = request.method == "eesd"
-        if drafting and self.exit_layer is None:
-            raise UserError("no exit layer is loaded: give --exit-layer a folder, or use --method vanilla")
         controller = (controller or make_controller(request.controller, **request.settings)) if drafting else FixedController(0)
         capacity = len(ids) + request.max_new_tokens
-        drafter = EarlyExitDrafter(self.target, self.exit_layer, capacity) if drafting else NoDrafter()
+        drafter = make_drafter(request.drafter, self.target, self.exit_layer, capacity) if drafting else NoDrafter()
         return _stamped(run, lane or request.method, self._events(request, ids, drafter, controller, cancelled))
 
     @torch.inference_mode()
@@ -121,7 +121,7 @@ class Engine:
         settings = {"max_new_tokens": request.max_new_tokens, "drafter": drafter.name, "exit_after": drafter.shares_layers}
         settings |= asdict(request.sampling) | {"controller": controller.snapshot()}
         yield RunStarted(
-            request.method, target.name, str(target.device), str(target.dtype).removeprefix("torch."),
+            request.method, target.name, str(target.device), target.precision,
             promise(self.level, request.sampling), request.prompt, tuple(ids), settings, versions(),
         )  # fmt: skip
         began = time.perf_counter()

@@ -37,8 +37,7 @@ def row_invariant(target: Target) -> bool:
     generator = torch.Generator(target.device).manual_seed(0)
     ids = torch.randint(target.vocab, (MAX_ROWS,), generator=generator, device=target.device).tolist()
     cache = target.new_cache(target.context)
-    cache.keys.normal_(generator=generator)
-    cache.values.normal_(generator=generator)
+    cache.randomize()
 
     def passes(depth: int, start: int, sizes: list[int]) -> torch.Tensor:  # (sum of sizes, V)
         cache.lengths, at, parts = [start] * target.depth, 0, []

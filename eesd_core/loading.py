@@ -3,18 +3,45 @@
 from pathlib import Path
 
 from .engine import Engine
+from .errors import UserError
 from .exactness import self_check
-from .model.exit_layer import ExitLayer
+from .model.exit_layer import FACTS, WEIGHTS, ExitLayer, FrozenExit
+from .model.hub import find_exit_layer
 from .model.load import EMBEDDED, load_target
 from .model.packed import pack_linears
+from .model.split import Target
+
+FROZEN = "frozen"  # in place of a folder: draft with the model's own norm and head, as in frozen:8
 
 
 def load_engine(
-    model: str | None = None, exit_layer: str | None = None, device: str = "auto", dtype: str = "auto", need_exit_layer: bool = True
-) -> Engine:
-    """The exit layer is looked for in the model's own folder unless another is given. Raises UserError."""
-    target = load_target(model or EMBEDDED, device, dtype)
-    layer = ExitLayer.load(Path(exit_layer or model or EMBEDDED), target) if need_exit_layer else None
+    model: str | None = None, exit_layer: str | None = None, device: str = "auto", dtype: str = "auto",
+    quantize: str = "none", need_exit_layer: bool = True,
+) -> Engine:  # fmt: skip
+    """The exit layer is looked for in the model's own folder unless another folder, a Hub id or `frozen:N` is given; where there is none,
+    the model's own norm and head draft, and `engine.exit_layer.note` says so. Raises UserError."""
+    target = load_target(model or EMBEDDED, device, dtype, quantize)
+    layer = load_exit_layer(target, model, exit_layer) if need_exit_layer else None
     for module in filter(None, (target.model, layer)):
         pack_linears(module)
     return Engine(target, layer, self_check(target))
+
+
+def load_exit_layer(target: Target, model: str | None, exit_layer: str | None) -> ExitLayer | FrozenExit:
+    """Raises UserError."""
+    if exit_layer and exit_layer.partition(":")[0] == FROZEN:
+        depth = exit_layer.partition(":")[2] or str(default_depth(target))
+        if not depth.isdecimal():
+            raise UserError(f"{exit_layer!r} names no exit depth: write, for example, {FROZEN}:{default_depth(target)}")
+        return FrozenExit(target, int(depth))
+    if exit_layer:
+        return ExitLayer.load(find_exit_layer(exit_layer), target)
+    folder = Path(model or EMBEDDED)
+    if not (folder / FACTS).exists() and not (folder / WEIGHTS).exists() and model:
+        return FrozenExit(target, default_depth(target))
+    return ExitLayer.load(folder, target)
+
+
+def default_depth(target: Target) -> int:
+    """A quarter of the layers, as LayerSkip's checkpoints use."""
+    return max(1, target.depth // 4)

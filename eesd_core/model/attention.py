@@ -13,14 +13,17 @@ NAME = "eesd"
 
 
 def grouped_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, scaling: float, **_
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, scaling: float, softcap: float | None = None, **_
 ) -> tuple[Tensor, None]:
     """query (B, H, m, d), key and value (B, G, n, d), mask (B or 1, 1, m, n), 0 where visible -> (B, m, H, d)."""
     batch, heads, rows, width = query.shape
     groups, reach = key.shape[1], key.shape[2]
     queries = query.reshape(batch, groups, -1, width)  # (B, G, H / G * m, d)
     scores = (queries @ key.transpose(2, 3)).view(batch, groups, -1, rows, reach)
-    scores = scores * scaling + attention_mask[:, :, None]
+    scores = scores * scaling
+    if softcap:  # Gemma 2
+        scores = softcap * torch.tanh(scores / softcap)
+    scores = scores + attention_mask[:, :, None]
     chances = scores.softmax(-1, dtype=torch.float32).to(query.dtype).view(batch, groups, -1, reach)
     return (chances @ value).view(batch, heads, rows, width).transpose(1, 2), None
 

@@ -17,20 +17,22 @@ class KVCache:
     for any number of rows, the other one does not, and it is faster too.
     """
 
-    def __init__(self, layers: int, heads: int, capacity: int, head_dim: int, dtype: torch.dtype, device: torch.device):
+    def __init__(self, devices: list[torch.device], heads: int, capacity: int, head_dim: int, dtype: torch.dtype):
+        """`devices`: where each layer is."""
         self.capacity = self.extent(capacity)
-        self.keys = torch.zeros(layers, 1, heads, head_dim, self.capacity, dtype=dtype, device=device)
-        self.values = torch.zeros(layers, 1, heads, self.capacity, head_dim, dtype=dtype, device=device)
-        self.lengths = [0] * layers
+        self.keys = [torch.zeros(1, heads, head_dim, self.capacity, dtype=dtype, device=device) for device in devices]
+        self.values = [torch.zeros(1, heads, self.capacity, head_dim, dtype=dtype, device=device) for device in devices]
+        self.lengths = [0] * len(devices)
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
         """Append (1, heads, m, head_dim) to a layer. Returns views of its keys and values, (1, heads, extent(length), head_dim)."""
         start = self.lengths[layer]
         end = self.lengths[layer] = start + keys.shape[2]
-        self.keys[layer, :, :, :, start:end] = keys.transpose(2, 3)
-        self.values[layer, :, :, start:end] = values
+        stored, also = self.keys[layer], self.values[layer]
+        stored[:, :, :, start:end] = keys.transpose(2, 3)
+        also[:, :, start:end] = values
         reach = self.extent(end)
-        return self.keys[layer, :, :, :, :reach].transpose(2, 3), self.values[layer, :, :, :reach]
+        return stored[:, :, :, :reach].transpose(2, 3), also[:, :, :reach]
 
     def extent(self, length: int) -> int:
         """How many positions a pass looks at: the length, rounded up to whole blocks, and beyond a span to whole spans. The rest is masked.
@@ -45,3 +47,8 @@ class KVCache:
     def truncate(self, length: int) -> None:
         """Forget everything behind `length`, in every layer that is longer."""
         self.lengths = [min(n, length) for n in self.lengths]
+
+    def randomize(self, seed: int = 0) -> None:
+        """Random keys and values in all places: a context for checks and timings that nobody has to compute."""
+        for number, tensor in enumerate((*self.keys, *self.values)):
+            tensor.normal_(generator=torch.Generator(tensor.device).manual_seed(seed + number))

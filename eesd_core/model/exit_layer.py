@@ -1,7 +1,10 @@
 """The exit layer: one decoder layer and a norm on top of the target's first N layers, in front of the target's frozen head.
 
-Stored as `exit_layer.safetensors` beside `exit_layer.json`, which names the base model it was trained for (fingerprint), the exit
+Stored as `exit_layer.safetensors` beside `exit_layer.json`, which names the base model it was trained for (fingerprints), the exit
 depth N and the facts of its training. Sharing the frozen head is ours: the paper trains a head of its own.
+
+A model without a trained exit layer drafts with its own final norm and head at depth N, as models trained with early-exit loss do
+(LayerSkip, arXiv 2404.16710); in others few drafts are accepted, so that is never done without saying so (`note`).
 """
 
 import copy
@@ -10,12 +13,14 @@ import json
 from pathlib import Path
 
 import torch
+from accelerate.hooks import remove_hook_from_module
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..errors import UserError
 from .cache import KVCache
+from .quantize import dense_state, is_quantized
 from .split import Target
 
 FORMAT = "eesd-exit-layer/1"
@@ -25,25 +30,38 @@ WEIGHTS, FACTS = "exit_layer.safetensors", "exit_layer.json"
 class ExitLayer(nn.Module):
     """Predicts the next token from the hidden state after N layers. Its KV cache has the one layer and is its own."""
 
-    def __init__(self, target: Target, exit_after: int, facts: dict | None = None):
-        """A copy of the target's last layer and final norm: the starting point of training."""
+    note = ""  # for whoever looks on, where something is not as one expects
+
+    def __init__(self, target: Target, exit_after: int, facts: dict | None = None, weights: dict[str, Tensor] | None = None):
+        """Without weights a copy of the target's last layer and final norm, dense: the starting point of training."""
         super().__init__()
-        if not 0 < exit_after < target.depth:
-            raise UserError(f"exit depth {exit_after} does not fit a model of {target.depth} layers: choose 1 to {target.depth - 1}")
-        self.exit_after = exit_after
+        self.exit_after = _check_depth(target, exit_after)
         self.facts = facts or {}
-        self.layer = copy.deepcopy(target.layers[-1])
-        self.layer.self_attn.layer_idx = 0
-        self.norm = copy.deepcopy(target.model.model.norm)
+        last = target.layers[-1]
+        with torch.device("meta"):
+            self.layer = type(last)(target.config, target.depth - 1)
+        self.layer.kind = last.kind
+        getattr(self.layer, target.family.attention).layer_idx = 0
+        self.norm = remove_hook_from_module(copy.deepcopy(target.norm), recurse=True)
+        if weights is None:
+            weights = {f"layer.{name}": tensor.to(target.dtype) for name, tensor in dense_state(last).items()}
+            weights |= {f"norm.{name}": tensor.clone() for name, tensor in self.norm.state_dict().items()}
+        self.load_state_dict(weights, assign=True)
+        self.eval()  # also in training: what is trained is what drafts, without dropout
 
     def forward(self, target: Target, states: Tensor, cache: KVCache, start: int) -> Tensor:
         """Hidden states after N layers (1, m, D) at positions start .. -> logits behind the last of them, (1, V)."""
         return target.head(self.norm(target.run([self.layer], states, cache, start)[:, -1:]))
 
+    def rows(self, target: Target, states: Tensor) -> Tensor:
+        """The same over whole rows, without a cache, as in training: (B, T, D) -> (B, T, V) float32."""
+        return target.head_rows(self.norm(target.run_rows([self.layer], states)))
+
     def save(self, folder: Path, target: Target, facts: dict) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach().to(torch.bfloat16).contiguous() for name, p in self.state_dict().items()}, folder / WEIGHTS)
-        header = {"format": FORMAT, "base_fingerprint": fingerprint(target), "exit_after": self.exit_after}
+        header = {"format": FORMAT, "base_fingerprint": fingerprint(target), "norms_fingerprint": norms_fingerprint(target)}
+        header |= {"base_model": target.name, "exit_after": self.exit_after}
         (folder / FACTS).write_text(json.dumps(header | {"training": facts}, indent=2) + "\n")
 
     @classmethod
@@ -59,21 +77,66 @@ class ExitLayer(nn.Module):
             raise UserError(f"the exit layer in {folder} is broken ({problem}): restore the file or train it again") from None
         if facts.get("format") != FORMAT:
             raise UserError(f"the exit layer in {folder} has format {facts.get('format')!r}, this program reads {FORMAT}")
-        if facts.get("base_fingerprint") != fingerprint(target):
+        if not _fits(facts, target):
             raise UserError(f"the exit layer in {folder} was trained for another model: train one for {target.name} with `distill`")
-        layer = cls(target, depth, facts)
         try:
-            layer.load_state_dict({name: tensor.to(target.dtype) for name, tensor in tensors.items()})
+            layer = cls(target, depth, facts, {name: tensor.to(target.dtype) for name, tensor in tensors.items()})
         except RuntimeError as problem:
             raise UserError(f"the exit layer in {folder} does not fit {target.name}: {str(problem).splitlines()[0]}") from None
-        return layer.to(target.device, target.dtype).eval()
+        return layer.to(target.device)
+
+
+class FrozenExit(nn.Module):
+    """Drafts with the target's own final norm and head at depth N: no layer, nothing trained."""
+
+    def __init__(self, target: Target, exit_after: int):
+        super().__init__()
+        self.exit_after, self.facts = _check_depth(target, exit_after), {}
+        self.note = f"no exit layer was trained for {target.name}: drafts come from its own norm and head after layer {exit_after}, "
+        self.note += "of which few are accepted unless it was trained for early exits; train one with `distill`"
+
+    def forward(self, target: Target, states: Tensor, cache: KVCache, start: int) -> Tensor:
+        cache.lengths = [start + states.shape[1]]
+        return target.logits(states[:, -1:])
+
+    def rows(self, target: Target, states: Tensor) -> Tensor:
+        return target.head_rows(target.norm(states))
+
+
+def _check_depth(target: Target, exit_after: int) -> int:
+    if not 0 < exit_after < target.depth:
+        raise UserError(f"exit depth {exit_after} does not fit a model of {target.depth} layers: choose 1 to {target.depth - 1}")
+    return exit_after
+
+
+def _fits(facts: dict, target: Target) -> bool:
+    """By all weights where both sides know them, else by the norms, which neither quantisation nor parallelism changes."""
+    base = fingerprint(target)
+    if base and facts.get("base_fingerprint"):
+        return facts["base_fingerprint"] == base
+    norms = norms_fingerprint(target)
+    return facts.get("norms_fingerprint", norms) == norms  # files of the first kind lack it
+
+
+def fingerprint(target: Target) -> str | None:
+    """Names the base weights: a hash over every tensor's name, shape and about 4,000 of its values in bfloat16, spread over all of it.
+    None where they are not all there as they were trained: quantised, or spread over processes."""
+    if is_quantized(target.model) or target.shards > 1:
+        return None
+    return _digest(target.model.state_dict())
+
+
+def norms_fingerprint(target: Target) -> str:
+    """The same over the norms of the residual stream."""
+    state = target.model.state_dict()
+    width = target.config.hidden_size
+    return _digest({name: t for name, t in state.items() if t.ndim == 1 and len(t) == width and ("norm" in name or "ln_" in name)})
 
 
 @torch.no_grad()
-def fingerprint(target: Target) -> str:
-    """Names the base weights: a hash over every tensor's name, shape and about 4,000 of its values in bfloat16, spread over all of it."""
+def _digest(tensors: dict[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(target.model.state_dict().items()):
+    for name, tensor in sorted(tensors.items()):
         sample = tensor.flatten()[:: tensor.numel() // 4096 | 1].to(torch.bfloat16)  # an odd step meets every column
         digest.update(f"{name}{tuple(tensor.shape)}".encode() + sample.view(torch.int16).cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

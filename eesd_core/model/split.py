@@ -1,7 +1,7 @@
 """The target, cut into layer ranges that run one by one.
 
-transformers' own modules do the work, so a split forward is the model's forward by construction. Positions and masks are made
-once: a decoding step must not pay for what never changes.
+transformers' own modules do the work, so a split forward is the model's forward by construction; what differs between families is in
+families.py. Positions and masks are made once: a decoding step must not pay for what never changes.
 """
 
 import torch
@@ -9,72 +9,118 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .cache import SPAN, KVCache
+from .families import Kind, cache_shape, context_of, family_of, kind_of
+from .quantize import precision_of
 
 MASK_ROWS = 16
 
 
 class Target:
-    """embed | layers[lo:hi] | norm + head, for Llama-type models, batch size 1."""
+    """embed | layers[lo:hi] | norm + head, batch size 1. Raises UserError for an architecture that it does not know."""
 
     def __init__(self, model: PreTrainedModel, tokenizer, name: str):
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
         self.config = model.config
-        self.layers: nn.ModuleList = model.model.layers
+        self.family = family_of(self.config, name)
+        body = getattr(model, self.family.body)
+        self.embedding: nn.Embedding = getattr(body, self.family.embed)
+        self.learned: nn.Embedding | None = getattr(body, self.family.learned) if self.family.learned else None
+        self.layers: nn.ModuleList = getattr(body, self.family.layers)
+        self.norm: nn.Module = getattr(body, self.family.norm)
         self.depth = len(self.layers)
-        self.context = self.config.max_position_embeddings
+        self.context = context_of(self.config)
         self.device, self.dtype = model.device, model.dtype
+        self.precision = precision_of(model)
         self.vocab = self.config.vocab_size
+        self.shards = getattr(model, "tp_size", None) or 1  # processes that hold parts of every layer
+        self.softcap: float | None = getattr(self.config, "final_logit_softcapping", None)
         ends = model.generation_config.eos_token_id
         self.end_ids = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        for number, layer in enumerate(self.layers):
+            layer.kind = kind_of(self.config, number)
+        kinds = {layer.kind for layer in self.layers}
         positions = torch.arange(self.context, device=self.device)[None]
         probe = torch.zeros(1, 1, dtype=self.dtype, device=self.device)
-        self._cos, self._sin = model.model.rotary_emb(probe, positions)  # (1, context, head_dim)
+        self._ropes: dict[str | None, tuple[Tensor, Tensor]] = {}  # (1, context, rotary width) each
+        if self.learned is None:
+            for rope in {kind.rope for kind in kinds}:
+                self._ropes[rope] = body.rotary_emb(probe, positions, *([rope] if rope else []))
         # Masks of short passes are windows of one table.
-        self._steps = self._steps_mask(MASK_ROWS, self.context - 1, self.context + MASK_ROWS + SPAN)
+        shape = (MASK_ROWS, self.context - 1, self.context + MASK_ROWS + SPAN)
+        self._steps = {window: self._make_mask(*shape, window) for window in {kind.window for kind in kinds}}
         self._pieces: dict[int, str] = {}
 
     def new_cache(self, capacity: int, layers: int | None = None) -> KVCache:
-        """For `capacity` positions; `layers` defaults to all of the target's."""
-        config = self.config
-        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        heads = config.num_key_value_heads
-        return KVCache(layers or self.depth, heads, capacity, head_dim, self.dtype, self.device)
+        """For `capacity` positions, of all the target's layers, or of so many layers beside it."""
+        devices = [self.device] * layers if layers else [_device_of(layer, self.device) for layer in self.layers]
+        heads, width = cache_shape(self.config)
+        return KVCache(devices, heads if layers else heads // self.shards, capacity, width, self.dtype)
 
     def embed(self, ids: list[int]) -> Tensor:  # (1, m, D)
-        return self.model.model.embed_tokens(torch.tensor([ids], dtype=torch.long, device=self.device))
+        return self.embedding(torch.tensor([ids], dtype=torch.long, device=self.device))
 
     def run(self, layers, hidden: Tensor, cache: KVCache, start: int) -> Tensor:
         """Run decoder layers over the m tokens at positions start .. start + m - 1. hidden (1, m, D) -> (1, m, D)."""
         rows = hidden.shape[1]
-        rope = self.rope(start, rows)
-        mask = self._mask(start, rows, cache.extent(start + rows))
+        extent = cache.extent(start + rows)
+        told: dict[Kind, dict] = {}
         for layer in layers:
-            hidden = layer(hidden, attention_mask=mask, past_key_values=cache, position_embeddings=rope)
+            if layer.kind not in told:
+                told[layer.kind] = {self.family.cache: cache} | self.tell(layer.kind, start, rows, extent)
+            hidden = layer(self._placed(layer, hidden, start), **told[layer.kind])
         return hidden
 
     def run_range(self, low: int, high: int, hidden: Tensor, cache: KVCache, start: int) -> Tensor:
-        return self.run(self.layers[low:high], hidden, cache, start)
+        return self.run([self.layers[i] for i in range(low, high)], hidden, cache, start)
+
+    def run_rows(self, layers, hidden: Tensor) -> Tensor:
+        """Whole rows at once and without a cache, as in training. hidden (B, T, D), from position 0 on -> (B, T, D)."""
+        length = hidden.shape[1]
+        for layer in layers:
+            hidden = layer(self._placed(layer, hidden, 0), **self.tell(layer.kind, 0, length, length))
+        return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:  # (1, m, D) -> (m, V) float32
-        return self.head(self.model.model.norm(hidden))
+        return self.head(self.norm(hidden))
 
     def head(self, normed: Tensor) -> Tensor:  # (1, m, D) -> (m, V) float32
-        return self.model.lm_head(normed)[0].float()
+        return self.head_rows(normed)[0]
 
-    def rope(self, start: int, rows: int) -> tuple[Tensor, Tensor]:  # (1, rows, head_dim) each
-        return self._cos[:, start : start + rows], self._sin[:, start : start + rows]
+    def head_rows(self, normed: Tensor) -> Tensor:  # (B, m, D) -> (B, m, V) float32
+        logits = self.model.lm_head(normed)
+        if self.softcap:
+            logits = self.softcap * torch.tanh(logits / self.softcap)
+        return logits.to(self.device, torch.float32)
 
-    def _mask(self, start: int, rows: int, extent: int) -> Tensor:
-        """(1, 1, rows, extent), 0 where visible: a query sees its own position and all before it."""
-        if rows > len(self._steps):
-            return self._steps_mask(rows, start, extent)[None, None]
+    def tell(self, kind: Kind, start: int, rows: int, extent: int) -> dict:
+        """What layers of a kind are told beside the hidden states of a pass: mask and rotary tables, by argument."""
+        told: dict = {"attention_mask": self.mask(start, rows, extent, kind.window)}
+        if self.learned is None:
+            told["position_embeddings"] = self.rope(start, rows, kind.rope)
+        return told
+
+    def rope(self, start: int, rows: int, name: str | None = None) -> tuple[Tensor, Tensor]:  # (1, rows, rotary width) each
+        cos, sin = self._ropes[name]
+        return cos[:, start : start + rows], sin[:, start : start + rows]
+
+    def mask(self, start: int, rows: int, extent: int, window: int | None = None) -> Tensor:
+        """(1, 1, rows, extent), 0 where visible: a query sees its own position and those before it, as far as the window goes."""
+        table = self._steps[window]
+        if rows > len(table):
+            return self._make_mask(rows, start, extent, window)[None, None]
         first = self.context - 1 - start
-        return self._steps[None, None, :rows, first : first + extent]
+        return table[None, None, :rows, first : first + extent]
 
-    def _steps_mask(self, rows: int, start: int, extent: int) -> Tensor:  # (rows, extent)
-        query = torch.arange(start, start + rows, device=self.device)[:, None]
-        hidden = torch.arange(extent, device=self.device) > query
+    def _make_mask(self, rows: int, start: int, extent: int, window: int | None) -> Tensor:  # (rows, extent)
+        query, key = torch.arange(start, start + rows, device=self.device)[:, None], torch.arange(extent, device=self.device)
+        hidden = key > query if window is None else (key > query) | (key <= query - window)
         return torch.zeros(hidden.shape, dtype=self.dtype, device=self.device).masked_fill_(hidden, torch.finfo(self.dtype).min)
+
+    def _placed(self, layer: nn.Module, hidden: Tensor, start: int) -> Tensor:
+        """Learned positions enter in front of the first layer."""
+        if self.learned is None or layer is not self.layers[0]:
+            return hidden
+        return hidden + self.learned(torch.arange(start, start + hidden.shape[1], device=self.device))
 
     def piece(self, id: int) -> str:
         """The text of one token alone, for display; an unfinished UTF-8 character shows as U+FFFD."""
@@ -94,3 +140,12 @@ class Target:
         plain = {"add_special_tokens": False}
         ids = (self.tokenizer(before, **plain), self.tokenizer(text, split_special_tokens=True, **plain), self.tokenizer(after, **plain))
         return [id for part in ids for id in part["input_ids"]]
+
+
+def _device_of(module: nn.Module, default: torch.device) -> torch.device:
+    """Where a module computes: accelerate's hook says so where its weights may be elsewhere."""
+    hook = getattr(module, "_hf_hook", None)
+    place = getattr(hook, "execution_device", None)
+    if place is None:
+        return next((p.device for p in module.parameters()), default)
+    return torch.device("cuda", place) if isinstance(place, int) else torch.device(place)

@@ -22,8 +22,9 @@ def test_rolled_back_cache_equals_a_fresh_prefill(engine):
 def test_what_lies_behind_the_length_is_never_read(engine):
     target, ids = engine.target, list(range(30, 60))
     clean, dirty = target.new_cache(100), target.new_cache(100)
-    dirty.keys.fill_(1e4)
-    dirty.values.fill_(-1e4)
+    for keys, values in zip(dirty.keys, dirty.values):
+        keys.fill_(1e4)
+        values.fill_(-1e4)
     for cache in (clean, dirty):
         logits_after(target, ids[:-3], cache, 0)
     assert torch.equal(logits_after(target, ids[-3:], clean, 27), logits_after(target, ids[-3:], dirty, 27))
@@ -44,5 +45,5 @@ def test_masks_are_causal_over_the_whole_extent(engine):
     for start in range(target.context - 16):
         for rows in (1, 16):
             reach = cache.extent(start + rows)
-            visible = target._mask(start, rows, reach)[0, 0] == 0  # (rows, reach)
+            visible = target.mask(start, rows, reach)[0, 0] == 0  # (rows, reach)
             assert visible.shape == (rows, reach) and visible.sum(-1).tolist() == [start + j + 1 for j in range(rows)]

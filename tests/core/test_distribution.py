@@ -27,7 +27,7 @@ class Chain:
     """A target whose next token depends on the last one alone: its exact law is a table, and 20,000 tokens fit into one run."""
 
     name, device, dtype, vocab, depth, context, end_ids = "chain", torch.device("cpu"), torch.float32, VOCAB, 2, TOKENS + 64, frozenset()
-    config = SimpleNamespace(hidden_size=VOCAB)
+    config, precision = SimpleNamespace(hidden_size=VOCAB), "float32"
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
@@ -35,7 +35,7 @@ class Chain:
         self.early = self.table + 0.6 * other
 
     def new_cache(self, capacity: int, layers: int = 2) -> KVCache:
-        return KVCache(layers, 1, capacity, 1, self.dtype, self.device)
+        return KVCache([self.device] * layers, 1, capacity, 1, self.dtype)
 
     def embed(self, ids: list[int]) -> torch.Tensor:
         return torch.nn.functional.one_hot(torch.tensor([ids], dtype=torch.long), VOCAB).float()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import BloomConfig, BloomForCausalLM
 
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
@@ -72,8 +72,8 @@ def test_exit_layer_of_another_model(copy):
 
 
 def test_unsupported_architecture_is_refused_by_name(tmp_path):
-    GPT2LMHeadModel(GPT2Config(vocab_size=16, n_positions=16, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path)
-    assert "gpt2" in refused(tmp_path)
+    BloomForCausalLM(BloomConfig(vocab_size=16, hidden_size=8, n_layer=1, n_head=1)).save_pretrained(tmp_path)
+    assert "'bloom'" in refused(tmp_path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -1,0 +1,68 @@
+"""Quantised targets by bitsandbytes: NF4 (4 bits) and LLM.int8 (8 bits), on CUDA and on a CPU.
+
+int8 runs with threshold 0. With bitsandbytes' default, columns with outliers are looked for over all rows of a pass, so the logits of a
+token would depend on drafts behind it, and a verify pass could not repeat plain decoding even in exact arithmetic.
+The exit layer stays in bfloat16, as do embeddings, norms and the head.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel
+
+from ..errors import UserError
+
+CHOICES = ("none", "4bit", "8bit")
+BYTES = {"none": 2.0, "4bit": 0.56, "8bit": 1.0}  # a weight of a linear layer; 4 bits and a scale for every 64 of them
+BLOCK = 64  # weights that share a scale
+
+
+def quantization_config(quantize: str) -> BitsAndBytesConfig | None:
+    if quantize == "4bit":
+        return BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16, bnb_4bit_quant_storage=torch.uint8
+        )
+    return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0) if quantize == "8bit" else None
+
+
+def check_quantize(quantize: str, config: PreTrainedConfig, device: torch.device, name: str) -> None:
+    """Refuses what is known to crash. Raises UserError."""
+    if quantize not in CHOICES:
+        raise UserError(f"unknown quantisation {quantize!r}: choose {', '.join(CHOICES)}")
+    if quantize == "4bit" and device.type == "cpu":
+        inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * config.hidden_size
+        if odd := [width for width in (config.hidden_size, inner) if width % BLOCK]:
+            raise UserError(
+                f"{name} has layers of {odd[0]} inputs, and 4 bits on a CPU need multiples of {BLOCK}: use --quantize 8bit or --device cuda"
+            )
+
+
+def is_quantized(model: nn.Module) -> bool:
+    return getattr(model, "quantization_method", None) is not None
+
+
+def precision_of(model: PreTrainedModel) -> str:
+    """As it is shown: `4bit`, `8bit`, or the dtype."""
+    if is_quantized(model):
+        return "4bit" if model.config.quantization_config.load_in_4bit else "8bit"
+    return str(model.dtype).removeprefix("torch.")
+
+
+@torch.no_grad()
+def dense_state(module: nn.Module) -> dict[str, Tensor]:
+    """The state of a module with its quantised weights made dense again (rounded as they are), copied."""
+    state = {}
+    for prefix, child in module.named_modules():
+        for name, parameter in child.named_parameters(recurse=False):
+            state[f"{prefix}.{name}" if prefix else name] = _dense(child, parameter).detach().clone()
+    return state
+
+
+def _dense(owner: nn.Module, parameter: Tensor) -> Tensor:
+    if type(parameter).__name__ == "Params4bit":
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(parameter.data, parameter.quant_state)
+    if type(parameter).__name__ == "Int8Params":
+        scales = parameter.SCB if parameter.SCB is not None else owner.state.SCB
+        return parameter.data.float() * scales[:, None] / 127.0
+    return parameter
