@@ -44,9 +44,10 @@ class CostTracker:
     WEIGHT = 0.1  # of the newest round: about ten rounds, a tenth of a second, are remembered
     MOST_CHANGE = 2.0  # a step that took more than this times its mean was interrupted
 
-    def __init__(self, measured: Measured, shares_layers: int):
+    def __init__(self, measured: Measured, shares_layers: int, draft_share: float = 0.0):
+        """`draft_share`: guess of a draft step's time over a plain step's, for a drafter that shares no layers."""
         little = 0.02 * measured.plain  # a guess, for what is not measured at load
-        self.shallow, self.draft = (measured.shallow, measured.draft) if shares_layers else (0.0, little)
+        self.shallow, self.draft = (measured.shallow, measured.draft) if shares_layers else (0.0, draft_share * measured.plain)
         self.verify = Costs.from_points(0.0, measured.verify if shares_layers else measured.full, 0.0).verify
         self.rest = little  # acceptance, rollback and bookkeeping
 

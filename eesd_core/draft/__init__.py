@@ -1,7 +1,42 @@
 """Drafters: who proposes tokens. They never accept any."""
 
+from ..errors import UserError
+from ..model.exit_layer import ExitLayer
+from ..model.split import Target
 from .base import Context, Draft, Drafter
 from .early_exit import EarlyExitDrafter
+from .layer_skip import LayerSkipDrafter, SkipSet
 from .none import NoDrafter
+from .prompt_lookup import PromptLookupDrafter
 
-__all__ = ["Context", "Draft", "Drafter", "EarlyExitDrafter", "NoDrafter"]
+DRAFTERS = ("early-exit", "prompt-lookup", "layer-skip")
+
+
+def parse_drafter(text: str) -> tuple[str, int | SkipSet | None]:
+    """Name and setting of a drafter: `early-exit`, `prompt-lookup` or `prompt-lookup:2` (longest n-gram), `layer-skip` or
+    `layer-skip:a3.m4` (what is skipped). Raises UserError."""
+    name, _, setting = text.partition(":")
+    if name not in DRAFTERS or (setting and name == "early-exit"):
+        raise UserError(f"unknown drafter {text[:60]!r}: choose one of {', '.join(DRAFTERS)}, as in prompt-lookup:2 or layer-skip:a3.m4")
+    if not setting:
+        return name, None
+    if name == "layer-skip":
+        return name, SkipSet.parse(setting)
+    if not setting.isdecimal() or len(setting) > 4:
+        raise UserError(f"prompt-lookup takes the length of its longest n-gram, as in prompt-lookup:2, not {setting[:40]!r}")
+    return name, int(setting)
+
+
+def make_drafter(text: str, target: Target, exit_layer: ExitLayer | None, capacity: int) -> Drafter:
+    """`capacity`: positions that prompt and text need. Raises UserError."""
+    name, setting = parse_drafter(text)
+    if name == "prompt-lookup":
+        return PromptLookupDrafter(target, *([] if setting is None else [setting]))
+    if name == "layer-skip":
+        return LayerSkipDrafter(target, setting)
+    if exit_layer is None:
+        raise UserError("no exit layer is loaded: give --exit-layer a folder, use another --drafter, or --method vanilla")
+    return EarlyExitDrafter(target, exit_layer, capacity)
+
+
+__all__ = ["DRAFTERS", "Context", "Draft", "Drafter", "EarlyExitDrafter", "NoDrafter", "SkipSet", "make_drafter", "parse_drafter"]

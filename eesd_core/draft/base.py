@@ -39,6 +39,7 @@ class Draft:
 class Drafter(Protocol):
     name: str
     shares_layers: int  # how many of the target's first layers drafting has already run when verification begins
+    draft_share: float  # guess of a draft step's time over a plain step's, where it is not measured at load (shares_layers = 0)
 
     def begin(self, context: Context, states: Tensor) -> None:
         """After prefill. states (1, n, D): hidden states after `shares_layers` layers of the n cached positions."""

@@ -11,7 +11,7 @@ from .base import Context, Draft
 
 class NoDrafter:
     name = "none"
-    shares_layers = 0
+    shares_layers, draft_share = 0, 0.0
 
     def begin(self, context: Context, states: Tensor) -> None:
         pass

@@ -1,0 +1,195 @@
+"""Prompt lookup and layer skipping: what they draft is checked against plain references, what is written against vanilla."""
+
+import copy
+
+import pytest
+import torch
+from test_distribution import CUT, TOKENS, Chain, ChainExit, distance
+from test_engine import reference
+from transformers import DynamicCache
+
+from eesd_core.control import CONTROLLERS, make_controller
+from eesd_core.draft import SkipSet, make_drafter, parse_drafter
+from eesd_core.draft.prompt_lookup import PromptLookupDrafter
+from eesd_core.engine import Engine, Request
+from eesd_core.errors import UserError
+from eesd_core.events import DraftToken, RoundVerified
+from eesd_core.sampling import Sampler, Sampling
+
+PROMPT = "one two, one two, one t"
+DRAFTERS = ["early-exit", "prompt-lookup", "prompt-lookup:1", "layer-skip", "layer-skip:a1.m1.m2.a3", "layer-skip:m0.m1.m2.m3.a0.a1.a2.a3"]
+RULES = {"greedy": Sampling(), "shared noise": Sampling(0.9, 0.95, 11), "rejection": Sampling(0.9, 0.95, 11, acceptance="rejection")}
+KINDS = {"fixed:4": {"length": 4}} | {name: {} for name in CONTROLLERS}
+
+
+def events(engine, drafter: str, sampling: Sampling, controller: str = "fixed", new_tokens: int = 40, prompt: str = PROMPT, **settings):
+    return [r.event for r in engine.run(Request(prompt, new_tokens, sampling, "eesd", controller, settings, drafter=drafter))]
+
+
+def written(found) -> list[int]:
+    return [i for e in found if e.type == "tokens_committed" for i in e.ids]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("drafter", DRAFTERS)
+def test_every_drafter_with_every_controller_writes_vanillas_text(engine, drafter, rule):
+    """By rejection sampling there is no such text; there every token must be accounted for, and a run repeats itself."""
+    sampling = RULES[rule]
+    for name, settings in KINDS.items():
+        found = events(engine, drafter, sampling, name.partition(":")[0], **settings)
+        if rule == "rejection":
+            assert len(written(found)) == 40
+            if name.startswith("fixed"):  # others look at costs, which time decides
+                assert written(events(engine, drafter, sampling, name.partition(":")[0], **settings)) == written(found)
+        else:
+            assert written(found) == reference(engine, PROMPT, 40, sampling)
+        rounds = [e for e in found if isinstance(e, RoundVerified)]
+        assert sum(r.accepted + 1 for r in rounds) == 40
+
+
+@pytest.mark.parametrize(("drafter", "which"), [("prompt-lookup", "agreeing"), ("layer-skip:m1", "engine")])
+def test_the_comparison_covers_rounds_of_every_kind(drafter, which, request):
+    engine = request.getfixturevalue(which)
+    found = [events(engine, drafter, Sampling(t, seed=1), length=3, new_tokens=100) for t in (0.0, 0.5, 1.0)]
+    rounds = [e for run in found for e in run if isinstance(e, RoundVerified)]
+    assert any(0 < r.accepted < r.drafted for r in rounds)
+    assert any(r.accepted == 0 < r.drafted for r in rounds)
+    assert any(r.accepted == r.drafted > 0 for r in rounds)
+
+
+# Prompt lookup
+
+
+def looked_up(text: str, budget: int, longest: int = 3) -> str:
+    """The definition: for n from the longest on, the latest place where the last n tokens stood before; the copy goes on over itself."""
+    for n in range(min(longest, len(text) - 1), 0, -1):
+        place = text[:-1].rfind(text[-n:])
+        if place >= 0:
+            copied = text
+            for i in range(budget):
+                copied += copied[place + n + i]
+            return copied[len(text) :]
+    return ""
+
+
+@pytest.mark.parametrize("text", ["abcabcab", "abcdabxab", "aaaa", "abcd", "x", "abab", "xyzabxyzcxy", "the cat sat on the c"])
+@pytest.mark.parametrize("longest", [1, 3])
+def test_what_is_looked_up(engine, text, longest):
+    drafter = PromptLookupDrafter(engine.target, longest)
+    ids, found = [ord(letter) for letter in text], []
+    for end in range(1, len(ids) + 1):  # the text grows; nothing may be forgotten or entered twice
+        context = type("Text", (), {"ids": ids[:end]})
+        found, token = [], drafter.next(context, [])
+        while token and len(found) < 5:
+            found.append(token.id)
+            token = drafter.next(context, found)
+    assert "".join(map(chr, found)) == looked_up(text, 5, longest)
+
+
+def test_a_text_that_repeats_itself_is_drafted_to_the_limit(agreeing):
+    """Where nothing was found there is no draft, no decision and no draft event."""
+    found = events(agreeing, "prompt-lookup", Sampling(), length=6, new_tokens=100)
+    rounds = [e for e in found if isinstance(e, RoundVerified)]
+    assert {r.drafted for r in rounds} <= set(range(7)) and max(r.accepted for r in rounds) == 6
+    stops = [e.round for e in found if e.type == "draft_stopped"]
+    assert stops == [r.round for r in rounds if r.drafted]
+
+
+def test_a_draft_ends_at_the_end_of_the_text(engine):
+    end = engine.target.encode(" ")[0]
+    old, engine.target.end_ids = engine.target.end_ids, frozenset([end])
+    try:
+        drafts = [e for e in events(engine, "prompt-lookup", Sampling(), length=8) if isinstance(e, DraftToken)]
+        assert drafts and all(not e.go for e in drafts if e.id == end)
+    finally:
+        engine.target.end_ids = old
+
+
+def test_lookups_by_rejection_have_the_targets_law(engine):
+    chain = Engine(Chain(engine.target.tokenizer), ChainExit(), "exact-as-observed")
+    request, ids = Request("-", TOKENS // 2, CUT), [0]
+    drafter = PromptLookupDrafter(chain.target)
+    for event in chain._events(request, [0], drafter, make_controller("fixed", length=3), bool):
+        if event.type == "tokens_committed":
+            ids += event.ids
+    ids, vocab = torch.tensor(ids), chain.target.vocab
+    counts = torch.bincount(ids[:-1] * vocab + ids[1:], minlength=vocab**2).view(vocab, vocab)
+    assert distance(counts, chain.target.table, CUT) < 1.4
+
+
+# Layer skipping
+
+
+@torch.no_grad()
+def skipped_reference(engine, skips: SkipSet, ids: list[int], drafts: list[int]) -> torch.Tensor:
+    """Logits behind the pending token and every draft: transformers' own model whose skipped sub-layers have zero output, on keys and
+    values that the whole model made of everything before. (k, V)"""
+    model = copy.deepcopy(engine.target.model)
+    cache = DynamicCache()
+    model(torch.tensor([ids[:-1]]), past_key_values=cache)
+    for number in skips.attention:
+        model.model.layers[number].self_attn.o_proj.weight.zero_()
+    for number in skips.mlp:
+        model.model.layers[number].mlp.down_proj.weight.zero_()
+    return torch.cat([model(torch.tensor([[id]]), past_key_values=cache).logits[0] for id in [ids[-1], *drafts[:-1]]])
+
+
+@pytest.mark.parametrize("skips", ["a1.m1", "m0.m2", "a0.a3.m3", ""])
+def test_layer_skipping_drafts_what_the_model_without_these_sublayers_says(engine, skips):
+    found = events(engine, f"layer-skip:{skips}" if skips else "layer-skip", Sampling(1.0, seed=3), length=3, new_tokens=24)
+    chosen = SkipSet.parse(skips) if skips else SkipSet.every_second(4)
+    text, drafts, compared = engine.target.encode(PROMPT), [], 0
+    sampler = Sampler(Sampling(1.0, seed=3), engine.target.vocab, engine.target.device)
+    for event in found:
+        if isinstance(event, DraftToken):
+            drafts.append(event)
+        elif isinstance(event, RoundVerified):
+            if drafts:
+                logits = skipped_reference(engine, chosen, text, [e.id for e in drafts])
+                log_probs = sampler.log_probs(logits)
+                assert sampler.scores(logits, log_probs, len(text)).argmax(-1).tolist() == [e.id for e in drafts]
+                assert log_probs.exp().amax(-1).tolist() == pytest.approx([e.confidence for e in drafts], abs=1e-4)
+                compared += 1
+            text += [e.id for e in drafts[: event.accepted]] + [event.next_id]
+            drafts = []
+    assert compared >= 5
+
+
+def test_the_target_is_left_as_it_was(engine):
+    before = [list(layer._modules) for layer in engine.target.layers]
+    layers = list(engine.target.layers)
+    events(engine, "layer-skip", Sampling(), length=3, new_tokens=8)
+    assert [list(layer._modules) for layer in engine.target.layers] == before and list(engine.target.layers) == layers
+    assert all(type(layer.self_attn).__name__ == "LlamaAttention" for layer in engine.target.layers)
+
+
+def test_skip_sets_read_what_they_write():
+    for text in ("a1.m2", "a0.a11.m3", "m7"):
+        assert str(SkipSet.parse(text)) == text
+    assert str(SkipSet.every_second(6)) == "a1.a3.m1.m3"
+
+
+WRONG = ("", "magic", "early-exit:2", "layer-skip:x3", "layer-skip:a", "layer-skip:a99999", "layer-skip:a1,m2", "prompt-lookup:x")
+
+
+@pytest.mark.parametrize("text", [*WRONG, "prompt-lookup:9999999"])
+def test_a_wrong_drafter_is_said(text):
+    with pytest.raises(UserError):
+        parse_drafter(text)
+    with pytest.raises(UserError):
+        Request("x", drafter=text)
+
+
+@pytest.mark.parametrize("text", ["layer-skip:a4", "prompt-lookup:0", "prompt-lookup:11"])
+def test_a_drafter_that_does_not_fit_is_said(engine, text):
+    with pytest.raises(UserError):
+        make_drafter(text, engine.target, None, 10)
+
+
+def test_without_an_exit_layer_the_other_drafters_draft(engine):
+    bare = Engine(engine.target, None, "exact-as-observed")
+    plain = reference(engine, PROMPT, 20, Sampling())
+    for drafter in DRAFTERS[1:]:
+        assert written(events(bare, drafter, Sampling(), "throughput", 20)) == plain
+    with pytest.raises(UserError, match="exit layer"):
+        list(bare.run(Request("x")))
