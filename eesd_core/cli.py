@@ -47,8 +47,10 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
     model = Parser(add_help=False)
-    model.add_argument("--model", metavar="PATH_OR_ID", help="folder or Hub id of a Llama-type model (default: the embedded model)")
-    model.add_argument("--exit-layer", metavar="DIR", help="folder of its exit layer (default: the model's folder)")
+    model.add_argument("--model", metavar="PATH_OR_ID", help="folder or Hub id[@revision] (default: the embedded model)")
+    where = "folder or Hub id[@revision] of its exit layer, or frozen:N for the model's own head after N layers (default: the model's folder)"
+    model.add_argument("--exit-layer", metavar="DIR_OR_ID", help=where)
+    model.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="weights by bitsandbytes, on CUDA and on a CPU")
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     model.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     model.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
@@ -156,7 +158,11 @@ def load_engine(arguments, exit_layer: bool = True):
     """Model, exit layer and self-check, as the flags ask. torch is imported here, so that --help is instant."""
     from .loading import load_engine as load
 
-    return load(arguments.model, arguments.exit_layer, arguments.device, arguments.dtype, need_exit_layer=exit_layer)
+    flags = arguments.model, arguments.exit_layer, arguments.device, arguments.dtype, arguments.quantize
+    engine = load(*flags, need_exit_layer=exit_layer)
+    if exit_layer and engine.exit_layer.note:
+        print(f"note: {printable(engine.exit_layer.note)}", file=sys.stderr)
+    return engine
 
 
 def sampling_of(arguments):
@@ -341,7 +347,7 @@ def controller_of(request) -> dict | None:
 
 
 def dtype_of(engine) -> str:
-    return str(engine.target.dtype).removeprefix("torch.")
+    return engine.target.precision
 
 
 COMMANDS = {
