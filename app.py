@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from app.page import launch
+from app.settings import Limits
 from app.visit import Visits
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
@@ -17,13 +18,17 @@ def main() -> int:
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, metavar="PORT")
+    parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")
+    parser.add_argument("--ssr", action="store_true", help="render the page on the server too; needs Node 24")
+    parser.add_argument("--mcp", action="store_true", help="offer race, generate and replay as MCP tools; needs `pip install gradio[mcp]`")
     flags = parser.parse_args()
     try:
-        visits = Visits.load(lambda: load_engine(flags.model, flags.exit_layer, flags.device, flags.dtype))
+        limits = Limits(runs_a_minute=flags.runs_per_minute)
+        visits = Visits.load(lambda: load_engine(flags.model, flags.exit_layer, flags.device, flags.dtype), limits)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    launch(visits, flags.host, flags.port)
+    launch(visits, flags.host, flags.port, ssr_mode=flags.ssr, mcp_server=flags.mcp)
     return 0
 
 

@@ -1,7 +1,8 @@
 """One device, one thread that owns it, one line of jobs in front of it.
 
-The engine runs in that thread, not in the visitor's stream: a slow browser cannot hold the device, and a closed tab frees it at
-the next round boundary. No lock is held while anything is computed or sent.
+The engine runs in that thread, not in the visitor's stream: a slow browser cannot hold the device, and a closed tab or Stop frees it
+within one decoding step, since every step gives a record and after every record the job is asked whether it is still wanted. No lock is
+held while anything is computed or sent.
 """
 
 import logging
@@ -13,8 +14,9 @@ from collections.abc import Callable, Iterator
 from eesd_core.errors import UserError
 from eesd_core.events import Record
 
-Work = Callable[[Callable[[], bool]], Iterator[Record]]  # the argument says whether to stop; it is asked at every round
+Work = Callable[[Callable[[], bool]], Iterator[Record]]  # the argument says whether to stop
 FAILED = "the run failed ({}): please try again; the details are in the server's log"
+NEWEST = 0.2  # weight of the newest run in the mean duration
 
 
 class Job:
@@ -40,6 +42,9 @@ class Device:
     def __init__(self, most_seconds: float):
         """`most_seconds`: no run may hold the device longer, whether or not its visitor is still there."""
         self.most_seconds = most_seconds
+        self.runs = 0  # that had the device
+        self.mean_seconds: float | None = None  # of lately finished ones
+        self._began = 0.0
         self._line: list[Job] = []  # the first one runs
         self._changed = threading.Condition()
         threading.Thread(target=self._serve, name="device", daemon=True).start()
@@ -75,8 +80,15 @@ class Device:
         with self._changed:
             return len(self._line)
 
+    def wait(self, place: int) -> float | None:
+        """About how many seconds until a job with so many before it begins; None before anything is known."""
+        if self.mean_seconds is None or not place:
+            return None
+        left = max(0.0, self.mean_seconds - (time.monotonic() - self._began))
+        return round(left + (place - 1) * self.mean_seconds, 1)
+
     def leave(self, job: Job) -> None:
-        """Stop a running job at its next round, or take a waiting one out of the line. Safe to call at any time, and twice."""
+        """Stop a running job at its next step, or take a waiting one out of the line. Safe to call at any time, and twice."""
         job.stop("by you")
         with self._changed:
             if job in self._line[1:]:
@@ -88,7 +100,11 @@ class Device:
             with self._changed:
                 self._changed.wait_for(lambda: self._line)
                 job = self._line[0]
+            self._began = time.monotonic()
             job.error = self._run(job)
+            took = time.monotonic() - self._began
+            self.mean_seconds = took if self.mean_seconds is None else self.mean_seconds + NEWEST * (took - self.mean_seconds)
+            self.runs += 1
             with self._changed:  # the device is free before the visitor hears that the run is over
                 self._line.remove(job)
             job.done = True
@@ -103,8 +119,12 @@ class Device:
             return bool(job.why_stopped)
 
         try:
-            if not stopped():
-                job.records.extend(job.work(stopped))  # one by one, as they come
+            if stopped():
+                return None
+            for record in job.work(stopped):
+                job.records.append(record)
+                if stopped():  # what is left of the work is dropped here and now
+                    break
         except UserError as problem:
             return str(problem)
         except Exception as problem:  # a visitor's run must never take the device down with it

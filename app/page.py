@@ -9,13 +9,18 @@ import gradio as gr
 import plotly
 
 from eesd_core.engine import Engine
+from eesd_core.export.schema import SCHEMA
+from eesd_core.recording import head as recording_head
 
-from .settings import CONTROLLERS, MOST_NEW_TOKENS
+from .api import add_endpoints, address_of
+from .form import CONTROLLER, KNOBS, PROMPT, SAMPLING, Field, for_links, visibility
+from .routes import routes
 from .visit import Visits
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+OWN_SCRIPTS = ("takeaway_words.js", "trace.js", "exports.js", "takeaway.js", "whatif.js", "link.js")
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
 TAGLINE = "Early-exiting speculative decoding beside plain decoding: the same text, two clocks."
 LEVELS = {
@@ -36,23 +41,26 @@ ATTACH = "const view = EESD.page.attach(element.firstElementChild); watch('value
 
 
 def launch(visits: Visits, host: str | None = None, port: int | None = None, **options) -> gr.Blocks:
-    """Serve the page. Without host and port Gradio's own environment variables count. SSR is off: one way to render, here and on Spaces."""
+    """Serve the page. Without host and port Gradio's own environment variables count. `options` are those of Blocks.launch.
+
+    Rendering on the server (ssr_mode) is off unless asked for: one way to render, here and on Spaces.
+    """
     gr.set_static_paths([PLOTLY_JS])
     page = build_page(visits)
     page.queue(max_size=2 * STREAMS_AT_ONCE)
     # Gradio asks its queue for work a thousand times a second, and every time takes the interpreter away from the engine.
     page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = 0.02
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
-    page.launch(server_name=host, server_port=port, **settings, **options)
+    settings["app_kwargs"] = {"routes": routes(visits)}
+    page.launch(server_name=host, server_port=port, **settings | options)
     return page
 
 
 def build_page(visits: Visits) -> gr.Blocks:
     prompts = json.loads((ASSETS / "prompts.json").read_text(encoding="utf-8"))
 
-    async def run(prompt, temperature, top_p, seed, new_tokens, controller, alpha, beta, length, request: gr.Request):
-        form = (prompt, temperature, top_p, seed, new_tokens, controller, alpha, beta, length)
-        async for text in visits.run(request.session_hash, *form):
+    async def run(request: gr.Request, *form):
+        async for text in visits.run(request.session_hash, address_of(request), *form):
             yield text
 
     async def stop(request: gr.Request) -> None:
@@ -61,8 +69,7 @@ def build_page(visits: Visits) -> gr.Blocks:
     with gr.Blocks(title="EESD Live", fill_width=True, analytics_enabled=False) as page:
         gr.HTML(title(visits.engine), padding=False, apply_default_css=False)
         with gr.Row(elem_classes="eesd-form"):
-            label = "Prompt (Ctrl+Enter runs, Escape stops)"
-            prompt = gr.Textbox(prompts[0]["prompt"], label=label, lines=2, max_lines=2, scale=1, elem_id="prompt")
+            prompt = gr.Textbox(prompts[0]["prompt"], label=PROMPT.label, lines=2, max_lines=2, scale=1, elem_id="prompt")
             with gr.Column(scale=0, min_width=0, elem_classes="eesd-side"):
                 with gr.Row(elem_classes="eesd-buttons"):
                     run_button = gr.Button("Run", variant="primary", elem_id="run")
@@ -70,30 +77,39 @@ def build_page(visits: Visits) -> gr.Blocks:
                     reset_button = gr.Button("Reset", elem_id="reset")
                 choices = [(entry["name"], entry["prompt"]) for entry in prompts]
                 examples = gr.Dropdown(choices, value=prompts[0]["prompt"], label="Examples", container=False, elem_id="examples")
-        with gr.Accordion("Settings", open=False, elem_id="settings"), gr.Row():
-            temperature = gr.Number(0.8, label="Temperature", info="0 is greedy; at most 2", step=0.1, elem_id="temperature")
-            top_p = gr.Number(1, label="Top-p", info="1 keeps every token", step=0.05, elem_id="top-p")
-            seed = gr.Textbox("7", label="Seed", info="same seed, same text", elem_id="seed")
-            new_tokens = gr.Number(128, label="New tokens", info=f"1 to {MOST_NEW_TOKENS}", elem_id="new-tokens")
-            controller = gr.Radio(CONTROLLERS, value="beta", label="Controller", info="when to stop drafting", elem_id="controller")
-            alpha = gr.Number(1, label="Prior alpha", info="drafts believed right", elem_id="alpha")
-            beta = gr.Number(1, label="Prior beta", info="drafts believed wrong", elem_id="beta")
-            length = gr.Number(4, label="Draft length", info="0 to 15, every round", elem_id="length")
+        with gr.Accordion("Settings", open=False, elem_id="settings"):
+            with gr.Row():
+                sampling = [component(field) for field in SAMPLING]
+            with gr.Row():
+                controller = [component(field) for field in (CONTROLLER, *KNOBS)]
         bare = {"padding": False, "apply_default_css": False}
-        stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(), elem_id="stage", **bare)
+        stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits.engine), elem_id="stage", **bare)
 
-        form = [prompt, temperature, top_p, seed, new_tokens, controller, alpha, beta, length]
+        form = [prompt, *sampling, *controller]
         buttons = [run_button, stop_button]
         in_browser = {"fn": None, "show_progress": "hidden", "api_visibility": "private"}
         examples.input(inputs=examples, outputs=prompt, js="text => text", **in_browser)
         run_button.click(outputs=buttons, js="() => EESD.page.buttons(true)", **in_browser)
         streaming = {"show_progress": "hidden", "concurrency_limit": STREAMS_AT_ONCE, "concurrency_id": "race"}
-        running = run_button.click(run, form, stage, api_name="race", **streaming)
+        running = run_button.click(run, form, stage, api_name="stream", api_visibility="undocumented", **streaming)
         running.then(outputs=buttons, js="() => EESD.page.buttons(false)", **in_browser)  # whatever ended it
         stop_button.click(stop, queue=False, show_progress="hidden", api_visibility="private")
         first_values = json.dumps([component.value for component in (*form, examples)])
         reset_button.click(outputs=[*form, examples], js=f"() => EESD.page.reset({first_values})", **in_browser)
+        page.load(inputs=form, outputs=form, js="(...values) => EESD.page.fromLink(values)", **in_browser)
+        add_endpoints(visits, STREAMS_AT_ONCE)
     return page
+
+
+def component(field: Field) -> gr.components.Component:
+    words = {"label": field.label, "info": field.info, "elem_id": field.element}
+    if field.kind == "choice":
+        return gr.Radio(list(field.choices), value=field.value, **words)
+    if field.kind == "flag":
+        return gr.Checkbox(field.value, **words)
+    if isinstance(field.value, str):
+        return gr.Textbox(field.value, **words)  # a seed: longer than a browser's number
+    return gr.Number(field.value, placeholder=field.usual, step=1 if field.kind == "whole" else 0.05, **words)
 
 
 def title(engine: Engine) -> str:
@@ -112,16 +128,23 @@ def recorded(chip: str) -> str:
         head, started = json.loads(next(lines)), json.loads(next(lines))
     cores = f"{head['cores']} core{'' if head['cores'] == 1 else 's'}"
     facts = f"{head['date']}, {head['machine']}, {cores}, {started['dtype']}"
-    return chip.format("eesd-mode eesd-recorded", "RECORDED") + chip.format("eesd-recorded", html.escape(facts))
+    return chip.format("eesd-mode eesd-recorded", "RECORDED") + chip.format("eesd-recorded eesd-where", html.escape(facts))
 
 
-def head() -> str:
+def head(engine: Engine) -> str:
     """Style and scripts, inline because they are small. In the component's own head, since that is sure to be there before it is drawn."""
     web = ASSETS / "web"
-    files = [*(web / "scripts.txt").read_text(encoding="utf-8").split(), "page.js"]
+    files = [*(web / "scripts.txt").read_text(encoding="utf-8").split(), *OWN_SCRIPTS, "page.js"]
     scripts = "\n".join((web / name).read_text(encoding="utf-8") for name in files)
-    style = "\n".join((web / name).read_text(encoding="utf-8") for name in ("style.css", "page.css"))
-    opening = json.dumps(OPENING.read_text(encoding="ascii"))  # free of "<", so it cannot end the script
+    style = "\n".join((web / name).read_text(encoding="utf-8") for name in ("style.css", "takeaway.css", "page.css"))
     plotly_url = f"gradio_api/file={quote(PLOTLY_JS.as_posix())}"  # relative, so that it works behind a proxy's path
-    values = f"EESD.page.opening = {opening};\nEESD.page.loadPlotly({json.dumps(plotly_url)});"
-    return f"<style>{style}</style><script>{scripts}\n{values}</script>"
+    facts = {name: value for name, value in recording_head(engine.target.device).items() if name in ("machine", "cores", "versions")}
+    page = {"opening": OPENING.read_text(encoding="ascii"), "facts": facts, "form": for_links()}
+    values = f"EESD.schema = {in_script(SCHEMA)};\nObject.assign(EESD.page, {in_script(page)});\n"
+    values += f"EESD.page.loadPlotly({json.dumps(plotly_url)});"
+    return f"<style>{style}\n{visibility()}</style><script>{scripts}\n{values}</script>"
+
+
+def in_script(values) -> str:
+    """JSON that cannot end the script it stands in."""
+    return json.dumps(values).replace("<", "\\u003c")

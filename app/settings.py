@@ -1,33 +1,61 @@
 """What a visitor may ask for: form values in, a valid request out, one clear line if not. Enforced here, whatever a client sends."""
 
 import re
+from dataclasses import dataclass
+from inspect import signature
 
+from eesd_core.control import CONTROLLERS, make_controller
+from eesd_core.control.base import Seeded
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.sampling import Sampling
 
-MOST_CHARACTERS = 4000
-MOST_NEW_TOKENS = 512
-MOST_SECONDS = 120.0  # on the device
-CONTROLLERS = ("beta", "throughput", "fixed")
+from .form import CONTROLLER, FIELDS, KNOBS, MOST_CHARACTERS, NAMES, SAMPLING, Field
 
 
-def request_from_form(prompt, temperature, top_p, seed, new_tokens, controller, alpha, beta, length) -> Request:
-    """Raises UserError."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one public server gives to one visitor, and to all of them together."""
+
+    seconds: float = 120.0  # a run, on the device
+    waiting: int = 64  # runs in line
+    runs_a_minute: int = 30  # from one address: a lecture hall may share one
+
+
+def request_from_form(*form, **named) -> Request:
+    """Values in the order of the form, or by name; what is not given has its usual value. Raises UserError."""
+    values = {field.name: field.value for field in FIELDS} | dict(zip(NAMES, form)) | named
+    prompt = values["prompt"]
     if not isinstance(prompt, str):
         raise UserError("the prompt must be text")
     if len(prompt) > MOST_CHARACTERS:
         raise UserError(f"the prompt has {len(prompt):,} characters: shorten it to {MOST_CHARACTERS:,}")
-    tokens = whole_number("new tokens", new_tokens, 1, MOST_NEW_TOKENS)
-    number_seed = whole_number("seed", seed, 0, 2**53)
-    sampling = Sampling(number("temperature", temperature, 0, 2), number("top-p", top_p, 0.01, 1), number_seed)
-    if controller not in CONTROLLERS:
-        raise UserError(f"the controller must be one of {', '.join(CONTROLLERS)}, not {shown(controller)}")
-    if controller == "fixed":
-        settings = {"length": whole_number("draft length", length, 0, 15)}
-    else:
-        settings = {"alpha": number("prior alpha", alpha, 0.01, 1000), "beta": number("prior beta", beta, 0.01, 1000), "seed": number_seed}
-    return Request(prompt, tokens, sampling, "eesd", controller, settings)
+    good = {field.name: checked(field, values[field.name]) for field in (*SAMPLING, CONTROLLER)}
+    sampling = Sampling(*(good[name] for name in ("temperature", "top_p", "seed", "top_k", "min_p", "acceptance")))
+    controller, settings = good["controller"], controller_settings(good["controller"], values, good["seed"])
+    make_controller(controller, **settings)  # refuses what is out of its range
+    return Request(prompt, good["new_tokens"], sampling, "eesd", controller, settings, good["chat"])
+
+
+def controller_settings(controller: str, values: dict, seed: int) -> dict:
+    """Those the controller has and the visitor filled in."""
+    kind = CONTROLLERS[controller]
+    own = [field for field in KNOBS if field.name in signature(kind).parameters]
+    filled = {field.name: checked(field, values[field.name]) for field in own if values[field.name] not in (None, "")}
+    return filled | ({"seed": seed} if issubclass(kind, Seeded) else {})
+
+
+def checked(field: Field, value):
+    """Raises UserError."""
+    name = field.label.lower()
+    if field.kind == "number":
+        return number(name, value, field.low, field.high)
+    if field.kind == "whole":
+        return whole_number(name, value, int(field.low), int(field.high))
+    allowed = (True, False) if field.kind == "flag" else field.choices
+    if not any(value is one or (isinstance(value, str) and value == one) for one in allowed):
+        raise UserError(f"{name} must be one of {', '.join(map(str, allowed))}, not {shown(value)}")
+    return value
 
 
 def number(name: str, value, low: float, high: float) -> float:

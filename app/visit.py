@@ -8,21 +8,28 @@ stream (the run's end, Stop, a closed tab), the device is released in `finally`.
 import asyncio
 import json
 import os
+import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import torch
 
-from eesd_core.engine import Engine
+from eesd_core.engine import Engine, Request
 from eesd_core.errors import UserError
+from eesd_core.events import RaceFinished, Record
+from eesd_core.hindsight import hindsight
 from eesd_core.race import race
 from eesd_core.trace import to_line
 
 from .device import Device, Job
-from .settings import MOST_SECONDS, request_from_form
+from .pace import Pace
+from .settings import Limits, request_from_form
 
 FRAME_SECONDS = 0.1  # between two updates of the page
 LATE_SECONDS = 0.5  # within which a run that was asked for has come
+ESTIMATE_SECONDS = 3.0  # between two estimates of a wait
+
+Contest = Callable[[Engine, Request, str, Callable[[], bool]], Iterator[Record]]
 
 
 def note(**line) -> str:
@@ -30,21 +37,32 @@ def note(**line) -> str:
     return json.dumps(line).replace("<", "\\u003c") + "\n"
 
 
+def contest(engine: Engine, request: Request, run: str, stopped: Callable[[], bool]) -> Iterator[Record]:
+    """The race, and behind its verdict what other draft lengths would have made of it."""
+    records = []
+    for record in race(engine, request, run, stopped):
+        records.append(record)
+        yield record
+    if records and isinstance(records[-1].event, RaceFinished) and (more := hindsight(engine, request, records)):
+        yield more
+
+
 class Visits:
     """Runs of all visitors, by Gradio's session. A visitor has one run at most."""
 
-    def __init__(self, engine: Engine | None, most_seconds: float = MOST_SECONDS):
-        self.engine, self.device = engine, Device(most_seconds)
+    def __init__(self, engine: Engine | None, limits: Limits | None = None, contest: Contest = contest):
+        self.engine, self.limits, self.contest = engine, limits or Limits(), contest
+        self.device, self.pace = Device(self.limits.seconds), Pace(self.limits.runs_a_minute)
         self._jobs: dict[str, Job] = {}
 
     @classmethod
-    def load(cls, load: Callable[[], Engine]) -> "Visits":
+    def load(cls, load: Callable[[], Engine], limits: Limits | None = None) -> "Visits":
         """With an engine that is loaded in the device's own thread.
 
         One core is left to the server and to a browser on the same machine: torch's threads wait for each other, so one that shares
         its core halves the speed of all (two cores and Chromium: 37 tokens/s with two threads, 80 with one).
         """
-        visits = cls(None)
+        visits = cls(None, limits)
 
         def prepare() -> Engine:
             if "OMP_NUM_THREADS" not in os.environ:
@@ -52,23 +70,23 @@ class Visits:
             return load()
 
         visits.engine = visits.device.call(prepare)
+        visits.device.mean_seconds = None  # loading was no run
         return visits
 
-    async def run(self, session: str | None, *form) -> AsyncIterator[str]:
-        """Race both lanes for one visitor. Yields the whole text so far each time."""
+    async def run(self, session: str | None, address: str, *form) -> AsyncIterator[str]:
+        """Race both lanes for one visitor of the page. Yields the whole text so far each time."""
         run = uuid.uuid4().hex[:8]
         text = note(type="queue", run=run, place=0, waiting=0)
         yield text
         try:
-            request = request_from_form(*form)
-            self.engine.encode(request)  # too long a prompt is refused before it waits in line
+            job = self.admit(address, request_from_form(*form), run)
         except UserError as problem:
             yield text + note(type="error", message=str(problem))
             return
         visitor = session or run  # a bare HTTP client may have no session: then nobody else may have its place
         if earlier := self._jobs.get(visitor):
             self.device.leave(earlier)
-        job = self._jobs[visitor] = self.device.submit(lambda stopped: race(self.engine, request, run, stopped))
+        self._jobs[visitor] = job
         try:
             async for part in self._follow(job):
                 text += part
@@ -77,6 +95,16 @@ class Visits:
             self.device.leave(job)
             if self._jobs.get(visitor) is job:
                 del self._jobs[visitor]
+
+    def admit(self, address: str, request: Request, run: str, work: Contest | None = None) -> Job:
+        """Put a request into the line. Raises UserError: too long a prompt, a full line or too many runs are refused before they wait."""
+        self.engine.encode(request)
+        if self.device.waiting() >= self.limits.waiting:
+            raise UserError(f"{self.limits.waiting} runs are waiting already: try again in a minute")
+        if wait := self.pace.ask(address):
+            raise UserError(f"{self.limits.runs_a_minute} runs a minute is the most here: try again in {wait:.0f} seconds")
+        work = work or self.contest
+        return self.device.submit(lambda stopped: work(self.engine, request, run, stopped))
 
     async def stop(self, session: str | None) -> None:
         """Stop the visitor's run, also one that was asked for so shortly before that it has not come yet."""
@@ -87,15 +115,15 @@ class Visits:
 
     async def _follow(self, job: Job) -> AsyncIterator[str]:
         """What to append to the text, a frame at a time; often nothing, but only at a yield does Gradio notice a closed tab."""
-        place, began, told, done = None, False, False, False
+        place, told_at, began, told, done = None, 0.0, False, False, False
         while not done:
             records, done = job.take()
             part = "".join(map(to_line, records))
             began = began or bool(records)
-            if not began and not done and (now := self.device.place(job)) != place:
-                place = now
-                part += note(type="queue", place=place, waiting=self.device.waiting())
-            if job.why_stopped and not told:  # the visitor hears it at once, the device stops at its next round
+            if not began and not done and ((now := self.device.place(job)) != place or time.monotonic() > told_at + ESTIMATE_SECONDS):
+                place, told_at = now, time.monotonic()
+                part += note(type="queue", place=place, waiting=self.device.waiting(), seconds=self.device.wait(place))
+            if job.why_stopped and not told:  # the visitor hears it at once, the device stops at its next step
                 told = True
                 part += note(type="stopped", message=job.why_stopped)
             if done and job.error:

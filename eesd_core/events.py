@@ -160,9 +160,21 @@ class RaceFinished:
     speedup: float | None  # decoding tokens per second, eesd over vanilla
 
 
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What other controllers and draft lengths would have made of this run (lab.py, hindsight.py): a row each.
+
+    A row has name, tokens_per_second, speedup (over the run's own vanilla lane), regret_fixed and regret_oracle (ms), rounds, accepted and
+    draft_lengths.
+    """
+
+    type: ClassVar[str] = "what_if"
+    rows: tuple[dict, ...]
+
+
 Event = (
     RunStarted | PrefillDone | CostMeasured | RoundStarted | DraftToken | DraftStopped | RoundVerified | PosteriorUpdated
-    | TokensCommitted | RunFinished | RunCancelled | RaceFinished
+    | TokensCommitted | RunFinished | RunCancelled | RaceFinished | WhatIf
 )  # fmt: skip
 EVENT_TYPES = {cls.type: cls for cls in Event.__args__}
 

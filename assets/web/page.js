@@ -10,8 +10,40 @@
       if (this.view?.root === element) return this.view;
       element.addEventListener("eesd-source", ({ detail }) => (document.documentElement.dataset.source = detail ? "recorded" : "live"));
       this.view = EESD.attach(element);
+      element.addEventListener("eesd-source", ({ detail }) => this.sayWhere(detail));
+      this.takeaway = new EESD.Takeaway(this.view, this.behind);
+      element.append(new EESD.WhatIf(this.view).node, this.takeaway.node);
       this.view.open(this.opening, this.start);
+      if (this.refused) this.takeaway.say(this.refused);
       return this.view;
+    },
+
+    // What the page has and an offline file has not: a form, and a server behind it.
+    get behind() {
+      const at = (path) => new URL(path, document.baseURI).href;
+      return {
+        facts: this.facts,
+        template: async () => {
+          const answer = await fetch(at("eesd/offline.txt"));
+          if (!answer.ok) throw new Error(answer.statusText);
+          return answer.text();
+        },
+        link: () => EESD.link.write(this.form, window.location.href),
+        qr: (link) => at(`eesd/qr.svg?link=${encodeURIComponent(link)}`),
+      };
+    },
+
+    // Where the recorded run on the page was made.
+    sayWhere(recording) {
+      if (recording) EESD.setText(document.querySelector(".eesd-where"), EESD.recordedWhere(recording));
+    },
+
+    // The form's first values, but for those that the address asks for.
+    fromLink(values) {
+      const { values: asked, refused } = EESD.link.read(this.form, window.location.search);
+      this.refused = refused.length ? EESD.words.takeaway.refused(refused.join(", ")) : "";
+      if (this.refused) this.takeaway?.say(this.refused);
+      return values.map((value, i) => asked[i] ?? value);
     },
 
     // How the recorded race begins: playing, unless the address says ?paused=1 or the visitor wants less motion.

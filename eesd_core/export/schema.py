@@ -20,10 +20,11 @@ NOTES = {  # lines that no lane wrote
     "stopped": {"message": "string"},
     "error": {"message": "string"},
 }
+ROW = dict.fromkeys(("tokens_per_second", "speedup", "regret_fixed", "regret_oracle", "rounds", "accepted"), "number") | {"name": "string"}
 
 
 def kind_of(annotation) -> str | list[str]:
-    """string, integer, number, boolean, object, integers, numbers, or the list of allowed words; "?" behind it: or null."""
+    """string, integer, number, boolean, object, integers, numbers, objects, or the list of allowed words; "?" behind it: or null."""
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
     if get_origin(annotation) is UnionType:
@@ -47,7 +48,7 @@ def fits(value, kind: str | list[str]) -> bool:
         return isinstance(value, str) and value in kind
     if kind.endswith("?"):
         return value is None or fits(value, kind[:-1])
-    if kind in ("integers", "numbers"):
+    if kind in ("integers", "numbers", "objects"):
         return isinstance(value, list) and all(fits(item, kind[:-1]) for item in value)
     if kind in ("integer", "number"):
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53 and isfinite(value)
@@ -81,6 +82,8 @@ class Check:
             raise ValueError(f"the format is not {FORMAT}")
         if "posterior" in line and not believable(line["posterior"]):
             raise ValueError("the posterior holds no belief")
+        if kind == "what_if" and not all(fits(row.get(name), wanted) for row in line["rows"] for name, wanted in ROW.items()):
+            raise ValueError("a row of what_if is incomplete")
         if kind not in NOTES:
             self.lanes.setdefault(line["lane"], LaneOrder()).see(kind, line)
 

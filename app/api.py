@@ -1,0 +1,185 @@
+"""Endpoints for programs: from gradio_client, curl, or as MCP tools (`python app.py --mcp`). Names and docstrings are what callers read.
+
+They wait in the same line as visitors of the page. `race` and `generate` are generators, which Gradio closes when the caller leaves: so a
+caller who leaves frees the device too. What they yield on the way says where the run stands; the last value is the result.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import gradio as gr
+
+from eesd_core.control import parse_controller
+from eesd_core.engine import Request
+from eesd_core.errors import UserError
+from eesd_core.events import RaceFinished, Record, TokensCommitted
+from eesd_core.export import parse_trace
+from eesd_core.trace import Metrics, to_line
+
+from .settings import request_from_form, whole_number
+from .visit import FRAME_SECONDS, Contest, Visits
+
+Acceptance = Literal["shared-noise", "rejection"]
+MOST_TRACE = 8 * 2**20  # bytes of a trace that is sent here
+MOST_CONTROLLER = 200  # characters
+
+
+def add_endpoints(visits: Visits, streams: int) -> None:
+    """Inside gr.Blocks."""
+    api = Api(visits)
+    for function in (api.race, api.generate):
+        gr.api(function, api_name=function.__name__, concurrency_limit=streams, concurrency_id="api")
+    gr.api(api.replay, api_name="replay", concurrency_limit=1)
+
+
+class Api:
+    def __init__(self, visits: Visits):
+        self.visits = visits
+
+    # Gradio reads the type of what is yielded from the return annotation: hence `dict` and not AsyncIterator[dict].
+
+    async def race(
+        self,
+        request: gr.Request,
+        prompt: str,
+        max_new_tokens: int = 128,
+        temperature: float = 0.8,
+        seed: int = 7,
+        controller: str = "throughput",
+        acceptance: Acceptance = "shared-noise",
+        top_k: int = 0,
+        top_p: float = 1.0,
+        min_p: float = 0.0,
+        chat: bool = False,
+        with_trace: bool = False,
+    ) -> dict:
+        """Write a continuation twice on one device, plainly and by early-exiting speculative decoding, and compare texts and clocks.
+
+        Args:
+            prompt: the opening to continue, or with chat the request to reply to
+            max_new_tokens: 1 to 512
+            temperature: 0 is greedy; at most 2
+            seed: the same seed gives the same text
+            controller: when to stop drafting: beta (the paper's), throughput, fixed:4, threshold:0.4, beta:forget=0.95 ...
+            acceptance: shared-noise writes vanilla's text token for token, rejection keeps its distribution
+            top_k: draw from so many likeliest tokens; 0 is all
+            top_p: draw from the likeliest tokens that reach this probability together
+            min_p: draw from tokens at least so many times as likely as the likeliest
+            chat: the prompt is a request, to be replied to
+            with_trace: add every event of the run, as NDJSON
+
+        Returns:
+            identical, level, first_difference, speedup (against this engine without drafts), and both lanes with text and metrics
+        """
+        form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "acceptance": acceptance}
+        wanted = asked(form | {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat}, controller)
+        async for state in self._run(request, wanted, self.visits.contest):
+            if records := state.pop("records", None):
+                state = race_result(records) | ({"trace": "".join(map(to_line, records))} if with_trace is True else {})
+            yield state
+
+    async def generate(
+        self,
+        request: gr.Request,
+        prompt: str,
+        max_new_tokens: int = 128,
+        temperature: float = 0.8,
+        seed: int = 7,
+        controller: str = "throughput",
+        method: Literal["eesd", "vanilla"] = "eesd",
+        chat: bool = False,
+    ) -> dict:
+        """Write a continuation by early-exiting speculative decoding, or plainly. The text is the same.
+
+        Args:
+            prompt: the opening to continue, or with chat the request to reply to
+            max_new_tokens: 1 to 512
+            temperature: 0 is greedy; at most 2
+            seed: the same seed gives the same text
+            controller: when to stop drafting: beta (the paper's), throughput, fixed:4, threshold:0.4 ...
+            method: eesd, or vanilla for one token at a time
+            chat: the prompt is a request, to be replied to
+
+        Returns:
+            text, token_ids, rounds, acceptance rate, draft lengths, seconds and tokens per second
+        """
+        form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "chat": chat}
+        wanted = asked(form, controller)
+        lane = "vanilla" if method == "vanilla" else "eesd"
+        async for state in self._run(request, wanted, lambda engine, request, run, stopped: engine.run(request, lane, run, stopped), lane):
+            if records := state.pop("records", None):
+                state = {"status": "finished", "method": lane} | Metrics.fold(records, lane).to_json()
+            yield state
+
+    def replay(self, trace: str) -> dict:
+        """Check a trace (NDJSON, eesd-trace/1) and tell what it says: texts, metrics, verdict. Nothing is run.
+
+        Args:
+            trace: the text of a trace, as the page saves it or `python -m eesd_core race --trace FILE` writes it
+
+        Returns:
+            both lanes with text and metrics and, if the race was finished, identical, level, first_difference and speedup
+        """
+        try:
+            if not isinstance(trace, str) or len(trace) > MOST_TRACE:
+                raise UserError(f"send the text of a trace of at most {MOST_TRACE >> 20} MB")
+            return race_result(parse_trace(trace.encode("utf-8", "replace")).records)
+        except UserError as problem:
+            raise refusal(problem) from None
+
+    async def _run(self, caller: gr.Request, wanted: Request, work: Contest, lane: str | None = None) -> AsyncIterator[dict]:
+        yield {"status": "waiting", "place": 0, "seconds": None}  # before the device is asked for: then Gradio can close this generator
+        if lane == "vanilla":
+            wanted = Request(wanted.prompt, wanted.max_new_tokens, wanted.sampling, "vanilla", chat=wanted.chat)
+        try:
+            job = self.visits.admit(address_of(caller), wanted, uuid.uuid4().hex[:8], work)
+        except UserError as problem:
+            raise refusal(problem) from None
+        device, records, tokens, done = self.visits.device, [], 0, False
+        try:
+            while not done:
+                fresh, done = job.take()
+                records += fresh
+                tokens += sum(len(record.event.ids) for record in fresh if isinstance(record.event, TokensCommitted))
+                place = device.place(job)
+                wait = {"status": "waiting", "place": place, "seconds": device.wait(place)}
+                yield {"status": "running", "new_tokens": tokens} if records else wait
+                if not done:
+                    await asyncio.sleep(FRAME_SECONDS)
+        finally:
+            device.leave(job)
+        if job.error or job.why_stopped != "by you":
+            raise refusal(UserError(job.error or f"stopped {job.why_stopped}"))
+        yield {"records": records}
+
+
+def asked(form: dict, controller: str) -> Request:
+    """A request, its controller spelled as on the command line. Raises gr.Error."""
+    try:
+        if not isinstance(controller, str) or len(controller) > MOST_CONTROLLER:
+            raise UserError("the controller must be a short text such as throughput or fixed:4")
+        name, settings = parse_controller(controller, whole_number("seed", form["seed"], 0, 2**53))
+        settings.pop("seed", None)
+        return request_from_form(**form, controller=name, **settings)
+    except UserError as problem:
+        raise refusal(problem) from None
+
+
+def race_result(records: list[Record]) -> dict:
+    """The fields of `race --json`."""
+    lanes = {lane: Metrics.fold(records, lane) for lane in ("vanilla", "eesd")}
+    result = {"status": "finished"} | {lane: metrics.to_json() for lane, metrics in lanes.items() if metrics.rounds}
+    for record in records:
+        if isinstance(e := record.event, RaceFinished):
+            result |= {"identical": e.identical, "level": e.level, "first_difference": e.first_difference, "speedup": e.speedup}
+    return result
+
+
+def refusal(problem: UserError) -> gr.Error:
+    return gr.Error(str(problem), print_exception=False)
+
+
+def address_of(caller: gr.Request) -> str:
+    return caller.client.host if caller and caller.client else "unknown"

@@ -1,0 +1,97 @@
+"""The form as a table: every setting of the page once, for its component, its place in a link, and its check on the server."""
+
+from dataclasses import dataclass
+from inspect import signature
+
+from eesd_core.control import CONTROLLERS
+from eesd_core.control.base import MAX_DRAFT
+
+MOST_CHARACTERS = 4000
+MOST_NEW_TOKENS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """`name` is the argument, the link's parameter and, with dashes, the element's id.
+
+    An `optional` field may be empty; `usual`, shown in it then, is what counts.
+    """
+
+    name: str
+    label: str
+    info: str
+    value: str | float | bool | None
+    kind: str  # text, number, whole, choice or flag
+    low: float = 0
+    high: float = 0
+    choices: tuple[str, ...] = ()
+    optional: bool = False
+    usual: str = ""
+
+    @property
+    def element(self) -> str:
+        return self.name.replace("_", "-")
+
+
+def takers(setting: str) -> list[str]:
+    """Controllers that have this setting."""
+    return [name for name, kind in CONTROLLERS.items() if setting in signature(kind).parameters]
+
+
+def usual(setting: str) -> str:
+    """Its default: "1", or "1, throughput 0.998" where controllers differ."""
+    values = {name: signature(CONTROLLERS[name]).parameters[setting].default for name in takers(setting)}
+    most = next(iter(values.values()))
+    return ", ".join([f"{most:g}", *(f"{name} {value:g}" for name, value in values.items() if value != most)])
+
+
+def knob(name: str, label: str, info: str, kind: str = "number") -> Field:
+    """A controller's own setting."""
+    return Field(name, label, info, None, kind, -1e6, 1e6, optional=True, usual=usual(name))
+
+
+PROMPT = Field("prompt", "Prompt (Ctrl+Enter runs, Escape stops)", "", "", "text", 1, MOST_CHARACTERS)
+RULES = ("shared-noise", "rejection")
+SAMPLING = (
+    Field("temperature", "Temperature", "0 is greedy; at most 2", 0.8, "number", 0, 2),
+    Field("top_k", "Top-k", "0 keeps every token", 0, "whole", 0, 1_000_000),
+    Field("top_p", "Top-p", "1 keeps every token", 1, "number", 0.01, 1),
+    Field("min_p", "Min-p", "0 keeps every token", 0, "number", 0, 0.99),
+    Field("seed", "Seed", "same seed, same text", "7", "whole", 0, 2**53),
+    Field("new_tokens", "New tokens", f"1 to {MOST_NEW_TOKENS}", 128, "whole", 1, MOST_NEW_TOKENS),
+    Field("acceptance", "Acceptance", "keeps vanilla's text, or its chances", RULES[0], "choice", choices=RULES),
+    Field("chat", "Chat", "reply to the prompt", False, "flag"),
+)
+CONTROLLER = Field("controller", "Controller", "when to stop drafting", "beta", "choice", choices=tuple(CONTROLLERS))
+KNOBS = (
+    knob("alpha", "Prior alpha", "drafts believed right"),
+    knob("beta", "Prior beta", "drafts believed wrong"),
+    Field("draw", "Draw theta", "per token, or once a round", "token", "choice", choices=("token", "round")),
+    knob("forget", "Forget", "what a round leaves of counts"),
+    knob("explore", "Explore", "time for tries where none pays"),
+    knob("length", "Draft length", f"0 to {MAX_DRAFT}, every round", "whole"),
+    knob("start", "First length", "of the first round", "whole"),
+    knob("threshold", "Threshold", "least confidence to go on"),
+    knob("wanted", "Wanted rate", "share of accepted drafts"),
+    knob("bound", "Bound", "most sqrt(factor x entropy)"),
+    knob("factor", "Factor", "of the entropy"),
+    knob("width", "Width", "of the confidence bound"),
+    knob("limit", "Limit", f"most drafts a round, 1 to {MAX_DRAFT}", "whole"),
+)
+FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS)
+NAMES = tuple(field.name for field in FIELDS)
+
+
+def visibility() -> str:
+    """CSS: a controller's own settings show while it is chosen."""
+    rules = []
+    for field in KNOBS:
+        chosen = ", ".join(f"[value='{name}']" for name in takers(field.name))
+        rules.append(f"#settings:not(:has(#controller input:is({chosen}):checked)) #{field.element} {{ display: none; }}")
+    return "\n".join(rules)
+
+
+def for_links() -> list[dict]:
+    """What the browser needs to write a link and to read one."""
+    keys = ("name", "element", "kind", "low", "high", "choices", "optional")
+    return [{key: getattr(field, key) for key in keys} for field in FIELDS]

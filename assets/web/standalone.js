@@ -1,0 +1,41 @@
+// A run in one offline file: it opens the trace that stands in the file, and unpacks plotly.js, which charts wait for and nothing else does.
+(() => {
+  "use strict";
+  const EESD = window.EESD;
+  const { el } = EESD;
+  const text = (id) => document.getElementById(id).textContent;
+  const chip = (words, more = "") => el("span", { class: `s-chip ${more}` }, words);
+
+  function title(head, records) {
+    const { model, device, dtype } = records.find(({ type }) => type === "run_started");
+    const facts = EESD.recordedWhere(head);
+    const theme = el("button", { type: "button", class: "s-theme", title: "light or dark", "aria-label": "light or dark" }, "◐");
+    theme.addEventListener("click", () => document.body.classList.toggle("dark"));
+    const chips = [chip("RECORDED", "s-mode"), chip(facts), chip(model), chip(`${device} ${dtype}`)];
+    document.querySelector(".s-title").replaceChildren(el("h1", {}, "EESD Live"), ...chips, theme);
+  }
+
+  async function loadPlotly() {
+    EESD.plotlyIsComing = true;
+    try {
+      const bytes = Uint8Array.from(atob(text("plotly")), (letter) => letter.charCodeAt(0));
+      const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+      document.head.append(el("script", {}, await new Response(unpacked).text()));
+    } finally {
+      EESD.plotlyIsComing = false;
+      EESD.view.pace.request();
+    }
+  }
+
+  if (window.matchMedia("(prefers-color-scheme: dark)").matches) document.body.classList.add("dark");
+  EESD.view = EESD.attach(document.querySelector(".eesd"));
+  const takeaway = new EESD.Takeaway(EESD.view);
+  const whatIf = new EESD.WhatIf(EESD.view);
+  document.querySelector(".s-more").append(whatIf.node, takeaway.node);
+  takeaway.onOpen = title;
+  const trace = text("trace");
+  if (trace.trim()) {
+    takeaway.show(trace);
+  }
+  loadPlotly();
+})();
