@@ -48,7 +48,7 @@ def build_parser() -> Parser:
 
     model = Parser(add_help=False)
     model.add_argument("--model", metavar="PATH_OR_ID", help="folder or Hub id[@revision] (default: the embedded model)")
-    where = "folder or Hub id[@revision] of its exit layer, or frozen:N for the model's own head after N layers (default: the model's folder)"
+    where = "folder or Hub id[@revision] of its exit layer (default: the model's folder); frozen:N for the model's own head after N layers"
     model.add_argument("--exit-layer", metavar="DIR_OR_ID", help=where)
     model.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="weights by bitsandbytes, on CUDA and on a CPU")
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")

@@ -45,8 +45,8 @@ class PackedFloatLinear(nn.Module):
 
 def can_pack(module: nn.Module) -> bool:
     """On a CPU, with a torch build that has the packed operators (torch.compile uses them), and bf16 only where the CPU computes in it."""
-    weight = next(module.parameters())
-    if weight.device.type != "cpu":
+    weight = next(module.parameters(), None)
+    if weight is None or weight.device.type != "cpu":
         return False
     if weight.dtype == torch.float32:
         return torch.backends.mkl.is_available() and hasattr(torch.ops.mkl, "_mkl_linear")

@@ -5,6 +5,8 @@ token would depend on drafts behind it, and a verify pass could not repeat plain
 The exit layer stays in bfloat16, as do embeddings, norms and the head.
 """
 
+import logging
+
 import torch
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel
@@ -17,6 +19,7 @@ BLOCK = 64  # weights that share a scale
 
 
 def quantization_config(quantize: str) -> BitsAndBytesConfig | None:
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it says at every product that int8 computes in float16
     if quantize == "4bit":
         return BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16, bnb_4bit_quant_storage=torch.uint8

@@ -13,7 +13,8 @@ from transformers import BloomConfig, BloomForCausalLM
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 from eesd_core.model.exit_layer import ExitLayer
-from eesd_core.model.load import load_target
+from eesd_core.model.hub import push
+from eesd_core.model.load import load_target, split_revision
 from eesd_core.model.packed import PACKED_FOR, PackedFloatLinear, PackedLinear, can_pack, pack_linears, treats_rows_alike
 
 
@@ -115,3 +116,38 @@ def test_float_layers_are_packed_where_that_treats_rows_alike(engine):
     for layer in layers:
         width = layer.in_features if isinstance(layer, nn.Linear) else layer.shape.shape[1]
         assert isinstance(layer, PackedFloatLinear) <= treats_rows_alike(layer, width)
+
+
+def test_a_model_without_an_exit_layer_drafts_with_its_own_head(copy):
+    for name in ("exit_layer.json", "exit_layer.safetensors"):
+        (copy / name).unlink()
+    engine = load_engine(str(copy), device="cpu", dtype="float32")
+    assert engine.exit_layer.exit_after == 1 and "no exit layer was trained" in engine.exit_layer.note
+    assert load_engine(str(copy), "frozen:3", "cpu", "float32").exit_layer.exit_after == 3
+    assert "exit depth" in refused(copy, exit_layer="frozen:4") and "exit depth" in refused(copy, exit_layer="frozen:x")
+
+
+@pytest.mark.parametrize("name, expected", [("o/n@v1", ("o/n", "v1")), ("o/n", ("o/n", None)), ("./a@b", ("./a", "b"))])
+def test_a_revision_is_pinned_behind_the_name(name, expected):
+    assert split_revision(name) == expected
+
+
+def test_push_uploads_the_files_and_a_card(model_folder, tmp_path):
+    """With a stand-in for the Hub: not run against the Hub itself."""
+    folder, calls = tmp_path / "layer", []
+    folder.mkdir()
+    with pytest.raises(UserError, match="lacks"):
+        push(folder, "o/n", False)
+    for name in ("exit_layer.json", "exit_layer.safetensors"):
+        shutil.copy(model_folder / name, folder)
+
+    class Hub:
+        def create_repo(self, repository, private, exist_ok):
+            calls.append((repository, private))
+
+        def upload_folder(self, repo_id, folder_path, allow_patterns):
+            calls.append(sorted(p.name for p in folder_path.iterdir() if p.name in allow_patterns))
+            return "the commit"
+
+    assert push(folder, "o/n", True, Hub()) == "the commit"
+    assert calls == [("o/n", True), ["README.md", "exit_layer.json", "exit_layer.safetensors"]]
