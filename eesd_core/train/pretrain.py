@@ -146,7 +146,7 @@ def repeat_spans(rng: np.random.Generator, rows: np.ndarray, share: float) -> tu
     length = rows.shape[1]
     for i in range(round(share * len(rows))):
         span = int(rng.integers(SPANS[0], SPANS[1] + 1))
-        first = int(rng.integers(span, max(span + 1, length // 2)))
+        first = int(rng.integers(span + 1, max(span + 2, length // 2)))  # so that the span's own first token was predicted too
         rows[i, first:] = np.resize(rows[i, first - span : first], length - first)
         back[i, first:] = span
     return rows, back
