@@ -39,10 +39,9 @@ def takers(setting: str) -> list[str]:
 
 
 def usual(setting: str) -> str:
-    """Its default: "1", or "1, throughput 0.998" where controllers differ."""
-    values = {name: signature(CONTROLLERS[name]).parameters[setting].default for name in takers(setting)}
-    most = next(iter(values.values()))
-    return ", ".join([f"{most:g}", *(f"{name} {value:g}" for name, value in values.items() if value != most)])
+    """Its default, in words where controllers differ."""
+    values = {signature(CONTROLLERS[name]).parameters[setting].default for name in takers(setting)}
+    return f"{values.pop():g}" if len(values) == 1 else "the controller's own"
 
 
 def knob(name: str, label: str, info: str, kind: str = "number") -> Field:

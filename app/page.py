@@ -119,7 +119,8 @@ def title(engine: Engine) -> str:
     name, hint = LEVELS[engine.level]
     level = f"<span class='eesd-chip eesd-level eesd-live' tabindex='0'>{name}<span class='eesd-hint' role='tooltip'>{hint}</span></span>"
     theme = "<button class='eesd-theme' id='theme' title='light or dark' aria-label='light or dark'>◐</button>"
-    return f"<header class='eesd-title'><h1>EESD Live</h1>{recorded(chip)}{chips}{level}<p>{TAGLINE}</p>{theme}</header>"
+    tools = "<span class='eesd-tools'></span>"  # for the view's own buttons
+    return f"<header class='eesd-title'><h1>EESD Live</h1>{recorded(chip)}{chips}{level}<p>{TAGLINE}</p>{tools}{theme}</header>"
 
 
 def recorded(chip: str) -> str:

@@ -105,7 +105,7 @@
 
   // ---- one offline file: the server's template, the trace filled in here ----
 
-  const PLACE = ['<script type="application/x-ndjson"', ' id="trace">'].join(""); // in two, because this text stands in that file too
+  const PLACE = ["<", 'script type="application/x-ndjson" id="trace">'].join(""); // in two, because this file stands in that one too
   const html = (trace, template) => template.split(PLACE).join(PLACE + ndjson(trace));
 
   window.EESD.exports = { ndjson, csv, perfetto, html, PLACE };

@@ -8,10 +8,9 @@
 
   function title(head, records) {
     const { model, device, dtype } = records.find(({ type }) => type === "run_started");
-    const facts = EESD.recordedWhere(head);
     const theme = el("button", { type: "button", class: "s-theme", title: "light or dark", "aria-label": "light or dark" }, "◐");
     theme.addEventListener("click", () => document.body.classList.toggle("dark"));
-    const chips = [chip("RECORDED", "s-mode"), chip(facts), chip(model), chip(`${device} ${dtype}`)];
+    const chips = [chip("RECORDED", "s-mode"), ...(head.machine ? [chip(EESD.recordedWhere(head))] : []), chip(model), chip(`${device} ${dtype}`)];
     document.querySelector(".s-title").replaceChildren(el("h1", {}, "EESD Live"), ...chips, theme);
   }
 

@@ -113,7 +113,8 @@
     show(text) {
       const { head, records } = EESD.trace.parse(text);
       const recording = head ?? { type: "recording", format: "eesd-trace/1" };
-      this.view.open(exports.ndjson({ head: recording, records }), "paused");
+      const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+      this.view.open(exports.ndjson({ head: recording, records }), still ? "over" : "playing");
       this.onOpen?.(recording, records);
     }
 

@@ -41,10 +41,9 @@
   };
   window.EESD.words.whatIf = {
     title: "What if",
-    note: "This run's own drafts, replayed under other rules at the costs measured when it began. Regret: time lost against the best lengths in hindsight.",
+    note: "This run's own drafts under other rules, at what its rounds cost. Regret: time lost against the best lengths in hindsight.",
     columns: ["draft lengths", "speedup", "tok/s", "regret", "rounds", "accepted"],
     oracle: "best in hindsight",
     ms: (value) => `${number(value, 0)} ms`,
-    none: { rejection: "By rejection sampling chance accepts, so what would have been cannot be told." },
   };
 })();

@@ -33,7 +33,8 @@
 
     fill(rows) {
       const most = Math.max(...rows.map((row) => row.regret_oracle), 1e-9);
-      const sorted = [...rows].sort((a, b) => a.regret_oracle - b.regret_oracle);
+      const own = ({ name }) => (name === "this run" ? 0 : 1); // first, the others by what they would have lost
+      const sorted = [...rows].sort((a, b) => own(a) - own(b) || a.regret_oracle - b.regret_oracle);
       this.body.replaceChildren(...sorted.map((row) => this.row(row, most)));
     }
 
