@@ -32,7 +32,7 @@
   };
 
   class Scrubber {
-    constructor(player, { showKeys, present }) {
+    constructor(player, { showKeys, fullScreen }) {
       this.player = player;
       this.kind = select("kind", words.kind, Object.entries(words.kinds), "round");
       this.speed = select("speed", words.speed, SPEEDS.map((speed) => [speed, words.times(speed)]), "1");
@@ -45,7 +45,7 @@
         button("restart", icon("restart"), () => player.restart()),
         button("back", icon("back"), () => player.step(this.kind.value, -1)), this.play,
         button("forward", icon("forward"), () => player.step(this.kind.value, 1)),
-        this.kind, this.speed, this.where, this.live, button("keys", "?", showKeys), button("present", icon("full"), present));
+        this.kind, this.speed, this.where, this.live, button("keys", "?", showKeys), button("full", icon("full"), fullScreen));
       this.listen();
     }
 

@@ -11,13 +11,6 @@
     return node;
   };
 
-  EESD.svg = (tag, attributes = {}, ...children) => {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    node.append(...children);
-    return node;
-  };
-
   EESD.setText = (node, text) => {
     if (node.textContent !== text) node.textContent = text;
   };
@@ -25,7 +18,7 @@
   // Numbers as people read them; a dash where there is none.
   EESD.number = (value, digits = 2) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
   EESD.seconds = (value) => `${EESD.number(value, value < 10 ? 2 : 1)} s`;
-  EESD.plural = (count, word, ending = "s") => `${count} ${word}${count === 1 ? "" : ending}`;
+  EESD.plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
   // A frame if one comes; a timer otherwise, because hidden tabs get no frames and must keep up with the run.
   EESD.soon = (work) => {
@@ -38,6 +31,4 @@
     if (!document.hidden) requestAnimationFrame(once);
     setTimeout(once, document.hidden ? 50 : 250);
   };
-
-  EESD.wantsLessMotion = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 })();
