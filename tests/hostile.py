@@ -10,8 +10,9 @@ LETTERS = (
 CODE = [
     "<img src=x onerror=window.__x=1>", "<script>window.__x=1</script>", "</script><script>window.__x=1</script>", "<!--<script>",
     "${window.__x=1}", "`${window.__x=1}`", "{{window.__x=1}}", "{{{window.__x=1}}}", "\\u003cimg src=x onerror=window.__x=1>",
-    "javascript:window.__x=1", "<svg/onload=window.__x=1>", "<a href=javascript:window.__x=1>x</a>", "]]>", "'\"><b>", "&lt;img&gt;", "<br>",
-    "__proto__", "constructor", "toString", "%3Cscript%3E", "=1+1", "@SUM(A1)", "-2+3", "\"},{\"type\":\"error\"}", "\\", "\"", "'", "\n", "\r\n",
+    "javascript:window.__x=1", "<svg/onload=window.__x=1>", "<a href=javascript:window.__x=1>x</a>", "]]>", "'\"><b>", "&lt;img&gt;",
+    "__proto__", "constructor", "toString", "%3Cscript%3E", "=1+1", "@SUM(A1)", "<br>",
+    "\"},{\"type\":\"error\"}", "\\", "\"", "'", "\n", "\r\n",
     "%s%n", "../../etc/passwd", "\x1b[31m", "\x00", "<|endoftext|>", "</s>", "$1$&$`", "NaN", "1e999", "true", "null",
 ]  # fmt: skip
 

@@ -5,8 +5,10 @@ import csv
 import io
 import json
 import re
+from itertools import pairwise
 
 import pytest
+from hostile import hostile
 
 from eesd_core.cli import main
 from eesd_core.engine import Request
@@ -17,7 +19,6 @@ from eesd_core.hindsight import hindsight
 from eesd_core.race import race
 from eesd_core.sampling import Sampling
 from eesd_core.trace import Metrics, to_line
-from hostile import hostile
 
 HOSTILE = '</script><script>window.__x=1</script>=SUM(A1)\u202e"'
 
@@ -83,7 +84,7 @@ def test_perfetto_events_follow_the_format(trace, records):
     assert len(starts) == eesd.drafted
     drafts = [event for event in events if event["ph"] == "X" and (event["pid"], event["tid"]) == (1, 1)]
     assert len(drafts) == eesd.drafted
-    assert all(before["ts"] + before["dur"] <= after["ts"] for before, after in zip(drafts, drafts[1:]))
+    assert all(before["ts"] + before["dur"] <= after["ts"] for before, after in pairwise(drafts))
 
 
 def test_one_offline_file_forbids_the_network_and_a_trace_cannot_break_out(trace):
