@@ -1,6 +1,9 @@
 """An engine without a model: both lanes write "a b c ...", as slowly as a test wants."""
 
 import threading
+from types import SimpleNamespace
+
+import torch
 
 from eesd_core import events as ev
 from eesd_core.errors import UserError
@@ -8,9 +11,11 @@ from eesd_core.errors import UserError
 
 class FakeEngine:
     level = "exact-by-construction"
+    target = SimpleNamespace(name="fake", device=torch.device("cpu"), dtype=torch.float32)
 
     def __init__(self, tokens: int = 5):
         self.tokens = tokens
+        self.prompts: list[str] = []  # of the runs, in the order they had the device
         self.go = threading.Event()  # cleared: a run waits after its first token, as long as it is not cancelled
         self.go.set()
         self.fail: Exception | None = None
@@ -27,6 +32,8 @@ class FakeEngine:
         return (ev.Record(run, lane, seq, 0.01 * seq, event) for seq, event in enumerate(events))
 
     def _events(self, request, lane, cancelled):
+        if lane == "vanilla":
+            self.prompts.append(request.prompt)
         yield ev.RunStarted(lane, "fake", "cpu", "float32", self.level, request.prompt, (1,), {}, {})
         for i in range(self.tokens):
             while i and not self.go.wait(0.005) and not cancelled():

@@ -136,3 +136,38 @@ def test_a_free_device_keeps_no_job(device):
     del job
     gc.collect()
     assert trace() is None
+
+
+def test_stop_drops_the_work_at_its_very_next_step(device):
+    steps, closed = [], []
+
+    def deaf(stopped):  # never asks whether to stop
+        try:
+            while True:
+                steps.append(time.monotonic())
+                yield "step"
+                time.sleep(0.002)
+        finally:
+            closed.append(True)
+
+    job = device.submit(deaf)
+    until(lambda: len(steps) > 3)
+    device.leave(job)
+    seen = len(steps)
+    until(lambda: job.done)
+    assert len(steps) <= seen + 1 and closed
+    assert device.waiting() == 0
+
+
+def test_the_wait_is_estimated_from_lately_finished_runs(device):
+    assert device.wait(1) is None
+
+    def short(stopped):
+        time.sleep(0.02)
+        yield 1
+
+    for _ in range(3):
+        everything(device.submit(short))
+    assert device.runs == 3 and 0.02 <= device.mean_seconds < 1
+    assert device.wait(0) is None
+    assert device.wait(3) >= 2 * 0.02

@@ -4,14 +4,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.settings import MOST_CHARACTERS, MOST_NEW_TOKENS, number, request_from_form, whole_number
+from app.form import FIELDS, KNOBS, MOST_CHARACTERS, MOST_NEW_TOKENS, NAMES, takers
+from app.settings import number, request_from_form, whole_number
+from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
 
-GOOD = {
-    "prompt": "Once upon a time", "temperature": 0.8, "top_p": 1, "seed": "7", "new_tokens": 128,
-    "controller": "beta", "alpha": 1, "beta": 1, "length": 4,
-}  # fmt: skip
+GOOD = {field.name: field.value for field in FIELDS} | {"prompt": "Once upon a time"}
 ANYTHING = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers()), st.dictionaries(st.text(), st.none()),
     st.sampled_from(["1.5", "1e3", "٣", "inf", "nan", "0x10", "1_0", "9" * 5000, "-1", " 7 ", 10**5000, float("nan"), "²"]),
@@ -21,7 +20,8 @@ ANYTHING = st.one_of(
 def test_the_form_becomes_a_request():
     request = request_from_form(**GOOD)
     assert (request.prompt, request.max_new_tokens, request.sampling.seed) == ("Once upon a time", 128, 7)
-    assert request.settings == {"alpha": 1.0, "beta": 1.0, "seed": 7}
+    assert request.settings == {"draw": "token", "seed": 7}  # an empty field leaves the controller's own value
+    assert request_from_form(**GOOD | {"alpha": 3}).settings["alpha"] == 3.0
     assert request_from_form(**GOOD | {"controller": "fixed", "length": 0}).settings == {"length": 0}
 
 
@@ -66,9 +66,34 @@ def test_not_a_number(value):
         ({"prompt": "x" * (MOST_CHARACTERS + 1)}, "shorten it to 4,000"),
         ({"new_tokens": -5}, "new tokens must be a whole number from 1 to 512, not -5"),
         ({"new_tokens": None}, "not empty"),
-        ({"controller": "magic"}, "the controller must be one of beta, throughput, fixed, not magic"),
+        ({"controller": "magic"}, "controller must be one of beta, calibrated, throughput, .*, not magic"),
+        ({"controller": "throughput", "forget": 0.1}, "must be a number from 0.5 to 1"),
+        ({"controller": "fixed", "length": 16}, "draft length must be a whole number from 0 to 15"),
+        ({"acceptance": "luck"}, "acceptance must be one of shared-noise, rejection, not luck"),
+        ({"chat": "yes"}, "chat must be one of True, False, not yes"),
+        ({"top_k": 1.5}, "top-k must be a whole number"),
+        ({"min_p": 1}, "min-p must be a number from 0 to 0.99"),
     ],
 )
 def test_the_line_says_what_to_do(change, line):
     with pytest.raises(UserError, match=line):
         request_from_form(**GOOD | change)
+
+
+def test_in_the_order_of_the_form_and_by_name_are_the_same():
+    values = GOOD | {"controller": "ucb", "width": 2, "limit": 4, "top_k": 5, "acceptance": "rejection", "chat": True}
+    request = request_from_form(*(values[name] for name in NAMES))
+    assert request == request_from_form(**values)
+    assert (request.sampling.top_k, request.sampling.acceptance, request.chat) == (5, "rejection", True)
+    assert request.settings == {"width": 2.0, "limit": 4}
+
+
+def test_every_setting_of_every_controller_is_on_the_form():
+    from inspect import signature
+
+    for name, kind in CONTROLLERS.items():
+        own = set(signature(kind).parameters) - {"seed"}
+        assert own <= {field.name for field in KNOBS}, name
+        request = request_from_form(**GOOD | {"controller": name})
+        make_controller(request.controller, **request.settings)
+    assert all(takers(field.name) for field in KNOBS)

@@ -7,15 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fake_engine import FakeEngine
 
+from app.settings import Limits
 from app.visit import Visits, note
+from eesd_core.race import race
 
-FORM = ("Once upon a time", 0.8, 1, "7", 16, "beta", 1, 1, 4)
+FORM = ("Once upon a time", 0.8, 0, 1, 0, "7", 16)  # the rest of the form has its usual values
 BAD = ("", *FORM[1:])
 
 
 @pytest.fixture
 def visits():
-    return Visits(FakeEngine())
+    return Visits(FakeEngine(), contest=race)
 
 
 def in_a_loop(coroutine) -> None:
@@ -55,7 +57,7 @@ async def free(visits: Visits) -> None:
 
 def test_a_run_from_queue_to_verdict(visits):
     async def visit():
-        lines = await collect(visits.run("a", *FORM))
+        lines = await collect(visits.run("a", "here", *FORM))
         assert lines[0] == {"type": "queue", "run": lines[0]["run"], "place": 0, "waiting": 0}
         assert lines[-1]["type"] == "race_finished" and lines[-1]["identical"]
         assert {line["run"] for line in lines if "lane" in line} == {lines[0]["run"]}
@@ -64,12 +66,12 @@ def test_a_run_from_queue_to_verdict(visits):
     in_a_loop(visit())
 
 
-@pytest.mark.parametrize("form", [BAD, ("too long", *FORM[1:]), (*FORM[:3], "abc", *FORM[4:]), (None,) * 9])
+@pytest.mark.parametrize("form", [BAD, ("too long", *FORM[1:]), (*FORM[:5], "abc", *FORM[6:]), (None,) * 22])
 def test_bad_input_is_one_line_and_the_next_run_works(visits, form):
     async def visit():
-        lines = await collect(visits.run("a", *form))
+        lines = await collect(visits.run("a", "here", *form))
         assert types(lines) == ["queue", "error"]
-        assert types(await collect(visits.run("a", *FORM)))[-1] == "race_finished"
+        assert types(await collect(visits.run("a", "here", *FORM)))[-1] == "race_finished"
 
     in_a_loop(visit())
 
@@ -77,10 +79,10 @@ def test_bad_input_is_one_line_and_the_next_run_works(visits, form):
 def test_a_failure_is_one_line_and_the_next_run_works(visits):
     async def visit():
         visits.engine.fail = RuntimeError("out of <memory>")
-        lines = await collect(visits.run("a", *FORM))
+        lines = await collect(visits.run("a", "here", *FORM))
         assert lines[-1]["type"] == "error" and "RuntimeError" in lines[-1]["message"]
         visits.engine.fail = None
-        assert types(await collect(visits.run("a", *FORM)))[-1] == "race_finished"
+        assert types(await collect(visits.run("a", "here", *FORM)))[-1] == "race_finished"
 
     in_a_loop(visit())
 
@@ -88,12 +90,12 @@ def test_a_failure_is_one_line_and_the_next_run_works(visits):
 def test_stop_while_running(visits):
     async def visit():
         visits.engine.go.clear()
-        stream = visits.run("a", *FORM)
+        stream = visits.run("a", "here", *FORM)
         await see(stream, "tokens_committed")
         await visits.stop("a")
         lines = await collect(stream)
         assert {"type": "stopped", "message": "by you"} in lines
-        assert types(lines).count("run_cancelled") == 2
+        assert "run_finished" not in types(lines)
         await free(visits)
 
     in_a_loop(visit())
@@ -102,7 +104,7 @@ def test_stop_while_running(visits):
 def test_stop_while_waiting_in_line(visits):
     async def visit():
         visits.engine.go.clear()
-        first, second = visits.run("a", *FORM), visits.run("b", *FORM)
+        first, second = visits.run("a", "here", *FORM), visits.run("b", "here", *FORM)
         await see(first, "tokens_committed")
         text = await see(second, "place")
         while '"place": 1' not in text:
@@ -122,7 +124,7 @@ def test_stop_that_overtakes_its_run(visits):
         visits.engine.go.clear()
         stopping = asyncio.create_task(visits.stop("a"))
         await asyncio.sleep(0)
-        assert "stopped" in types(await collect(visits.run("a", *FORM)))
+        assert "stopped" in types(await collect(visits.run("a", "here", *FORM)))
         await stopping
         await free(visits)
 
@@ -132,7 +134,7 @@ def test_stop_that_overtakes_its_run(visits):
 def test_a_second_run_ends_the_first(visits):
     async def visit():
         visits.engine.go.clear()
-        first, second = visits.run("a", *FORM), visits.run("a", *FORM)
+        first, second = visits.run("a", "here", *FORM), visits.run("a", "here", *FORM)
         await see(first, "tokens_committed")
         following = asyncio.create_task(collect(second))
         assert "stopped" in types(await collect(first))
@@ -145,7 +147,7 @@ def test_a_second_run_ends_the_first(visits):
 
 def test_clients_without_a_session_share_nothing(visits):
     async def visit():
-        results = await asyncio.gather(*(collect(visits.run(None, *FORM)) for _ in range(3)))
+        results = await asyncio.gather(*(collect(visits.run(None, "here", *FORM)) for _ in range(3)))
         assert [types(lines)[-1] for lines in results] == ["race_finished"] * 3
         assert len({lines[0]["run"] for lines in results}) == 3
         await free(visits)
@@ -156,7 +158,7 @@ def test_clients_without_a_session_share_nothing(visits):
 def test_a_closed_stream_gives_the_device_back(visits):
     async def visit():
         visits.engine.go.clear()
-        stream = visits.run("a", *FORM)
+        stream = visits.run("a", "here", *FORM)
         await see(stream, "tokens_committed")
         await stream.aclose()
         await free(visits)
@@ -166,7 +168,7 @@ def test_a_closed_stream_gives_the_device_back(visits):
 
 def test_a_stream_closed_after_its_first_line_never_asks_for_the_device(visits):
     async def visit():
-        stream = visits.run("a", *FORM)
+        stream = visits.run("a", "here", *FORM)
         await anext(stream)
         await stream.aclose()
         await free(visits)
@@ -176,10 +178,51 @@ def test_a_stream_closed_after_its_first_line_never_asks_for_the_device(visits):
 
 def test_the_longest_run_says_why_it_ended():
     async def visit():
-        visits = Visits(FakeEngine(), most_seconds=0.05)
+        visits = Visits(FakeEngine(), Limits(seconds=0.05), race)
         visits.engine.go.clear()
-        lines = await collect(visits.run("a", *FORM))
+        lines = await collect(visits.run("a", "here", *FORM))
         assert {"type": "stopped", "message": "after 0.05 seconds, the most a run may take here"} in lines
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_place_and_estimated_wait_are_told(visits):
+    async def visit():
+        visits.device.mean_seconds = 4.0
+        visits.engine.go.clear()
+        first = visits.run("a", "here", *FORM)
+        await see(first, "tokens_committed")
+        others = [visits.run(name, "here", *FORM) for name in "bc"]
+        waits = []
+        for other in others:
+            text = ""
+            while '"seconds"' not in text:
+                text = await anext(other)
+            waits.append(json.loads(text.splitlines()[-1]))
+        assert [(wait["place"], wait["waiting"]) for wait in waits] == [(1, 2), (2, 3)]
+        assert 3 < waits[0]["seconds"] <= 4 and 7 < waits[1]["seconds"] <= 8
+        for stream in (first, *others):
+            await stream.aclose()
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_a_full_line_and_too_many_runs_are_refused_in_words():
+    async def visit():
+        visits = Visits(FakeEngine(), Limits(waiting=1, runs_a_minute=2), race)
+        visits.engine.go.clear()
+        first = visits.run("a", "here", *FORM)
+        await see(first, "tokens_committed")
+        refused = await collect(visits.run("b", "there", *FORM))
+        assert refused[-1] == {"type": "error", "message": "1 runs are waiting already: try again in a minute"}
+        visits.engine.go.set()
+        await collect(first)
+        assert types(await collect(visits.run("a", "here", *FORM)))[-1] == "race_finished"
+        refused = await collect(visits.run("c", "here", *FORM))
+        assert refused[-1]["message"].startswith("2 runs a minute is the most here: try again in ")
+        assert types(await collect(visits.run("d", "elsewhere", *FORM)))[-1] == "race_finished"
         await free(visits)
 
     in_a_loop(visit())
