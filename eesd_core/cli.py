@@ -91,12 +91,18 @@ def build_parser() -> Parser:
     export.add_argument("--out", type=Path, required=True, metavar="FILE")
     commands.add_parser("doctor", parents=[model], help="what this machine does: dtype, threads, row invariance, costs")
 
-    bench = commands.add_parser("bench", parents=[draws, model], help="methods side by side on the same prompts, interleaved")
-    bench.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
+    about = "methods side by side on the same prompts, interleaved; a report as JSON, CSV and one HTML file"
+    bench = commands.add_parser("bench", parents=[draws, model], help=about, conflict_handler="resolve")
+    suites = "default, full, thompson, distillation, length or temperature (docs/benchmark.md)"
+    bench.add_argument("--suite", default="default", metavar="NAME", help=suites)
+    bench.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field, or Spec-Bench's (default: its own 60)")
     bench.add_argument("--limit", type=whole, metavar="N", help="use the first N prompts")
-    bench.add_argument("--methods", default="vanilla,fixed:2,fixed:4,fixed:6,beta,throughput", metavar="A,B", help="as --controller")
+    which = "controllers as --controller, vanilla, hf, prompt-lookup, layer-skip, ... (docs/benchmark.md)"
+    bench.add_argument("--methods", metavar="A,B", help=which)
     bench.add_argument("--repeats", type=whole, default=2, metavar="R", help="every second one in reverse order (A B B A)")
-    bench.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
+    bench.add_argument("--max-new-tokens", type=whole, default=64, metavar="N")
+    bench.add_argument("--out", type=Path, default=Path("runs/bench"), metavar="DIR", help="reports, and unfinished work to go on with")
+    bench.add_argument("--json", nargs="?", const=True, metavar="FILE", help="the report as the last line of stdout, or into FILE")
 
     same = commands.add_parser("identity", parents=[model], help="does EESD write what vanilla writes? Many prompts, compared token by token")
     same.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="JSON Lines with a `prompt` field")
@@ -119,16 +125,28 @@ def build_parser() -> Parser:
     base.add_argument("--repeats", type=number, default=0.0, help="share of the last stage's rows that teach not to loop")
     base.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
-    distill = commands.add_parser("distill", help="train an exit layer on the model's own text (self-distillation)")
-    distill.add_argument("--model", metavar="PATH_OR_ID", help="the frozen model (default: the embedded model)")
+    lessons = Parser(add_help=False)
+    lessons.add_argument("--model", metavar="PATH_OR_ID", help="the frozen model (default: the embedded model)")
+    lessons.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="of the frozen model")
+    lessons.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the project's own)")
+    lessons.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="or folders of text whose parts become prompts")
+    lessons.add_argument("--work", type=Path, default=Path("runs/distill"), metavar="DIR", help="the model's texts; resumes from here")
+    lessons.add_argument("--out", type=Path, required=True, metavar="DIR")
+    lessons.add_argument("--generations", type=whole, default=4096, metavar="G", help="texts the model writes to learn from")
+    lessons.add_argument("--prompt-tokens", type=whole, default=32, metavar="N", help="longest prompt")
+    lessons.add_argument("--new-tokens", type=whole, default=224, metavar="N", help="that the model writes after each")
+    lessons.add_argument("--steps", type=whole, default=1500, metavar="S", help="may be changed on resume")
+    lessons.add_argument("--hard", type=number, default=0.0, metavar="H", help="share of hard targets in the loss, 0 to 1")
+    lessons.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    distill = commands.add_parser("distill", parents=[lessons], help="train an exit layer on the model's own text (self-distillation)")
     distill.add_argument("--exit-after", type=whole, required=True, metavar="N", help="the exit layer stands on the first N layers")
-    distill.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="text whose openings become prompts")
-    distill.add_argument("--work", type=Path, default=Path("runs/distill"), metavar="DIR", help="the model's generations; kept")
-    distill.add_argument("--out", type=Path, required=True, metavar="DIR")
-    distill.add_argument("--generations", type=whole, default=4096, metavar="G", help="texts the model writes to learn from")
-    distill.add_argument("--steps", type=whole, default=1500, metavar="S", help="may be changed on resume")
-    distill.add_argument("--hard", type=number, default=0.0, metavar="H", help="share of hard targets in the loss, 0 to 1")
-    distill.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    sweep = commands.add_parser("sweep", parents=[lessons], help="exit depth against acceptance, cost, speedup: `distill` at every depth")
+    sweep.add_argument("--depths", type=whole, nargs="+", metavar="N", help="exit depths (default: 1, and eighths of the model up to half)")
+
+    push = commands.add_parser("push", help="publish an exit layer on the Hugging Face Hub")
+    push.add_argument("folder", type=Path, help="what `distill` wrote")
+    push.add_argument("repository", help="owner/name")
+    push.add_argument("--private", action="store_true")
 
     evaluate = commands.add_parser("evaluate", parents=[model], help="how good model and exit layer are: loss, loops, agreement, samples")
     evaluate.add_argument("--validation", type=Path, metavar="FILE", help="JSON Lines with a `text` field, for bits per character")
@@ -291,13 +309,23 @@ def doctor(arguments) -> int:
 
 def bench(arguments) -> int:
     from .bench import bench as run_bench
+    from .bench import load_prompts, parse_method, plan
 
-    sampling = sampling_of(arguments)
-    methods = [name.strip() for name in arguments.methods.split(",")]
+    a, sampling = arguments, sampling_of(arguments)
+    prompts = load_prompts(a.prompts, a.limit)
+    methods = [name.strip() for name in a.methods.split(",")] if a.methods else None
+    for name in methods or ():
+        parse_method(name)  # a wrong name is said now, not after loading
     engine = load_engine(arguments)
-    report = run_bench(engine, arguments.prompts, arguments.limit, methods, arguments.repeats, arguments.max_new_tokens, sampling)
-    if arguments.json:
-        print(json.dumps(report))
+    groups = plan(engine, a.suite, prompts, methods, sampling, a.max_new_tokens, a.repeats)
+    report = json.dumps(run_bench(engine, a.suite, groups, a.out))
+    if a.json is True:
+        print(report)
+    elif a.json:
+        try:
+            Path(a.json).write_text(report + "\n", encoding="ascii")
+        except OSError as problem:
+            raise UserError(f"the report cannot be written to {a.json}: {problem.strerror}") from None
     return 0
 
 
@@ -337,8 +365,26 @@ def evaluate(arguments) -> int:
 def distill(arguments) -> int:
     from .train.distill import DistillConfig, distill
 
-    config = DistillConfig(arguments.exit_after, arguments.generations, steps=arguments.steps, hard=arguments.hard)
-    distill(arguments.model, arguments.data, arguments.work, arguments.out, config, arguments.device)
+    a = arguments
+    config = DistillConfig(a.exit_after, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, hard=a.hard)
+    distill(a.model, a.data, a.prompts, a.work, a.out, config, a.device, a.quantize)
+    return 0
+
+
+def sweep(arguments) -> int:
+    from .train.distill import DistillConfig
+    from .train.sweep import sweep as run_sweep
+
+    a = arguments
+    config = DistillConfig(1, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, hard=a.hard)
+    run_sweep(a.model, a.depths, a.data, a.prompts, a.work, a.out, config, a.device, a.quantize)
+    return 0
+
+
+def push(arguments) -> int:
+    from .model.hub import push as push_to_hub
+
+    print(push_to_hub(arguments.folder, arguments.repository, arguments.private))
     return 0
 
 
@@ -353,5 +399,5 @@ def dtype_of(engine) -> str:
 COMMANDS = {
     "generate": generate, "race": race, "record": record, "replay": replay, "export": export,
     "doctor": doctor, "bench": bench, "identity": identity,
-    "train-base": train_base, "distill": distill, "evaluate": evaluate,
+    "train-base": train_base, "distill": distill, "sweep": sweep, "push": push, "evaluate": evaluate,
 }  # fmt: skip

@@ -10,13 +10,14 @@ at confidence also decides on them how long to go on; it is shown the confidence
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from math import exp, log
+from math import atanh, exp, log
 from random import Random
 
 import torch
 
 from .control import Controller, Costs, FixedController, Outcome
 from .control.base import MAX_DRAFT
+from .draft.stepwise import MOST_LEAD
 from .engine import Engine
 from .errors import UserError
 from .sampling import Sampler, Sampling
@@ -34,6 +35,7 @@ class Course:
     reach: Sequence[int]
     confidence: Sequence[float]
     entropy: Sequence[float]  # nats
+    lead: Sequence[float]  # of the choice's score over the runner-up's
 
     def runs(self) -> list[int]:
         """How many drafts in a row would be accepted from every place on, at most MAX_DRAFT."""
@@ -57,19 +59,20 @@ def drafts_of(engine: Engine, ids: Sequence[int], prompt_length: int, sampling: 
         raise UserError("what would have been cannot be told by rejection sampling: run with greedy decoding or shared noise")
     target, layer, tokens = engine.target, engine.exit_layer, len(ids) - 1
     states = target.run_range(0, layer.exit_after, target.embed(list(ids[:-1])), target.new_cache(tokens), 0)  # (1, tokens, D)
-    states = layer.norm(target.run([layer.layer], states, target.new_cache(tokens, layers=1), 0))
+    states = layer.hidden(target, states, target.new_cache(tokens, layers=1), 0)
     sampler = Sampler(sampling, target.vocab, target.device)
-    reach, confidence, entropy = [], [], []
+    reach, confidence, entropy, lead = [], [], [], []
     for low in range(prompt_length - 1, tokens, ROWS):  # the state at one position makes the draft of the next
         logits = target.head(states[:, low : low + ROWS])  # (m, V)
         log_probs = sampler.log_probs(logits)
-        drafts = sampler.scores(logits, log_probs, low + 1).argmax(-1).tolist()
-        probs = log_probs.exp()
+        scores, probs = sampler.scores(logits, log_probs, low + 1), log_probs.exp()
+        drafts, best = scores.argmax(-1).tolist(), scores.topk(2).values  # (m, 2)
         reach += [MAX_DRAFT * (draft == token) for draft, token in zip(drafts, ids[low + 1 :])]
         confidence += probs.amax(-1).tolist()
         entropy += torch.special.entr(probs).sum(-1).tolist()
+        lead += (best[:, 0] - best[:, 1]).clamp(max=MOST_LEAD).tolist()
         sampler.forget(low + ROWS)
-    return Course(reach, confidence, entropy)
+    return Course(reach, confidence, entropy, lead)
 
 
 @dataclass(slots=True)
@@ -91,12 +94,13 @@ def replay(controller: Controller, courses: Iterable[Course], costs: Costs) -> R
     """Run a controller over one text after another as the engine would; it keeps what it has learned."""
     result, start_round, keep_drafting = Replay(), controller.start_round, controller.keep_drafting
     for course in courses:
-        confidence, entropy, runs, tokens, place = course.confidence, course.entropy, course.runs(), len(course.reach), 0
+        confidence, entropy, lead, runs, tokens, place = course.confidence, course.entropy, course.lead, course.runs(), len(course.reach), 0
         while place < tokens:
             limit = min(start_round(costs), tokens - place - 1)
             drafted, go = 0, limit > 0
             while go:
-                go = keep_drafting(drafted, confidence[place + drafted], entropy[place + drafted]).go
+                at = place + drafted
+                go = keep_drafting(drafted, confidence[at], entropy[at], lead[at]).go
                 drafted += 1
                 go = go and drafted < limit
             accepted = min(drafted, runs[place])
@@ -184,7 +188,7 @@ def made_up(chances: Iterable[float], seed: int, spread: float = 0.0) -> Course:
         own = 1 / (1 + exp(-log(chance / (1 - chance)) - random.gauss(0, spread))) if spread else chance
         reach.append(MAX_DRAFT * (random.random() < own))
         confidence.append(own if spread else random.random())
-    return Course(reach, confidence, [-log(c) for c in confidence])
+    return _sure_as(reach, confidence)
 
 
 def constant(tokens: int, chance: float, seed: int, spread: float = 0.0) -> Course:
@@ -207,4 +211,9 @@ def by_position(tokens: int, chances: Sequence[float], seed: int) -> Course:
     for _ in range(tokens):
         u = random.random()
         reach.append(sum(u < chance for chance in chances))
-    return Course(reach, [random.random() for _ in range(tokens)], [1.0] * tokens)
+    return _sure_as(reach, [random.random() for _ in range(tokens)])
+
+
+def _sure_as(reach: Sequence[int], confidence: Sequence[float]) -> Course:
+    """Entropy and lead say nothing that confidence does not."""
+    return Course(reach, confidence, [-log(c) for c in confidence], [2 * atanh(min(c, 1 - 1e-9)) for c in confidence])

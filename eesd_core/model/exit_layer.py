@@ -53,6 +53,10 @@ class ExitLayer(nn.Module):
         """Hidden states after N layers (1, m, D) at positions start .. -> logits behind the last of them, (1, V)."""
         return target.head(self.norm(target.run([self.layer], states, cache, start)[:, -1:]))
 
+    def hidden(self, target: Target, states: Tensor, cache: KVCache, start: int) -> Tensor:
+        """What the head reads, at every position: (1, m, D) -> (1, m, D)."""
+        return self.norm(target.run([self.layer], states, cache, start))
+
     def rows(self, target: Target, states: Tensor) -> Tensor:
         """The same over whole rows, without a cache, as in training: (B, T, D) -> (B, T, V) float32."""
         return target.head_rows(self.norm(target.run_rows([self.layer], states)))
@@ -98,6 +102,9 @@ class FrozenExit(nn.Module):
     def forward(self, target: Target, states: Tensor, cache: KVCache, start: int) -> Tensor:
         cache.lengths = [start + states.shape[1]]
         return target.logits(states[:, -1:])
+
+    def hidden(self, target: Target, states: Tensor, cache: KVCache, start: int) -> Tensor:
+        return target.norm(states)
 
     def rows(self, target: Target, states: Tensor) -> Tensor:
         return target.head_rows(target.norm(states))

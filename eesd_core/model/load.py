@@ -27,17 +27,19 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("no CUDA device was found: use --device cpu, or install a CUDA build of torch on a machine with a GPU")
     return torch.device(name)
 
 
-def load_target(model: str | Path = EMBEDDED, device: str = "auto", dtype: str = "auto", quantize: str = "none") -> Target:
+def load_target(
+    model: str | Path = EMBEDDED, device: str = "auto", dtype: str = "auto", quantize: str = "none", alone: bool = False
+) -> Target:
     """Load a folder or a Hub id, which may name a revision behind "@". Raises UserError for what a user can mend.
 
     Attention is matmul, softmax in float32, matmul (attention.py): its rows do not depend on how many rows a pass has, where the
     processor's kernels allow it; flash attention's do. A model larger than one GPU is spread over all of them by layers, or, under
-    `torchrun`, by parts of every layer.
+    `torchrun`, by parts of every layer; `alone`: every process has the whole of it.
     """
     place, name, revision = choose_device(device), *split_revision(model)
     logging.disable_progress_bar()
@@ -47,7 +49,8 @@ def load_target(model: str | Path = EMBEDDED, device: str = "auto", dtype: str =
         family_of(config, name)
         check_quantize(quantize, config, place, name)
         how = {"dtype": torch.bfloat16, "attn_implementation": attention.NAME, "use_safetensors": True, "output_loading_info": True}
-        how |= {"revision": revision, "quantization_config": quantization_config(quantize)} | _placement(config, place, quantize, name)
+        how |= {"revision": revision, "quantization_config": quantization_config(quantize)}
+        how |= _placement(config, place, quantize, name, alone)
         loaded, report = AutoModelForCausalLM.from_pretrained(name, **how)
         if report["missing_keys"]:  # transformers would fill them with random numbers
             raise UserError(f"the weights in {name} lack {sorted(report['missing_keys'])[0]}: restore the file, or download it again")
@@ -79,17 +82,18 @@ def weight_bytes(config: PreTrainedConfig, quantize: str = "none") -> int:
     return sum(int(p.numel() * (2 if id(p) in kept or p.ndim == 1 else BYTES[quantize])) for p in empty.parameters())
 
 
-def _placement(config: PreTrainedConfig, device: torch.device, quantize: str, name: str) -> dict:
+def _placement(config: PreTrainedConfig, device: torch.device, quantize: str, name: str, alone: bool) -> dict:
     """Where from_pretrained shall put the weights. Raises UserError where there is no room for them."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # under torchrun: every process holds parts of every layer
+    if not alone and int(os.environ.get("WORLD_SIZE", "1")) > 1:  # under torchrun: every process holds parts of every layer
         if quantize != "none":
             raise UserError("quantised weights cannot be split over processes: start without torchrun, or with --quantize none")
         return {"distributed_config": DistributedConfig(tp_plan="auto")}
     if device.type == "cpu":
         return {"device_map": {"": "cpu"}} if quantize != "none" else {}
-    needed, rooms = weight_bytes(config, quantize), [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
+    first, count = device.index or 0, torch.cuda.device_count()
+    needed, rooms = weight_bytes(config, quantize), [torch.cuda.mem_get_info(i)[0] for i in ([first] if alone else range(count))]
     if needed < ROOM * rooms[0]:
-        return {"device_map": {"": 0}}
+        return {"device_map": {"": first}}
     if needed < ROOM * sum(rooms):
         return {"device_map": "auto", "max_memory": {i: int(ROOM * room) for i, room in enumerate(rooms)}}
     has = f"{needed / 1e9:.0f} GB of weights, and {sum(rooms) / 1e9:.0f} GB are free on {len(rooms)} GPU"

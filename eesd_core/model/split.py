@@ -75,9 +75,12 @@ class Target:
 
     def run_rows(self, layers, hidden: Tensor) -> Tensor:
         """Whole rows at once and without a cache, as in training. hidden (B, T, D), from position 0 on -> (B, T, D)."""
-        length = hidden.shape[1]
+        length, fused = hidden.shape[1], self.config._attn_implementation == "sdpa"  # which is causal without a mask, and then faster
         for layer in layers:
-            hidden = layer(self._placed(layer, hidden, 0), **self.tell(layer.kind, 0, length, length))
+            told = self.tell(layer.kind, 0, length, length)
+            if fused and (layer.kind.window or length) >= length:
+                told["attention_mask"] = None
+            hidden = layer(self._placed(layer, hidden, 0), **told)
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:  # (1, m, D) -> (m, V) float32

@@ -116,11 +116,12 @@ def documents(paths: list[Path]) -> Iterator[str]:
 
 
 def pack(tokenizer, texts: Iterator[str], batch: int = 256) -> np.ndarray:
-    """Token ids of all texts, each followed by the end-of-text token. Returns (n,) uint16."""
+    """Token ids of all texts, each followed by the end-of-text token. Returns (n,) uint16, or uint32 for a large vocabulary."""
+    kind = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
     parts: list[np.ndarray] = []
     while pending := list(islice(texts, batch)):
         for ids in tokenizer(pending, add_special_tokens=False)["input_ids"]:
-            parts.append(np.array([*ids, tokenizer.eos_token_id], dtype=np.uint16))
+            parts.append(np.array([*ids, tokenizer.eos_token_id], dtype=kind))
     return np.concatenate(parts)
 
 

@@ -2,40 +2,52 @@
 
 The paper says that the layer learns from the target's own output; prompts, temperatures, loss and schedule are ours. Targets are soft
 (KL divergence from the target's distribution), hard (cross-entropy with its likeliest token) or a mixture, on text that the target
-generated from openings of the corpus.
+generated itself (generations.py).
 
 Rollouts on the layer's own mistakes, which drafters that feed on their own predicted features need (EAGLE), would teach nothing here: a
 draft is only ever judged behind accepted drafts, which are the target's own text, and its input is what the target's own first layers
 compute from it. What is trained is what is used.
+
+Only the exit layer has gradients and float32 weights; the target may be in any dtype, or quantised. Several GPUs, each with the whole
+target: `accelerate launch -m eesd_core distill ...`.
 """
 
 import json
 import time
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
+from statistics import median
 
-import numpy as np
 import torch
+from accelerate import Accelerator
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..model.exit_layer import WEIGHTS, ExitLayer, fingerprint
-from ..model.load import EMBEDDED, load_target
+from ..control.base import MAX_DRAFT
+from ..costs import CostTracker
+from ..engine import Request
+from ..errors import UserError
+from ..lab import Course, best_fixed
+from ..loading import load_engine
+from ..model.exit_layer import WEIGHTS, ExitLayer, fingerprint, norms_fingerprint
+from ..model.load import EMBEDDED, load_target, weight_bytes
+from ..model.quantize import is_quantized
 from ..model.split import Target
-from .corpus import LAST_WEIGHTS, Windows, documents, find_sources, pack
+from ..sampling import Sampling
+from ..trace import Metrics
+from .evaluate import acceptance_per_position
+from .generations import Prompts, Texts, collect, read
 from .pretrain import load_checkpoint, save_checkpoint
 
-HELD_OUT = 128  # generations
-TEMPERATURES = (0.0, 0.0, 0.7, 0.8, 1.0)  # greedy weighs most: it is what speed is quoted for
+MOST_KEPT = 8e9  # bytes of hidden states that are kept in memory; beyond, the target runs again in every step
+TRACED = 200  # steps from which on compiling the loss is worth its time
 
 
 @dataclass(frozen=True)
 class DistillConfig:
     exit_after: int
     generations: int = 4096
-    prompt_tokens: int = 32
+    prompt_tokens: int = 32  # the longest prompt
     new_tokens: int = 224
     rows: int = 16
     steps: int = 1500
@@ -45,100 +57,119 @@ class DistillConfig:
     seed: int = 1
     save_seconds: float = 300.0
 
+    @property
+    def held_out(self) -> int:
+        """Texts that are not learned from."""
+        return max(1, min(128, self.generations // 8))
 
-@torch.inference_mode()
-def generate_rows(target: Target, prompts: Tensor, new_tokens: int, temperature: float) -> Tensor:
-    """Plain batched sampling. prompts (B, P) -> (B, P + new_tokens); the end-of-text token does not stop a row."""
-    with torch.autocast(target.device.type, dtype=torch.bfloat16):
-        return target.model.generate(
-            prompts, attention_mask=torch.ones_like(prompts), min_new_tokens=new_tokens, max_new_tokens=new_tokens,
-            do_sample=temperature > 0, temperature=temperature or None, top_k=0 if temperature else None,
-        )  # fmt: skip
-
-
-def collect(target: Target, data: list[Path], work: Path, config: DistillConfig) -> Tensor:
-    """The model's own text (G, P + new), kept in `work` batch by batch, so that an interruption loses one batch at most."""
-    work.mkdir(parents=True, exist_ok=True)
-    arrays = {name: pack(target.tokenizer, _openings(paths)) for name, paths in find_sources(data).items()}
-    windows = Windows(arrays, LAST_WEIGHTS)
-    batch, parts = 128, []
-    began, made = time.monotonic(), 0
-    for index in range(config.generations // batch):
-        path = work / f"generations-{index:04d}.safetensors"
-        if not path.exists():
-            rng = np.random.default_rng([config.seed, index])
-            prompts = torch.from_numpy(windows.batch(rng, batch, config.prompt_tokens)).to(target.device)
-            torch.manual_seed(config.seed * 100_000 + index)
-            rows = generate_rows(target, prompts, config.new_tokens, TEMPERATURES[index % len(TEMPERATURES)])
-            save_file({"ids": rows.cpu().to(torch.int32)}, path)
-            made += 1
-            left = (time.monotonic() - began) / made * (config.generations // batch - index - 1) / 60
-            print(f"generated {batch * (index + 1)} of {config.generations} texts, {left:.0f} min left", flush=True)
-        parts.append(load_file(path)["ids"].long())
-    return torch.cat(parts)
+    def __post_init__(self):
+        if self.generations < 2 or self.steps < 1:
+            raise UserError("--generations must be at least 2, and --steps at least 1")
 
 
-def _openings(paths: list[Path], characters: int = 4000, most: int = 1500):
-    """Beginnings of a part of the documents are enough to draw prompts from."""
-    return (text[:characters] for text in islice(documents(paths), most))
+class Student(nn.Module):
+    """Loss of the exit layer on a batch: what `accelerate` distributes."""
+
+    def __init__(self, target: Target, layer: ExitLayer, hard: float):
+        super().__init__()
+        self.layer, self.hard, self.target = layer, hard, [target]  # in a list: its weights are no part of this module
+
+    def forward(self, states: Tensor, finals: Tensor, judged: Tensor) -> Tensor:
+        """States after N layers and after the final norm (B, T, D), and which places count (B, T) -> nats a token."""
+        target = self.target[0]
+        law, teacher = self.layer.rows(target, states).log_softmax(-1), target.head_rows(finals)  # (B, T, V)
+        losses = nn.functional.kl_div(law, teacher.log_softmax(-1), log_target=True, reduction="none").sum(-1)  # (B, T)
+        if self.hard:
+            hard = nn.functional.nll_loss(law.flatten(0, 1), teacher.argmax(-1).flatten(), reduction="none").view_as(losses)
+            losses = losses + self.hard * (hard - losses)
+        return (losses * judged).sum() / judged.sum()
 
 
-def distill(model: str | None, data: list[Path], work: Path, out: Path, config: DistillConfig, device: str) -> dict:
-    """Train and save an exit layer; prints and returns its facts.
+def distill(
+    model: str | None, data: list[Path] | None, prompts: Path | None, work: Path, out: Path, config: DistillConfig,
+    device: str = "auto", quantize: str = "none",
+) -> dict:  # fmt: skip
+    """Train, save and measure an exit layer; prints and returns its facts. Resumes from `work`.
 
-    It starts from the model's own exit layer of this depth, where there is one, else from the last layer. Resumes from `work`.
+    It starts from the model's own exit layer of this depth, where there is one, else from the last layer.
     """
-    target = load_target(model or EMBEDDED, device, "float32")
+    accelerator = Accelerator(cpu=device == "cpu" or not torch.cuda.is_available())
+    main = accelerator.is_main_process
+    on_cpu = accelerator.device.type == "cpu"
+    place = "cpu" if on_cpu else f"cuda:{accelerator.local_process_index}"
+    target = load_target(model or EMBEDDED, place, "float32" if on_cpu else "bfloat16", quantize, alone=True)
     target.model.requires_grad_(False)
-    target.model.config._attn_implementation = "sdpa"
     layer = ExitLayer(target, config.exit_after)
     folder = Path(model or EMBEDDED)
     if (folder / WEIGHTS).exists() and (own := ExitLayer.load(folder, target)).exit_after == config.exit_after:
         layer = own
-    work = work / fingerprint(target)
-    rows = collect(target, data, work, config)
-    lessons = [teach(target, part, config.exit_after) for part in rows.split(32)]
-    states, finals = (torch.cat(parts) for parts in zip(*lessons))  # (G, T, D) each, bfloat16
+    layer.float()
+    work = work / (fingerprint(target) or f"{target.precision}-{norms_fingerprint(target)}")
+    width = config.prompt_tokens + config.new_tokens
+    if width > target.context:
+        raise UserError(f"texts of {width} tokens exceed the context of {target.context}")
+    if main:
+        print(memory_estimate(target, layer, config, quantize), flush=True)
+    whole_rows(target)
+    drawn = Prompts(target, data, prompts, config.prompt_tokens)
+    collect(target, drawn, work, config.generations, config.new_tokens, config.seed, accelerator.process_index, accelerator.num_processes)
+    accelerator.wait_for_everyone()
+    texts = read(work, config.generations, next(iter(sorted(target.end_ids)), 0))
+    held, texts = texts.part(slice(-config.held_out, None)), texts.part(slice(0, -config.held_out))
+    train(accelerator, target, layer, texts, config, work / f"exit-after-{config.exit_after}.safetensors")
+    facts = asdict(config) | {"data": "the model's own generations", "base_precision": target.precision}
+    quality, courses = evaluate(target, layer, held, config)
+    facts |= quality
+    if main:
+        layer.save(out, target, facts)
+        del target, layer
+        facts |= measure(model, out, device, quantize, held, courses, config)
+        header = json.loads((out / "exit_layer.json").read_text())
+        (out / "exit_layer.json").write_text(json.dumps(header | {"training": facts}, indent=2) + "\n")
+        print(json.dumps(facts))
+    accelerator.wait_for_everyone()
+    return facts
+
+
+def train(accelerator: Accelerator, target: Target, layer: ExitLayer, texts: Texts, config: DistillConfig, checkpoint: Path) -> None:
+    """Gradient steps on the exit layer, in place, from `checkpoint` on where there is one."""
     layer.requires_grad_(True)
-    matrices, gains = ([p for p in layer.parameters() if p.ndim == dims] for dims in (2, 1))
-    optimizers = [
-        torch.optim.Muon(matrices, lr=config.learning_rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(gains, lr=config.learning_rate, weight_decay=0.0),
-    ]
-    train = len(rows) - HELD_OUT
-
-    @torch.compile
-    def loss_of(states: Tensor, finals: Tensor) -> Tensor:  # (B, T, D) each
-        student, teacher = student_logits(target, layer, states).float(), target.model.lm_head(finals).float()
-        law = student.log_softmax(-1)
-        losses = torch.nn.functional.kl_div(law, teacher.log_softmax(-1), log_target=True, reduction="none").sum(-1)  # (B, T)
-        if config.hard:
-            hard = torch.nn.functional.nll_loss(law.flatten(0, 1), teacher.argmax(-1).flatten(), reduction="none").view_as(losses)
-            losses = losses + config.hard * (hard - losses)
-        return losses[:, config.prompt_tokens // 2 :].mean()  # the first positions are guesses about somebody else's text
-
-    checkpoint, first = work / f"exit-after-{config.exit_after}.safetensors", 0
+    matrices, gains = ([p for p in layer.parameters() if (p.ndim == 2) == square] for square in (True, False))
+    rate = {"lr": config.learning_rate, "weight_decay": 0.0}
+    optimizers = [torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **rate), torch.optim.AdamW(gains, **rate)]
+    first = 0
     if checkpoint.exists():
         load_checkpoint(checkpoint, layer, optimizers)
         with safe_open(checkpoint, "pt") as header:
             first = int(header.metadata()["step"])
         print(f"resuming at step {first}", flush=True)
-    generator = torch.Generator().manual_seed(config.seed + first)
+    student = accelerator.prepare(Student(target, layer, config.hard))
+    loss_of = torch.compile(student) if config.steps - first >= TRACED and not is_quantized(target.model) else student
+    kept = None
+    if kept_bytes(target, len(texts), texts.ids.shape[1]) <= MOST_KEPT:
+        lessons = [teach(target, part, config.exit_after) for part in texts.ids.split(32)]
+        kept = [torch.cat(parts) for parts in zip(*lessons)]  # (G, T, D) each, bfloat16
+    place = torch.arange(texts.ids.shape[1])
+    judged = (place >= texts.first[:, None] // 2) & (place < texts.length[:, None] - 1)  # first places guess somebody else's text
+    generator = torch.Generator().manual_seed(config.seed + first + 1000 * accelerator.process_index)
     began = saved = time.monotonic()
     total = 0.0
     for step in range(first, config.steps):
-        rate = config.learning_rate * min((step + 1) / config.warmup_steps, 1 - step / config.steps)
+        now = config.learning_rate * min((step + 1) / config.warmup_steps, 1 - step / config.steps)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate
-        picks = torch.randint(train, (config.rows,), generator=generator)
+                group["lr"] = now
+        picks = torch.randint(len(texts), (config.rows,), generator=generator)
+        lesson = [part[picks] for part in kept] if kept else teach(target, texts.ids[picks], config.exit_after)
         with torch.autocast(target.device.type, dtype=torch.bfloat16):
-            loss = loss_of(states[picks].to(target.device), finals[picks].to(target.device))
-        loss.backward()
+            loss = loss_of(*(part.to(target.device) for part in (*lesson, judged[picks])))
+        accelerator.backward(loss)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         total += loss.item()
+        if not accelerator.is_main_process:
+            continue
         if (step + 1) % 50 == 0:
             left = (time.monotonic() - began) / (step + 1 - first) * (config.steps - step - 1) / 60
             print(f"step {step + 1}: loss {total / 50:.4f} nats, {left:.1f} min left", flush=True)
@@ -146,11 +177,28 @@ def distill(model: str | None, data: list[Path], work: Path, out: Path, config: 
         if step + 1 == config.steps or time.monotonic() - saved > config.save_seconds:
             save_checkpoint(checkpoint, layer, optimizers, {"step": str(step + 1)})
             saved = time.monotonic()
-    facts = asdict(config) | {"data": "the model's own generations"}
-    facts |= evaluate(target, layer, states[train:], finals[train:], config)
-    layer.save(out, target, facts)
-    print(json.dumps(facts))
-    return facts
+    layer.requires_grad_(False)
+
+
+def whole_rows(target: Target) -> None:
+    """Training and generation see whole rows: torch's fused attention does, except for capped scores (Gemma 2), which it ignores."""
+    if not getattr(target.config, "attn_logit_softcapping", None):
+        target.model.set_attn_implementation("sdpa")
+
+
+def kept_bytes(target: Target, texts: int, width: int) -> int:
+    return 2 * 2 * texts * width * target.config.hidden_size
+
+
+def memory_estimate(target: Target, layer: ExitLayer, config: DistillConfig, quantize: str) -> str:
+    """One line, in GB: an estimate from shapes, not a measurement."""
+    width, size = config.prompt_tokens + config.new_tokens, sum(p.numel() for p in layer.parameters())
+    weights = weight_bytes(target.config, quantize) * (1 if is_quantized(target.model) else target.dtype.itemsize / 2)
+    logits = 6 * 4 * config.rows * width * target.vocab  # both laws in float32, their logarithms and gradients
+    kept = kept_bytes(target, config.generations, width)
+    where = f"{kept / 1e9:.1f} of hidden states in main memory" if kept <= MOST_KEPT else "no hidden states kept: the target runs again"
+    parts = f"target {weights / 1e9:.1f}, exit layer with gradients and momentum {12 * size / 1e9:.1f}, logits {logits / 1e9:.1f}"
+    return f"memory, estimated in GB: {parts}; {where}"
 
 
 @torch.no_grad()
@@ -160,27 +208,49 @@ def teach(target: Target, ids: Tensor, exit_after: int) -> tuple[Tensor, Tensor]
     Both are kept instead of the logits, which the frozen head makes again from the second: vocabulary is 24 times the width.
     """
     with torch.autocast(target.device.type, dtype=torch.bfloat16):
-        found = target.model(ids.to(target.device), use_cache=False, output_hidden_states=True, logits_to_keep=1).hidden_states
-    return found[exit_after].bfloat16().cpu(), found[-1].bfloat16().cpu()
-
-
-def student_logits(target: Target, layer: ExitLayer, states: Tensor) -> Tensor:
-    """The exit layer over whole rows, without a cache. (B, T, D) -> (B, T, V)."""
-    length = states.shape[1]
-    rope = target.rope(0, length)
-    hidden = layer.layer(states.float(), attention_mask=None, position_embeddings=rope, is_causal=True)
-    return target.model.lm_head(layer.norm(hidden))
+        states = target.run_rows(target.layers[:exit_after], target.embedding(ids.to(target.device)))
+        finals = target.norm(target.run_rows(target.layers[exit_after:], states))
+    return states.bfloat16().cpu(), finals.bfloat16().cpu()
 
 
 @torch.no_grad()
-def evaluate(target: Target, layer: ExitLayer, states: Tensor, finals: Tensor, config: DistillConfig) -> dict:
-    """On held-out generations: top-1 agreement, and overlap (sum of min(p, q), the expected acceptance at T = 1)."""
-    agreement, overlap = [], []
-    for part, final in zip(states.split(16), finals.split(16)):
-        part, final = part.to(target.device), final.to(target.device).float()
-        student = student_logits(target, layer, part)[:, config.prompt_tokens :]
-        teacher = target.model.lm_head(final)[:, config.prompt_tokens :]
-        agreement.append((student.argmax(-1) == teacher.argmax(-1)).float().mean())
-        overlap.append(torch.minimum(student.softmax(-1), teacher.softmax(-1)).sum(-1).mean())
-    means = {"held_out_agreement": torch.stack(agreement).mean(), "held_out_overlap": torch.stack(overlap).mean()}
-    return {name: round(value.item(), 4) for name, value in means.items()}
+def evaluate(target: Target, layer: ExitLayer, held: Texts, config: DistillConfig) -> tuple[dict, list[Course]]:
+    """On held-out texts: top-1 agreement, overlap (sum of min(p, q), the expected acceptance at T = 1), acceptance per position."""
+    overlaps, courses = [], []
+    for number in range(len(held)):
+        text = held.part(slice(number, number + 1))
+        first, length = int(text.first), int(text.length)
+        states, finals = (part.to(target.device) for part in teach(target, text.ids[:, : length - 1], config.exit_after))
+        with torch.autocast(target.device.type, dtype=torch.bfloat16):
+            student, teacher = layer.rows(target, states)[0, first - 1 :], target.head_rows(finals)[0, first - 1 :]  # (n, V)
+        law = student.softmax(-1)
+        right = (student.argmax(-1) == teacher.argmax(-1)).tolist()
+        entropies = torch.special.entr(law).sum(-1).tolist()
+        best = student.topk(2).values.float()  # (n, 2)
+        leads = (best[:, 0] - best[:, 1]).tolist()
+        courses.append(Course([MAX_DRAFT * same for same in right], law.amax(-1).tolist(), entropies, leads))
+        overlaps += torch.minimum(law, teacher.softmax(-1)).sum(-1).tolist()
+    matches = [[reach > 0 for reach in course.reach] for course in courses]
+    agreed = sum(map(sum, matches)) / max(1, sum(map(len, matches)))
+    quality = {"held_out_agreement": round(agreed, 4), "held_out_overlap": round(sum(overlaps) / max(1, len(overlaps)), 4)}
+    return quality | {"acceptance_per_position": acceptance_per_position(matches)}, courses
+
+
+def measure(model: str | None, out: Path, device: str, quantize: str, held: Texts, courses: list[Course], config: DistillConfig) -> dict:
+    """The engine as users will run it: the costs of its steps, the best fixed draft length by the law on held-out texts, and what that
+    length gives on a few of them against vanilla, greedy, in turns."""
+    engine = load_engine(model, str(out), device, "auto", quantize)
+    length, replayed = best_fixed(courses, CostTracker(engine.measured, config.exit_after).costs())
+    plain = engine.measured.plain
+    facts = {"draft_cost": round(engine.measured.draft / plain, 3), "best_draft_length": length}
+    facts |= {"predicted_speedup": round(replayed.speed * plain, 3), "level": engine.level}
+
+    def pace(prompt: str, method: str) -> float:  # tokens a second
+        settings = {"length": length} if method == "eesd" else {}
+        request = Request(prompt, min(64, config.new_tokens), Sampling(), method, "fixed", settings)
+        metrics = Metrics.fold(engine.run(request), method)
+        return len(metrics.token_ids) / metrics.seconds
+
+    prompts = [engine.target.tokenizer.decode(held.ids[i, : held.first[i]]) for i in range(min(4, len(held)))]
+    speedups = [pace(prompt, "eesd") / pace(prompt, "vanilla") for prompt in prompts if prompt.strip()]
+    return facts | {"measured_speedup": round(median(speedups), 3) if speedups else None}

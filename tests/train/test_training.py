@@ -7,7 +7,6 @@ import torch
 
 from eesd_core.errors import UserError
 from eesd_core.train.corpus import OWN_TEXT, Windows, clean, documents, find_sources, pack
-from eesd_core.train.distill import student_logits
 from eesd_core.train.plot import loss_curve
 from eesd_core.train.pretrain import (
     FADING,
@@ -111,7 +110,7 @@ def test_training_sees_what_drafting_computes(engine):
     cache, own = target.new_cache(len(ids)), target.new_cache(len(ids), layers=1)
     states = target.run_range(0, layer.exit_after, target.embed(ids), cache, 0)
     cached = torch.cat([layer(target, states[:, i : i + 1], own, i) for i in range(len(ids))])
-    torch.testing.assert_close(student_logits(target, layer, states)[0], cached, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer.rows(target, states)[0], cached, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
@@ -120,7 +119,7 @@ def test_whole_rows_are_what_the_model_computes(engine):
     final, early = forward(target.model, engine.exit_layer, ids)
     torch.testing.assert_close(final, target.model(ids).logits, rtol=1e-4, atol=1e-4)
     states = target.model(ids, output_hidden_states=True).hidden_states[engine.exit_layer.exit_after]
-    torch.testing.assert_close(early, student_logits(target, engine.exit_layer, states), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(early, engine.exit_layer.rows(target, states), rtol=1e-4, atol=1e-4)
 
 
 def test_loss_curve_joins_the_stages():

@@ -1,0 +1,131 @@
+"""What an exit layer learns from: text that the frozen model wrote itself, kept on disk batch by batch.
+
+Prompts are windows of a corpus (`--data`), lines of a file (`--prompts`), or the project's own story openings and requests. Requests go
+through the model's chat template where it has one.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..bench.prompts import read_prompts
+from ..errors import UserError
+from ..model.split import Target
+from .corpus import LAST_WEIGHTS, OWN_TEXT, Windows, documents, find_sources, pack
+
+BATCH = 128  # texts written at once; small ones in tests
+TEMPERATURES = (0.0, 0.0, 0.7, 0.8, 1.0)  # greedy weighs most: it is what speed is quoted for
+SHORTEST = 4  # tokens of a prompt that is cut from a text
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """ids (G, T), padded on the right; of each text where what the model wrote begins, and where it ends, (G,) each."""
+
+    ids: Tensor
+    first: Tensor
+    length: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def part(self, picks) -> "Texts":
+        return Texts(self.ids[picks], self.first[picks], self.length[picks])
+
+
+def own_prompts(target: Target) -> list[list[int]]:
+    """Openings of the project's stories and, for a model with a chat template, its requests."""
+    stories = [json.loads(line)["text"] for line in (OWN_TEXT / "stories.jsonl").read_text(encoding="utf-8").splitlines()]
+    prompts = [target.encode(" ".join(text.split()[: 6 + number % 24])) for number, text in enumerate(stories)]
+    if target.tokenizer.chat_template:
+        requests = [json.loads(line)["prompt"] for line in (OWN_TEXT / "talk.jsonl").read_text(encoding="utf-8").splitlines()]
+        prompts += [target.encode_turn(text) for text in requests]
+    return prompts
+
+
+class Prompts:
+    """Draws prompts. Raises UserError where there are none."""
+
+    def __init__(self, target: Target, data: list[Path] | None, file: Path | None, longest: int):
+        self.longest, self.windows, self.listed = longest, None, []
+        if data:
+            openings = {name: (text[:4000] for text in islice(documents(paths), 1500)) for name, paths in find_sources(data).items()}
+            self.windows = Windows({name: pack(target.tokenizer, texts) for name, texts in openings.items()}, LAST_WEIGHTS)
+        else:
+            found = [target.encode(text) for text in read_prompts(file, None)] if file else own_prompts(target)
+            self.listed = [ids for ids in found if 0 < len(ids) <= longest] or [ids[:longest] for ids in found if ids]
+            if not self.listed:
+                raise UserError(f"{file} holds no prompt that the tokenizer makes tokens of")
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[list[int]]:
+        if self.windows:
+            return self.windows.batch(rng, count, self.longest).tolist()
+        return [self.listed[i] for i in rng.integers(0, len(self.listed), count)]
+
+
+def collect(target: Target, prompts: Prompts, work: Path, count: int, new_tokens: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
+    """Have `count` texts written into `work`, each process its share. An interruption loses one batch at most."""
+    work.mkdir(parents=True, exist_ok=True)
+    began, made = time.monotonic(), 0
+    batches = [(index, min(BATCH, count - low)) for index, low in enumerate(range(0, count, BATCH))]
+    mine = batches[rank::ranks]
+    for done, (index, size) in enumerate(mine, 1):
+        path = _path(work, index)
+        if path.exists():
+            continue
+        torch.manual_seed(seed * 100_000 + index)
+        drawn = prompts.draw(np.random.default_rng([seed, index]), size)
+        texts = write(target, drawn, new_tokens, TEMPERATURES[index % len(TEMPERATURES)])
+        tensors = {"ids": texts.ids.to(torch.int32), "first": texts.first, "length": texts.length}
+        save_file(tensors, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+        made += 1
+        left = (time.monotonic() - began) / made * (len(mine) - done) / 60
+        print(f"generated {done} of {len(mine)} batches of texts, {left:.0f} min left", flush=True)
+
+
+def read(work: Path, count: int, end: int) -> Texts:
+    """What `collect` kept. Raises UserError for a broken file."""
+    parts = []
+    for index, _ in enumerate(range(0, count, BATCH)):
+        try:
+            parts.append(load_file(_path(work, index)))
+        except (OSError, SafetensorError) as problem:
+            raise UserError(f"{_path(work, index)} is broken ({problem}): delete it, and it is written again") from None
+    width = max(part["ids"].shape[1] for part in parts)
+    ids = [torch.nn.functional.pad(part["ids"].long(), (0, width - part["ids"].shape[1]), value=end) for part in parts]
+    return Texts(torch.cat(ids), *(torch.cat([part[name] for part in parts]) for name in ("first", "length")))
+
+
+@torch.inference_mode()
+def write(target: Target, prompts: list[list[int]], new_tokens: int, temperature: float) -> Texts:
+    """Plain batched sampling by transformers. Prompts are padded on the left for it, which is undone: behind a causal mask, padding on
+    the right needs none. A text ends with the end-of-text token or after `new_tokens`."""
+    end = next(iter(sorted(target.end_ids)), 0)
+    longest = max(map(len, prompts))
+    padded = torch.tensor([[end] * (longest - len(p)) + p for p in prompts], device=target.device)  # (B, P)
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=target.device)
+    how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}
+    with torch.autocast(target.device.type, dtype=torch.bfloat16):
+        rows = target.model.generate(padded, attention_mask=mask, max_new_tokens=new_tokens, pad_token_id=end, **how).tolist()
+    texts, lengths = [], []
+    for prompt, row in zip(prompts, rows):
+        new = row[longest:]
+        stop = next((i + 1 for i, id in enumerate(new) if id in target.end_ids), len(new))
+        texts.append(prompt + new[:stop])
+        lengths.append(len(texts[-1]))
+    width = longest + new_tokens
+    ids = torch.tensor([text + [end] * (width - len(text)) for text in texts])  # (B, P + new)
+    return Texts(ids, torch.tensor([len(p) for p in prompts]), torch.tensor(lengths))
+
+
+def _path(work: Path, index: int) -> Path:
+    return work / f"texts-{index:04d}.safetensors"

@@ -1,0 +1,106 @@
+"""Distillation end to end on tiny models, at full speed of a few steps: it learns, resumes, measures and says what it needs."""
+
+import json
+
+import pytest
+import torch
+
+from eesd_core.cli import main
+from eesd_core.errors import UserError
+from eesd_core.loading import load_engine
+from eesd_core.model.exit_layer import ExitLayer
+from eesd_core.model.load import load_target
+from eesd_core.train import distill as module
+from eesd_core.train.distill import DistillConfig, distill
+from eesd_core.train.generations import Prompts, collect, read, write
+
+SMALL = DistillConfig(2, generations=16, prompt_tokens=12, new_tokens=20, rows=4, steps=12, warmup_steps=5)
+FACTS = {
+    "held_out_agreement",
+    "held_out_overlap",
+    "acceptance_per_position",
+    "draft_cost",
+    "predicted_speedup",
+    "measured_speedup",
+    "level",
+}
+
+
+@pytest.fixture
+def bare(model_folder, tmp_path):
+    """The tiny model without an exit layer."""
+    target = load_target(model_folder, "cpu", "bfloat16")
+    target.model.save_pretrained(tmp_path / "bare")
+    target.tokenizer.save_pretrained(tmp_path / "bare")
+    return tmp_path / "bare"
+
+
+def test_texts_are_what_generate_writes(engine):
+    """Prompts of different lengths in one batch: padding leaves no trace."""
+    target, prompts = engine.target, [[40, 41, 42], [50] * 9, [60, 61]]
+    texts = write(target, prompts, 10, 0.0)
+    for prompt, ids, first, length in zip(prompts, texts.ids, texts.first, texts.length):
+        assert ids[: len(prompt)].tolist() == prompt and first == len(prompt) and length == len(prompt) + 10
+        assert (ids[length:] == 0).all()
+
+
+def test_texts_are_kept_and_a_broken_file_is_named(engine, tmp_path):
+    target = engine.target
+    prompts = Prompts(target, None, None, 12)
+    collect(target, prompts, tmp_path, 6, 8, 1)
+    before = read(tmp_path, 6, 0)
+    collect(target, prompts, tmp_path, 6, 8, 1)  # nothing is written again
+    assert torch.equal(read(tmp_path, 6, 0).ids, before.ids)
+    next(tmp_path.glob("texts-*")).write_bytes(b"x")
+    with pytest.raises(UserError, match="delete it"):
+        read(tmp_path, 6, 0)
+
+
+@pytest.mark.parametrize("quantize", ["none", "4bit"])
+def test_distill_trains_measures_and_saves(bare, tmp_path, capsys, quantize):
+    few = DistillConfig(2, generations=4, prompt_tokens=12, new_tokens=12, rows=2, steps=2)
+    facts = distill(str(bare), None, None, tmp_path / "work", tmp_path / "out", few, "cpu", quantize)
+    assert facts.keys() >= FACTS and "memory, estimated" in capsys.readouterr().out
+    stored = json.loads((tmp_path / "out" / "exit_layer.json").read_text())
+    assert stored["training"].keys() >= FACTS and stored["exit_after"] == 2
+    assert load_engine(str(bare), str(tmp_path / "out"), "cpu", "auto", quantize).exit_layer.note == ""
+
+
+def test_only_the_exit_layer_learns_and_training_resumes(bare, tmp_path, monkeypatch, capsys):
+    """Kept states or states made anew in every step: the same training. Taken up again, it goes on."""
+    monkeypatch.setattr(module, "measure", lambda *_: {})
+    finished = []
+    for number, most in enumerate((8e9, 0)):
+        monkeypatch.setattr(module, "MOST_KEPT", most)
+        distill(str(bare), None, None, tmp_path / f"work{number}", tmp_path / f"out{number}", SMALL, "cpu")
+        finished.append(ExitLayer.load(tmp_path / f"out{number}", load_target(bare, "cpu", "float32")).state_dict())
+    start = ExitLayer(load_target(bare, "cpu", "float32"), 2).state_dict()
+    for name, tensor in finished[0].items():
+        torch.testing.assert_close(tensor, finished[1][name], rtol=0.05, atol=0.02)
+    assert any(not torch.equal(tensor, start[name]) for name, tensor in finished[0].items())
+    capsys.readouterr()
+    more = DistillConfig(**{**module.asdict(SMALL), "steps": 14})
+    distill(str(bare), None, None, tmp_path / "work0", tmp_path / "out0", more, "cpu")
+    assert "resuming at step 12" in capsys.readouterr().out
+
+
+def test_sweep_writes_a_table_and_a_chart(bare, tmp_path, capsys):
+    shape = ["--generations", "8", "--prompt-tokens", "8", "--new-tokens", "12", "--steps", "3", "--device", "cpu"]
+    command = [
+        "sweep",
+        "--model",
+        str(bare),
+        "--work",
+        str(tmp_path / "work"),
+        "--out",
+        str(tmp_path / "out"),
+        "--depths",
+        "1",
+        "3",
+        *shape,
+    ]
+    assert main(command) == 0
+    assert "exit after" in capsys.readouterr().out and (tmp_path / "out" / "sweep.svg").read_text().count("<polyline") == 4
+    assert [row["exit_after"] for row in json.loads((tmp_path / "out" / "sweep.json").read_text())] == [1, 3]
+    assert main([*command[:-1], "cpu", "--depths", "4"]) == 2
+    assert "1 to 3" in capsys.readouterr().err
