@@ -78,6 +78,7 @@ class DraftToken:
     entropy: float  # nats
     go: bool
     terms: dict
+    lead: float | None = None  # of its score over the runner-up's, in logits over temperature; older traces do not say
 
 
 @dataclass(frozen=True, slots=True)

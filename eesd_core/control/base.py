@@ -76,8 +76,9 @@ class Controller(Protocol):
     def start_round(self, costs: Costs) -> int:
         """Most drafts this round may have; 0 for none."""
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float) -> Decision:
-        """Asked after draft token i (0-based), with the drafter's largest probability and its entropy in nats."""
+    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
+        """Asked after draft token i (0-based), with the drafter's largest probability, its entropy in nats, and the lead of its choice over
+        the runner-up, in logits over temperature, shared noise included where there is some."""
 
     def observe(self, outcome: Outcome) -> None:
         """After every round, those without drafts too."""

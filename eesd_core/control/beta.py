@@ -32,7 +32,7 @@ class BetaController(Seeded):
             self.theta = self.random.betavariate(self.alpha, self.beta)
         return self.limit
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float) -> Decision:
+    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
         if not self.per_round:
             self.theta = self.random.betavariate(self.alpha, self.beta)
         u = self.random.random()

@@ -33,7 +33,7 @@ class CalibratedController(Seeded):
         self.seen = []
         return self.limit
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float) -> Decision:
+    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
         bin = min(int(BINS * confidence), BINS - 1)
         self.seen.append(bin)
         mean, variance = moments(self.alpha, self.beta)
@@ -53,7 +53,7 @@ class CalibratedController(Seeded):
         self.beta += outcome.tested - outcome.accepted
 
     def snapshot(self) -> dict:
-        arms = [{"label": bin_label(bin), "alpha": alpha, "beta": beta} for bin, (alpha, beta) in enumerate(self.bins)]
+        arms = [{"label": bin_label("confidence", bin), "alpha": alpha, "beta": beta} for bin, (alpha, beta) in enumerate(self.bins)]
         mean, _ = moments(self.alpha, self.beta)
         return {"controller": self.name, "alpha": self.alpha, "beta": self.beta, "mean": mean, "arms": arms}
 
@@ -64,5 +64,5 @@ def moments(alpha: float, beta: float) -> tuple[float, float]:
     return alpha / total, alpha * beta / (total * total * (total + 1))
 
 
-def bin_label(bin: int) -> str:
-    return f"confidence {bin / BINS:.1f} to {(bin + 1) / BINS:.1f}"
+def bin_label(what: str, bin: int) -> str:
+    return f"{what} {bin / BINS:.1f} to {(bin + 1) / BINS:.1f}"

@@ -12,7 +12,7 @@ class FixedController(Stateful):
     def start_round(self, costs: Costs) -> int:
         return self.length
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float) -> Decision:
+    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
         return Decision(i + 1 < self.length, {})
 
     def observe(self, outcome: Outcome) -> None:

@@ -21,7 +21,7 @@ class ThresholdController(Stateful):
     def start_round(self, costs: Costs) -> int:
         return self.limit
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float) -> Decision:
+    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
         return Decision(confidence >= self.threshold, {"confidence": confidence, "threshold": self.threshold})
 
     def observe(self, outcome: Outcome) -> None:
@@ -61,7 +61,7 @@ class EntropyController(Stateful):
     def start_round(self, costs: Costs) -> int:
         return self.limit
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float) -> Decision:
+    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
         root = sqrt(self.factor * entropy)
         return Decision(root <= self.bound, {"root": root, "bound": self.bound})
 

@@ -7,16 +7,19 @@ takes (renewal reward; lambda is tracked while running, as in Dinkelbach's metho
 
 and where one does not pay, several may, because a verify pass can cost the same over a range of tokens.
 
-The left side is learned. A *context* is what is known of a draft token: the drafter's confidence in it, in ten bins, and whether drafts
-have lately been accepted less often, as often, or more often than their confidence promised. (So a change of difficulty is noticed, what
+The left side is learned. A *context* is what is known of a draft token: how certain the choice was, in ten bins, and whether drafts have
+lately been accepted less often, as often, or more often than that promised. Certainty is tanh(lead / 2), where the lead is that of the
+choice over the runner-up: (p1 - p2) / (p1 + p2) when greedy. It says more than the largest probability does, and where shared noise
+moves the choice, far more. (So a change of difficulty is noticed, what
 it means is learned, and no counts have to be thrown away.) Every context counts accepted and rejected drafts, tested ones only: what cut
-a round short then biases nothing. P is the product of the contexts' mean chances. Of a token that is not drafted yet no confidence is
-known: its chance theta is drawn once a round from the Beta posterior over all confidences. The drafts in hand will be judged whatever is
+a round short then biases nothing. P is the product of the contexts' mean chances. Of a token that is not drafted yet no certainty is
+known: its chance theta is drawn once a round from the Beta posterior over all bins. The drafts in hand will be judged whatever is
 decided, so only the decision about the next one needs the curiosity of a draw. A context seldom seen borrows from its bin, a bin from all.
 Rounds without drafts teach nothing: a small share of their time goes into trying one token, and another while that beats the promise.
 """
 
 from itertools import accumulate, pairwise
+from math import tanh
 
 from .base import MAX_DRAFT, Costs, Decision, Outcome, Random64, Seeded, check_limit, check_number, check_prior
 from .calibrated import BINS, bin_label
@@ -83,8 +86,8 @@ class ThroughputController(Seeded):
             return self.limit
         return int(self.lucky or self.explore * self.idle >= self.times[1] - self.times[0])
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float) -> Decision:
-        bin = min(int(BINS * confidence), BINS - 1)
+    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
+        bin = min(int(BINS * tanh(lead / 2)), BINS - 1)
         alpha, beta = self._bin(bin)
         promise = alpha / (alpha + beta)
         cell = self._level() * BINS + bin
@@ -113,7 +116,7 @@ class ThroughputController(Seeded):
 
     def snapshot(self) -> dict:
         alpha, beta = self._theta()
-        arms = [(bin_label(bin), *self._bin(bin)) for bin in range(BINS)]
+        arms = [(bin_label("certainty", bin), *self._bin(bin)) for bin in range(BINS)]
         return {
             "controller": self.name,
             "alpha": alpha,
@@ -128,14 +131,14 @@ class ThroughputController(Seeded):
         return (self.lately > BELOW) + (self.lately > ABOVE)
 
     def _theta(self) -> tuple[float, float]:
-        """Posterior of the next draft's chance: what drafts in rounds like this one came to, whatever their confidence."""
+        """Posterior of the next draft's chance: what drafts in rounds like this one came to, however certain they were."""
         alpha, beta = self.all
         borrowed = min(THETA_BORROWS, alpha + beta) / (alpha + beta)
         here = slice(self._level() * BINS, (self._level() + 1) * BINS)
         return sum(self.hits[here]) + borrowed * alpha, sum(self.misses[here]) + borrowed * beta
 
     def _bin(self, bin: int) -> tuple[float, float]:
-        """Posterior of a confidence bin."""
+        """Posterior of a bin of certainty."""
         alpha, beta = self.all
         borrowed = BIN_BORROWS / (alpha + beta)
         return sum(self.hits[bin::BINS]) + borrowed * alpha, sum(self.misses[bin::BINS]) + borrowed * beta

@@ -30,7 +30,7 @@ class UcbController(Stateful):
         self.length = untried[0] if untried else max(range(self.limit + 1), key=self._bound)
         return self.length
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float) -> Decision:
+    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
         return Decision(i + 1 < self.length, {})
 
     def observe(self, outcome: Outcome) -> None:

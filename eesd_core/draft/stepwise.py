@@ -14,6 +14,8 @@ from ..events import DraftToken
 from ..model.split import Target
 from .base import Context, Draft
 
+MOST_LEAD = 1e4  # stands for "there was no other token", since JSON has no infinity
+
 
 class Choice(NamedTuple):
     """A draft token. `law` is the distribution it was drawn from, (V,); None: a point mass."""
@@ -23,14 +25,15 @@ class Choice(NamedTuple):
     probability: float = 1.0
     confidence: float = 1.0  # the largest probability
     entropy: float = 0.0  # nats
+    lead: float = MOST_LEAD  # of its score over the runner-up's
 
 
 def choose(context: Context, logits: Tensor, position: int) -> Choice:
     """Draw the token at `position` from the drafter's logits (1, V), with the sampler that the target uses."""
     log_probs = context.sampler.log_probs(logits)
-    token = context.sampler.draft_scores(logits, log_probs, position, context.round).argmax()
-    probs = log_probs[0].exp()  # (V,)
-    facts = torch.stack([probs[token], probs.max(), torch.special.entr(probs).sum()])
+    scores = context.sampler.draft_scores(logits, log_probs, position, context.round)[0]  # (V,)
+    token, best, probs = scores.argmax(), scores.topk(2).values, log_probs[0].exp()
+    facts = torch.stack([probs[token], probs.max(), torch.special.entr(probs).sum(), (best[0] - best[1]).clamp(max=MOST_LEAD)])
     return Choice(int(token), probs, *facts.tolist())
 
 
@@ -50,7 +53,7 @@ class StepwiseDrafter:
                 break
             ids.append(choice.id)
             laws.append(choice.law)
-            decision = controller.keep_drafting(len(ids) - 1, choice.confidence, choice.entropy)
+            decision = controller.keep_drafting(len(ids) - 1, choice.confidence, choice.entropy, choice.lead)
             if choice.id in self.target.end_ids:
                 reason = "eos"
             elif not decision.go and len(ids) < budget:
@@ -58,7 +61,7 @@ class StepwiseDrafter:
             go = decision.go and reason != "eos" and len(ids) < budget
             yield DraftToken(
                 context.round, len(ids) - 1, context.start + len(ids), choice.id, self.target.piece(choice.id),
-                choice.probability, choice.confidence, choice.entropy, go, decision.terms,
+                choice.probability, choice.confidence, choice.entropy, go, decision.terms, choice.lead,
             )  # fmt: skip
         began = time.perf_counter()
         states = self.finish(context, ids)

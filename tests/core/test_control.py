@@ -2,7 +2,7 @@
 
 import json
 import random
-from math import sqrt
+from math import atanh, sqrt
 from statistics import mean, pvariance
 
 import pytest
@@ -16,6 +16,13 @@ from eesd_core.control.throughput import CONTEXT_BORROWS, hurdles
 from eesd_core.errors import UserError
 
 COSTS = Costs.linear(0.15, 0.02)
+
+
+def lead_of(certainty: float) -> float:
+    """certainty = tanh(lead / 2)."""
+    return 2 * atanh(min(certainty, 1 - 1e-9))
+
+
 rounds = st.lists(st.integers(0, MAX_DRAFT).flatmap(lambda k: st.tuples(st.just(k), st.integers(0, k))))
 # What a drafter says of a token: how sure it is, its entropy, and whether the target will agree.
 drafts = st.tuples(st.floats(0, 1), st.floats(0, 9), st.booleans())
@@ -36,7 +43,7 @@ def play(controller, text, costs=COSTS):
         drafted = 0
         for i in range(limit):
             confidence, entropy, _ = text[place + i]
-            decision = controller.keep_drafting(i, confidence, entropy)
+            decision = controller.keep_drafting(i, confidence, entropy, lead_of(confidence))
             controller = (yield decision) or controller
             drafted += 1
             if not decision.go:
@@ -173,7 +180,7 @@ def test_only_tested_tokens_move_the_posterior(outcomes, alpha, beta):
 @given(st.integers(0, 2**63 - 1), st.floats(0.1, 50), st.floats(0.1, 50))
 def test_a_decision_is_a_coin_of_bias_theta(seed, alpha, beta):
     """theta and u of the trace decide chi again, so a reader can check every decision."""
-    go, terms = make_controller("beta", alpha=alpha, beta=beta, seed=seed).keep_drafting(0, 0.5, 1.0)
+    go, terms = make_controller("beta", alpha=alpha, beta=beta, seed=seed).keep_drafting(0, 0.5, 1.0, 1.0)
     assert 0 <= terms["theta"] <= 1 and go == (terms["u"] < terms["theta"]) == bool(terms["chi"])
 
 
@@ -181,7 +188,7 @@ def lengths(controller, count: int) -> list[int]:
     found = []
     for _ in range(count):
         k, limit = 1, controller.start_round(COSTS)
-        while controller.keep_drafting(k - 1, 0.5, 1.0).go and k < limit:
+        while controller.keep_drafting(k - 1, 0.5, 1.0, 1.0).go and k < limit:
             k += 1
         found.append(k)
     return found
@@ -218,16 +225,16 @@ def test_calibrated_learns_what_confidence_is_worth():
     for _ in range(3000):
         controller.start_round(COSTS)
         sure = rng.random() < 0.5
-        controller.keep_drafting(0, 0.95 if sure else 0.15, 1.0)
+        controller.keep_drafting(0, 0.95 if sure else 0.15, 1.0, 1.0)
         controller.observe(Outcome(1, int(rng.random() < (0.4 if sure else 0.8))))
     controller.start_round(COSTS)
-    assert controller.keep_drafting(0, 0.95, 1.0).terms["theta"] == pytest.approx(0.4, abs=0.06)
-    assert controller.keep_drafting(0, 0.15, 1.0).terms["theta"] == pytest.approx(0.8, abs=0.06)
+    assert controller.keep_drafting(0, 0.95, 1.0, 1.0).terms["theta"] == pytest.approx(0.4, abs=0.06)
+    assert controller.keep_drafting(0, 0.15, 1.0, 1.0).terms["theta"] == pytest.approx(0.8, abs=0.06)
 
 
 def test_calibrated_is_shrinkage_by_inverse_variance():
     controller = make_controller("calibrated", alpha=6.0, beta=2.0)
-    terms = controller.keep_drafting(0, 0.3, 1.0).terms
+    terms = controller.keep_drafting(0, 0.3, 1.0, 1.0).terms
     (_, variance), (share, share_variance) = moments(6, 2), moments(2 * 0.35, 2 * 0.65)
     spread = 0.95 / 12 + 0.05 * (share - 0.75) ** 2
     assert terms["weight"] == pytest.approx(share_variance / (share_variance + variance + spread))
@@ -247,20 +254,20 @@ def test_hurdles_against_their_definition(prices, theta):
 
 
 def test_throughput_by_hand():
-    """One round: two drafts of confidence 0.85 accepted, one of 0.15 rejected. Then every number from its definition."""
+    """One round: two drafts of certainty 0.85 accepted, one of 0.15 rejected. Then every number from its definition."""
     controller = make_controller("throughput", alpha=2.0, beta=1.0, forget=1.0)
     controller.start_round(COSTS)
     for i, confidence in enumerate((0.85, 0.85, 0.15)):
-        controller.keep_drafting(i, confidence, 1.0)
+        controller.keep_drafting(i, confidence, 1.0, lead_of(confidence))
     controller.observe(Outcome(3, 2))
     shown = controller.snapshot()
     assert (shown["alpha"], shown["beta"]) == pytest.approx((2 + 4, 1 + 2))  # all are of the middle level, and theta borrows 6 drafts
     arms = {arm["label"]: arm for arm in shown["arms"]}
-    high, low = arms["confidence 0.8 to 0.9"], arms["confidence 0.1 to 0.2"]
+    high, low = arms["certainty 0.8 to 0.9"], arms["certainty 0.1 to 0.2"]
     assert (high["alpha"], high["beta"]) == pytest.approx((2 + 3 * 4 / 6, 3 * 2 / 6))
     assert (low["alpha"], low["beta"]) == pytest.approx((3 * 4 / 6, 1 + 3 * 2 / 6))
     controller.start_round(COSTS)
-    terms = controller.keep_drafting(0, 0.85, 1.0).terms
+    terms = controller.keep_drafting(0, 0.85, 1.0, lead_of(0.85)).terms
     assert terms["prefix"] == pytest.approx((2 + CONTEXT_BORROWS * 4 / 5) / (2 + CONTEXT_BORROWS))
     assert terms["gain"] == pytest.approx(terms["prefix"] * terms["theta"])
     speed = controller.tokens / controller.time
@@ -289,7 +296,7 @@ def test_throughput_tries_again_now_and_then():
     for _ in range(1100):
         found.append(controller.start_round(dear))
         for i in range(found[-1]):
-            controller.keep_drafting(i, 0.5, 1.0)
+            controller.keep_drafting(i, 0.5, 1.0, 1.0)
         controller.observe(Outcome(found[-1], 0))
     assert [i for i, drafted in enumerate(found) if drafted] == [500, 1001]
 
@@ -301,7 +308,7 @@ def test_throughput_tries_again_now_and_then():
 def test_fixed_stops_at_its_length(length):
     controller = make_controller("fixed", length=length)
     assert controller.start_round(COSTS) == length
-    assert [controller.keep_drafting(i, 0.5, 1.0).go for i in range(length)] == [True] * (length - 1) + [False] * (length > 0)
+    assert [controller.keep_drafting(i, 0.5, 1.0, 1.0).go for i in range(length)] == [True] * (length - 1) + [False] * (length > 0)
 
 
 def test_heuristic_is_transformers_rule():
@@ -313,9 +320,9 @@ def test_heuristic_is_transformers_rule():
 
 
 def test_thresholds_keep_the_token_they_stop_at():
-    assert [make_controller("threshold", threshold=0.4).keep_drafting(0, c, 1.0).go for c in (0.39, 0.4, 1.0)] == [False, True, True]
+    assert [make_controller("threshold", threshold=0.4).keep_drafting(0, c, 1.0, 1.0).go for c in (0.39, 0.4, 1.0)] == [False, True, True]
     # SVIP's constants: sqrt(0.15 H) > 0.3, that is H > 0.6
-    assert [make_controller("entropy").keep_drafting(0, 0.5, h).go for h in (0.0, 0.59, 0.61)] == [True, True, False]
+    assert [make_controller("entropy").keep_drafting(0, 0.5, h, 1.0).go for h in (0.0, 0.59, 0.61)] == [True, True, False]
 
 
 def test_adaptive_threshold_is_self_sds_rule():

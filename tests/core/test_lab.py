@@ -25,7 +25,7 @@ def run(engine, prompt: str, new_tokens: int, sampling: Sampling, controller):
     for record in engine.run(Request(prompt, new_tokens, sampling), controller=controller):
         match record.event:
             case DraftToken() as e:
-                drafts[-1].append((e.position, e.confidence, e.entropy))
+                drafts[-1].append((e.position, e.confidence, e.entropy, e.lead))
             case RoundVerified() as e:
                 rounds.append((e.drafted, e.accepted))
                 drafts.append([])
@@ -63,9 +63,10 @@ def test_one_pass_tells_every_tested_draft(which, sampling, request):
             replay(recorder, [course], COSTS[0])
             assert same == ids and recorder.rounds == rounds
             for draft, (drafted, accepted) in zip(drafts, rounds):
-                for position, confidence, entropy in draft[: min(accepted + 1, drafted)]:
+                for position, *facts in draft[: min(accepted + 1, drafted)]:
                     place = position - begin
-                    assert (course.confidence[place], course.entropy[place]) == pytest.approx((confidence, entropy), abs=1e-3)
+                    found = (course.confidence[place], course.entropy[place], course.lead[place])
+                    assert found == pytest.approx(facts, abs=1e-3)
 
 
 def test_one_pass_tells_what_the_papers_controller_would_have_done(engine):
@@ -95,7 +96,7 @@ def test_a_run_says_its_costs(engine):
 
 def test_a_replay_by_hand():
     """Drafts of places 0 1 1 0 1 1 1 are right; three drafts a round, at 1 a draft and 10 a round."""
-    course = Course([MAX_DRAFT * right for right in (0, 1, 1, 0, 1, 1, 1)], [0.5] * 7, [1.0] * 7)
+    course = Course([MAX_DRAFT * right for right in (0, 1, 1, 0, 1, 1, 1)], [0.5] * 7, [1.0] * 7, [1.0] * 7)
     costs = Costs(1.0, (8.0,) * 16, 2.0)
     found = replay(FixedController(3), [course], costs)
     assert found.draft_lengths == [3, 3, 2] and found.accepted == 0 + 2 + 2  # the last round may write three tokens: two drafts
