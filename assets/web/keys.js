@@ -2,28 +2,34 @@
 (() => {
   "use strict";
   const { el, words: { keys: words } } = window.EESD;
-  const FIELDS = "input:not([type=range]):not([type=checkbox]), textarea, select:not(.e-select), [contenteditable]:not([contenteditable=false])";
+  const FIELDS = "input:not(.e-slider):not([type=checkbox]), textarea, select:not(.e-select), [contenteditable]:not([contenteditable=false])";
   const PRESSED = "button, a, summary, label, input[type=checkbox], [role=button], [role=option]"; // space has a meaning there
 
-  const commands = (player, list, fullScreen) => ({
-    " ": () => player.toggle(),
-    ArrowRight: (event) => player.step(event.shiftKey ? "token" : "round", 1),
-    ArrowLeft: (event) => player.step(event.shiftKey ? "token" : "round", -1),
-    ".": () => player.step("event", 1),
-    ",": () => player.step("event", -1),
-    x: () => player.step("rejection", 1),
-    X: () => player.step("rejection", -1),
-    r: () => player.restart(),
-    R: () => player.restart(),
-    f: fullScreen,
-    F: fullScreen,
-    "?": () => list.showModal(),
+  // Asks the view anew at every key: its parts are made again when the language changes.
+  const commands = (view) => ({
+    " ": () => view.player.toggle(),
+    ArrowRight: (event) => view.player.step(event.shiftKey ? "token" : "round", 1),
+    ArrowLeft: (event) => view.player.step(event.shiftKey ? "token" : "round", -1),
+    ".": () => view.player.step("event", 1),
+    ",": () => view.player.step("event", -1),
+    x: () => view.player.step("rejection", 1),
+    X: () => view.player.step("rejection", -1),
+    r: () => view.player.restart(),
+    R: () => view.player.restart(),
+    f: () => view.present(),
+    F: () => view.present(),
+    t: () => view.tour.toggle(),
+    T: () => view.tour.toggle(),
+    g: () => view.dialogs.glossary.showModal(),
+    G: () => view.dialogs.glossary.showModal(),
+    "?": () => view.dialogs.keys.showModal(),
+    Escape: () => view.present(false),
   });
 
   function legend() {
     const close = el("button", { type: "button", class: "e-button" }, words.close);
     const rows = words.list.flatMap(([key, meaning]) => [el("dt", {}, key), el("dd", {}, meaning)]);
-    const list = el("dialog", { class: "e-key-list", "aria-label": words.title }, el("h2", {}, words.title), el("dl", {}, ...rows), el("p", {}, words.note), close);
+    const list = el("dialog", { class: "e-dialog e-key-list", "aria-label": words.title }, el("h2", {}, words.title), el("dl", {}, ...rows), el("p", {}, words.note), close);
     close.addEventListener("click", () => list.close());
     list.addEventListener("keydown", (event) => {
       event.stopPropagation(); // Escape closes the list and nothing else
@@ -35,7 +41,7 @@
   function listen(acts, isHere) {
     document.addEventListener("keydown", (event) => {
       const { key, target } = event;
-      if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !(key in acts) || !isHere()) return;
+      if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !(key in acts) || !isHere(key)) return;
       if (target.closest?.(FIELDS) || (key === " " && target.closest?.(PRESSED))) return;
       event.preventDefault();
       acts[key](event);

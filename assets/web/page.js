@@ -9,7 +9,9 @@
     attach(element) {
       if (this.view?.root === element) return this.view;
       element.addEventListener("eesd-source", ({ detail }) => (document.documentElement.dataset.source = detail ? "recorded" : "live"));
-      this.view = EESD.attach(element);
+      const link = () => EESD.link.write(this.form, window.location.href);
+      this.view = EESD.attach(element, { toolbar: document.querySelector(".eesd-tools"), link });
+      this.translate();
       element.addEventListener("eesd-source", ({ detail }) => this.sayWhere(detail));
       this.takeaway = new EESD.Takeaway(this.view, this.behind);
       element.append(new EESD.WhatIf(this.view).node, this.takeaway.node);
@@ -31,6 +33,24 @@
         link: () => EESD.link.write(this.form, window.location.href),
         qr: (link) => at(`eesd/qr.svg?link=${encodeURIComponent(link)}`),
       };
+    },
+
+    // The form's words come from the server in English: those that the language's table has are said anew, late ones too.
+    translate() {
+      const { form } = EESD.words.page;
+      const say = (root) => {
+        const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+        for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+          const text = node.nodeValue.trim();
+          if (Object.hasOwn(form, text)) node.nodeValue = node.nodeValue.replace(text, form[text]);
+        }
+      };
+      if (!Object.keys(form).length) return;
+      const parts = document.querySelectorAll(".eesd-title, .eesd-form, #settings");
+      for (const part of parts) {
+        say(part);
+        new MutationObserver(() => say(part)).observe(part, { childList: true, subtree: true });
+      }
     },
 
     // Where the recorded run on the page was made.
@@ -75,9 +95,10 @@
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented) return;
     const inPrompt = event.target.closest?.("#prompt");
+    const presenting = EESD.page.view?.presenting; // Escape leaves that first
     const inList = event.target.getAttribute?.("aria-expanded") === "true"; // Escape closes an open list first
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && inPrompt) button("run")?.click();
-    else if (event.key === "Escape" && !inList) button("stop")?.click();
+    else if (event.key === "Escape" && !inList && !presenting) button("stop")?.click();
   });
 
   // The address keeps the theme, so that a reload or a copied link has it too.

@@ -3,53 +3,73 @@
 (() => {
   "use strict";
   const EESD = window.EESD;
-  const { el } = EESD;
+  const { el, swatch, words } = EESD;
   let views = 0;
-
-  const key = (...kinds) =>
-    el("span", { class: "e-key" }, ...kinds.map((kind) => el("span", {}, el("i", { class: `e-swatch e-fill-${kind}` }), kind)));
-  const panel = (name, title, kinds, chart) =>
-    el("section", { class: `e-panel e-${name}` }, el("div", { class: "e-panel-head" }, el("h2", {}, title), key(...kinds)), chart.box);
 
   class View {
     constructor(root, options) {
-      this.root = root;
-      const plotly = () => options.plotly ?? window.Plotly;
+      Object.assign(this, { root, options, pointed: null });
+      views += 1;
+      this.id = views;
       this.stream = new EESD.Stream();
       this.player = new EESD.Player(() => this.request());
-      this.build(plotly);
-      this.pace = new EESD.Pace(this.charts.map((chart) => () => this.drawChart(chart)));
+      this.root.classList.add("eesd");
+      this.build();
+      EESD.keys.listen(EESD.keys.commands(this), (key) => (key === "Escape" ? this.presenting : this.run.started));
       this.reset();
     }
 
-    build(plotly) {
-      views += 1;
-      this.root.classList.add("eesd");
+    build() {
+      const plotly = () => this.options.plotly ?? window.Plotly;
+      const link = { choose: (round) => this.choose(round), point: (round) => this.point(round) };
+      const chart = (name) => new EESD.Chart(name, EESD.figures[name], plotly, link);
+      const states = (...kinds) => kinds.map((kind) => swatch(kind, words.states[kind]));
       this.alert = el("div", { class: "e-alert", role: "alert", hidden: "" });
-      this.tip = new EESD.Tooltip(this.root, `eesd-tip-${views}`);
-      this.race = new EESD.Race(this.tip, (token, own) => this.lookAt(token, own));
+      this.tip = new EESD.Tooltip(`eesd-tip-${this.id}`);
+      this.race = new EESD.Race(this.tip, { choose: (token, own) => this.lookAt(token, own), point: (token, own) => this.point(token && this.roundOf(token, own)) });
       this.microscope = new EESD.Microscope(() => this.request());
-      this.why = new EESD.Why(plotly);
-      const lengths = new EESD.Chart("lengths", EESD.figures.lengths, plotly, (round) => this.microscope.select(round));
-      const clock = new EESD.Chart("clock", EESD.figures.clock, plotly);
-      this.charts = [this.why.chart, lengths, clock];
+      this.why = new EESD.Why(plotly, link);
+      this.law = new EESD.Law(plotly, () => this.drawChart(this.law.chart));
+      this.lossless = new EESD.Lossless();
+      const { lengths: lengthWords, belief: beliefWords, positions: positionWords, contexts: contextWords } = words.charts;
+      const [lengths, clock, belief, positions, contexts] = ["lengths", "clock", "belief", "positions", "contexts"].map(chart);
+      this.charts = [this.why.chart, lengths, clock, belief, positions, contexts, this.law.chart];
+      this.contexts = contexts.panel(contextWords.title, swatch("dotted", contextWords.calibrated), swatch("interval", beliefWords.keys[1]));
       const side = el("div", { class: "e-side" }, this.why.node,
-        panel("lengths", "Draft lengths", ["accepted", "rejected", "untested", "correction", "bonus"], lengths));
-      this.stage = el("div", { class: "e-stage" }, this.race.node, this.clockPanel(clock), side, this.microscope.node);
+        lengths.panel(lengthWords.title, ...states("accepted", "rejected", "untested", "correction", "bonus"), swatch("best", lengthWords.best)));
+      const more = el("div", { class: "e-more" },
+        belief.panel(beliefWords.title, swatch("line", beliefWords.keys[0]), swatch("ribbon", beliefWords.keys[1]), swatch("draw", beliefWords.keys[2]), ...states("accepted", "rejected")),
+        this.contexts, positions.panel(positionWords.title, swatch("interval", positionWords.interval)), this.law.node, this.lossless.node);
+      this.stage = el("div", { class: "e-stage" }, this.race.node, this.clockPanel(clock), side, this.microscope.node, more);
       this.intro = new EESD.Intro();
-      this.root.prepend(this.alert, this.intro.node, this.stage);
+      this.dialogs = { keys: EESD.keys.legend(), glossary: EESD.glossary() };
+      this.tour = new EESD.Tour(this);
+      this.toolbar = new EESD.Toolbar(this, this.options.link);
+      this.root.prepend(this.alert, this.intro.node, this.stage, this.tip.box, this.tour.card, ...Object.values(this.dialogs), this.toolbar.leave);
+      (this.options.toolbar ?? this.root).prepend(this.toolbar.node);
+      this.pace = new EESD.Pace([...this.charts.map((own) => () => this.drawChart(own)), () => this.microscope.draw(this.run.lanes.eesd), () => this.lossless.draw(this.run)]);
+      for (const own of this.charts) own.onVisible = () => this.request();
     }
 
     clockPanel(clock) {
-      const fullScreen = () => (document.fullscreenElement ? document.exitFullscreen() : this.root.requestFullscreen());
-      const list = EESD.keys.legend();
-      this.scrubber = new EESD.Scrubber(this.player, { showKeys: () => list.showModal(), fullScreen });
-      EESD.keys.listen(EESD.keys.commands(this.player, list, fullScreen), () => this.run.started);
-      const node = panel("clock", "Clock", ["draft", "verify", "overhead"], clock);
+      const { title, kinds } = words.charts.clock;
+      this.scrubber = new EESD.Scrubber(this.player, { showKeys: () => this.dialogs.keys.showModal(), present: () => this.present() });
+      const node = clock.panel(title, ...Object.entries(kinds).map(([kind, name]) => swatch(kind, name)));
       node.querySelector("h2").after(this.scrubber.bar);
-      clock.box.before(this.scrubber.slider);
-      node.append(this.scrubber.head, list);
+      clock.frame.before(this.scrubber.slider);
+      clock.frame.append(this.scrubber.head);
       return node;
+    }
+
+    // Large type for a talk, in full screen where the browser allows it.
+    present(on = !this.presenting) {
+      this.presenting = on;
+      document.documentElement.toggleAttribute("data-presenting", on);
+      this.root.classList.toggle("e-present", on);
+      this.toolbar.leave.hidden = !on;
+      if (on) document.documentElement.requestFullscreen?.().catch(() => {}); // needs a click or a key
+      else if (document.fullscreenElement) document.exitFullscreen();
+      this.request();
     }
 
     // A run as it comes: its whole text so far.
@@ -83,14 +103,36 @@
       this.tip.hide();
       this.race.reset();
       this.microscope.reset();
+      this.lossless.reset();
       this.root.dispatchEvent(new CustomEvent("eesd-source", { detail: recording }));
     }
 
+    // ---- text and charts, linked by rounds ----
+
     // The round that a token belongs to; for a token of vanilla's the one that wrote its position.
-    lookAt({ round, position }, own) {
-      const writer = () => this.run.lanes.eesd.rounds.findLast((other) => other.position <= position)?.number ?? null;
-      this.microscope.select(own ? round : writer());
-      this.microscope.node.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    roundOf({ round, position }, own) {
+      return own ? round : (this.run.lanes.eesd.rounds.findLast((other) => other.position <= position)?.number ?? null);
+    }
+
+    lookAt(token, own) {
+      this.choose(this.roundOf(token, own));
+      this.microscope.node.scrollIntoView({ block: "nearest", behavior: EESD.wantsLessMotion() ? "auto" : "smooth" });
+    }
+
+    choose(round) {
+      if (round !== null) this.microscope.select(round);
+    }
+
+    point(round) {
+      if (round === this.pointed) return;
+      this.pointed = round;
+      this.link();
+    }
+
+    link() {
+      const pointed = this.run.lanes.eesd.rounds[this.pointed - 1] ?? null;
+      this.race.mark(this.selected, pointed);
+      for (const chart of this.charts) chart.mark(this.selected?.number, pointed?.number);
     }
 
     get run() {
@@ -100,6 +142,8 @@
     get state() {
       return this.run.summary();
     }
+
+    // ---- drawing ----
 
     request() {
       if (this.waiting) return;
@@ -115,10 +159,12 @@
       this.intro.draw(this.run);
       this.alert.hidden = !error;
       EESD.setText(this.alert, error);
-      this.race.draw(this.run, this.selected);
+      this.race.draw(this.run);
       this.why.draw(this.run);
-      this.microscope.draw(this.run.lanes.eesd);
+      this.contexts.hidden = !EESD.figures.armsOf(this.run.lanes.eesd).length;
       this.scrubber.draw(this.run, EESD.figures.axisOf(this.player.timeline));
+      this.link();
+      this.tour.draw();
       this.pace.request();
     }
 
@@ -130,16 +176,28 @@
     showStage(show) {
       this.intro.node.hidden = show;
       this.stage.hidden = !show;
+      this.toolbar.tour.disabled = !show;
     }
 
+    // What is out of sight is drawn when it comes into sight.
     drawChart(chart) {
-      if (!this.stage.hidden) chart.draw(this.run, this.player.timeline, this.selected);
+      if (this.stage.hidden || !chart.visible) return false;
+      chart.draw(this.run, this.player.timeline);
+      return true;
+    }
+
+    // For pictures of all charts.
+    drawAll() {
+      for (const chart of this.charts) chart.draw(this.run, this.player.timeline);
     }
   }
 
   const attached = new WeakMap();
 
-  EESD.mount = (element, options = {}) => new View(element, options);
+  EESD.mount = (element, options = {}) => {
+    EESD.language.speak();
+    return new View(element, options);
+  };
 
   // For a page with a theme and a changing width. Attaching twice gives the same view.
   EESD.attach = (element, options = {}) => {
@@ -149,7 +207,11 @@
     new MutationObserver(redraw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
     new ResizeObserver(redraw).observe(element);
     document.addEventListener("load", redraw, true); // plotly.js may arrive after the run
+    document.addEventListener("fullscreenchange", () => {
+      if (!document.fullscreenElement && view.presenting) view.present(false); // Escape left full screen
+    });
     attached.set(element, view);
+    if (new URLSearchParams(window.location.search).get("present") === "1") view.present(true);
     return view;
   };
 })();

@@ -1,24 +1,7 @@
 // The controls of the playhead: play, steps, speed, and a slider over the lanes' clocks that lies on the axis of the clock chart.
 (() => {
   "use strict";
-  const { el, setText, SPEEDS, words: { scrubber: words } } = window.EESD;
-  const ICONS = {
-    play: "M4 2 L13 8 L4 14 Z",
-    pause: "M3 2 H6.5 V14 H3 Z M9.5 2 H13 V14 H9.5 Z",
-    restart: "M3 2 H5 V7 L13 2 V14 L5 9 V14 H3 Z",
-    back: "M11 2 L4 8 L11 14 Z",
-    forward: "M5 2 L12 8 L5 14 Z",
-    full: "M2 2 H7 V4 H4 V7 H2 Z M9 2 H14 V7 H12 V4 H9 Z M2 9 H4 V12 H7 V14 H2 Z M12 9 H14 V14 H9 V12 H12 Z",
-  };
-
-  function icon(name) {
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", width: 14, height: 14, "aria-hidden": "true" })) svg.setAttribute(key, value);
-    const path = svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path"));
-    path.setAttribute("d", ICONS[name]);
-    return svg;
-  }
-
+  const { el, icon, setText, SPEEDS, words: { scrubber: words } } = window.EESD;
   function button(name, content, act) {
     const node = el("button", { type: "button", class: `e-button e-${name}`, title: words[name], "aria-label": words[name] }, content);
     node.addEventListener("click", act);
@@ -32,7 +15,7 @@
   };
 
   class Scrubber {
-    constructor(player, { showKeys, fullScreen }) {
+    constructor(player, { showKeys, present }) {
       this.player = player;
       this.kind = select("kind", words.kind, Object.entries(words.kinds), "round");
       this.speed = select("speed", words.speed, SPEEDS.map((speed) => [speed, words.times(speed)]), "1");
@@ -45,7 +28,7 @@
         button("restart", icon("restart"), () => player.restart()),
         button("back", icon("back"), () => player.step(this.kind.value, -1)), this.play,
         button("forward", icon("forward"), () => player.step(this.kind.value, 1)),
-        this.kind, this.speed, this.where, this.live, button("keys", "?", showKeys), button("full", icon("full"), fullScreen));
+        this.kind, this.speed, this.where, this.live, button("keys", "?", showKeys), button("present", icon("full"), present));
       this.listen();
     }
 

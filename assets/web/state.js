@@ -6,10 +6,7 @@
   const STATES = ["pending", "accepted", "rejected", "untested", "correction", "bonus"];
   const KEPT = new Set(["accepted", "correction", "bonus", "plain"]);
   const SPECIAL = /^(<\|[\w ]+\|>|<\/?s>|<eos>)$/;
-  const LEVELS = {
-    "exact-by-construction": "exact by construction",
-    "exact-as-observed": "exact as observed",
-  };
+  const { words } = window.EESD;
 
   class Lane {
     constructor(name) {
@@ -19,7 +16,7 @@
     }
 
     clear() {
-      Object.assign(this, { prompt: "", prefill: null, clock: 0, end: null, started: false, applied: 0 });
+      Object.assign(this, { prompt: "", level: null, prefill: null, costs: null, clock: 0, end: null, started: false, applied: 0 });
       Object.assign(this, { tokens: [], rounds: [], written: 0, drafted: 0, accepted: 0, verified: 0 });
       this.unsettled = []; // tokens whose text is not committed yet
       this.redrawn = 0; // tokens from this place on are others than those that were drawn
@@ -79,9 +76,13 @@
       lane.started = true;
       lane.prompt = record.prompt;
       lane.settings = record.settings;
+      lane.level = record.level;
     },
     prefill_done(lane, record) {
       lane.prefill = record.seconds;
+    },
+    cost_measured(lane, { draft, verify, fixed }) {
+      lane.costs = { draft, verify, fixed };
     },
     round_started(lane, record) {
       const before = lane.mark();
@@ -208,13 +209,13 @@
 
     // What is known about sameness of the two texts, in words.
     get verdict() {
-      if (this.phase === "cancelled") return `stopped ${this.stopped || "by you"}`;
+      const { verdict } = words;
+      if (this.phase === "cancelled") return verdict.stopped(this.stopped);
       if (!this.result) return "";
       const { identical, level, first_difference: fork } = this.result;
-      if (level === "same-distribution") return "same distribution: the texts may differ, their chances do not";
-      if (fork) return `differs at token ${fork.position + 1}${fork.margin === null ? "" : `, margin ${EESD.number(fork.margin, 4)}`}`;
-      if (!identical) return "the texts differ";
-      return `identical: all ${EESD.plural(this.lanes.eesd.written, "token")}, ${LEVELS[level] ?? level}`;
+      if (level === "same-distribution") return verdict.same;
+      if (fork) return verdict.fork(fork.position + 1, fork.margin);
+      return identical ? verdict.identical(this.lanes.eesd.written, level) : verdict.differ;
     }
 
     // For tests and for the curious.

@@ -42,7 +42,7 @@
       try {
         return JSON.parse(line);
       } catch {
-        return { type: "error", message: `Line ${this.lines} of the trace cannot be read; the run is shown up to there.` };
+        return { type: "error", message: window.EESD.words.race.broken(this.lines) };
       }
     }
   }

@@ -3,14 +3,14 @@
 // small boxes for every frame is too slow to scrub.
 (() => {
   "use strict";
-  const { el } = window.EESD;
+  const { el, words: { race: words } } = window.EESD;
   const END_OF_TEXT = new Set(["<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "</s>", "<eos>"]);
   const MOST = 600; // tokens on the page while their end is read
   const CHUNK = 200; // by which the part that is on the page moves
   const NEAR_END = 32; // pixels from the end that still count as reading along
 
   const chipOf = (text) => {
-    if (END_OF_TEXT.has(text)) return "end of text";
+    if (END_OF_TEXT.has(text)) return words.endOfText;
     return window.EESD.isSpecial(text) ? text.replace(/[<>|/]/g, "").replaceAll("_", " ") : null;
   };
 
@@ -30,9 +30,9 @@
   const lookOf = (token) => `${token.state} ${token.text}`;
 
   class LaneText {
-    constructor(tip, label, select) {
-      Object.assign(this, { tip, select });
-      this.box = el("div", { class: "e-text", role: "group", "aria-label": `${label}: text. Arrow keys move from token to token.` });
+    constructor(tip, label, { choose, point }) {
+      Object.assign(this, { tip, onChoose: choose, onPoint: point });
+      this.box = el("div", { class: "e-text", role: "group", "aria-label": label });
       this.listen();
       this.reset();
     }
@@ -43,14 +43,14 @@
       this.start = 0; // the token that the first element shows
       this.nodes = [];
       this.looks = []; // what each element shows, to leave alone what did not change
-      this.marked = []; // elements of the selected round
+      this.marked = { "e-selected": [], "e-pointed": [] }; // elements of the chosen round, and of the one that is pointed at
       this.numbers = new Map(); // element -> place among the tokens
       this.tokens = [];
       this.stop = null; // the one element that Tab reaches
       this.following = true;
     }
 
-    draw(lane, selected) {
+    draw(lane) {
       this.tokens = lane.tokens;
       this.text = lane.prompt;
       const { length } = this.tokens;
@@ -62,7 +62,6 @@
       for (const token of lane.changed) if (token === this.tokens[token.place] && token.place >= this.start) this.redress(token);
       lane.changed.clear();
       lane.redrawn = Infinity;
-      this.mark(selected?.tokens ?? []);
       if (this.following && this.end !== before) this.toEnd();
       this.tip.place();
     }
@@ -126,7 +125,7 @@
         this.prompt.after(this.make(start, Math.min(this.start, this.tokens.length)));
         this.start = start;
       }
-      window.EESD.setText(this.prompt, this.start ? window.EESD.words.text.earlier(this.start) : this.text);
+      window.EESD.setText(this.prompt, this.start ? words.earlier(this.start) : this.text);
     }
 
     // Brings earlier tokens onto the page, without moving what is being read.
@@ -137,10 +136,15 @@
       this.box.scrollTop = this.box.scrollHeight - fromEnd;
     }
 
-    mark(tokens) {
-      for (const node of this.marked) node.classList.remove("e-selected");
-      this.marked = tokens.map((token) => this.node(token.place)).filter(Boolean);
-      for (const node of this.marked) node.classList.add("e-selected");
+    mark(chosen, pointed) {
+      this.markAs("e-selected", chosen);
+      this.markAs("e-pointed", pointed);
+    }
+
+    markAs(look, tokens) {
+      for (const node of this.marked[look]) node.classList.remove(look);
+      this.marked[look] = tokens.map((token) => this.node(token.place)).filter(Boolean);
+      for (const node of this.marked[look]) node.classList.add(look);
     }
 
     toEnd() {
@@ -155,10 +159,19 @@
 
     listen() {
       const { box, tip } = this;
-      const show = (node) => this.numbers.has(node) && tip.show(node, this.tokens[this.numbers.get(node)]);
+      const show = (node) => {
+        if (!this.numbers.has(node)) return;
+        const token = this.tokens[this.numbers.get(node)];
+        tip.show(node, token);
+        this.onPoint(token);
+      };
+      const hide = () => {
+        tip.hide();
+        this.onPoint(null);
+      };
       box.addEventListener("pointerover", (event) => show(event.target.closest(".e-tok")));
-      box.addEventListener("pointerleave", () => tip.hide());
-      box.addEventListener("focusout", () => tip.hide());
+      box.addEventListener("pointerleave", hide);
+      box.addEventListener("focusout", hide);
       box.addEventListener("focusin", (event) => {
         if (this.numbers.has(event.target)) this.setStop(event.target);
         show(event.target);
@@ -173,7 +186,7 @@
     }
 
     choose(node) {
-      if (this.numbers.has(node)) this.select(this.tokens[this.numbers.get(node)]);
+      if (this.numbers.has(node)) this.onChoose(this.tokens[this.numbers.get(node)]);
     }
 
     // Left and right by token, up and down by round; Enter looks into a token's round.

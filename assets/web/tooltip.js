@@ -1,39 +1,28 @@
 // One tooltip for all tokens of a view: what is known about the token under the pointer or the keyboard.
 (() => {
   "use strict";
-  const { el, number } = window.EESD;
-  const STATE_WORDS = {
-    pending: "draft, not verified yet",
-    accepted: "draft, accepted",
-    rejected: "draft, rejected",
-    untested: "draft, untested: came after a rejection",
-    correction: "correction by the target",
-    bonus: "bonus of the target",
-    plain: "one plain decoding step",
-  };
+  const { el, number, words: { tip: words } } = window.EESD;
 
   const rows = (token) => [
-    ["state", STATE_WORDS[token.state] ?? token.state],
-    ["round", String(token.round)],
-    ["position", String(token.position)],
-    ["draft probability", number(token.draft, 3)],
-    ["target probability", number(token.target, 3)],
-    ["confidence", number(token.confidence, 3)],
-    ["entropy", Number.isFinite(token.entropy) ? `${number(token.entropy)} nats` : "–"],
-    ["margin", number(token.margin)],
+    [words.state, words.states[token.state] ?? token.state],
+    [words.round, String(token.round)],
+    [words.position, String(token.position)],
+    [words.draft, number(token.draft, 3)],
+    [words.target, number(token.target, 3)],
+    [words.confidence, number(token.confidence, 3)],
+    [words.entropy, Number.isFinite(token.entropy) ? words.nats(token.entropy) : "–"],
+    [words.margin, number(token.margin)],
   ];
 
   class Tooltip {
-    constructor(root, id) {
-      this.root = root;
-      this.node = null;
+    constructor(id) {
+      Object.assign(this, { node: null, token: null });
       this.box = el("div", { class: "e-tip", role: "tooltip", id, hidden: "" });
-      root.append(this.box);
     }
 
     show(node, token) {
       this.hide();
-      this.node = node;
+      Object.assign(this, { node, token });
       node.setAttribute("aria-describedby", this.box.id);
       const list = el("dl");
       for (const [name, value] of rows(token)) {
@@ -45,7 +34,7 @@
 
     hide() {
       this.node?.removeAttribute("aria-describedby");
-      this.node = null;
+      Object.assign(this, { node: null, token: null });
       this.box.hidden = true;
     }
 
@@ -56,7 +45,7 @@
       const lane = this.node.parentElement.getBoundingClientRect();
       this.box.hidden = !at || at.bottom < lane.top || at.top > lane.bottom;
       if (this.box.hidden) return;
-      const view = this.root.getBoundingClientRect();
+      const view = this.box.parentElement.getBoundingClientRect();
       const left = Math.min(at.left - view.left, view.width - this.box.offsetWidth - 4);
       const below = at.bottom + 6 + this.box.offsetHeight < window.innerHeight;
       const top = below ? at.bottom + 6 : Math.max(0, at.top - 6 - this.box.offsetHeight);

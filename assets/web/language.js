@@ -1,0 +1,27 @@
+// Which language the page speaks. A translation is laid over the table that everybody reads (EESD.words), in place, before anything is built.
+(() => {
+  "use strict";
+  const EESD = window.EESD;
+  const CODES = { en: "en", zh: "zh-CN" };
+  const isTable = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+  function fill(table, values) {
+    for (const [name, value] of Object.entries(values)) {
+      if (isTable(value) && isTable(table[name])) fill(table[name], value);
+      else table[name] = value;
+    }
+  }
+
+  EESD.language = {
+    now: "en",
+    other: () => (EESD.language.now === "en" ? "zh" : "en"),
+    // What the address asks for: "zh" and "zh-CN" of ?lang=; anything unknown is English.
+    speak() {
+      const name = (new URLSearchParams(window.location.search).get("lang") ?? "").slice(0, 2).toLowerCase();
+      if (!Object.hasOwn(EESD.translations, name)) return;
+      fill(EESD.words, EESD.translations[name]);
+      EESD.language.now = name;
+      document.documentElement.lang = CODES[name];
+    },
+  };
+})();

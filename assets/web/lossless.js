@@ -1,0 +1,109 @@
+// The lossless panel: what is promised, both texts laid over each other, and where and how narrowly they part if they do.
+(() => {
+  "use strict";
+  const { el, setText, isSpecial, words: { lossless: words, race: raceWords } } = window.EESD;
+  const PAGE = 48; // tokens at a time
+  const KEPT = new Set(["accepted", "correction", "bonus", "plain"]);
+  const shown = (text) => (text === "" ? "·" : text.replaceAll("\n", "↵"));
+
+  class Lossless {
+    constructor() {
+      this.promise = el("p");
+      this.says = el("p", { class: "e-lossless-says" });
+      this.fork = el("ul", { class: "e-fork" });
+      this.grid = el("div", { class: "e-grid", role: "group", tabindex: "0" });
+      this.where = el("span", { class: "e-hint" });
+      const button = (text, act) => {
+        const node = el("button", { type: "button", class: "e-button" }, text);
+        node.addEventListener("click", act);
+        return node;
+      };
+      this.earlier = button(words.earlier, () => this.turn(this.start - PAGE));
+      this.later = button(words.later, () => this.turn(this.start + PAGE));
+      this.toFork = button(words.toFork, () => this.turn(this.first));
+      const head = el("div", { class: "e-panel-head" }, el("h2", {}, words.title), this.where, this.earlier, this.later, this.toFork);
+      this.node = el("section", { class: "e-panel e-lossless", "aria-label": words.title }, head, this.promise, this.says, this.fork, this.grid);
+      this.reset();
+    }
+
+    reset() {
+      Object.assign(this, { asked: null, start: 0, drawn: "" });
+    }
+
+    // The page that has this token; null follows the playhead.
+    turn(place) {
+      this.asked = PAGE * Math.floor(Math.max(0, place) / PAGE);
+      this.draw(this.state);
+    }
+
+    draw(state) {
+      this.state = state;
+      const { eesd, vanilla } = state.lanes;
+      const version = `${eesd.applied} ${vanilla.applied} ${state.phase} ${this.asked}`;
+      if (version === this.drawn) return;
+      this.drawn = version;
+      const sides = [eesd, vanilla].map((lane) => lane.tokens.filter((token) => KEPT.has(token.state)));
+      const both = Math.min(sides[0].length, sides[1].length);
+      const level = eesd.level === "same-distribution" ? eesd.level : (vanilla.level ?? eesd.level);
+      this.first = this.firstDifference(state, sides, both);
+      setText(this.promise, words.promise[level] ?? "");
+      setText(this.says, this.verdict(state, both, sides));
+      this.fork.replaceChildren(...this.facts(state, sides).map((fact) => el("li", {}, fact)));
+      this.drawGrid(sides, Math.max(sides[0].length, sides[1].length));
+    }
+
+    // By rejection sampling texts differ by right: that is no fork.
+    firstDifference(state, [a, b], both) {
+      if (state.lanes.eesd.level === "same-distribution") return null;
+      if (state.result) return state.result.first_difference?.position ?? null;
+      const place = a.slice(0, both).findIndex((token, i) => token.text !== b[i].text);
+      return place < 0 ? null : place;
+    }
+
+    verdict(state, both) {
+      if (state.result) return state.verdict;
+      if (this.first !== null) return words.fork(this.first + 1);
+      const waiting = state.phase === "cancelled" ? "" : words.waiting;
+      return both && state.lanes.eesd.level !== "same-distribution" ? `${words.agree(both)} ${waiting}` : waiting;
+    }
+
+    // At the fork: what each lane wrote and how near the decision was. Without one: the narrowest decision that could have become one.
+    facts(state, [a, b]) {
+      const { lanes } = raceWords;
+      if (this.first === null) {
+        const margins = b.map((token) => token.margin ?? Infinity);
+        const least = margins.reduce((best, margin, i) => (margin < margins[best] ? i : best), 0);
+        return margins.length && Number.isFinite(margins[least]) ? [words.smallest(least + 1, margins[least])] : [];
+      }
+      const side = (lane, token) => (token ? [words.side(lane, JSON.stringify(token.text), token.target, token.margin)] : []);
+      const margin = state.result?.first_difference?.margin;
+      return [...side(lanes.eesd, a[this.first]), ...side(lanes.vanilla, b[this.first]), ...(Number.isFinite(margin) ? [words.margin(margin)] : [])];
+    }
+
+    drawGrid(sides, length) {
+      const last = PAGE * Math.floor(Math.max(0, length - 1) / PAGE);
+      this.start = Math.min(this.asked ?? this.first ?? last, last);
+      this.start -= this.start % PAGE;
+      const end = Math.min(length, this.start + PAGE);
+      setText(this.where, length ? words.caption(this.start + 1, end) : "");
+      this.earlier.disabled = this.start === 0;
+      this.later.disabled = end >= length;
+      this.toFork.hidden = this.first === null;
+      this.grid.hidden = !length;
+      this.grid.setAttribute("aria-label", `${words.grid}, ${words.caption(this.start + 1, end)}`);
+      this.grid.replaceChildren(...Array.from({ length: end - this.start }, (_, i) => this.cell(sides, this.start + i)));
+    }
+
+    cell([a, b], place) {
+      const [own, plain] = [a[place], b[place]];
+      const compared = own && plain;
+      const same = compared && own.text === plain.text;
+      const part = (token) => el("span", { class: `e-cell-token${token && isSpecial(token.text) ? " e-cell-special" : ""}` }, token ? shown(token.text) : " ");
+      const mark = compared ? (same ? "=" : "≠") : "…";
+      return el("span", { class: `e-cell${compared && !same ? " e-cell-differs" : ""}${place === this.first ? " e-cell-fork" : ""}` },
+        part(own), el("span", { class: "e-cell-mark" }, mark), part(plain));
+    }
+  }
+
+  window.EESD.Lossless = Lossless;
+})();

@@ -1,0 +1,130 @@
+// The guided tour: a card at the bottom of the window that walks from part to part, with a task or a question at every stop. Nothing is
+// locked: everything else on the page works on while it is open, and a task is done by doing it.
+(() => {
+  "use strict";
+  const { el, setText, wantsLessMotion, words: { tour: words } } = window.EESD;
+
+  // Where each step looks, and when its task is done, compared with how things stood when the step began.
+  const STOPS = [
+    ["race", ".e-race", (view) => view.player.playing],
+    ["states", ".e-lane-eesd", (view) => view.tip.token?.state === "rejected"],
+    ["draft", ".e-microscope", (view) => view.microscope.selected !== null],
+    ["stop", ".e-why", (view, before) => Math.abs(view.player.timeline.cursor - before.cursor) >= 2 && !view.player.playing],
+    ["verify", ".e-clock", null],
+    ["accept", ".e-microscope", null],
+    ["lossless", ".e-lossless", null],
+    ["learn", ".e-belief", (view, before) => view.run.lanes.eesd.verified !== before.rounds && view.run.lanes.eesd.tokens.some(({ state }) => state === "rejected")],
+    ["length", ".e-lengths", null],
+    ["law", ".e-law", (view) => view.law.best === 0],
+    ["yours", null, null],
+  ];
+
+  class Tour {
+    constructor(view) {
+      this.view = view;
+      this.title = el("h2", { tabindex: "-1" });
+      this.count = el("span", { class: "e-hint" });
+      this.text = el("p");
+      this.task = el("div", { class: "e-tour-task", "aria-live": "polite" });
+      const button = (text, act, more = "") => {
+        const node = el("button", { type: "button", class: `e-button ${more}` }, text);
+        node.addEventListener("click", act);
+        return node;
+      };
+      this.back = button(words.back, () => this.go(this.at - 1));
+      this.next = button(words.next, () => (this.at === STOPS.length - 1 ? this.end() : this.go(this.at + 1)), "e-tour-next");
+      const head = el("div", { class: "e-dialog-head" }, this.title, this.count);
+      this.card = el("section", { class: "e-tour", role: "dialog", "aria-label": words.title, hidden: "" },
+        head, this.text, this.task, el("div", { class: "e-tour-buttons" }, this.back, this.next, button(words.end, () => this.end())));
+      this.card.addEventListener("keydown", (event) => {
+        if (event.key !== "Escape") return;
+        event.preventDefault(); // taken: on the page, Escape also stops a run
+        this.end();
+      });
+      this.at = -1;
+    }
+
+    get open() {
+      return this.at >= 0;
+    }
+
+    toggle() {
+      if (this.open) this.end();
+      else this.go(0);
+    }
+
+    go(at) {
+      this.at = Math.min(Math.max(0, at), STOPS.length - 1);
+      const [name, target] = STOPS[this.at];
+      const step = words.steps[name];
+      const { player, run } = this.view;
+      Object.assign(this, { step, done: false, before: { cursor: player.timeline.cursor, rounds: run.lanes.eesd.verified } });
+      setText(this.title, step.title);
+      setText(this.count, words.place(this.at + 1, STOPS.length));
+      setText(this.text, step.text);
+      setText(this.next, this.at === STOPS.length - 1 ? words.end : words.next);
+      this.next.classList.remove("e-ready");
+      this.next.nextSibling.hidden = this.at === STOPS.length - 1;
+      this.back.disabled = this.at === 0;
+      this.task.replaceChildren(...(step.question ? this.question(step) : step.task ? this.doing(step) : []));
+      this.card.hidden = false;
+      this.view.root.classList.add("e-touring");
+      this.lookAt(target);
+      this.title.focus({ preventScroll: true });
+    }
+
+    lookAt(selector) {
+      this.looked?.classList.remove("e-looked-at");
+      this.looked = selector && this.view.root.querySelector(selector);
+      this.looked?.classList.add("e-looked-at");
+      const place = (this.looked?.offsetHeight ?? 0) > window.innerHeight / 2 ? "start" : "center";
+      this.looked?.scrollIntoView({ block: place, behavior: wantsLessMotion() ? "auto" : "smooth" });
+    }
+
+    doing({ task }) {
+      this.tick = el("span", { class: "e-tour-done" });
+      return [el("p", {}, el("b", {}, `${words.task}: `), task, " ", this.tick)];
+    }
+
+    question({ question, options, because }) {
+      const answer = el("p", { class: "e-tour-answer" });
+      // The first option is the right one; where it stands among the others follows from the question, not from chance.
+      const turn = question.length % options.length;
+      const order = [...options.slice(turn), ...options.slice(0, turn)];
+      const buttons = order.map((option) => {
+        const node = el("button", { type: "button", class: "e-button e-option", "aria-pressed": "false" }, option);
+        node.addEventListener("click", () => {
+          const right = option === options[0];
+          for (const other of buttons) other.setAttribute("aria-pressed", String(other === node));
+          setText(answer, `${right ? `✓ ${words.right}` : `✗ ${words.wrong}`} ${because}`);
+          if (right) this.finish();
+        });
+        return node;
+      });
+      return [el("p", {}, el("b", {}, `${words.question} `), question), el("div", { class: "e-options" }, ...buttons), answer];
+    }
+
+    // Called whenever the view was drawn.
+    draw() {
+      if (!this.open || this.done || !this.step.task) return;
+      if (STOPS[this.at][2](this.view, this.before)) {
+        setText(this.tick, `✓ ${words.done}`);
+        this.finish();
+      }
+    }
+
+    finish() {
+      this.done = true;
+      this.next.classList.add("e-ready");
+    }
+
+    end() {
+      this.at = -1;
+      this.lookAt(null);
+      this.card.hidden = true;
+      this.view.root.classList.remove("e-touring");
+    }
+  }
+
+  window.EESD.Tour = Tour;
+})();
