@@ -1,8 +1,11 @@
-"""EESD Live: `python app.py` shows the demo on the embedded model. Spaces run this file."""
+"""EESD Live: `python app.py` shows the demo on the embedded model. Spaces run this file, with flags in the variable EESD_FLAGS."""
 
 import argparse
+import os
+import shlex
 import sys
 
+from app import ZERO_GPU
 from app.page import launch
 from app.settings import Limits
 from app.visit import Visits
@@ -21,10 +24,15 @@ def main() -> int:
     parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")
     parser.add_argument("--ssr", action="store_true", help="render the page on the server too; needs Node 24")
     parser.add_argument("--mcp", action="store_true", help="offer race, generate and replay as MCP tools; needs `pip install gradio[mcp]`")
-    flags = parser.parse_args()
+    flags = parser.parse_args([*shlex.split(os.environ.get("EESD_FLAGS", "")), *sys.argv[1:]])
+    limits = Limits(runs_a_minute=flags.runs_per_minute)
     try:
-        limits = Limits(runs_a_minute=flags.runs_per_minute)
-        visits = Visits.load(lambda: load_engine(flags.model, flags.exit_layer, flags.device, flags.dtype), limits)
+        if ZERO_GPU:
+            from app.zero import lent_visits
+
+            visits = lent_visits(lambda device: load_engine(flags.model, flags.exit_layer, device, flags.dtype), limits)
+        else:
+            visits = Visits.load(lambda: load_engine(flags.model, flags.exit_layer, flags.device, flags.dtype), limits)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

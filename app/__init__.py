@@ -6,3 +6,7 @@ import os
 # Gradio would otherwise redo after every event (with pandas, over all events so far) are left out: the processor is for the race.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
+
+ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))
+if ZERO_GPU:
+    import spaces  # noqa: F401  it must come before torch

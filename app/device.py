@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
 
 from eesd_core.errors import UserError
 from eesd_core.events import Record
@@ -24,6 +25,7 @@ class Job:
 
     def __init__(self, work: Work):
         self.work = work
+        self.context = copy_context()  # the visitor's request is in it: ZeroGPU reads there whose quota counts
         self.why_stopped = ""  # in words for the visitor, such as "by you"
         self.error: str | None = None
         self.done = False
@@ -101,7 +103,7 @@ class Device:
                 self._changed.wait_for(lambda: self._line)
                 job = self._line[0]
             self._began = time.monotonic()
-            job.error = self._run(job)
+            job.error = job.context.run(self._run, job)
             took = time.monotonic() - self._began
             self.mean_seconds = took if self.mean_seconds is None else self.mean_seconds + NEWEST * (took - self.mean_seconds)
             self.runs += 1

@@ -2,15 +2,17 @@
 
 import html
 import json
+import os
 from pathlib import Path
 from urllib.parse import quote
 
 import gradio as gr
 import plotly
+import torch
 
-from eesd_core.engine import Engine
+from eesd_core.engine import Engine, versions
 from eesd_core.export.schema import SCHEMA
-from eesd_core.recording import head as recording_head
+from eesd_core.recording import processor
 
 from .api import add_endpoints, address_of
 from .form import CONTROLLER, KNOBS, PROMPT, SAMPLING, Field, for_links, visibility
@@ -83,7 +85,7 @@ def build_page(visits: Visits) -> gr.Blocks:
             with gr.Row():
                 controller = [component(field) for field in (CONTROLLER, *KNOBS)]
         bare = {"padding": False, "apply_default_css": False}
-        stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits.engine), elem_id="stage", **bare)
+        stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits), elem_id="stage", **bare)
 
         form = [prompt, *sampling, *controller]
         buttons = [run_button, stop_button]
@@ -132,18 +134,22 @@ def recorded(chip: str) -> str:
     return chip.format("eesd-mode eesd-recorded", "RECORDED") + chip.format("eesd-recorded eesd-where", html.escape(facts))
 
 
-def head(engine: Engine) -> str:
+def head(visits: Visits) -> str:
     """Style and scripts, inline because they are small. In the component's own head, since that is sure to be there before it is drawn."""
     web = ASSETS / "web"
     files = [*(web / "scripts.txt").read_text(encoding="utf-8").split(), *OWN_SCRIPTS, "page.js"]
     scripts = "\n".join((web / name).read_text(encoding="utf-8") for name in files)
     style = "\n".join((web / name).read_text(encoding="utf-8") for name in ("style.css", "takeaway.css", "page.css"))
     plotly_url = f"gradio_api/file={quote(PLOTLY_JS.as_posix())}"  # relative, so that it works behind a proxy's path
-    facts = {name: value for name, value in recording_head(engine.target.device).items() if name in ("machine", "cores", "versions")}
+    facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     page = {"opening": OPENING.read_text(encoding="ascii"), "facts": facts, "form": for_links()}
     values = f"EESD.schema = {in_script(SCHEMA)};\nObject.assign(EESD.page, {in_script(page)});\n"
     values += f"EESD.page.loadPlotly({json.dumps(plotly_url)});"
     return f"<style>{style}\n{visibility()}</style><script>{scripts}\n{values}</script>"
+
+
+def machine_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 
 def in_script(values) -> str:

@@ -53,6 +53,7 @@ class Visits:
     def __init__(self, engine: Engine | None, limits: Limits | None = None, contest: Contest = contest):
         self.engine, self.limits, self.contest = engine, limits or Limits(), contest
         self.device, self.pace = Device(self.limits.seconds), Pace(self.limits.runs_a_minute)
+        self.machine: str | None = None  # what the device is called, where it cannot say itself
         self._jobs: dict[str, Job] = {}
 
     @classmethod

@@ -1,0 +1,181 @@
+"""The server as programs meet it: endpoints, health, twenty visitors at once, visitors that stop and leave."""
+
+import asyncio
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from fake_engine import FakeEngine
+from gradio_client import Client
+from hostile import hostile
+
+from app.page import launch
+from app.settings import Limits
+from app.soak import soak
+from app.visit import Visits
+from eesd_core.race import race
+
+OPENING = Path(__file__).parents[2] / "assets" / "traces" / "opening.ndjson"
+VISITORS = 20
+
+
+@pytest.fixture(scope="module")
+def server():
+    visits = Visits(FakeEngine(), Limits(runs_a_minute=100_000, seconds=20), race)
+    page = launch(visits, prevent_thread_lock=True, quiet=True)
+    yield visits, page.local_url
+    page.close()
+
+
+@pytest.fixture
+def visits(server):
+    visits, _ = server
+    visits.engine.go.set()
+    visits.engine.prompts.clear()
+    return visits
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return Client(server[1], verbose=False)
+
+
+def test_endpoints_are_typed_and_say_what_they_do(client):
+    endpoints = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(endpoints) == {"/race", "/generate", "/replay"}  # what the page uses itself is not offered
+    names = [parameter["parameter_name"] for parameter in endpoints["/race"]["parameters"]]
+    assert names[:4] == ["prompt", "max_new_tokens", "temperature", "seed"]
+    info = client.client_get("/gradio_api/info") if hasattr(client, "client_get") else httpx.get(client.src + "gradio_api/info").json()
+    assert "compare texts and clocks" in json.dumps(info)
+
+
+def test_race_generate_and_replay(client, visits):
+    result = client.predict("Once", 5, api_name="/race")
+    assert result["status"] == "finished" and result["identical"] and result["eesd"]["new_tokens"] == 5
+    assert "trace" not in result
+    traced = client.predict("Once", with_trace=True, api_name="/race")
+    assert json.loads(traced["trace"].splitlines()[-1])["type"] == "race_finished"
+    plain = client.predict("Once", method="vanilla", api_name="/generate")
+    assert plain["text"] == result["eesd"]["text"] and plain["method"] == "vanilla"
+    told = client.predict(OPENING.read_text(), api_name="/replay")
+    assert told["eesd"]["new_tokens"] == 128 and told["identical"]
+
+
+def test_what_an_endpoint_refuses_it_refuses_in_one_line(client, visits):
+    bad = [
+        ("/race", {"prompt": ""}, "the prompt is empty"),
+        ("/race", {"prompt": "x" * 5000}, "shorten it to 4,000"),
+        ("/race", {"prompt": 7}, "the prompt must be text"),
+        ("/race", {"prompt": "x", "controller": "magic"}, "unknown controller 'magic'"),
+        ("/race", {"prompt": "x", "controller": ["beta"]}, "the controller must be a short text"),
+        ("/race", {"prompt": "x", "controller": "fixed:99"}, "the draft length must be a whole number from 0 to 15"),
+        ("/race", {"prompt": "x", "max_new_tokens": 10**9}, "new tokens must be a whole number from 1 to 512"),
+        ("/race", {"prompt": "x", "seed": "abc"}, "seed must be a whole number"),
+        ("/race", {"prompt": "x", "chat": "maybe"}, "chat must be one of"),
+        ("/generate", {"prompt": "too long"}, "the prompt is <too> long"),
+        ("/replay", {"trace": "hello"}, "this is no trace"),
+        ("/replay", {"trace": None}, "send the text of a trace"),
+        ("/replay", {"trace": "x" * 9_000_000}, "at most 8 MB"),
+    ]
+    for name, values, line in bad:
+        with pytest.raises(Exception, match=line) as refused:
+            client.predict(**values, api_name=name)
+        assert "Traceback" not in str(refused.value)
+    assert client.predict("Once", api_name="/race")["identical"]
+
+
+def test_health(server, visits):
+    state = httpx.get(server[1] + "health").json()
+    assert state["status"] == "ok" and state["waiting"] == 0 and state["model"] == "fake"
+    assert {"runs", "mean_seconds", "uptime_seconds", "memory_mb", "level", "device", "dtype"} <= set(state)
+
+
+def test_a_code_for_a_link_and_nothing_else(server):
+    def ask(link: str):
+        return httpx.get(server[1] + "eesd/qr.svg", params={"link": link})
+
+    assert ask("https://example.org/?prompt=Once").headers["content-type"] == "image/svg+xml"
+    assert ask("http://x/" + "x" * 2000).status_code == 400
+    for text in hostile(100):
+        answer = ask(text.encode("utf-8", "replace").decode())
+        assert answer.status_code == 400 and "<" not in answer.text
+        answer = ask("http://x/?prompt=" + text[:200].encode("utf-8", "replace").decode())
+        assert answer.status_code == 200 and "onerror" not in answer.text
+
+
+def test_twenty_visitors_at_once_are_served_in_order_and_see_their_own_run_alone(server, visits):
+    admitted, admit = [], visits.admit
+
+    def noting(address, request, *rest):
+        job = admit(address, request, *rest)
+        admitted.append(request.prompt)
+        return job
+
+    visits.admit = noting
+    start = threading.Barrier(VISITORS)
+
+    def visitor(number: int) -> list[dict]:
+        own = Client(server[1], verbose=False)
+        start.wait()
+        form = [f"visitor {number}", 0.8, 0, 1, 0, str(number), 5, "shared-noise", False, "beta"]
+        return [json.loads(line) for line in own.predict(*form, api_name="/stream").splitlines()]
+
+    try:
+        with ThreadPoolExecutor(VISITORS) as pool:
+            runs = list(pool.map(visitor, range(VISITORS)))
+    finally:
+        visits.admit = admit
+    assert visits.engine.prompts == admitted and len(set(admitted)) == VISITORS
+    for number, lines in enumerate(runs):
+        assert lines[-1]["type"] == "race_finished" and lines[-1]["identical"]
+        assert {line["prompt"] for line in lines if line["type"] == "run_started"} == {f"visitor {number}"}
+        assert len({line["run"] for line in lines if "run" in line}) == 1
+        assert [line for line in lines if line["type"] == "error"] == []
+    assert len({lines[0]["run"] for lines in runs}) == VISITORS
+    assert visits.device.waiting() == 0 and not visits._jobs
+
+
+def test_visitors_that_stop_and_leave_leave_nothing_behind(server, visits):
+    visits.engine.tokens, before = 40, visits.engine.tokens
+    tick = threading.Thread(target=let_go_a_step_at_a_time, args=[visits.engine, done := threading.Event()])
+    visits.engine.go.clear()
+    tick.start()
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            report = thread.submit(asyncio.run, soak(server[1], 30, {"new_tokens": 5})).result()
+    finally:
+        done.set()
+        tick.join()
+        visits.engine.tokens = before
+    assert report.held == 0 and min(report.ends.values()) > 3
+    assert not visits._jobs and visits.device.waiting() == 0
+    assert report.growth() is None or report.growth() < 0.05
+
+
+def let_go_a_step_at_a_time(engine: FakeEngine, done: threading.Event) -> None:
+    """A fake run then lasts about half a second."""
+    while not done.wait(0.01):
+        engine.go.set()
+        engine.go.clear()
+    engine.go.set()
+
+
+def test_hostile_prompts_go_through_as_text(server, visits):
+    texts = [text for text in hostile() if text.strip()]
+
+    async def ask_all() -> None:
+        for number, text in enumerate(texts):
+            stream = [part async for part in visits.run(f"s{number}", "here", text)]
+            lines = [json.loads(line) for line in stream[-1].splitlines()]
+            assert "<" not in stream[-1] and stream[-1].isascii()
+            if len(text) > 4000:
+                assert "shorten it" in lines[-1]["message"]
+            else:
+                assert lines[-1]["type"] == "race_finished"
+                assert {line["prompt"] for line in lines if line["type"] == "run_started"} == {text}
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, ask_all()).result()
