@@ -6,6 +6,7 @@ from .engine import Engine
 from .errors import UserError
 from .exactness import self_check
 from .model.exit_layer import FACTS, WEIGHTS, ExitLayer, FrozenExit
+from .model.fused import fuse_layers
 from .model.hub import find_exit_layer
 from .model.load import EMBEDDED, load_target
 from .model.packed import pack_linears
@@ -22,6 +23,7 @@ def load_engine(
     the model's own norm and head draft, and `engine.exit_layer.note` says so. Raises UserError."""
     target = load_target(model or EMBEDDED, device, dtype, quantize)
     layer = load_exit_layer(target, model, exit_layer) if need_exit_layer else None
+    fuse_layers(target, layer)
     for module in filter(None, (target.model, layer)):
         pack_linears(module)
     return Engine(target, layer, self_check(target))

@@ -4,6 +4,8 @@ transformers' own modules do the work, so a split forward is the model's forward
 families.py. Positions and masks are made once: a decoding step must not pay for what never changes.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -41,7 +43,7 @@ class Target:
         kinds = {layer.kind for layer in self.layers}
         positions = torch.arange(self.context, device=self.device)[None]
         probe = torch.zeros(1, 1, dtype=self.dtype, device=self.device)
-        self._ropes: dict[str | None, tuple[Tensor, Tensor]] = {}  # (1, context, rotary width) each
+        self._ropes: dict[str | None, tuple[Tensor, ...]] = {}  # (1, context, rotary width) each
         if self.learned is None:
             for rope in {kind.rope for kind in kinds}:
                 self._ropes[rope] = body.rotary_emb(probe, positions, *([rope] if rope else []))
@@ -102,9 +104,12 @@ class Target:
             told["position_embeddings"] = self.rope(start, rows, kind.rope)
         return told
 
-    def rope(self, start: int, rows: int, name: str | None = None) -> tuple[Tensor, Tensor]:  # (1, rows, rotary width) each
-        cos, sin = self._ropes[name]
-        return cos[:, start : start + rows], sin[:, start : start + rows]
+    def rope(self, start: int, rows: int, name: str | None = None) -> tuple[Tensor, ...]:  # (1, rows, rotary width) each
+        return tuple(table[:, start : start + rows] for table in self._ropes[name])
+
+    def extend_ropes(self, more: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> None:
+        """Behind cos and sin, layers are told what `more` makes of them, once for all positions."""
+        self._ropes = {name: (*tables, *more(*tables)) for name, tables in self._ropes.items()}
 
     def mask(self, start: int, rows: int, extent: int, window: int | None = None) -> Tensor:
         """(1, 1, rows, extent), 0 where visible: a query sees its own position and those before it, as far as the window goes."""
