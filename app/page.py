@@ -139,7 +139,7 @@ def head(visits: Visits) -> str:
     web = ASSETS / "web"
     files = [*(web / "scripts.txt").read_text(encoding="utf-8").split(), *OWN_SCRIPTS, "page.js"]
     scripts = "\n".join((web / name).read_text(encoding="utf-8") for name in files)
-    style = "\n".join((web / name).read_text(encoding="utf-8") for name in ("style.css", "takeaway.css", "page.css"))
+    style = "\n".join((web / name).read_text(encoding="utf-8") for name in ("style.css", "guide.css", "takeaway.css", "page.css"))
     plotly_url = f"gradio_api/file={quote(PLOTLY_JS.as_posix())}"  # relative, so that it works behind a proxy's path
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     page = {"opening": OPENING.read_text(encoding="ascii"), "facts": facts, "form": for_links()}

@@ -5,8 +5,8 @@
   "use strict";
   const { el, words: { race: words } } = window.EESD;
   const END_OF_TEXT = new Set(["<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "</s>", "<eos>"]);
-  const MOST = 600; // tokens on the page while their end is read
-  const CHUNK = 200; // by which the part that is on the page moves
+  const CHUNK = 80; // tokens by which the part that is on the page moves
+  const TOKEN_AREA = 1100; // square pixels of a usual token
   const NEAR_END = 32; // pixels from the end that still count as reading along
 
   const chipOf = (text) => {
@@ -26,15 +26,26 @@
     return node;
   }
 
-  const startOf = (length) => Math.max(0, CHUNK * Math.ceil((length - MOST) / CHUNK));
   const lookOf = (token) => `${token.state} ${token.text}`;
 
   class LaneText {
     constructor(tip, label, { choose, point }) {
       Object.assign(this, { tip, onChoose: choose, onPoint: point });
       this.box = el("div", { class: "e-text", role: "group", "aria-label": label });
+      this.most = 3 * CHUNK;
+      new ResizeObserver(() => this.measure()).observe(this.box);
       this.listen();
       this.reset();
+    }
+
+    // How many tokens are on the page while their end is read: about twice what can be seen.
+    measure() {
+      const seen = (this.box.clientWidth * this.box.clientHeight) / TOKEN_AREA;
+      this.most = CHUNK * Math.max(3, Math.ceil((2 * seen) / CHUNK));
+    }
+
+    startOf(length) {
+      return Math.max(0, CHUNK * Math.ceil((length - this.most) / CHUNK));
     }
 
     reset() {
@@ -57,7 +68,7 @@
       const before = this.end;
       this.cut(length);
       for (let place = Math.max(this.start, lane.redrawn); place < this.end; place += 1) this.redress(this.tokens[place]);
-      this.moveStart(this.following ? startOf(length) : Math.min(this.start, startOf(length)));
+      this.moveStart(this.following ? this.startOf(length) : Math.min(this.start, this.startOf(length)));
       this.box.append(this.make(this.end, length));
       for (const token of lane.changed) if (token === this.tokens[token.place] && token.place >= this.start) this.redress(token);
       lane.changed.clear();

@@ -14,7 +14,7 @@
       this.tour = button(words.tour, words.tourHint, () => view.tour.toggle());
       this.language = button(words.language, words.languageHint, () => window.location.assign(this.inOtherLanguage(link)));
       this.language.lang = language.now === "en" ? "zh-CN" : "en";
-      this.node = el("div", { class: "eesd e-toolbar" }, this.tour,
+      this.node = el("div", { class: "e-toolbar" }, this.tour,
         button(words.glossary, words.glossaryHint, () => view.dialogs.glossary.showModal()),
         button(words.present, words.presentHint, () => view.present(true)), this.language);
       this.leave = el("button", { type: "button", class: "e-button e-leave", hidden: "" }, words.leave);

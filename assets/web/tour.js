@@ -34,7 +34,7 @@
       this.back = button(words.back, () => this.go(this.at - 1));
       this.next = button(words.next, () => (this.at === STOPS.length - 1 ? this.end() : this.go(this.at + 1)), "e-tour-next");
       const head = el("div", { class: "e-dialog-head" }, this.title, this.count);
-      this.card = el("section", { class: "e-tour", role: "dialog", "aria-label": words.title, hidden: "" },
+      this.card = el("section", { class: "e-tour", role: "dialog", "aria-label": words.title, popover: "manual" },
         head, this.text, this.task, el("div", { class: "e-tour-buttons" }, this.back, this.next, button(words.end, () => this.end())));
       this.card.addEventListener("keydown", (event) => {
         if (event.key !== "Escape") return;
@@ -67,7 +67,7 @@
       this.next.nextSibling.hidden = this.at === STOPS.length - 1;
       this.back.disabled = this.at === 0;
       this.task.replaceChildren(...(step.question ? this.question(step) : step.task ? this.doing(step) : []));
-      this.card.hidden = false;
+      if (!this.card.matches(":popover-open")) this.card.showPopover(); // in the top layer: nothing covers it, nothing clips it
       this.view.root.classList.add("e-touring");
       this.lookAt(target);
       this.title.focus({ preventScroll: true });
@@ -121,7 +121,7 @@
     end() {
       this.at = -1;
       this.lookAt(null);
-      this.card.hidden = true;
+      if (this.card.matches(":popover-open")) this.card.hidePopover();
       this.view.root.classList.remove("e-touring");
     }
   }

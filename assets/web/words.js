@@ -9,7 +9,7 @@
 
   const page = {
     tour: "tour",
-    glossary: "words",
+    glossary: "glossary",
     present: "present",
     language: "中文",
     languageHint: "Chinese",
@@ -262,9 +262,6 @@
     earlier: "earlier",
     later: "later",
     toFork: "to the difference",
-    columns: ["token", "EESD", "Vanilla", "same"],
-    same: "same",
-    differs: "differs",
     smallest: (token, margin) => `Narrowest decision so far: token ${token}, margin ${number(margin, 4)}.`,
   };
 

@@ -35,7 +35,7 @@ def template() -> str:
     ours = "\n".join((WEB / name).read_text(encoding="utf-8") for name in names)
     own = "\n".join((WEB / name).read_text(encoding="utf-8") for name in OWN)
     script = f"{ours}\nEESD.schema = {json.dumps(SCHEMA)};\n{own}"
-    style = "\n".join((WEB / name).read_text(encoding="utf-8") for name in ("style.css", "takeaway.css", "standalone.css"))
+    style = "\n".join((WEB / name).read_text(encoding="utf-8") for name in ("style.css", "guide.css", "takeaway.css", "standalone.css"))
     allowed = " ".join(map(source_hash, (script, plotly_js)))
     policy = (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"

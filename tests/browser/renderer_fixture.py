@@ -191,3 +191,27 @@ def expected_counts(records: list[ev.Record]) -> dict[str, int]:
 def expected_text(records: list[ev.Record], lane: str) -> str:
     committed = (r.event.text for r in records if r.lane == lane and isinstance(r.event, ev.TokensCommitted))
     return "".join(committed)
+
+
+def arms_of(posterior: dict) -> dict:
+    """A posterior as the controller `throughput` has it: one belief more for every bin of confidence."""
+    alpha, beta = posterior["alpha"], posterior["beta"]
+    bins = [(f"confidence {i / 10:.1f} to {(i + 1) / 10:.1f}", alpha * (i + 1) / 10 + 0.5, beta * (10 - i) / 10 + 0.5) for i in range(10)]
+    return posterior | {"controller": "throughput", "arms": [{"label": label, "alpha": a, "beta": b} for label, a, b in bins]}
+
+
+def with_arms(records: list[ev.Record]) -> str:
+    """The same race, led by a controller with several beliefs."""
+    lines = [record.to_json() for record in records]
+    for values in lines:
+        if values.get("posterior", {}).get("controller") == "beta":
+            values["posterior"] = arms_of(values["posterior"])
+    return "".join(json.dumps(values) + "\n" for values in lines)
+
+
+def with_costs(records: list[ev.Record]) -> list[ev.Record]:
+    """With what a round costs, as the engine says it when a lane of EESD begins."""
+    verify = tuple(VERIFY_SECONDS * (0.8 + 0.02 * i) for i in range(MOST_DRAFTS + 1))
+    costs = ev.Record(records[0].run, "eesd", 2, 0.0, ev.CostMeasured(DRAFT_SECONDS, verify, OVERHEAD))
+    at = next(i for i, record in enumerate(records) if record.lane == "eesd" and record.event.type == "round_started")
+    return [*records[:at], costs, *records[at:]]

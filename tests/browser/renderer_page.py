@@ -11,7 +11,7 @@ PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 def write_page(folder: Path, scripts: list[Path]) -> str:
     tags = "".join(f'<script src="{path.as_uri()}"></script>' for path in scripts)
-    style = f'<link rel="stylesheet" href="{(WEB / "style.css").as_uri()}">'
+    style = "".join(f'<link rel="stylesheet" href="{(WEB / name).as_uri()}">' for name in ("style.css", "guide.css"))
     head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>EESD</title>{style}'
     viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     start = "<script>window.view = EESD.attach(document.querySelector('.eesd'))</script>"

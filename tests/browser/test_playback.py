@@ -18,6 +18,7 @@ CURSOR = "view.player.timeline.cursor"
 # Everything that is shown, with the looks of every token. The one tab stop moves on its own and is left out.
 SHOWN = """() => {
     view.draw();
+    view.microscope.draw(view.run.lanes.eesd);
     const looks = [...document.querySelectorAll('.e-race :is(.e-tok, .e-metric, .e-status-text, .e-prompt)')];
     return JSON.stringify([
         ...looks.map((node) => [node.className, node.textContent]),
