@@ -46,7 +46,9 @@
       const controls = Object.values(this.sliders).map(({ node }) => node);
       const text = el("div", { class: "e-law-text" }, el("p", { class: "e-hint-line" }, this.words.intro), el("div", { class: "e-law-controls" }, ...controls, this.reset),
         this.says, el("p", { class: "e-formula" }, this.words.formula), el("p", { class: "e-hint-line" }, this.words.terms));
-      this.chart.frame.replaceWith(el("div", { class: "e-law-body" }, this.chart.frame, text));
+      const body = el("div", { class: "e-law-body" });
+      this.chart.frame.before(body);
+      body.append(this.chart.frame, text);
     }
 
     slider(name, most) {
