@@ -95,7 +95,8 @@ def build_parser() -> Parser:
     bench = commands.add_parser("bench", parents=[draws, model], help=about, conflict_handler="resolve")
     suites = "default, full, thompson, distillation, length or temperature (docs/benchmark.md)"
     bench.add_argument("--suite", default="default", metavar="NAME", help=suites)
-    bench.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field, or Spec-Bench's (default: its own 60)")
+    files = "JSON Lines with a `prompt` field, or Spec-Bench's (default: 60 of its own)"
+    bench.add_argument("--prompts", type=Path, metavar="FILE", help=files)
     bench.add_argument("--limit", type=whole, metavar="N", help="use the first N prompts")
     which = "controllers as --controller, vanilla, hf, prompt-lookup, layer-skip, ... (docs/benchmark.md)"
     bench.add_argument("--methods", metavar="A,B", help=which)

@@ -86,12 +86,14 @@ def test_a_broken_model_is_one_clear_line(model_folder, tmp_path):
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
-def test_bench_prints_every_method(call, model_folder):
-    arguments = ["--limit", "2", "--max-new-tokens", "8", "--methods", "fixed:2,beta", "--json"]
-    status, out, _ = call("bench", "--model", str(model_folder), *arguments)
-    methods = last_json(out)["methods"]
+def test_bench_prints_every_method(call, model_folder, tmp_path):
+    arguments = ["--limit", "2", "--max-new-tokens", "8", "--methods", "fixed:2,beta", "--out", str(tmp_path / "bench")]
+    status, out, _ = call("bench", "--model", str(model_folder), *arguments, "--json")
+    methods = last_json(out)["groups"][0]["methods"]
     assert status == 0 and list(methods) == ["vanilla", "fixed:2", "beta"]
-    assert all(row["identical"] == 2 for row in methods.values()) and methods["vanilla"]["speedup"] == 1.0
+    assert all(row["identical"] == 2 for row in methods.values()) and methods["vanilla"]["speedup"]["median"] == 1.0
+    assert call("bench", "--model", str(model_folder), *arguments, "--json", str(tmp_path / "x.json"))[0] == 0
+    assert list(json.loads((tmp_path / "x.json").read_text())["groups"][0]["methods"]) == list(methods)
 
 
 def test_doctor_prints_costs(call, model_folder):

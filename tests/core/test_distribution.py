@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eesd_core.bench import bench
 from eesd_core.cli import main
 from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.draft import EarlyExitDrafter, NoDrafter
@@ -206,10 +205,3 @@ def test_the_command_line_says_so(model_folder, capsys):
     assert report["identical"] is None and report["level"] == "same-distribution" and "verdict  same distribution" in out
     assert main(["race", "Once", "--model", str(model_folder), "--min-p", "1"]) == 2
     assert capsys.readouterr().err.startswith("error: min-p must be")
-
-
-def test_a_bench_compares_speed_alone(engine, tmp_path, capsys):
-    (tmp_path / "prompts.jsonl").write_text('{"prompt": "Once"}\n{"prompt": "Then"}\n')
-    report = bench(engine, tmp_path / "prompts.jsonl", None, ["fixed:3"], 1, 10, CUT)
-    assert report["methods"]["fixed:3"]["identical"] is None and report["methods"]["fixed:3"]["forks"] == []
-    assert report["level"] == "same-distribution" and report["top_k"] == 4 and report["methods"]["fixed:3"]["speedup"] > 0

@@ -1,0 +1,89 @@
+"""Cells: what every run of every method came to, one JSON line each, written as soon as it is known and never changed.
+
+The file's name holds a digest of all settings, of the machine and of the model, so an interrupted benchmark finds its own cells again and
+nobody else's. A line cut off by a kill is dropped.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import UserError
+
+FORMAT = "eesd-bench-cells/1"
+
+
+def digest(settings: dict) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Cells:
+    """`header` says what all of them have in common; `notes` are found once and kept, such as a skip set."""
+
+    def __init__(self, path: Path, header: dict):
+        """Raises UserError."""
+        self.path, self.header = path, json.loads(json.dumps(header))
+        self.notes: dict[str, str] = {}
+        self.sittings = 1  # how often the benchmark was begun or taken up
+        self._cells: dict[tuple, dict] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._read(path.read_bytes() if path.exists() else b"")
+            self._lines = path.open("a", encoding="ascii")
+            if self.sittings == 1:
+                self._append({"format": FORMAT} | self.header)
+            else:
+                self._append({"sitting": self.sittings})
+        except OSError as problem:
+            raise UserError(f"the benchmark cannot be kept in {path}: {problem.strerror}; give --out another folder") from None
+
+    def _read(self, data: bytes) -> None:
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        if not whole:
+            return
+        try:
+            first, *rest = map(json.loads, whole.decode("ascii").splitlines())
+            if first != {"format": FORMAT} | self.header:
+                raise ValueError("another benchmark")
+            for line in rest:
+                if "note" in line:
+                    self.notes[line["note"]] = line["value"]
+                elif "sitting" in line:
+                    self.sittings = line["sitting"]
+                else:
+                    self._cells[_key(line)] = line
+        except (ValueError, KeyError, TypeError) as problem:
+            raise UserError(f"{self.path} cannot be taken up ({str(problem)[:80]}): delete it, or give --out another folder") from None
+        self.sittings += 1
+
+    def _append(self, line: dict) -> None:
+        self._lines.write(json.dumps(line, separators=(",", ":")) + "\n")
+        self._lines.flush()
+
+    def note(self, name: str, value: str) -> None:
+        self.notes[name] = value
+        self._append({"note": name, "value": value})
+
+    def add(self, cell: dict) -> None:
+        self._cells[_key(cell)] = cell
+        self._append(cell)
+
+    def get(self, group: str, method: str, prompt: int, repeat: int) -> dict | None:
+        return self._cells.get((group, method, prompt, repeat))
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __iter__(self) -> Iterator[dict]:
+        return iter(self._cells.values())
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+def _key(cell: dict) -> tuple:
+    return cell["group"], cell["method"], cell["prompt"], cell["repeat"]

@@ -1,0 +1,29 @@
+"""The report that was made last, for whoever shows it."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from ..model.load import EMBEDDED
+from .benchmark import FORMAT, OUT
+
+SHIPPED = EMBEDDED.parent / "bench"  # a recorded report, to be shown as such
+
+
+class Report(NamedTuple):
+    data: dict  # report.json
+    page: Path  # report.html beside it
+    recorded: bool  # shipped with the project, not measured here
+
+
+def latest_report(out: Path = OUT, shipped: Path = SHIPPED) -> Report | None:
+    """Of `out`, else the shipped one. Broken or foreign files are passed over."""
+    for folder in [*sorted(out.glob("*-*/report.json"), reverse=True), shipped / "report.json"]:
+        try:
+            data = json.loads(folder.read_text(encoding="utf-8"))
+            page = folder.with_name("report.html")
+            if data["format"] == FORMAT and page.exists():
+                return Report(data, page, folder.parent == shipped)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None

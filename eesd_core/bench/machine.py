@@ -1,0 +1,74 @@
+"""What the benchmark runs on: facts that do not change while it runs, how busy it is, and meters where the device has them."""
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+RAPL = Path("/sys/class/powercap/intel-rapl:0")  # energy of the first processor package; mostly for root alone, absent in virtual machines
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+
+
+def machine(device: torch.device) -> dict:
+    """Stable: the same in every sitting."""
+    facts = {"system": platform.system(), "machine": platform.machine(), "processor": _processor(), "cores": len(_cores())}
+    facts |= {"threads": torch.get_num_threads(), "device": str(device), "python": platform.python_version()}
+    facts |= {name: version(name) for name in PACKAGES}
+    if device.type == "cuda":
+        facts |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+    return facts
+
+
+def _cores() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"
+
+
+def load() -> float | None:
+    """Processes that wait for a core, mean of the last minute, this one included. None: the system does not tell."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def process_peak_bytes() -> int:
+    """Most memory this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def joule_meter(device: torch.device) -> Callable[[], float] | None:
+    """A counter in joules that only grows; None where the device has none that may be read."""
+    if device.type == "cuda":
+        try:
+            import pynvml
+
+            pynvml.nvmlInit()
+            handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+            return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
+        except Exception:  # no such package, an old driver, a device without a meter: whatever it is, there is no reading
+            return None
+    try:
+        span = int((RAPL / "max_energy_range_uj").read_text())
+        int((RAPL / "energy_uj").read_text())
+    except (OSError, ValueError):
+        return None
+    state = {"last": 0, "turns": 0}
+
+    def read() -> float:
+        value = int((RAPL / "energy_uj").read_text())
+        state["turns"] += value < state["last"]  # the counter starts anew at its end
+        state["last"] = value
+        return (state["turns"] * span + value) / 1e6
+
+    return read

@@ -1,0 +1,99 @@
+"""What is compared, by name.
+
+vanilla                          this engine without drafts
+throughput, fixed:4, beta:0.95   EESD with a controller, spelled as --controller
+layer-skip+beta                  another drafter with a controller; a drafter alone takes the controller in USUAL
+throughput@rejection             an acceptance rule of its own, where the temperature is above 0
+frozen-exit, untrained-exit      EESD without a trained exit layer: the model's own norm and head at the exit depth, or an untrained
+                                 copy of its last layer there; frozen-exit:4 exits after 4 layers
+hf, hf-static, hf-early-exit, hf-prompt-lookup    transformers' generate() (peers.py)
+"""
+
+from dataclasses import dataclass, replace
+
+from ..control import CONTROLLERS, parse_controller
+from ..draft import DRAFTERS, parse_drafter
+from ..engine import Request
+from ..errors import UserError
+from ..sampling import Sampling
+
+EXITS = ("frozen-exit", "untrained-exit")
+PEERS = {
+    "hf": "transformers generate(), growing cache",
+    "hf-static": "transformers generate(), static cache",
+    "hf-early-exit": "transformers generate(assistant_early_exit)",
+    "hf-prompt-lookup": "transformers generate(prompt_lookup_num_tokens)",
+}
+PLAIN = ("vanilla", "hf", "hf-static")  # without drafts: the fastest of them is the baseline that nobody can call weak
+USUAL = {"prompt-lookup": "fixed:10", "layer-skip": "adaptive-threshold", "frozen-exit": "throughput", "untrained-exit": "throughput"}
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    name: str
+    peer: str = ""  # one of PEERS
+    setting: int | None = None  # a peer's, or the depth of an exit
+    drafter: str = "early-exit"  # one of DRAFTERS with its setting, or of EXITS
+    controller: str = ""  # with its settings; "" for vanilla
+    acceptance: str = ""  # "" for the run's own
+
+    @property
+    def describes(self) -> str:
+        if self.peer:
+            return PEERS[self.peer]
+        if not self.controller:
+            return "this engine without drafts"
+        drafter = {"early-exit": "EESD", "frozen-exit": "EESD, frozen norm and head", "untrained-exit": "EESD, untrained exit layer"}
+        return f"{drafter.get(self.drafter, self.drafter.partition(':')[0])}, controller {self.controller}"
+
+    def request(self, prompt: str, new_tokens: int, sampling: Sampling, chat: bool = False) -> Request:
+        """For this engine (not for peers)."""
+        if self.acceptance:
+            sampling = replace(sampling, acceptance=self.acceptance)
+        if not self.controller:
+            return Request(prompt, new_tokens, sampling, "vanilla", chat=chat)
+        drafter = "early-exit" if self.drafter in EXITS else self.drafter
+        controller, settings = parse_controller(self.controller, sampling.seed)
+        return Request(prompt, new_tokens, sampling, "eesd", controller, settings, chat, drafter)
+
+
+def parse_method(name: str) -> Method:
+    """Raises UserError."""
+    text, _, acceptance = name.partition("@")
+    if acceptance not in ("", "shared-noise", "rejection"):
+        raise UserError(f"unknown acceptance rule {acceptance!r} in {name!r}: write shared-noise or rejection behind the @")
+    if text == "vanilla":
+        return Method(name, acceptance=acceptance)
+    kind, _, setting = text.partition(":")
+    if kind in PEERS:
+        if acceptance:
+            raise UserError(f"{kind} has an acceptance rule of its own: leave out @{acceptance}")
+        return Method(name, peer=kind, setting=_number(name, setting))
+    drafter, plus, controller = text.partition("+")
+    kind, _, setting = drafter.partition(":")
+    if kind not in USUAL and kind not in DRAFTERS:  # a controller alone
+        drafter, kind, setting, controller = "early-exit", "early-exit", "", text
+    elif not plus:
+        controller = USUAL.get(kind, "throughput")
+    if controller.partition(":")[0] not in CONTROLLERS:
+        known = f"vanilla, {', '.join(CONTROLLERS)}, {', '.join(USUAL)}, {', '.join(PEERS)}"
+        raise UserError(f"unknown method {name[:60]!r}: use {known}, with settings as in fixed:4 or layer-skip+beta")
+    parse_controller(controller)
+    if kind in EXITS:
+        return Method(name, setting=_number(name, setting), drafter=kind, controller=controller, acceptance=acceptance)
+    parse_drafter(drafter)
+    return Method(name, drafter=drafter, controller=controller, acceptance=acceptance)
+
+
+def _number(name: str, setting: str) -> int | None:
+    if setting and not (setting.isdecimal() and 0 < len(setting) < 4 and int(setting)):
+        raise UserError(f"the setting in {name[:60]!r} must be a whole number of at least 1")
+    return int(setting) if setting else None
+
+
+def request_of(method: str, prompt: str, new_tokens: int, sampling: Sampling) -> Request:
+    """Of one of this engine's own methods. Raises UserError."""
+    parsed = parse_method(method)
+    if parsed.peer or parsed.drafter in EXITS:
+        raise UserError(f"{method} cannot be run here: use vanilla or one of this engine's controllers")
+    return parsed.request(prompt, new_tokens, sampling)

@@ -1,0 +1,96 @@
+"""From a method's name to something that writes: what is shared between runs is made here, once."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from ..control import Controller, make_controller, parse_controller
+from ..draft import SkipSet, parse_drafter
+from ..draft.layer_skip import remaining
+from ..engine import Engine
+from ..errors import UserError
+from ..model.cache import KVCache
+from ..model.exit_layer import FrozenExit
+from ..model.split import Target
+from ..sampling import Sampling
+from . import peers
+from .methods import EXITS, Method
+from .prompts import Prompt
+from .written import Written, write
+
+
+class UntrainedExit(nn.Module):
+    """The target's last layer and norm at depth N as they are: where training an exit layer begins. Weights are shared."""
+
+    def __init__(self, target: Target, exit_after: int):
+        super().__init__()
+        self.exit_after = FrozenExit(target, exit_after).exit_after  # checks the depth
+        self.layer, name = copy.copy(target.layers[-1]), target.family.attention
+        attention = copy.copy(self.layer._modules[name])
+        attention.layer_idx = 0  # it has a cache of its own
+        self.layer._modules = self.layer._modules | {name: attention}
+
+    def forward(self, target: Target, states: Tensor, cache: KVCache, start: int) -> Tensor:
+        return target.logits(target.run([self.layer], states, cache, start)[:, -1:])
+
+
+class Runner:
+    """One method on one engine. `drafter` is what really drafts, with a skip set that was searched for; for the report."""
+
+    def __init__(self, engine: Engine, method: Method, skips: SkipSet | None = None):
+        """Raises UserError where the method needs what is not there."""
+        self.method, self.engine, target = method, engine, engine.target
+        self.drafter, depth = method.drafter, method.setting or (engine.exit_layer.exit_after if engine.exit_layer else 1)
+        self.draft_layers = 0.0
+        if method.peer:
+            self.drafter = ""
+            self.arguments = peers.arguments_of(method.peer, method.setting, depth)
+        elif not method.controller:
+            self.drafter = "none"
+        elif method.drafter in EXITS:
+            kind = FrozenExit if method.drafter == "frozen-exit" else UntrainedExit
+            self.engine = Engine(target, kind(target, depth), engine.level)
+            self.drafter, self.draft_layers = f"{method.drafter}:{depth}", depth + (kind is UntrainedExit)
+        elif method.drafter == "early-exit":
+            if engine.exit_layer is None:
+                raise UserError("no exit layer is loaded: give --exit-layer a folder, or choose other methods")
+            self.draft_layers = depth + (not isinstance(engine.exit_layer, FrozenExit))
+        elif parse_drafter(method.drafter)[0] == "layer-skip":
+            chosen = parse_drafter(method.drafter)[1] or skips or SkipSet.every_second(target.depth)
+            self.drafter = f"layer-skip:{chosen}"
+            skipped = remaining(target, chosen.check(target.depth))
+            self.draft_layers = len(skipped) - sum(i in (chosen.attention ^ chosen.mlp) for i in range(target.depth)) / 2
+        self.chat = bool(target.tokenizer.chat_template)
+
+    def controller(self, seed: int) -> Controller | None:
+        if not self.method.controller:
+            return None
+        name, settings = parse_controller(self.method.controller, seed)
+        return make_controller(name, **settings)
+
+    def ids(self, prompt: Prompt, new_tokens: int, sampling: Sampling) -> list[int]:
+        """Raises UserError if the prompt does not fit."""
+        return self.engine.encode(Method("vanilla").request(prompt.text, new_tokens, sampling, prompt.chat and self.chat))
+
+    def write(self, prompt: Prompt, new_tokens: int, sampling: Sampling, controller: Controller | None) -> Written:
+        target = self.engine.target
+        if self.method.peer:
+            return peers.write(target, self.arguments, self.ids(prompt, new_tokens, sampling), new_tokens, sampling)
+        request = self.method.request(prompt.text, new_tokens, sampling, prompt.chat and self.chat)
+        if self.drafter.startswith("layer-skip"):
+            request = replace(request, drafter=self.drafter)
+        return write(self.engine, request, controller, self.draft_layers)
+
+
+def make_runners(engine: Engine, methods: list[Method], found: Callable[[], SkipSet]) -> tuple[dict[str, Runner], dict[str, str]]:
+    """Runners by name, and of the methods that cannot run here why not. `found` gives a skip set that was searched for."""
+    runners, missing = {}, {}
+    for method in methods:
+        searched = found() if method.drafter == "layer-skip" and method.controller else None
+        try:
+            runners[method.name] = Runner(engine, method, searched)
+        except UserError as problem:
+            missing[method.name] = str(problem)
+    return runners, missing

@@ -1,0 +1,143 @@
+"""From cells to figures. Every figure of the report is here; the page and the table only show them.
+
+Speed: seconds a token while decoding (without prefill), per prompt the median over repeats. Speedup: vanilla's over the method's for the
+same prompt; given is the median over prompts with its 95 % bootstrap interval (percentiles of 2,000 resamplings of the prompts).
+Counts have the definitions of vLLM and llama.cpp (trace.py): acceptance rate = accepted / drafted, mean accepted length = 1 + accepted /
+rounds, acceptance per position = of the rounds that tested position i, the share that accepted it. They are of the first repeat.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from statistics import median
+
+import numpy as np
+
+from ..race import first_difference
+from .methods import PLAIN, parse_method
+from .suites import Group
+
+RESAMPLES = 2000
+FORKS_SHOWN = 20
+
+Runs = dict[str, list[list[dict]]]  # method -> prompt -> repeat -> cell
+
+
+def summarise(group: Group, cells: Sequence[dict]) -> dict:
+    """Figures of a group. Methods that lack a cell (they could not run) are left out."""
+    found: dict[str, dict[tuple[int, int], dict]] = defaultdict(dict)
+    for cell in cells:
+        if cell["group"] == group.name:
+            found[cell["method"]][cell["prompt"], cell["repeat"]] = cell
+    places = range(len(group.prompts))
+    whole = [name for name in group.methods if len(found[name]) == len(places) * group.repeats]
+    runs: Runs = {name: [[found[name][prompt, repeat] for repeat in range(group.repeats)] for prompt in places] for name in whole}
+    paces = {name: np.array([pace(repeats) for repeats in prompts]) for name, prompts in runs.items()}
+    categories = [prompt.category for prompt in group.prompts]
+    plain = min((name for name in PLAIN if name in paces), key=lambda name: paces[name].sum())
+    rows = {name: _row(group, name, runs, paces, plain, categories) for name in whole}
+    _regrets(group, rows, paces)
+    prompts = [{"id": prompt.id, "category": prompt.category, "chat": prompt.chat} for prompt in group.prompts]
+    facts = {"name": group.name, "title": group.title, "x": group.x, "fastest_plain": plain, "categories": list(dict.fromkeys(categories))}
+    return facts | {"prompts": prompts, "methods": rows}
+
+
+def pace(repeats: Sequence[dict]) -> float:
+    """Seconds a token."""
+    return median(cell["seconds"] / cell["counted"] for cell in repeats)
+
+
+def interval(values: np.ndarray) -> list[float]:
+    """95 % of the median, by bootstrap over prompts."""
+    random = np.random.default_rng(0)
+    resampled = np.median(values[random.integers(0, len(values), (RESAMPLES, len(values)))], axis=1)
+    return np.percentile(resampled, [2.5, 97.5]).round(4).tolist()
+
+
+def ratio(values: np.ndarray) -> dict:
+    return {"median": round(float(np.median(values)), 4), "interval": interval(values), "prompts": len(values)}
+
+
+def _row(group: Group, name: str, runs: Runs, paces: dict[str, np.ndarray], plain: str, categories: list[str]) -> dict:
+    method, mine, every = parse_method(name), runs[name], [cell for repeats in runs[name] for cell in repeats]
+    first = [repeats[0] for repeats in mine]
+    speedups, tokens = paces["vanilla"] / paces[name], [len(cell["ids"]) for cell in first]
+    masks = {category: np.array([c == category for c in categories]) for category in dict.fromkeys(categories)}
+    row = {"describes": method.describes, "drafter": every[0]["drafter"], "controller": method.controller, "peer": bool(method.peer)}
+    row |= {"speedup": ratio(speedups), "speedup_over_fastest_plain": ratio(paces[plain] / paces[name])}
+    row["categories"] = {category: ratio(speedups[mask]) for category, mask in masks.items()}
+    row["speedup_by_prompt"] = speedups.round(4).tolist()
+    row["tokens_per_second"] = round(sum(tokens) / float((paces[name] * tokens).sum()), 3)
+    row["new_tokens"] = sum(tokens)
+    row["prefill_seconds"] = round(median(cell["prefill_seconds"] for cell in every), 6)
+    row["wall_seconds"] = round(sum(cell["wall_seconds"] for cell in every), 3)
+    row |= _counts(first, sum(tokens)) | _time(every)
+    joules = [cell["joules"] for cell in every]
+    row["joules_per_token"] = None if None in joules else round(sum(joules) / sum(len(cell["ids"]) for cell in every), 4)
+    row["peak_bytes"] = max((cell["peak_bytes"] for cell in every if cell["peak_bytes"]), default=None)
+    return row | _identity(group, method.acceptance, mine, runs["vanilla"])
+
+
+def _counts(first: Sequence[dict], tokens: int) -> dict:
+    rounds = [(drafted, accepted) for cell in first for drafted, accepted in cell["rounds"]]
+    drafted, accepted = (sum(column) for column in zip(*rounds))
+    tested_at, accepted_at = Counter(), Counter()
+    for k, n in rounds:
+        tested_at.update(range(min(k, n + 1)))
+        accepted_at.update(range(n))
+    draft_passes = sum(cell["draft_passes"] for cell in first)
+    return {
+        "rounds": len(rounds),
+        "drafted": drafted,
+        "accepted": accepted,
+        "acceptance_rate": round(accepted / drafted, 4) if drafted else None,
+        "mean_accepted_length": round(1 + accepted / len(rounds), 4),
+        "acceptance_per_position": [round(accepted_at[i] / n, 4) for i, n in sorted(tested_at.items())],
+        "tested_per_position": [n for _, n in sorted(tested_at.items())],
+        "draft_lengths": [count for _, count in sorted(_histogram(k for k, _ in rounds).items())],
+        "target_passes_per_token": round(len(rounds) / tokens, 4),
+        "draft_passes_per_token": round(draft_passes / tokens, 4),
+        "draft_layers": first[0]["draft_layers"],
+    }
+
+
+def _histogram(lengths) -> dict[int, int]:
+    """Rounds of every draft length from 0 to the longest."""
+    counts = Counter(lengths)
+    return {k: counts[k] for k in range(max(counts) + 1)}
+
+
+def _time(every: Sequence[dict]) -> dict:
+    """Shares of decoding time; None for peers, which do not tell."""
+    if every[0]["draft_seconds"] is None:
+        return {"time": None}
+    total, draft, verify = (sum(cell[name] for cell in every) for name in ("seconds", "draft_seconds", "verify_seconds"))
+    shares = {"draft": draft / total, "verify": verify / total, "overhead": 1 - (draft + verify) / total}
+    return {"time": {name: round(share, 4) for name, share in shares.items()}}
+
+
+def _identity(group: Group, acceptance: str, mine: list[list[dict]], vanilla: list[list[dict]]) -> dict:
+    """Prompts whose text is vanilla's in every repeat. By rejection sampling another text of the same distribution is written."""
+    if group.sampling.temperature and (acceptance or group.sampling.acceptance) == "rejection":
+        return {"identical": None, "compared": 0, "forks": []}
+    forks = []
+    for number, (ours, theirs) in enumerate(zip(mine, vanilla)):
+        plain = theirs[0]
+        places = [first_difference(plain["ids"], cell["ids"]) for cell in ours]
+        place = min((p for p in places if p is not None), default=None)
+        if place is not None:
+            margin = plain["margins"][place] if place < len(plain["margins"]) else None
+            forks.append({"prompt": group.prompts[number].id, "position": place, "margin": margin})
+    return {"identical": len(mine) - len(forks), "compared": len(mine), "forks": forks[:FORKS_SHOWN]}
+
+
+def _regrets(group: Group, rows: dict[str, dict], paces: dict[str, np.ndarray]) -> None:
+    """Of every controller over the early-exit drafter against the fixed draft length that turned out fastest: time lost, in per cent, and
+    summed up from prompt to prompt in milliseconds. Negative: it was faster."""
+    fixed = [name for name in rows if rows[name]["controller"].startswith("fixed") and rows[name]["drafter"] == "early-exit"]
+    best = min(fixed, key=lambda name: paces[name].sum(), default=None)
+    for name, row in rows.items():
+        row["regret"] = None
+        if best and row["drafter"] == "early-exit" and row["controller"] and "@" not in name:
+            lost = (paces[name] - paces[best]) * group.new_tokens
+            percent = 100 * float(lost.sum() / (paces[best] * group.new_tokens).sum())
+            row["regret"] = {"against": best, "percent": round(percent, 3), "summed_ms": (1e3 * lost.cumsum()).round(2).tolist()}

@@ -1,0 +1,37 @@
+"""What one run of one method came to, whoever made it: the common measure of this engine and of its peers."""
+
+from dataclasses import dataclass, field
+
+from ..control import Controller
+from ..engine import Engine, Request
+from ..events import RoundVerified
+from ..trace import Metrics
+
+
+@dataclass(slots=True)
+class Written:
+    ids: list[int]
+    rounds: list[list[int]]  # [drafted, accepted] of every pass of the target
+    seconds: float  # decoding: without prefill, and without what a consumer does with a token
+    counted: int  # tokens that were written in these seconds
+    prefill_seconds: float
+    draft_passes: int  # of a model, for drafting
+    draft_layers: float  # decoder layers that one of them runs
+    draft_seconds: float | None = None
+    verify_seconds: float | None = None
+    margins: list[float] = field(default_factory=list)  # vanilla's lead at every token, to explain forks
+
+
+def write(engine: Engine, request: Request, controller: Controller | None, draft_layers: float) -> Written:
+    """A run of this engine. `draft_layers`: 0 where drafts come from no model."""
+    metrics, rounds, margins = Metrics(), [], []
+    for record in engine.run(request, controller=controller):
+        metrics.observe(record)
+        if isinstance(record.event, RoundVerified):
+            e = record.event
+            rounds.append([e.drafted, e.accepted])
+            margins += e.margins[: e.accepted + (e.next_id is not None)]
+    return Written(
+        metrics.token_ids, rounds, metrics.seconds, len(metrics.token_ids), metrics.prefill_seconds,
+        metrics.drafted if draft_layers else 0, draft_layers, metrics.draft_seconds, metrics.verify_seconds, margins,
+    )  # fmt: skip

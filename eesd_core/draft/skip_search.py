@@ -1,0 +1,90 @@
+"""Which sub-layers to skip: a short Bayesian optimisation (Draft & Verify, arXiv 2309.08168, Section 3.3).
+
+A Gaussian process over sets, as 2L zeros and ones, learns what each set that was tried came to; tried next is the one of many candidates
+with the highest mean + KAPPA standard deviations. As there, a set is judged by drafting and verifying a few texts. Ours: what they cost is
+counted, not clocked (draft passes at the share of the time that their sub-layers take, one for every verify pass), so that a search
+comes out alike on a busy machine; candidates are neighbours of the best set and random ones; dozens of trials instead of a thousand.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from ..engine import Engine, Request
+from ..events import RoundVerified
+from ..model.split import Target
+from .layer_skip import SkipSet, remaining
+
+TRIALS, FIRST, CANDIDATES, KAPPA = 40, 8, 400, 2.0
+NEW_TOKENS = 32  # of every text
+
+
+def search(worth: Callable[[SkipSet], float], depth: int, trials: int = TRIALS, seed: int = 0) -> tuple[SkipSet, float]:
+    """The best set that was tried, and its worth: any number, the more the better."""
+    from sklearn.gaussian_process import GaussianProcessRegressor  # takes a second, and is needed here alone
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+    random = np.random.default_rng(seed)
+    start = as_row(SkipSet.every_second(depth), depth)
+    rows = [start, *(random.random((FIRST - 1, 2 * depth)) < random.uniform(0.1, 0.6, (FIRST - 1, 1)))][:trials]
+    worths = [worth(as_set(row)) for row in rows]
+    while len(rows) < trials:
+        kernel = ConstantKernel() * Matern(length_scale=2.0, length_scale_bounds=(0.5, 20.0), nu=2.5)
+        process = GaussianProcessRegressor(kernel, alpha=1e-2, normalize_y=True, random_state=0).fit(np.array(rows, float), worths)
+        best = rows[int(np.argmax(worths))]
+        flips = random.random((CANDIDATES, 2 * depth)) < random.choice([1, 2, 4], (CANDIDATES, 1)) / (2 * depth)
+        anywhere = random.random((CANDIDATES // 4, 2 * depth)) < random.uniform(0.1, 0.6, (CANDIDATES // 4, 1))
+        tried = {row.tobytes() for row in rows}
+        candidates = np.array([row for row in [*(best ^ flips), *anywhere] if row.tobytes() not in tried])
+        mean, deviation = process.predict(candidates.astype(float), return_std=True)
+        rows.append(candidates[int(np.argmax(mean + KAPPA * deviation))])
+        worths.append(worth(as_set(rows[-1])))
+    return as_set(rows[int(np.argmax(worths))]), max(worths)
+
+
+def as_row(skips: SkipSet, depth: int) -> np.ndarray:
+    return np.array([i in skips.attention for i in range(depth)] + [i in skips.mlp for i in range(depth)])
+
+
+def as_set(row: np.ndarray) -> SkipSet:
+    attention, mlp = np.split(row, 2)
+    return SkipSet(frozenset(np.flatnonzero(attention).tolist()), frozenset(np.flatnonzero(mlp).tolist()))
+
+
+def search_skips(engine: Engine, prompts: Sequence[str], trials: int = TRIALS) -> SkipSet:
+    """For this model, greedy, with Self-SD's own adaptive threshold."""
+    attention, mlp = shares(engine.target)
+
+    def worth(skips: SkipSet) -> float:
+        """Tokens for the time of one plain step."""
+        if not str(skips):
+            return 1.0  # the whole model drafts for itself
+        cost = 1 - attention * len(skips.attention) - mlp * len(skips.mlp)
+        tokens, steps = 0, 0.0
+        for prompt in prompts:
+            for record in engine.run(Request(prompt, NEW_TOKENS, controller="adaptive-threshold", drafter=f"layer-skip:{skips}")):
+                if isinstance(record.event, RoundVerified):
+                    tokens += record.event.accepted + (record.event.next_id is not None)
+                    steps += 1 + cost * record.event.drafted
+        return tokens / steps
+
+    return search(worth, engine.target.depth, trials)[0]
+
+
+@torch.inference_mode()
+def shares(target: Target, position: int = 64, repeats: int = 7) -> tuple[float, float]:
+    """Shares of a plain step's time that one attention and one MLP take, in hundredths."""
+    every = frozenset(range(target.depth))
+    kinds = [SkipSet(frozenset(), frozenset()), SkipSet(every, frozenset()), SkipSet(frozenset(), every)]
+    stacks, cache = [remaining(target, skips) for skips in kinds], target.new_cache(position + 1)
+    best = [float("inf")] * len(stacks)
+    for _ in range(repeats):
+        for number, layers in enumerate(stacks):
+            cache.lengths = [position] * target.depth
+            began = time.perf_counter()
+            target.logits(target.run(layers, target.embed([0]), cache, position)).argmax(-1).tolist()
+            best[number] = min(best[number], time.perf_counter() - began)
+    whole, without_attention, without_mlp = best
+    return tuple(round(max(0.0, 1 - rest / whole), 2) / target.depth for rest in (without_attention, without_mlp))

@@ -1,0 +1,184 @@
+"""The benchmark with a tiny model: what it counts, that it goes on where it was killed, that it finds forks and broken rules."""
+
+import json
+
+import pytest
+from test_engine import PROMPTS as TEXTS
+
+from eesd_core.bench import Benchmark, Prompt, bench, latest_report, plan
+from eesd_core.bench import measure as measuring
+from eesd_core.bench.cells import Cells
+from eesd_core.bench.measure import check
+from eesd_core.bench.suites import SUITES
+from eesd_core.bench.written import Written
+from eesd_core.draft import SkipSet
+from eesd_core.errors import UserError
+from eesd_core.sampling import Sampling
+
+PROMPTS = [Prompt(f"p{number}", "odd" if number % 2 else "even", text) for number, text in enumerate(TEXTS)]
+OURS = ["fixed:3", "beta", "prompt-lookup", "layer-skip:a1.m2+fixed:2", "frozen-exit", "untrained-exit:1+fixed:2"]
+PEERS = ["hf", "hf-static", "hf-early-exit:2", "hf-prompt-lookup"]
+GREEDY, DRAWN = Sampling(), Sampling(0.8, seed=7)
+
+
+def groups_of(engine, methods, sampling=GREEDY, tokens=12, repeats=2, prompts=PROMPTS):
+    return plan(engine, "default", prompts, methods, sampling, tokens, repeats)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "drawn"])
+def test_all_methods_write_vanillas_text(engine, tmp_path, capsys, sampling):
+    report = bench(engine, "default", groups_of(engine, [*OURS, *PEERS], sampling, repeats=1), tmp_path)
+    rows = report["groups"][0]["methods"]
+    assert list(rows) == ["vanilla", *OURS, *PEERS]
+    for name, row in rows.items():
+        assert (row["identical"], row["compared"], row["forks"]) == (3, 3, []), name
+        assert row["new_tokens"] == 36 and row["speedup"]["prompts"] == 3
+        assert {c: s["prompts"] for c, s in row["categories"].items()} == {"even": 2, "odd": 1}
+        assert row["rounds"] + row["accepted"] >= 36 and sum(row["draft_lengths"]) == row["rounds"]
+        assert row["drafted"] == sum(k * n for k, n in enumerate(row["draft_lengths"]))
+        accepted = sum(a * n for a, n in zip(row["acceptance_per_position"], row["tested_per_position"]))
+        assert accepted == pytest.approx(row["accepted"], abs=0.01)
+    assert all(rows[name]["target_passes_per_token"] == 1.0 for name in ("vanilla", "hf", "hf-static"))
+    assert all(rows[name]["draft_passes_per_token"] == 0 for name in ("vanilla", "hf", "prompt-lookup", "hf-prompt-lookup"))
+    assert rows["hf-early-exit:2"]["draft_passes_per_token"] > 0 and rows["hf-early-exit:2"]["draft_layers"] == 2
+    assert rows["layer-skip:a1.m2+fixed:2"]["draft_layers"] == 3 and rows["untrained-exit:1+fixed:2"]["draft_layers"] == 2
+    assert rows["beta"]["regret"]["against"] == "fixed:3" and rows["fixed:3"]["regret"]["percent"] == 0 and rows["hf"]["regret"] is None
+    shown = capsys.readouterr()
+    assert "3 of 3" in shown.out and "min left" in shown.err
+
+
+def test_by_rejection_there_is_no_text_to_compare(engine, tmp_path):
+    rows = bench(engine, "default", groups_of(engine, ["fixed:3@rejection", "fixed:3"], DRAWN), tmp_path)["groups"][0]["methods"]
+    assert rows["fixed:3@rejection"]["identical"] is None and rows["fixed:3"]["identical"] == 3
+
+
+class Killed(Exception):
+    pass
+
+
+def run_for(engine, groups, folder, cells: int) -> int:
+    """How many cells a sitting began with; it is killed when there are so many of them."""
+    work, began = Benchmark(engine, "default", groups, folder), None
+    for progress in work.run():
+        began = progress.done if began is None else began
+        if progress.done == cells:
+            break
+    return began
+
+
+def test_a_killed_benchmark_goes_on_without_losing_a_cell(engine, tmp_path):
+    """Also in the middle of writing a line. A controller goes on with what it had learned: draft lengths are as in one go."""
+    methods = ["beta", "calibrated", "fixed:2"]
+    groups = groups_of(engine, methods)
+    run_for(engine, groups, tmp_path / "a", 7)
+    path = next((tmp_path / "a").glob("unfinished-*.ndjson"))
+    before = path.read_bytes()
+    path.write_bytes(before + b'{"group":"default","method":"be')
+    assert run_for(engine, groups, tmp_path / "a", 15) == 7
+    assert path.read_bytes().startswith(before)
+    taken_up = bench(engine, "default", groups, tmp_path / "a")
+    whole = bench(engine, "default", groups, tmp_path / "b")
+    assert (taken_up["sittings"], whole["sittings"]) == (3, 1)
+    for name in ("beta", "calibrated", "fixed:2"):
+        ours, theirs = (report["groups"][0]["methods"][name] for report in (taken_up, whole))
+        assert ours["draft_lengths"] == theirs["draft_lengths"] and ours["identical"] == 3
+    assert not list((tmp_path / "a").glob("unfinished-*"))
+    assert len(next((tmp_path / "a").glob("*/cells.ndjson")).read_text().splitlines()) == 1 + 2 + 3 * 2 * 4  # header, two more sittings
+
+
+def test_other_settings_do_not_meet(engine, tmp_path):
+    run_for(engine, groups_of(engine, ["fixed:2"]), tmp_path, 3)
+    assert run_for(engine, groups_of(engine, ["fixed:2"], tokens=13), tmp_path, 5) == 0
+    assert len(list(tmp_path.glob("unfinished-*"))) == 2
+
+
+HEADER = b'{"format":"eesd-bench-cells/1","a":1}\n'
+
+
+@pytest.mark.parametrize("content", [b"nonsense\n", b'{"format":"other"}\n', HEADER + b'{"group":1}\n', b"\xff\n"])
+def test_broken_cells_are_said(tmp_path, content):
+    (tmp_path / "cells").write_bytes(content)
+    with pytest.raises(UserError, match="--out"):
+        Cells(tmp_path / "cells", {"a": 1})
+
+
+def test_the_order_is_reversed_on_every_second_repeat(engine, tmp_path):
+    work = Benchmark(engine, "default", groups_of(engine, ["fixed:1", "fixed:2"], prompts=PROMPTS[:1]), tmp_path)
+    list(work.run())
+    found = [json.loads(line).get("method") for line in (work.folder / "cells.ndjson").read_text().splitlines()[1:]]
+    assert found == ["vanilla", "fixed:1", "fixed:2", "fixed:2", "fixed:1", "vanilla"]
+
+
+def test_a_fork_is_told_with_its_margin(engine, tmp_path, monkeypatch):
+    """A peer that writes something else."""
+    plain = measuring.Runner.write
+
+    def other(runner, *arguments):
+        written = plain(runner, *arguments)
+        if runner.method.peer:
+            written.ids[5] ^= 1
+        return written
+
+    monkeypatch.setattr(measuring.Runner, "write", other)
+    row = bench(engine, "default", groups_of(engine, ["hf"]), tmp_path)["groups"][0]["methods"]["hf"]
+    assert row["identical"] == 0 and [fork["position"] for fork in row["forks"]] == [5, 5, 5] and row["forks"][0]["margin"] > 0
+
+
+@pytest.mark.parametrize("ids", [[1] * 13, [1] * 11, [1] * 5 + [9] + [1] * 6], ids=["too many", "too few", "beyond the end"])
+def test_a_broken_stop_rule_stops_the_benchmark(ids):
+    check(Written([1] * 12, [[0, 0]] * 12, 1.0, 12, 0.0, 0, 0), 12, frozenset([9]), "x")
+    check(Written([1] * 5 + [9], [[0, 0]] * 6, 1.0, 6, 0.0, 0, 0), 12, frozenset([9]), "x")
+    with pytest.raises(RuntimeError, match="stop rule"):
+        check(Written(ids, [[0, 0]] * 20, 1.0, 12, 0.0, 0, 0), 12, frozenset([9]), "x")
+
+
+def test_a_peer_that_cannot_run_is_left_out_and_said(engine, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise ValueError("not for this model")
+
+    monkeypatch.setattr(engine.target.model, "generate", refuse)
+    report = bench(engine, "default", groups_of(engine, ["hf", "fixed:2"]), tmp_path)
+    assert list(report["groups"][0]["methods"]) == ["vanilla", "fixed:2"] and "not for this model" in report["notes"]["default: hf"]
+
+
+def test_the_skip_set_is_searched_for_once(engine, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(measuring, "search_skips", lambda *_: calls.append(1) or SkipSet.parse("a1.m2"))
+    report = bench(engine, "default", groups_of(engine, ["layer-skip", "layer-skip+fixed:1"], tokens=6), tmp_path)
+    assert len(calls) == 1 and report["groups"][0]["methods"]["layer-skip"]["drafter"] == "layer-skip:a1.m2"
+
+
+@pytest.mark.parametrize("suite", [name for name in SUITES if name != "default"])
+def test_every_suite_can_be_planned(engine, suite):
+    groups = plan(engine, suite, PROMPTS, None, GREEDY, 16, 2)
+    assert groups and all(group.methods[0] == "vanilla" and len(set(group.methods)) == len(group.methods) for group in groups)
+    assert max(group.new_tokens for group in groups) <= engine.target.context
+    with pytest.raises(UserError):
+        plan(engine, suite, PROMPTS, ["beta"], GREEDY, 16, 2)
+
+
+def test_a_suite_with_an_axis_runs(engine, tmp_path):
+    groups = [group for group in plan(engine, "temperature", PROMPTS, None, GREEDY, 6, 1) if group.x in (0.0, 1.0)]
+    report = bench(engine, "temperature", tuple(groups), tmp_path)
+    assert [group["x"] for group in report["groups"]] == [0.0, 1.0]
+
+
+def test_the_latest_report_is_found(engine, tmp_path):
+    assert latest_report(tmp_path, tmp_path / "shipped") is None
+    groups = groups_of(engine, ["fixed:1"], tokens=4, repeats=1)
+    bench(engine, "default", groups, tmp_path)
+    found = latest_report(tmp_path, tmp_path / "shipped")
+    assert found.data["suite"] == "default" and found.page.exists() and not found.recorded
+    (tmp_path / "9999-broken").mkdir()
+    (tmp_path / "9999-broken" / "report.json").write_text("{")
+    assert latest_report(tmp_path, tmp_path / "shipped") == found
+    found.page.parent.rename(tmp_path / "shipped")
+    assert latest_report(tmp_path, tmp_path / "shipped").recorded
+
+
+def test_a_prompt_that_does_not_fit_is_said_before_the_work(engine, tmp_path):
+    with pytest.raises(UserError, match="context"):
+        bench(engine, "default", groups_of(engine, ["fixed:1"], tokens=190), tmp_path)
+    with pytest.raises(UserError, match="--out"):
+        (tmp_path / "file").write_text("")
+        bench(engine, "default", groups_of(engine, ["fixed:1"]), tmp_path / "file" / "x")
