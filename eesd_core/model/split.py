@@ -107,6 +107,10 @@ class Target:
     def rope(self, start: int, rows: int, name: str | None = None) -> tuple[Tensor, ...]:  # (1, rows, rotary width) each
         return tuple(table[:, start : start + rows] for table in self._ropes[name])
 
+    def rope_tables(self, name: str | None) -> tuple[Tensor, ...]:
+        """For all positions."""
+        return self._ropes[name]
+
     def extend_ropes(self, more: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> None:
         """Behind cos and sin, layers are told what `more` makes of them, once for all positions."""
         self._ropes = {name: (*tables, *more(*tables)) for name, tables in self._ropes.items()}
