@@ -176,9 +176,12 @@ def main(argv: list[str] | None = None) -> int:
 def load_engine(arguments, exit_layer: bool = True):
     """Model, exit layer and self-check, as the flags ask. torch is imported here, so that --help is instant."""
     from .loading import load_engine as load
+    from .model.parallel import is_first
 
     flags = arguments.model, arguments.exit_layer, arguments.device, arguments.dtype, arguments.quantize
     engine = load(*flags, need_exit_layer=exit_layer)
+    if not is_first():  # of several processes that run one model (torchrun), one speaks
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if exit_layer and engine.exit_layer.note:
         print(f"note: {printable(engine.exit_layer.note)}", file=sys.stderr)
     return engine

@@ -32,6 +32,7 @@ from .events import (
 )
 from .exactness import Level, promise
 from .model.exit_layer import ExitLayer
+from .model.parallel import agreed
 from .model.split import Target
 from .sampling import NEXT, Sampler, Sampling
 from .text import Detokenizer
@@ -108,6 +109,7 @@ class Engine:
         ids = self.encode(request)
         drafting = request.method == "eesd"
         controller = (controller or make_controller(request.controller, **request.settings)) if drafting else FixedController(0)
+        controller = agreed(controller, self.target.shards)
         capacity = len(ids) + request.max_new_tokens
         drafter = make_drafter(request.drafter, self.target, self.exit_layer, capacity) if drafting else NoDrafter()
         return _stamped(run, lane or request.method, self._events(request, ids, drafter, controller, cancelled))

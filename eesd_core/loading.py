@@ -24,8 +24,9 @@ def load_engine(
     target = load_target(model or EMBEDDED, device, dtype, quantize)
     layer = load_exit_layer(target, model, exit_layer) if need_exit_layer else None
     fuse_layers(target, layer)
-    for module in filter(None, (target.model, layer)):
-        pack_linears(module)
+    if target.shards == 1:
+        for module in filter(None, (target.model, layer)):
+            pack_linears(module)
     return Engine(target, layer, self_check(target))
 
 

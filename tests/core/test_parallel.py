@@ -1,0 +1,67 @@
+"""A model in parts: two processes that hold halves of every layer (gloo), and layers that accelerate moves between devices."""
+
+import multiprocessing
+import os
+import socket
+
+import pytest
+import torch
+from accelerate import dispatch_model
+
+from eesd_core.engine import Engine, Request
+from eesd_core.loading import load_engine
+from eesd_core.model.exit_layer import ExitLayer
+from eesd_core.model.load import load_target
+from eesd_core.model.split import Target
+
+CONTROLLERS = ("fixed", "beta", "throughput")
+
+
+def written(engine, method: str, controller: str) -> list[int]:
+    request = Request("Once upon a time", 24, method=method, controller=controller)
+    return [i for r in engine.run(request) if r.event.type == "tokens_committed" for i in r.event.ids]
+
+
+def one_of_two(rank: int, port: int, folder: str, results) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    try:
+        torch.set_num_threads(1)
+        engine = load_engine(folder, device="cpu", dtype="float32")
+        texts = [written(engine, "eesd", controller) for controller in CONTROLLERS]
+        results.put((rank, engine.target.shards, engine.target.new_cache(8).keys[0].shape[1], texts, written(engine, "vanilla", "fixed")))
+    except BaseException as problem:
+        results.put((rank, repr(problem)))
+        raise
+
+
+def test_two_processes_write_what_one_writes(model_folder):
+    plain = written(load_engine(str(model_folder), device="cpu", dtype="float32"), "vanilla", "fixed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    processes = [context.Process(target=one_of_two, args=(rank, port, str(model_folder), results), daemon=True) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    found = [results.get(timeout=240) for _ in processes]
+    for process in processes:
+        process.join(30)
+        process.kill()
+    assert all(len(answer) == 5 for answer in found), found
+    for _, shards, heads, texts, vanilla in found:
+        assert shards == 2 and heads == 1  # of two key-value heads
+        assert texts == [plain] * len(CONTROLLERS) and vanilla == plain
+
+
+@pytest.mark.parametrize("method", ["vanilla", "eesd"])
+def test_layers_that_accelerate_moves(model_folder, engine, method):
+    """As `device_map="auto"` leaves them, with all devices being the CPU."""
+    target = load_target(model_folder, "cpu", "float32")
+    names = ["model.embed_tokens", *(f"model.layers.{i}" for i in range(target.depth)), "model.norm", "model.rotary_emb", "lm_head"]
+    layer = ExitLayer.load(model_folder, target)
+    expected = written(Engine(target, layer, "exact-as-observed"), method, "fixed")
+    spread = dispatch_model(target.model, dict.fromkeys(names, "cpu"), main_device="cpu", force_hooks=True)
+    assert hasattr(spread.model.layers[0], "_hf_hook")
+    again = Target(spread, target.tokenizer, "spread")
+    assert written(Engine(again, ExitLayer.load(model_folder, again), "exact-as-observed"), method, "fixed") == expected
