@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+from importlib.util import find_spec
 
 from app import ZERO_GPU
 from app.page import launch
@@ -23,10 +24,12 @@ def main() -> int:
     parser.add_argument("--port", type=int, metavar="PORT")
     parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")
     parser.add_argument("--ssr", action="store_true", help="render the page on the server too; needs Node 24")
-    parser.add_argument("--mcp", action="store_true", help="offer race, generate and replay as MCP tools; needs `pip install gradio[mcp]`")
+    parser.add_argument("--mcp", action="store_true", help="offer the endpoints as MCP tools; needs hosting/requirements-mcp.txt")
     flags = parser.parse_args([*shlex.split(os.environ.get("EESD_FLAGS", "")), *sys.argv[1:]])
     limits = Limits(runs_a_minute=flags.runs_per_minute)
     try:
+        if flags.mcp and not find_spec("mcp"):
+            raise UserError("MCP tools need one more package: pip install -r hosting/requirements-mcp.txt")
         if ZERO_GPU:
             from app.zero import lent_visits
 

@@ -9,7 +9,7 @@ on the lane's own compute clock, which starts when prefill ends and stands still
 rebuilt from its records alone. As JSON a record is one flat object; `trace.py` reads and writes them.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import ClassVar, Literal
 
 FORMAT = "eesd-trace/1"
@@ -205,6 +205,8 @@ class Record:
                 raise ValueError("seq and t must be numbers")
             values = {}
             for spec in fields(kind):
+                if spec.name not in data and spec.default is not MISSING:
+                    continue  # an older trace does not say
                 value = data[spec.name]
                 values[spec.name] = tuple(value) if isinstance(value, list) else value
             return cls(data["run"], data["lane"], data["seq"], data["t"], kind(**values), data["row"])

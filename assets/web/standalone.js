@@ -28,7 +28,7 @@
 
   if (window.matchMedia("(prefers-color-scheme: dark)").matches) document.body.classList.add("dark");
   EESD.view = EESD.attach(document.querySelector(".eesd"));
-  const takeaway = new EESD.Takeaway(EESD.view);
+  const takeaway = (EESD.takeaway = new EESD.Takeaway(EESD.view));
   const whatIf = new EESD.WhatIf(EESD.view);
   document.querySelector(".s-more").append(whatIf.node, takeaway.node);
   takeaway.onOpen = title;

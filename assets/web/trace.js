@@ -13,6 +13,7 @@
 
   function fits(value, kind) {
     if (Array.isArray(kind)) return kind.includes(value);
+    if (kind.endsWith("*")) return fits(value, kind.slice(0, -1));
     if (kind.endsWith("?")) return value === null || fits(value, kind.slice(0, -1));
     if (["integers", "numbers", "objects"].includes(kind)) return Array.isArray(value) && value.every((item) => fits(item, kind.slice(0, -1)));
     if (kind === "integer") return isNumber(value) && Number.isInteger(value);
@@ -21,7 +22,7 @@
 
   // Beta counts, where there are any, are positive numbers.
   function believable(posterior) {
-    const arms = posterior.arms ?? [];
+    const arms = "arms" in posterior ? posterior.arms : [];
     if (!Array.isArray(arms) || !arms.every((arm) => isObject(arm) && typeof arm.label === "string")) return false;
     const counts = ["alpha", "beta"].filter((name) => name in posterior).map((name) => posterior[name]);
     return [...counts, ...arms.flatMap(({ alpha, beta }) => [alpha, beta])].every((count) => isNumber(count) && count > 0);
@@ -36,6 +37,7 @@
       const { type } = isObject(line) ? line : {};
       if (typeof type !== "string" || !Object.hasOwn(EESD.schema, type)) throw new Error("not a record of a trace");
       for (const [name, kind] of Object.entries(EESD.schema[type])) {
+        if (!Object.hasOwn(line, name) && kind.at(-1) === "*") continue; // an older trace does not have it
         if (!Object.hasOwn(line, name) || !fits(line[name], kind)) throw new Error(`${type} needs ${name} as ${[kind].flat().join(" or ")}`);
       }
       if ("format" in line && line.format !== FORMAT) throw new Error(`the format is not ${FORMAT}`);

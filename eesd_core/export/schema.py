@@ -4,6 +4,7 @@ A trace from elsewhere is hostile until it has been through `check`. The browser
 table; tests hold the two to the same verdicts.
 """
 
+from dataclasses import MISSING, fields
 from math import isfinite
 from types import NoneType, UnionType
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -36,8 +37,9 @@ def kind_of(annotation) -> str | list[str]:
 
 
 def fields_of(event: type) -> dict:
-    hints = get_type_hints(event)
-    return {name: kind_of(hints[name]) for name in event.__slots__}
+    """A field with a default may be missing, "*" says: an older trace does not have it."""
+    hints, defaults = get_type_hints(event), {spec.name for spec in fields(event) if spec.default is not MISSING}
+    return {name: f"{kind_of(hints[name])}*" if name in defaults else kind_of(hints[name]) for name in event.__slots__}
 
 
 SCHEMA = {name: HEAD | fields_of(event) for name, event in EVENT_TYPES.items()} | NOTES
@@ -46,6 +48,8 @@ SCHEMA = {name: HEAD | fields_of(event) for name, event in EVENT_TYPES.items()} 
 def fits(value, kind: str | list[str]) -> bool:
     if isinstance(kind, list):
         return isinstance(value, str) and value in kind
+    if kind.endswith("*"):
+        return fits(value, kind[:-1])
     if kind.endswith("?"):
         return value is None or fits(value, kind[:-1])
     if kind in ("integers", "numbers", "objects"):
@@ -76,6 +80,8 @@ class Check:
         if not isinstance(kind, str) or kind not in SCHEMA:
             raise ValueError("not a record of a trace")
         for name, wanted in SCHEMA[kind].items():
+            if name not in line and wanted[-1] == "*":
+                continue
             if name not in line or not fits(line[name], wanted):
                 raise ValueError(f"{kind} needs {name} as {' or '.join(wanted) if isinstance(wanted, list) else wanted}")
         if line.get("format", FORMAT) != FORMAT:

@@ -42,14 +42,15 @@ def parse_trace(data: bytes, name: str = "the trace") -> Trace:
         try:
             values = json.loads(line.decode("utf-8"), parse_constant=_refuse)
             check.see(values)
+            record = Record.from_json(values) if "lane" in values else None
         except (ValueError, RecursionError) as problem:
             why = NOT_A_TRACE if number == 1 else str(problem)[:200]
             raise UserError(f"{name}, line {number}: {why}") from None
         lines.append(safe(values))
         if values["type"] == "recording":
             head = head or values
-        elif "lane" in values:
-            records.append(Record.from_json(values))
+        elif record:
+            records.append(record)
     if not records:
         raise UserError(f"{name}: {NOT_A_TRACE}")
     return Trace(head, records, "".join(lines))

@@ -88,18 +88,18 @@ def test_what_an_endpoint_refuses_it_refuses_in_one_line(client, visits):
 
 
 def test_health(server, visits):
-    state = httpx.get(server[1] + "health").json()
+    state = httpx.get(server[1] + "health", timeout=60).json()
     assert state["status"] == "ok" and state["waiting"] == 0 and state["model"] == "fake"
     assert {"runs", "mean_seconds", "uptime_seconds", "memory_mb", "level", "device", "dtype"} <= set(state)
 
 
 def test_a_code_for_a_link_and_nothing_else(server):
     def ask(link: str):
-        return httpx.get(server[1] + "eesd/qr.svg", params={"link": link})
+        return httpx.get(server[1] + "eesd/qr.svg", params={"link": link}, timeout=60)
 
     assert ask("https://example.org/?prompt=Once").headers["content-type"] == "image/svg+xml"
     assert ask("http://x/" + "x" * 2000).status_code == 400
-    for text in hostile(100):
+    for text in hostile(80)[::2]:
         answer = ask(text.encode("utf-8", "replace").decode())
         assert answer.status_code == 400 and "<" not in answer.text
         answer = ask("http://x/?prompt=" + text[:200].encode("utf-8", "replace").decode())
@@ -115,13 +115,13 @@ def test_twenty_visitors_at_once_are_served_in_order_and_see_their_own_run_alone
         return job
 
     visits.admit = noting
-    start = threading.Barrier(VISITORS)
+    clients = [Client(server[1], verbose=False) for _ in range(VISITORS)]
+    start = threading.Barrier(VISITORS, timeout=60)
 
     def visitor(number: int) -> list[dict]:
-        own = Client(server[1], verbose=False)
         start.wait()
         form = [f"visitor {number}", 0.8, 0, 1, 0, str(number), 5, "shared-noise", False, "beta"]
-        return [json.loads(line) for line in own.predict(*form, api_name="/stream").splitlines()]
+        return [json.loads(line) for line in clients[number].predict(*form, api_name="/stream").splitlines()]
 
     try:
         with ThreadPoolExecutor(VISITORS) as pool:

@@ -9,13 +9,18 @@ import pytest
 import tiny_model
 import torch
 from gradio_client import Client
+from hostile import hostile
 from playwright.sync_api import expect
 
+from app.form import FIELDS
 from app.page import OPENING, launch
+from app.settings import Limits
 from app.visit import Visits
 from eesd_core.engine import Engine
 from eesd_core.events import TokensCommitted
+from eesd_core.export import open_trace
 from eesd_core.loading import load_engine
+from eesd_core.recording import processor
 
 HOSTILE = [
     "<img src=x onerror=window.__x=1>",
@@ -59,7 +64,7 @@ def slowly(engine):
 
 @pytest.fixture(scope="session")
 def app(engine):
-    visits = Visits(engine)
+    visits = Visits(engine, Limits(runs_a_minute=10_000))
     page = launch(visits, prevent_thread_lock=True, quiet=True)
     yield visits, page.local_url
     page.close()
@@ -352,7 +357,7 @@ BAD = [  # prompt, settings, what the page says
     (None, {"new_tokens": ""}, "new tokens must be a whole number from 1 to 512, not empty"),
     (None, {"temperature": "9"}, "temperature must be a number from 0 to 2, not 9"),
     (None, {"top_p": "0"}, "top-p must be a number from 0.01 to 1, not 0"),
-    (None, {"alpha": ""}, "prior alpha must be a number from 0.01 to 1000, not empty"),
+    (None, {"alpha": "0"}, "the prior's alpha must be a number from 0.001 to"),
     (None, {"controller": "fixed", "length": "2.5"}, "draft length must be a whole number from 0 to 15, not 2.5"),
 ]
 
@@ -385,29 +390,119 @@ def test_hostile_prompts_are_text(visit):
     assert page.evaluate("window.__x") is None and not dialogs
 
 
-def test_the_api_streams_and_refuses_in_words(app, device):
+def test_the_stream_refuses_in_words_whatever_is_sent(app, device):
     client = Client(app[1], verbose=False)
-    good = {
-        "prompt": "Once", "temperature": 0.8, "top_p": 1, "seed": "7", "new_tokens": 8,
-        "controller": "beta", "alpha": 1, "beta": 1, "length": 4,
-    }  # fmt: skip
+    good = {field.name: field.value for field in FIELDS} | {"prompt": "Once", "new_tokens": 8}
 
-    def race(**change) -> str:
+    def stream(**change) -> str:
         try:
-            return client.predict(*(good | change).values(), api_name="/race")
+            return client.predict(*(good | change).values(), api_name="/stream")
         except Exception as refused:  # by Gradio, before our own checks
             return str(refused)
 
-    assert '"race_finished"' in race()
+    assert '"race_finished"' in stream()
     bad = [
         {"prompt": None}, {"temperature": None}, {"temperature": -1}, {"top_p": 7}, {"seed": None}, {"seed": "٣"}, {"seed": "9" * 5000},
-        {"new_tokens": 1e9}, {"new_tokens": 1.5}, {"new_tokens": "many"}, {"controller": "magic"}, {"controller": None},
-        {"alpha": 0}, {"beta": None}, {"controller": "fixed", "length": 99},
+        {"new_tokens": 1e9}, {"new_tokens": 1.5}, {"new_tokens": "many"}, {"controller": "magic"}, {"controller": None}, {"alpha": 0},
+        {"controller": "fixed", "length": 99}, {"top_k": -1}, {"acceptance": "luck"}, {"chat": "yes"}, {"draw": 1},
     ]  # fmt: skip
     for change in bad:
-        answer = race(**change)
+        answer = stream(**change)
         assert "race_finished" not in answer and "Traceback" not in answer, change
-    assert '"race_finished"' in race()
+    assert '"race_finished"' in stream()
+
+
+# ---- links, and what is taken away ----
+
+
+LINK = "EESD.page.behind.link()"
+
+
+def test_a_link_holds_the_form_and_needs_nothing_of_the_server(visit):
+    page = visit(query="?prompt=Hello%20%3Cb%3E&seed=99&controller=ucb&width=2&temperature=0.5&chat=1&acceptance=rejection")
+    expect(page.locator("#prompt textarea")).to_have_value("Hello <b>")
+    expect(page.locator("#seed textarea")).to_have_value("99")
+    settings(page)
+    expect(page.locator("#width input")).to_have_value("2")
+    expect(page.locator("#alpha")).to_be_hidden()
+    link = page.evaluate(LINK)
+    again = visit(query="?" + link.split("?", 1)[1])
+    expect(again.locator("#seed textarea")).to_have_value("99")
+    assert again.evaluate(LINK) == link
+    assert again.locator("#prompt :is(b, img)").count() == 0
+
+
+def test_what_a_link_cannot_ask_for_is_left_out_and_said(visit):
+    page = visit(query="?temperature=9&seed=abc&controller=magic&chat=perhaps&new_tokens=99999&prompt=" + "x" * 4001)
+    expect(page.locator(".t-line")).to_contain_text("prompt, temperature, seed, new_tokens, chat, controller")
+    expect(page.locator("#seed textarea")).to_have_value("7")
+    assert page.locator("#prompt textarea").input_value().startswith("Once upon a time")
+
+
+def test_hostile_links_give_a_value_in_bounds_or_nothing(visit):
+    page = visit()
+    texts = [text.encode("utf-8", "replace").decode() for text in hostile()]
+    fields = {field.name: field for field in FIELDS}
+    for values in page.evaluate(
+        """texts => texts.map((text) => {
+            const search = new URLSearchParams(EESD.page.form.map(({ name }) => [name, text])).toString();
+            return EESD.link.read(EESD.page.form, search).values.map((value) => value ?? null);
+        })""",
+        texts,
+    ):
+        for field, value in zip(fields.values(), values):
+            if value is None:
+                continue
+            assert field.kind != "text" or len(value) <= field.high
+            assert field.kind != "choice" or value in field.choices
+            assert field.kind not in ("number", "whole") or field.low <= float(value) <= field.high
+    assert page.evaluate("window.__x") is None
+
+
+def test_a_live_run_is_taken_away_as_one_file_that_opens_offline(visit, browser, tmp_path):
+    page = visit()
+    settings(page, new_tokens="24")
+    run(page, "Hello <img src=x onerror=window.__x=1>")
+    reach(page, "finished")
+    expect(page.locator(".w-own")).to_contain_text("this run")
+    with page.expect_download() as download:
+        page.locator(".t-html").click()
+    file = tmp_path / "run.html"
+    download.value.save_as(file)
+    offline = browser.new_context(offline=True)
+    copy = offline.new_page()
+    copy.goto(file.as_uri())
+    reach(copy, "finished")
+    assert copy.evaluate("EESD.view.state.texts") == state(page)["texts"]
+    assert copy.evaluate("window.__x") is None
+    expect(copy.locator(".s-title")).to_contain_text(processor())
+    offline.close()
+
+
+def test_a_trace_saved_on_the_page_opens_again_as_recorded(visit, tmp_path):
+    page = visit()
+    settings(page, new_tokens="16")
+    run(page)
+    reach(page, "finished")
+    text = state(page)["texts"]["eesd"]
+    with page.expect_download() as download:
+        page.locator(".t-trace").click()
+    file = tmp_path / "run.ndjson"
+    download.value.save_as(file)
+    assert open_trace(file).head["machine"] == processor()
+    page.reload()
+    page.locator(".t-panel input[type=file]").set_input_files(file)
+    expect(page.locator(".t-line")).to_contain_text("showing run.ndjson")
+    expect(page.locator(".eesd-mode.eesd-recorded")).to_be_visible()
+    reach(page, "finished")
+    assert state(page)["texts"]["eesd"] == text
+
+
+def test_a_code_for_the_link_is_drawn(visit):
+    page = visit()
+    page.locator(".t-qr").click()
+    page.wait_for_function("document.querySelector('img.t-qr').naturalWidth > 0")
+    expect(page.locator(".t-text")).to_contain_text("seed=7")
 
 
 # ---- the recorded race ----

@@ -1,0 +1,200 @@
+"""A run in one offline file: it opens without a network, and what the browser makes of a trace is what Python makes of it."""
+
+import json
+
+import pytest
+from hostile import hostile
+from playwright.sync_api import expect
+
+from eesd_core.engine import Request
+from eesd_core.errors import UserError
+from eesd_core.export import export, parse_trace
+from eesd_core.hindsight import hindsight
+from eesd_core.race import race
+from eesd_core.sampling import Sampling
+from eesd_core.trace import to_line
+
+HEAD = {"type": "recording", "format": "eesd-trace/1", "date": "2026-01-02", "machine": "A <b>machine</b>", "cores": 3, "versions": {}}
+
+
+def trace_of(engine, tokens: int) -> str:
+    request = Request(
+        "Hello </script><img src=x onerror=window.__x=1>", tokens, Sampling(0.8, seed=7), controller="beta", settings={"seed": 7}
+    )
+    records = list(race(engine, request))
+    return json.dumps(HEAD).replace("<", "\\u003c") + "\n" + "".join(map(to_line, [*records, hindsight(engine, request, records)]))
+
+
+@pytest.fixture(scope="module")
+def text(engine) -> str:
+    return trace_of(engine, 40)
+
+
+@pytest.fixture(scope="module")
+def file(text, tmp_path_factory):
+    path = tmp_path_factory.mktemp("offline") / "run.html"
+    path.write_text(export(parse_trace(text.encode()), "html"), "utf-8")
+    return path
+
+
+@pytest.fixture
+def offline(open_page, file):
+    """offline(width, height, **context options) -> the file, open, its requests beside it."""
+
+    def open_(width: int = 1280, height: int = 800, **options):
+        page = open_page("about:blank", width, height, offline=True, **options)
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(file.as_uri())
+        page.locator(".e-stage").wait_for()
+        return page
+
+    return open_
+
+
+def finished(page) -> None:
+    expect(page.locator(".eesd").first).to_have_attribute("data-phase", "finished", timeout=60_000)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_it_opens_offline_with_text_charts_and_what_if(offline, file, width, scheme):
+    page = offline(width, color_scheme=scheme)
+    finished(page)
+    page.locator(".e-chart-clock .plot-container").wait_for(timeout=60_000)
+    state = page.evaluate("EESD.view.state")
+    assert state["tokens"]["eesd"] == 40 and state["texts"]["eesd"] == state["texts"]["vanilla"]
+    expect(page.locator(".w-table tbody tr").first).to_contain_text("this run")
+    expect(page.locator(".s-title")).to_contain_text("2026-01-02, A <b>machine</b>, 3 cores")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+    assert page.evaluate("window.__x") is None and page.locator("main :is(img, iframe)").count() == 0
+    assert {url for url in page.asked if not url.startswith(("data:", "blob:"))} == {file.as_uri()}
+
+
+def test_nothing_in_it_may_run_or_call_home(browser, file):
+    context = browser.new_context(reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(file.as_uri())
+    page.locator(".e-stage").wait_for()
+    ran = page.evaluate("""async () => {
+        document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.__x = 1' }));
+        return [window.__x ?? null, await fetch('https://example.org').then(() => 1, () => 0)];
+    }""")
+    context.close()
+    assert ran == [None, 0]
+
+
+def test_browser_and_python_make_the_same_of_a_trace(offline, text):
+    page = offline(reduced_motion="reduce")
+    trace = parse_trace(text.encode())
+    made = page.evaluate(
+        "text => { const t = EESD.trace.parse(text); return ['csv', 'perfetto', 'ndjson'].map((k) => EESD.exports[k](t)); }", text
+    )
+    assert made[0] == export(trace, "csv")
+    assert json.loads(made[1]) == json.loads(export(trace, "perfetto"))
+    again = parse_trace(made[2].encode())
+    assert made[2].isascii() and "<" not in made[2]
+    assert (again.head, again.records) == (trace.head, trace.records)
+
+
+def test_browser_and_python_refuse_the_same(offline, engine):
+    page = offline(reduced_motion="reduce")
+    lines = trace_of(engine, 6).splitlines()
+    values = [
+        None,
+        True,
+        -1,
+        1.5,
+        2**60,
+        "x",
+        [],
+        [[]],
+        {},
+        ["a"],
+        [None],
+        {"alpha": "1"},
+        {"alpha": -1},
+        {"arms": 3},
+        {"arms": [{}]},
+        {"arms": None},
+    ]
+    first = {json.loads(line)["type"]: at for at, line in reversed(list(enumerate(lines)))}
+    changes = []
+    for at in first.values():
+        record = json.loads(lines[at])
+        for name in record:
+            changes += [(at, json.dumps(record | {name: value})) for value in values]
+            changes.append((at, json.dumps({key: value for key, value in record.items() if key != name})))
+        changes += [(at, ""), (at, "null"), (at, "[]"), (at, "{"), (at, lines[at] + "\n" + lines[at])]
+
+    def refuses(at: int, line: str) -> bool:
+        try:
+            parse_trace("\n".join([*lines[:at], line, *lines[at + 1 :]]).encode())
+        except UserError:
+            return True
+        return False
+
+    script = """([lines, changes]) => changes.map(([at, line]) => {
+        try {
+            EESD.trace.parse(lines.with(at, line).join('\\n'));
+            return false;
+        } catch (problem) {
+            return !problem.message.includes('\\n');
+        }
+    })"""
+    in_browser = page.evaluate(script, [lines, changes])
+    different = [change for change, browser in zip(changes, in_browser) if refuses(*change) != browser]
+    assert different == [] and 0 < sum(in_browser) < len(changes)
+
+
+def test_what_is_no_trace_is_one_line_and_the_run_stays(offline, tmp_path):
+    page = offline(reduced_motion="reduce")
+    for name, data in (("a.ndjson", b"hello"), ("b.ndjson", b""), ("c.ndjson", b"\xff\xfe\x00"), ("d.ndjson", b"[" * 200_000)):
+        (tmp_path / name).write_bytes(data)
+        page.locator(".t-panel input[type=file]").set_input_files(tmp_path / name)
+        expect(page.locator(".t-line")).to_contain_text("this is no trace")
+        assert page.evaluate("EESD.view.state.tokens.eesd") == 40
+
+
+def test_hostile_traces_are_text(offline, engine):
+    page = offline(reduced_motion="reduce")
+    lines = [json.loads(line) for line in trace_of(engine, 4).splitlines()]
+    script = """([lines, texts]) => {
+        const before = document.querySelectorAll('*').length;
+        const refused = [];
+        for (const text of texts) {
+            const own = structuredClone(lines);
+            for (const line of own) {
+                for (const name of ['machine', 'prompt', 'model', 'text', 'next_text']) if (name in line) line[name] = text;
+                if (line.settings) line.settings[text] = text;
+                for (const row of line.rows ?? []) row.name = text;
+            }
+            try {
+                EESD.takeaway.show(own.map((line) => JSON.stringify(line)).join('\\n'));
+                EESD.view.draw();
+                EESD.takeaway.cite();
+                EESD.takeaway.dialog.close();
+            } catch (problem) { refused.push([text, problem.message]); }
+            if (EESD.view.run.lanes.eesd.prompt !== text) refused.push([text, 'another prompt']);
+        }
+        return [refused, document.querySelectorAll('main :is(img, script, iframe, a, object)').length, window.__x ?? null];
+    }"""
+    assert page.evaluate(script, [lines, hostile()]) == [[], 0, None]
+
+
+def test_charts_are_saved_as_drawings_and_pictures(offline):
+    page = offline(reduced_motion="reduce")
+    page.locator(".e-chart-clock .plot-container").wait_for(timeout=60_000)
+    for kind, start in (("svg", b"<svg"), ("png", b"\x89PNG")):
+        with page.expect_download() as download:
+            page.locator(f".t-{kind}").click()
+        assert download.value.path().read_bytes().startswith(start)
+        page.wait_for_timeout(1500)
+
+
+def test_a_run_can_be_quoted(offline):
+    page = offline(reduced_motion="reduce")
+    page.locator(".t-cite").click()
+    for part in ("run of 2026-01-02", "seed 7", "Controller: beta", "40 tokens", "Findings of the Association"):
+        expect(page.locator(".t-text")).to_contain_text(part)
+    assert page.locator("dialog :is(img, b)").count() == 0
