@@ -93,7 +93,7 @@ def build_parser() -> Parser:
 
     about = "methods side by side on the same prompts, interleaved; a report as JSON, CSV and one HTML file"
     bench = commands.add_parser("bench", parents=[draws, model], help=about, conflict_handler="resolve")
-    suites = "default, full, thompson, distillation, length or temperature (docs/benchmark.md)"
+    suites = "default, full, thompson, distillation, length or temperature (docs/benchmark.md); gpu: pace against the hardware's"
     bench.add_argument("--suite", default="default", metavar="NAME", help=suites)
     files = "JSON Lines with a `prompt` field, or Spec-Bench's (default: 60 of its own)"
     bench.add_argument("--prompts", type=Path, metavar="FILE", help=files)
@@ -315,6 +315,8 @@ def bench(arguments) -> int:
     from .bench import bench as run_bench
     from .bench import load_prompts, parse_method, plan
 
+    if arguments.suite == "gpu":
+        return gpu_bench(arguments)
     a, sampling = arguments, sampling_of(arguments)
     prompts = load_prompts(a.prompts, a.limit)
     methods = [name.strip() for name in a.methods.split(",")] if a.methods else None
@@ -330,6 +332,15 @@ def bench(arguments) -> int:
             Path(a.json).write_text(report + "\n", encoding="ascii")
         except OSError as problem:
             raise UserError(f"the report cannot be written to {a.json}: {problem.strerror}") from None
+    return 0
+
+
+def gpu_bench(arguments) -> int:
+    from .gpu_suite import gpu_suite
+
+    report = gpu_suite(arguments.device)
+    if arguments.json:
+        print(json.dumps(report))
     return 0
 
 

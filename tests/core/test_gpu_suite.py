@@ -1,0 +1,26 @@
+"""The script that measures a GPU, on the CPU with tiny shapes: it runs to the end and its table is complete. Not run on a GPU."""
+
+import json
+
+import pytest
+import torch
+
+from eesd_core import gpu_suite as suite
+from eesd_core.cli import main
+
+
+def test_it_runs_to_the_end_on_tiny_shapes(monkeypatch, capsys, embedded):
+    monkeypatch.setattr(suite, "best_seconds", lambda step, device, repeats=1: [step(), 1e-3][1])
+    report = suite.gpu_suite("cpu")
+    text = capsys.readouterr().out
+    assert "not a measurement" in text and "injected acceptance" in text and "by the law" in text
+    assert [row["precision"] for row in report["shapes"]] == ["bf16", "NF4"]
+    assert all(len(row["verify_over_plain"]) == 8 and row["weight_gb"] > 0 for row in report["shapes"])
+    assert report["embedded"]["identical"] == report["embedded"]["prompts"] or report["embedded"]["level"] == "exact-as-observed"
+    json.dumps(report, allow_nan=False)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_without_a_gpu_it_says_so(capsys):
+    assert main(["bench", "--suite", "gpu"]) == 2
+    assert "--device cpu" in capsys.readouterr().err
