@@ -14,6 +14,7 @@ from eesd_core.export.standalone import template
 
 from .visit import Visits
 
+OWN = "/gradio_api/eesd"  # where the page is rendered on the server too, Node passes on what is below /gradio_api and nothing else
 MOST_LINK = 1000  # characters: more makes a code that no camera reads off a screen
 DAY = {"Cache-Control": "max-age=86400"}
 
@@ -24,7 +25,8 @@ def routes(visits: Visits) -> list[Route]:
     async def health(request: Request) -> Response:
         return JSONResponse(state_of(visits) | {"uptime_seconds": round(time.monotonic() - began)})
 
-    return [Route("/health", health), Route("/eesd/offline.txt", offline), Route("/eesd/qr.svg", qr)]
+    own = {"health": health, "offline.txt": offline, "qr.svg": qr}
+    return [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items())]
 
 
 def state_of(visits: Visits) -> dict:

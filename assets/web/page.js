@@ -26,12 +26,12 @@
       return {
         facts: this.facts,
         template: async () => {
-          const answer = await fetch(at("eesd/offline.txt"));
+          const answer = await fetch(at("gradio_api/eesd/offline.txt"));
           if (!answer.ok) throw new Error(answer.statusText);
           return answer.text();
         },
         link: () => EESD.link.write(this.form, window.location.href),
-        qr: (link) => at(`eesd/qr.svg?link=${encodeURIComponent(link)}`),
+        qr: (link) => at(`gradio_api/eesd/qr.svg?link=${encodeURIComponent(link)}`),
       };
     },
 

@@ -95,7 +95,7 @@ def test_health(server, visits):
 
 def test_a_code_for_a_link_and_nothing_else(server):
     def ask(link: str):
-        return httpx.get(server[1] + "eesd/qr.svg", params={"link": link}, timeout=60)
+        return httpx.get(server[1] + "gradio_api/eesd/qr.svg", params={"link": link}, timeout=60)
 
     assert ask("https://example.org/?prompt=Once").headers["content-type"] == "image/svg+xml"
     assert ask("http://x/" + "x" * 2000).status_code == 400

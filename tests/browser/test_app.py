@@ -1,7 +1,10 @@
 """The whole app in a real browser: a tiny random model behind the page that visitors see."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -542,6 +545,31 @@ def test_typing_a_prompt_moves_no_playhead(visit):
     page.locator("#prompt textarea").blur()
     page.keyboard.press("ArrowRight")
     assert state(page)["tokens"]["eesd"] > 0
+
+
+# ---- rendered on the server too ----
+
+
+def node_is_new_enough() -> bool:
+    node = shutil.which(os.environ.get("GRADIO_NODE_PATH", "node"))
+    return bool(node) and int(subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip("v\n").split(".")[0]) >= 24
+
+
+@pytest.mark.skipif(not node_is_new_enough(), reason="rendering on the server needs Node 24: install it or set GRADIO_NODE_PATH")
+def test_rendered_on_the_server_too(engine, open_page):
+    page = launch(visits := Visits(engine), ssr_mode=True, prevent_thread_lock=True, quiet=True)
+    try:
+        browser_page = open_page(page.local_url + "?seed=5", 1280, 800)
+        browser_page.locator(".e-stage").wait_for()
+        browser_page.wait_for_function("document.querySelector('#seed textarea').value === '5'")
+        run(browser_page)
+        reach(browser_page, "finished")
+        for path in ("health", "offline.txt", "qr.svg?link=http://x"):
+            assert browser_page.request.get(f"{page.local_url}gradio_api/eesd/{path}").ok
+        browser_page.close()
+        until_free(visits.device)
+    finally:
+        page.close()
 
 
 # ---- looks ----
