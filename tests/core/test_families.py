@@ -1,10 +1,16 @@
-"""Every family: the split is the model, and EESD writes what transformers' generate() writes, with every controller."""
+"""Every family: the split is the model, and EESD writes what transformers' generate() writes, with every controller.
+
+A few short texts here; `EESD_LONG=1 python -m pytest tests/core/test_families.py` compares 20 prompts of 64 tokens for each (minutes).
+"""
+
+import os
 
 import pytest
 import torch
 from tiny_families import VARIANTS, tiny
 from transformers import MambaConfig
 
+from eesd_core.bench.prompts import read_prompts
 from eesd_core.control import CONTROLLERS
 from eesd_core.engine import Engine, Request
 from eesd_core.errors import UserError
@@ -12,9 +18,12 @@ from eesd_core.model.attention import NAME
 from eesd_core.model.exit_layer import ExitLayer, FrozenExit
 from eesd_core.model.families import FAMILIES, family_of
 from eesd_core.model.split import Target
+from eesd_core.train.corpus import OWN_TEXT
 
+LONG = "EESD_LONG" in os.environ
 PROMPTS = ["Once upon a time there was a king who had a daughter", "x"]
-NEW = 40  # with the first prompt, the text goes far beyond the windows of 24 tokens
+PROMPTS += [prompt[:100] for prompt in read_prompts(OWN_TEXT / "talk.jsonl", 18)] if LONG else []
+NEW = 64 if LONG else 40  # with the first prompt, the text goes far beyond the windows of 24 tokens
 
 
 @pytest.fixture
@@ -56,7 +65,7 @@ def test_eesd_writes_what_generate_writes(variant, target):
         ids = torch.tensor([target.encode(prompt)])
         expected = whole.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False)[0, ids.shape[1] :].tolist()
         assert written(engine, prompt, "vanilla")[0] == expected
-        assert len(set(expected)) > 5 or prompt == PROMPTS[1]  # a text worth comparing
+        assert len(set(expected)) > 5 or prompt != PROMPTS[0]  # a text worth comparing
         for controller in CONTROLLERS:
             ours, count = written(engine, prompt, controller=controller)
             assert ours == expected
