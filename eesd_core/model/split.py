@@ -85,6 +85,11 @@ class Target:
             hidden = layer(self._placed(layer, hidden, 0), **told)
         return hidden
 
+    def see_whole_rows(self) -> None:
+        """From now on texts are written and read in batches: by torch's fused attention, except for capped scores, which it ignores."""
+        if not getattr(self.config, "attn_logit_softcapping", None):
+            self.model.set_attn_implementation("sdpa")
+
     def logits(self, hidden: Tensor) -> Tensor:  # (1, m, D) -> (m, V) float32
         return self.head(self.norm(hidden))
 

@@ -110,7 +110,7 @@ def distill(
         raise UserError(f"texts of {width} tokens exceed the context of {target.context}")
     if main:
         print(memory_estimate(target, layer, config, quantize), flush=True)
-    whole_rows(target)
+    target.see_whole_rows()
     drawn = Prompts(target, data, prompts, config.prompt_tokens)
     collect(target, drawn, work, config.generations, config.new_tokens, config.seed, accelerator.process_index, accelerator.num_processes)
     accelerator.wait_for_everyone()
@@ -178,12 +178,6 @@ def train(accelerator: Accelerator, target: Target, layer: ExitLayer, texts: Tex
             save_checkpoint(checkpoint, layer, optimizers, {"step": str(step + 1)})
             saved = time.monotonic()
     layer.requires_grad_(False)
-
-
-def whole_rows(target: Target) -> None:
-    """Training and generation see whole rows: torch's fused attention does, except for capped scores (Gemma 2), which it ignores."""
-    if not getattr(target.config, "attn_logit_softcapping", None):
-        target.model.set_attn_implementation("sdpa")
 
 
 def kept_bytes(target: Target, texts: int, width: int) -> int:

@@ -17,7 +17,6 @@ from ..model.exit_layer import ExitLayer
 from ..model.split import Target
 from ..sampling import Sampler, Sampling
 from .corpus import clean, read_records
-from .pretrain import forward
 
 TEMPERATURES = (0.0, 0.7, 0.8, 1.0)
 LOOP_TAIL, LOOP_BLOCK = 64, 16  # a continuation loops if its last 64 tokens repeat a block of at most 16
@@ -71,7 +70,9 @@ def judge_drafts(
 ) -> tuple[list[bool], list[float]]:
     """For every token written: would the exit layer's draft have been accepted (greedy, or shared noise), and the overlap of both laws."""
     ids = torch.tensor([prompt + written], device=target.device)
-    final, early = (logits[0, len(prompt) - 1 : -1].float() for logits in forward(target.model, layer, ids))  # (n, V) each
+    states = target.run_rows(target.layers[: layer.exit_after], target.embedding(ids))  # (1, T, D)
+    rest = target.norm(target.run_rows(target.layers[layer.exit_after :], states))
+    final, early = (logits[0, len(prompt) - 1 : -1] for logits in (target.head_rows(rest), layer.rows(target, states)))  # (n, V) each
     sampler = Sampler(sampling, target.vocab, target.device)
     p, q = sampler.log_probs(final), sampler.log_probs(early)
     same = sampler.scores(final, p, len(prompt)).argmax(-1) == sampler.scores(early, q, len(prompt)).argmax(-1)
@@ -94,8 +95,7 @@ def acceptance_per_position(matches: list[list[bool]], length: int = ROUND) -> l
 
 def evaluate(target: Target, layer: ExitLayer, validation: Path | None, prompts: Path | None, new_tokens: int) -> dict:
     """Print the report and return it as plain values."""
-    for config in (target.model.config, layer.layer.self_attn.config):
-        config._attn_implementation = "sdpa"  # whole rows need no mask there
+    target.see_whole_rows()
     report: dict = {"model": target.name, "exit_after": layer.exit_after, "new_tokens": new_tokens, "temperatures": {}}
     if validation:
         report["bits_per_character"] = round(bits_per_character(target, validation), 4)
