@@ -71,6 +71,8 @@ def build_parser() -> Parser:
     how = f"one of {', '.join(CONTROLLERS)}; settings follow, as in threshold:0.3 or beta:draw=round:forget=0.95"
     text.add_argument("--controller", default="throughput", metavar="NAME[:SETTING=VALUE]", help=f"{how} (default: throughput)")
     text.add_argument("--draft-length", type=whole, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
+    drafters = "early-exit, prompt-lookup[:LONGEST] or layer-skip[:SKIPPED], as in layer-skip:a3.m3.m4 (default: early-exit)"
+    text.add_argument("--drafter", default="early-exit", metavar="NAME", help=drafters)
     text.add_argument("--prior", type=number, nargs=2, metavar=("ALPHA", "BETA"), help="prior of its Beta posterior (default 1 1)")
 
     traced = Parser(add_help=False)
@@ -204,7 +206,8 @@ def request_of(arguments, method: str = "eesd"):
         settings |= {"alpha": arguments.prior[0], "beta": arguments.prior[1]}
     make_controller(controller, **settings)  # refuses bad settings now, not after loading
     sampling = sampling_of(arguments)
-    return Request(arguments.prompt, arguments.max_new_tokens, sampling, method, controller, settings, arguments.chat)
+    a = arguments
+    return Request(a.prompt, a.max_new_tokens, sampling, method, controller, settings, a.chat, a.drafter)
 
 
 def generate(arguments) -> int:

@@ -1,0 +1,137 @@
+// The report: builds the page from the JSON that stands in it. All that comes from there is set as text.
+(() => {
+  "use strict";
+  const report = JSON.parse(document.getElementById("report").textContent);
+  const main = document.querySelector("main");
+  const charts = [];
+  const B = window.BENCH;
+
+  function el(tag, attributes = {}, ...children) {
+    const node = Object.assign(document.createElement(tag), attributes);
+    node.append(...children);
+    return node;
+  }
+  const theme = (name) => getComputedStyle(document.body).getPropertyValue(`--${name}`).trim();
+  const fixed = (value, digits = 2, unit = "") => (value === null ? "–" : value.toFixed(digits) + unit);
+  const words = (value) => (value === null || value === "" ? "–" : typeof value === "object" ? Object.entries(value).map(([k, v]) => `${k} ${v}`).join(", ") : String(value));
+
+  function table(columns, rows, best, kind = "") {
+    const head = el("thead", {}, el("tr", {}, ...columns.map((name) => el("th", { scope: "col" }, name))));
+    const body = el("tbody", {}, ...rows.map((cells, i) => el("tr", { className: i === best ? "best" : "" }, el("th", { scope: "row" }, cells[0]), ...cells.slice(1).map((cell) => el("td", {}, cell)))));
+    main.append(el("div", { className: "scroll", tabIndex: 0 }, el("table", { className: kind }, head, body)));
+  }
+
+  function chart(title, caption, make) {
+    const box = el("div", { role: "img", ariaLabel: title });
+    charts.push({ box, make });
+    main.append(el("figure", {}, el("strong", {}, title), box, el("figcaption", {}, caption)));
+  }
+
+  function draw() {
+    if (!window.Plotly) return;
+    for (const { box, make } of charts) {
+      const { data, height, legend = false, xaxis, yaxis, ...layout } = make(theme);
+      const axis = ({ title = "", ...values }) => ({ automargin: true, fixedrange: true, zeroline: false, gridcolor: theme("line"), title: { text: title, font: { size: 12 } }, ...values });
+      window.Plotly.react(box, data, {
+        ...layout, width: box.clientWidth, height: height + (legend ? Math.max(60, box.clientWidth < 600 ? 22 * data.length : 0) : 0), showlegend: legend, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
+        margin: { l: 8, r: 12, t: 8, b: 8 }, font: { color: theme("ink"), size: 12 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+        dragmode: false, xaxis: axis(xaxis), yaxis: axis(yaxis), hoverlabel: { bgcolor: theme("ground"), font: { color: theme("ink") } },
+      }, { displayModeBar: false, responsive: false });
+    }
+  }
+
+  function rowCells([name, row]) {
+    const [low, high] = row.speedup.interval;
+    const same = row.identical === null ? "same law" : `${row.identical} of ${row.compared}`;
+    const stages = row.time ? ["draft", "verify", "overhead"].map((stage) => fixed(100 * row.time[stage], 1, " %")) : ["–", "–", "–"];
+    return [
+      name, `${fixed(row.speedup.median)}x`, `${fixed(low)} to ${fixed(high)}`, `${fixed(row.speedup_over_fastest_plain.median)}x`, fixed(row.tokens_per_second, 1), fixed(row.acceptance_rate),
+      fixed(row.mean_accepted_length), fixed(row.target_passes_per_token), fixed(row.draft_passes_per_token), ...stages, row.regret ? fixed(row.regret.percent, 1, " %") : "–", same,
+      fixed(row.prefill_seconds * 1000, 0, " ms"), fixed(row.wall_seconds, 1, " s"), fixed(row.joules_per_token, 2, " J"), row.peak_bytes === null ? "–" : fixed(row.peak_bytes / 2 ** 20, 0, " MiB"),
+    ];
+  }
+  const COLUMNS = ["method", "speedup", "95 % interval", "over fastest plain", "tokens/s", "acceptance rate", "tokens/round", "target passes/token", "draft passes/token", "drafting", "verifying", "overhead", "regret", "identical", "prefill", "wall time", "energy/token", "peak memory"];
+
+  function section(group, detailed) {
+    const rows = Object.entries(group.methods);
+    main.append(el("h2", {}, group.title));
+    const size = `${group.prompts.length} prompts, ${group.new_tokens} new tokens, ${group.repeats} repeat${group.repeats > 1 ? "s" : ""}, ${words(group.sampling)}`;
+    main.append(el("p", { className: "note" }, `${size}. Speedup over vanilla, median over prompts; the fastest without drafts here: ${group.fastest_plain}.`));
+    const best = rows.reduce((found, [, row], i) => (row.speedup.median > rows[found][1].speedup.median ? i : found), 0);
+    table(COLUMNS, rows.map(rowCells), best);
+    if (!detailed) return;
+    const drafting = rows.some(([, row]) => row.drafted > 0);
+    if (report.suite === "thompson") {
+      chart("Speedup over the grid", "times vanilla", (t) => B.grid(group, (row) => row.speedup.median, t));
+      chart("Acceptance rate over the grid", "accepted / drafted", (t) => B.grid(group, (row) => row.acceptance_rate, t));
+      return;
+    }
+    chart("Speedup by method", "over vanilla; whiskers: 95 % bootstrap interval over prompts; grey: transformers", (t) => B.speedups(group, t));
+    if (group.categories.length > 1) chart("Speedup by category", "median over the category's prompts, times vanilla", (t) => B.categories(group, t));
+    if (drafting) {
+      chart("Acceptance per position", "of the rounds that tested this draft, the share that accepted it", () => B.positions(group));
+      chart("Tokens per round", "mean accepted length: 1 + accepted / rounds", (t) => B.perRound(group, t));
+      chart("Passes per token", "forward passes, which no hardware changes: of the whole target, and of a model for drafting", (t) => B.passes(group, t));
+      chart("Where the time goes", "of decoding time; peers do not tell", (t) => B.timeSplit(group, t));
+      chart("Draft lengths", "per cent of rounds with so many drafts", (t) => B.lengths(group, t));
+    }
+    if (rows.some(([, row]) => row.regret)) chart("Regret", "decoding time lost against the fixed draft length that turned out fastest, summed over prompts; below zero: gained", () => B.regrets(group));
+  }
+
+  function along() {
+    const on = report.groups.filter(({ x }) => x !== null);
+    if (on.length < 2) return;
+    const axis = report.suite === "length" ? "new tokens" : report.suite;
+    main.append(el("h2", {}, `Along the ${axis}`));
+    chart("Speedup", "times vanilla", () => B.along(on, (row) => row.speedup.median, "times vanilla", axis));
+    chart("Acceptance rate", "accepted / drafted", () => B.along(on, (row) => row.acceptance_rate, "share accepted", axis));
+    chart("Tokens per second", "while decoding", () => B.along(on, (row) => row.tokens_per_second, "tokens/s", axis));
+  }
+
+  function head() {
+    const { model, suite, finished, machine } = report;
+    const button = el("button", { type: "button", title: "light or dark", ariaLabel: "light or dark" }, "◐");
+    button.addEventListener("click", () => { document.body.classList.toggle("dark"); draw(); });
+    const chips = [`suite ${suite}`, model.name, `${machine.device} ${model.dtype}`, model.exactness, `${finished.replace("T", " ")} UTC`];
+    document.querySelector("header").append(el("h1", {}, "Benchmark"), ...chips.map((text) => el("span", { className: "chip" }, text)), button);
+    main.append(el("p", {}, "Every method wrote the same prompts with the same model on this machine, in one process, in turns (A B B A). Every figure stands in report.json beside this file, and in this file."));
+    if (machine.load_at_start > 1.5) main.append(el("p", {}, `Other work was running when this began (load ${machine.load_at_start}): these figures are not to be quoted.`));
+  }
+
+  function settings() {
+    const described = Object.fromEntries(report.groups.flatMap((group) => Object.entries(group.methods)));
+    main.append(el("h2", {}, "Methods"));
+    table(["method", "what it is", "drafter", "controller"], Object.entries(described).map(([name, row]) => [name, row.describes, words(row.drafter), words(row.controller)]), -1, "words");
+    const facts = { model: report.model, machine: report.machine, "costs in ms": report.costs_ms, notes: report.notes };
+    main.append(el("h2", {}, "Model, machine, settings"));
+    const rows = Object.entries(facts).flatMap(([what, values]) => Object.entries(values).map(([name, value]) => [`${what}: ${name}`, words(value)]));
+    table(["what", "value"], [...rows, ["sittings", String(report.sittings)], ["peak memory of the process", fixed(report.process_peak_bytes / 2 ** 20, 0, " MiB")]], -1, "words");
+  }
+
+  function published() {
+    main.append(el("h2", {}, "Published figures"));
+    main.append(el("p", { className: "note" }, "By the authors of each method, with other models on other hardware: for orientation, not for comparison with what was measured here."));
+    table(["method", "speedup", "model", "hardware", "source"], report.published.map((row) => [row.method, row.speedup, row.model, row.hardware ?? "not stated where we read it", row.source]), -1, "words");
+    const ran = report.groups[0];
+    const where = [report.model.name, `${report.machine.processor}, ${report.machine.device}`];
+    main.append(el("h3", {}, "Measured here"));
+    table(["method", "speedup", "model", "hardware"], Object.entries(ran.methods).map(([name, row]) => [name, `${fixed(row.speedup.median)}x`, ...where]), -1, "words");
+  }
+
+  async function loadPlotly() {
+    const bytes = Uint8Array.from(atob(document.getElementById("plotly").textContent), (letter) => letter.charCodeAt(0));
+    const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    document.head.append(el("script", {}, await new Response(unpacked).text()));
+    draw();
+  }
+
+  if (window.matchMedia("(prefers-color-scheme: dark)").matches) document.body.classList.add("dark");
+  head();
+  along();
+  for (const group of report.groups) section(group, group.x === null);
+  published();
+  settings();
+  let waiting = 0;
+  window.addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(draw, 150); });
+  loadPlotly();
+})();
