@@ -17,7 +17,7 @@ def check(path: Path) -> list[Record]:
     assert head["type"] == "recording" and head["format"] == FORMAT and head["cores"] > 0
     assert head["machine"] and len(head["date"]) == 10 and "torch" in head["versions"]
     records = [Record.from_json(json.loads(line)) for line in lines]
-    assert records[-1].event.type == "race_finished"
+    assert "race_finished" in [record.event.type for record in records[-2:]]  # what_if may follow
     assert {record.lane for record in records} == {"eesd", "vanilla", "race"}
     return records
 
