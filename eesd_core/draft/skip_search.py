@@ -18,21 +18,22 @@ from ..model.split import Target
 from .layer_skip import SkipSet, remaining
 
 TRIALS, FIRST, CANDIDATES, KAPPA = 40, 8, 400, 2.0
+REACH = 3.0  # of the process, in units of the square root of how many sub-layers differ: sets that differ in nine still tell of each other
 NEW_TOKENS = 32  # of every text
 
 
 def search(worth: Callable[[SkipSet], float], depth: int, trials: int = TRIALS, seed: int = 0) -> tuple[SkipSet, float]:
     """The best set that was tried, and its worth: any number, the more the better."""
     from sklearn.gaussian_process import GaussianProcessRegressor  # takes a second, and is needed here alone
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+    from sklearn.gaussian_process.kernels import Matern
 
     random = np.random.default_rng(seed)
     start = as_row(SkipSet.every_second(depth), depth)
     rows = [start, *(random.random((FIRST - 1, 2 * depth)) < random.uniform(0.1, 0.6, (FIRST - 1, 1)))][:trials]
     worths = [worth(as_set(row)) for row in rows]
     while len(rows) < trials:
-        kernel = ConstantKernel() * Matern(length_scale=2.0, length_scale_bounds=(0.5, 20.0), nu=2.5)
-        process = GaussianProcessRegressor(kernel, alpha=1e-2, normalize_y=True, random_state=0).fit(np.array(rows, float), worths)
+        process = GaussianProcessRegressor(Matern(REACH, nu=2.5), alpha=1e-2, optimizer=None, normalize_y=True)
+        process.fit(np.array(rows, float), worths)
         best = rows[int(np.argmax(worths))]
         flips = random.random((CANDIDATES, 2 * depth)) < random.choice([1, 2, 4], (CANDIDATES, 1)) / (2 * depth)
         anywhere = random.random((CANDIDATES // 4, 2 * depth)) < random.uniform(0.1, 0.6, (CANDIDATES // 4, 1))

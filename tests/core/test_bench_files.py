@@ -1,0 +1,132 @@
+"""Prompts in, reports out: formats, spelling of methods, what hostile names may do on the page, and the search for a skip set."""
+
+import csv
+import io
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from eesd_core.bench import bench, load_prompts, plan, read_prompts, request_of
+from eesd_core.bench.methods import parse_method
+from eesd_core.bench.page import to_html
+from eesd_core.bench.prompts import Prompt
+from eesd_core.bench.suites import DEFAULT, FULL
+from eesd_core.bench.summary import interval
+from eesd_core.bench.table import to_csv
+from eesd_core.draft import SkipSet
+from eesd_core.draft.skip_search import as_row, as_set, search, search_skips
+from eesd_core.errors import UserError
+from eesd_core.model.load import EMBEDDED
+from eesd_core.sampling import Sampling
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+def test_the_projects_own_prompts():
+    prompts = load_prompts(None)
+    assert len(prompts) == 60 and len({p.text for p in prompts}) == len({p.id for p in prompts}) == 60
+    count = Counter(p.category for p in prompts)
+    assert set(count) == {"story", "dialogue", "question", "instruction", "summary", "arithmetic", "code"} and min(count.values()) == 8
+    assert len({p.category for p in prompts[:7]}) == 7  # few prompts are of all kinds
+    trained_on = "".join(path.read_text() for path in (EMBEDDED.parent / "text").glob("*.jsonl"))
+    assert not any(p.text[:60] in trained_on for p in prompts)
+
+
+def test_formats_of_prompts(tmp_path):
+    path = tmp_path / "p.jsonl"
+    spec_bench = '{"question_id": 81, "category": "writing", "turns": ["b", "c"]}'
+    path.write_text(f'{{"prompt": "a", "category": "x", "chat": true}}\n\n{spec_bench}\n{{"prompt": "d"}}\n')
+    first, second, third = load_prompts(path)
+    assert (
+        first == Prompt("p-0", "x", "a", True)
+        and second == Prompt("81", "writing", "b", True)
+        and third == Prompt("p-2", "all prompts", "d")
+    )
+    assert read_prompts(path, 2) == ["a", "b"] and len(read_prompts(None, None)) == 8
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\n", "nonsense", "[]", "1", '{"text": "a"}', '{"prompt": 3}', '{"turns": []}', '{"turns": {}}', "\ufeff[", "[" * 9999]
+)
+def test_broken_prompts_are_said(tmp_path, text):
+    (tmp_path / "p.jsonl").write_text(text)
+    with pytest.raises(UserError):
+        load_prompts(tmp_path / "p.jsonl")
+    with pytest.raises(UserError):
+        load_prompts(tmp_path)
+
+
+def test_spelling_of_methods():
+    assert {parse_method(name).name for name in (*DEFAULT, *FULL)} == {*DEFAULT, *FULL}
+    method = parse_method("layer-skip:a3.m4+beta:forget=0.9@rejection")
+    assert (method.drafter, method.controller, method.acceptance) == ("layer-skip:a3.m4", "beta:forget=0.9", "rejection")
+    request = method.request("x", 8, Sampling(0.8, seed=3))
+    assert request.sampling.rejects and request.settings == {"seed": 3, "forget": 0.9} and request.drafter == "layer-skip:a3.m4"
+    assert parse_method("frozen-exit:4").setting == 4 and request_of("vanilla", "x", 8, Sampling()).method == "vanilla"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "magic", "hf:0", "hf:x", "hf@rejection", "beta@luck", "fixed:99", "layer-skip:q+beta", "layer-skip+magic", "frozen-exit:-1"],
+)
+def test_a_wrong_method_is_said(name):
+    with pytest.raises(UserError):
+        parse_method(name)
+
+
+@pytest.fixture(scope="module")
+def report(engine, tmp_path_factory) -> dict:
+    prompts = [Prompt("1", f"=1+1{HOSTILE}", "Once upon a time"), Prompt(HOSTILE, "b", "x y x y x")]
+    return bench(engine, "default", plan(engine, "default", prompts, ["fixed:2", "hf"], Sampling(), 6, 1), tmp_path_factory.mktemp("bench"))
+
+
+def test_the_page_holds_the_report_and_nothing_runs_from_it(report):
+    page = to_html(report | {"notes": {"x": HOSTILE}})
+    data = page.split('<script type="application/json" id="report">')[1].split("</script>")[0]
+    assert json.loads(data)["groups"] == report["groups"] and "<img" not in page
+    assert "default-src 'none'" in page and "http://" not in page.split('id="plotly"')[0] and "https://" not in page.split('id="plotly"')[0]
+
+
+def test_the_csv_has_the_figures_of_the_json(report):
+    rows = list(csv.DictReader(io.StringIO(to_csv(report))))
+    assert len(rows) == 3 * (1 + 2)
+    for row in rows:
+        figures = report["groups"][0]["methods"][row["method"]]
+        spread = figures["speedup"] if row["category"] == "all" else figures["categories"][row["category"].removeprefix("'")]
+        assert float(row["speedup"]) == spread["median"] and [float(row["low"]), float(row["high"])] == spread["interval"]
+        assert not row["category"].startswith("=")
+
+
+def test_an_interval_holds_the_median_as_often_as_it_says():
+    random = np.random.default_rng(1)
+    found = [interval(random.lognormal(0.5, 0.3, 60)) for _ in range(200)]
+    assert 0.9 <= np.mean([low <= np.exp(0.5) <= high for low, high in found]) <= 0.99
+
+
+# The skip set
+
+
+def test_sets_and_rows_are_the_same():
+    skips = SkipSet.parse("a1.a3.m0")
+    assert as_set(as_row(skips, 5)) == skips and as_row(skips, 5).sum() == 3
+
+
+def test_the_search_finds_what_random_trials_do_not():
+    """Worth falls with every sub-layer that differs from a hidden set."""
+    hidden = as_row(SkipSet.parse("a1.a2.a5.m3.m4.m6"), 8)
+
+    def worth(skips: SkipSet) -> float:
+        return -float((as_row(skips, 8) ^ hidden).sum())
+
+    found, best = search(worth, 8, trials=40, seed=1)
+    random = np.random.default_rng(1)
+    lucky = max(-(row ^ hidden).sum() for row in random.random((40, 16)) < 0.4)
+    assert worth(found) == best > lucky and best >= -2
+
+
+def test_the_search_on_a_model(agreeing):
+    """Where the layers behind the second add nothing, they are skipped first."""
+    found = search_skips(agreeing, ["Once upon a time"], trials=10)
+    assert {2, 3} & (found.attention | found.mlp) and not {0, 1} <= found.attention & found.mlp
