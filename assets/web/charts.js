@@ -40,6 +40,7 @@
       this.frame.addEventListener("pointermove", (event) => this.point?.(this.roundUnder(event)));
       this.frame.addEventListener("pointerleave", () => this.point?.(null));
       this.makeTable();
+      this.frame.append(this.button);
       new IntersectionObserver(([{ isIntersecting }]) => {
         this.visible = isIntersecting;
         if (isIntersecting) this.onVisible?.();
@@ -61,7 +62,7 @@
     panel(title, ...key) {
       this.region.setAttribute("aria-label", words.tableOf(title));
       this.button.setAttribute("aria-label", words.tableOf(title));
-      const head = el("div", { class: "e-panel-head" }, el("h2", {}, title), el("span", { class: "e-key" }, ...key), this.button);
+      const head = el("div", { class: "e-panel-head" }, el("h2", {}, title), el("span", { class: "e-key" }, ...key));
       return el("section", { class: `e-panel e-${this.name}` }, head, this.frame, this.region);
     }
 
@@ -122,8 +123,9 @@
     fillTable() {
       if (this.region.hidden || !this.shown) return;
       const { columns, rows } = this.shown.table();
-      const cells = (tag, values) => el("tr", {}, ...values.map((value, i) => el(i && tag === "td" ? "td" : "th", { scope: tag === "th" ? "col" : "row" }, String(value))));
-      this.rows.replaceChildren(el("thead", {}, cells("th", columns)), el("tbody", {}, ...rows.map((row) => cells("td", row))));
+      const head = el("tr", {}, ...columns.map((name) => el("th", { scope: "col" }, name)));
+      const line = ([name, ...values]) => el("tr", {}, el("th", { scope: "row" }, String(name)), ...values.map((value) => el("td", {}, String(value))));
+      this.rows.replaceChildren(el("thead", {}, head), el("tbody", {}, ...rows.map(line)));
     }
   }
 
@@ -154,7 +156,7 @@
     }
   }
 
-  const swatch = (kind, name) => el("span", {}, el("i", { class: `e-swatch e-fill-${kind}` }), name);
+  const swatch = (kind, name, hint = name) => el("span", { title: hint }, el("i", { class: `e-swatch e-fill-${kind}` }), name);
 
   Object.assign(window.EESD, { Chart, Pace, swatch });
 })();

@@ -133,7 +133,7 @@
       const note = (x, y, text, more) => ({ x, y, text, showarrow: false, xanchor: "right", yanchor: "bottom", font: { color: theme("muted"), size: 11 * theme.scale }, ...more });
       const ends = OTHERS.map((alpha) => note(MOST_DRAFTS + 0.5, speedupAt(run, alpha, cost, MOST_DRAFTS), this.words.curve(alpha)));
       const here = Number.isFinite(run.speedup) ? [note(run.length, run.speedup, this.words.here, { xanchor: "left", xshift: 9, yanchor: "middle", font: { color: theme("ink"), size: 12 * theme.scale } })] : [];
-      const even = note(MOST_DRAFTS + 0.5, 1, this.words.even);
+      const even = note(0.6 * MOST_DRAFTS, 1, this.words.even, { xanchor: "center", yanchor: "top" });
       return [even, ...ends, ...here];
     }
   }

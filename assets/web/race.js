@@ -55,9 +55,10 @@
   const VERDICTS = { true: "=", false: "≠", null: "≈" };
   const signOf = (state) => (state.result ? VERDICTS[state.result.identical] : (SIGNS[state.phase] ?? ""));
 
-  // What a screen reader hears once, at the end, instead of the stream of tokens.
+  // What a screen reader hears once, at the end, instead of the stream of tokens. Behind two lanes that are done the verdict is to come.
   function announcement(state) {
-    if (state.phase !== "finished" && state.phase !== "cancelled") return "";
+    const alone = state.phase === "finished" && !(state.lanes.eesd.started && state.lanes.vanilla.started);
+    if (!state.result && !alone && state.phase !== "cancelled") return "";
     const { eesd, vanilla } = state.lanes;
     return words.over(statusOf(state), eesd.rate, vanilla.rate, state.speedup);
   }

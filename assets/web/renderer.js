@@ -36,7 +36,7 @@
       this.charts = [this.why.chart, lengths, clock, belief, positions, contexts, this.law.chart];
       this.contexts = contexts.panel(contextWords.title, swatch("dotted", contextWords.calibrated), swatch("interval", beliefWords.keys[1]));
       const side = el("div", { class: "e-side" }, this.why.node,
-        lengths.panel(lengthWords.title, ...states("accepted", "rejected", "untested", "correction", "bonus"), swatch("best", lengthWords.best)));
+        lengths.panel(lengthWords.title, ...states("accepted", "rejected", "untested", "correction", "bonus"), swatch("best", lengthWords.best, lengthWords.bestHint)));
       const more = el("div", { class: "e-more" },
         belief.panel(beliefWords.title, swatch("line", beliefWords.keys[0]), swatch("ribbon", beliefWords.keys[1]), swatch("draw", beliefWords.keys[2]), ...states("accepted", "rejected")),
         this.contexts, positions.panel(positionWords.title, swatch("interval", positionWords.interval)), this.law.node, this.lossless.node);
@@ -47,7 +47,7 @@
       this.toolbar = new EESD.Toolbar(this, this.options.link);
       this.root.prepend(this.alert, this.intro.node, this.stage, this.tip.box, this.tour.card, ...Object.values(this.dialogs), this.toolbar.leave);
       (this.options.toolbar ?? this.root).prepend(this.toolbar.node);
-      this.pace = new EESD.Pace([...this.charts.map((own) => () => this.drawChart(own)), () => this.microscope.draw(this.run.lanes.eesd), () => this.lossless.draw(this.run)]);
+      this.pace = new EESD.Pace([() => this.microscope.draw(this.run.lanes.eesd), ...this.charts.map((own) => () => this.drawChart(own)), () => this.lossless.draw(this.run)]);
       for (const own of this.charts) own.onVisible = () => this.request();
     }
 
@@ -120,7 +120,9 @@
     }
 
     choose(round) {
-      if (round !== null) this.microscope.select(round);
+      if (round === null) return;
+      this.microscope.select(round);
+      this.microscope.draw(this.run.lanes.eesd); // at once, not when the charts have been drawn
     }
 
     point(round) {

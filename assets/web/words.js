@@ -173,7 +173,8 @@
     lengths: {
       title: "Draft lengths",
       axis: "drafts",
-      best: "best in hindsight",
+      best: "best",
+      bestHint: "best length in hindsight",
       bestHover: "round %{x}: in hindsight %{text}",
       atLeast: (drafts) => `${drafts} or more`,
       label: (lane) => `Draft lengths: ${plural(lane.verified, "round")}, ${plural(lane.drafted, "draft")}, ${lane.accepted} accepted.`,

@@ -210,7 +210,8 @@
     lengths: {
       title: "草稿长度",
       axis: "草稿数",
-      best: "事后最佳",
+      best: "最佳",
+      bestHint: "事后看最佳的长度",
       bestHover: "第 %{x} 轮：事后最佳 %{text}",
       atLeast: (drafts) => `${drafts} 或更多`,
       label: (lane) => `草稿长度：${lane.verified} 轮，${lane.drafted} 个草稿，${lane.accepted} 个被接受。`,
