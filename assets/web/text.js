@@ -104,6 +104,7 @@
       const at = token.place - this.start;
       if (this.looks[at] === lookOf(token)) return;
       const node = dress(this.nodes[at], token);
+      node.classList.add("e-judged"); // crossed out before one's eyes; what is put on the page crossed out does not move
       this.looks[at] = lookOf(token);
       if (this.tip.node === node) this.tip.show(node, token);
     }
