@@ -12,6 +12,7 @@ from fake_engine import FakeEngine
 from gradio_client import Client
 from hostile import hostile
 
+from app.form import FIELDS
 from app.page import launch
 from app.settings import Limits
 from app.soak import soak
@@ -40,7 +41,7 @@ def visits(server):
 
 @pytest.fixture(scope="module")
 def client(server):
-    return Client(server[1], verbose=False)
+    return Client(server[1], verbose=False, httpx_kwargs={"timeout": 120})
 
 
 def test_endpoints_are_typed_and_say_what_they_do(client):
@@ -115,12 +116,12 @@ def test_twenty_visitors_at_once_are_served_in_order_and_see_their_own_run_alone
         return job
 
     visits.admit = noting
-    clients = [Client(server[1], verbose=False) for _ in range(VISITORS)]
+    clients = [Client(server[1], verbose=False, httpx_kwargs={"timeout": 120}) for _ in range(VISITORS)]
     start = threading.Barrier(VISITORS, timeout=60)
 
     def visitor(number: int) -> list[dict]:
         start.wait()
-        form = [f"visitor {number}", 0.8, 0, 1, 0, str(number), 5, "shared-noise", False, "beta"]
+        form = [{"prompt": f"visitor {number}", "seed": str(number)}.get(field.name, field.value) for field in FIELDS]
         return [json.loads(line) for line in clients[number].predict(*form, api_name="/stream").splitlines()]
 
     try:

@@ -160,7 +160,8 @@ def test_hostile_traces_are_text(offline, engine):
     page = offline(reduced_motion="reduce")
     lines = [json.loads(line) for line in trace_of(engine, 4).splitlines()]
     script = """([lines, texts]) => {
-        const before = document.querySelectorAll('*').length;
+        const count = () => document.querySelectorAll('main :is(img, script, iframe, a, object)').length;
+        const before = count();
         const refused = [];
         for (const text of texts) {
             const own = structuredClone(lines);
@@ -177,7 +178,7 @@ def test_hostile_traces_are_text(offline, engine):
             } catch (problem) { refused.push([text, problem.message]); }
             if (EESD.view.run.lanes.eesd.prompt !== text) refused.push([text, 'another prompt']);
         }
-        return [refused, document.querySelectorAll('main :is(img, script, iframe, a, object)').length, window.__x ?? null];
+        return [refused, count() - before, window.__x ?? null];
     }"""
     assert page.evaluate(script, [lines, hostile()]) == [[], 0, None]
 
