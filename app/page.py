@@ -24,7 +24,7 @@ OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `pyth
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 OWN_SCRIPTS = ("takeaway_words.js", "trace.js", "exports.js", "takeaway.js", "whatif.js", "link.js")
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
-TAGLINE = "Early-exiting speculative decoding beside plain decoding: the same text, two clocks."
+TAGLINE = "Early-exiting speculative decoding: the same text, two clocks."
 LEVELS = {
     "exact-by-construction": (
         "exact by construction",

@@ -60,6 +60,7 @@
 
     // A panel around it: title, key, numbers.
     panel(title, ...key) {
+      this.box.setAttribute("aria-label", title); // until it is drawn
       this.region.setAttribute("aria-label", words.tableOf(title));
       this.button.setAttribute("aria-label", words.tableOf(title));
       const head = el("div", { class: "e-panel-head" }, el("h2", {}, title), el("span", { class: "e-key" }, ...key));

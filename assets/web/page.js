@@ -35,22 +35,24 @@
       };
     },
 
-    // The form's words come from the server in English: those that the language's table has are said anew, late ones too.
+    // The form's words come from the server in English: those that the language's table has are said anew, whenever Gradio draws them. The
+    // view itself is left alone: it speaks the language, and a model's text is nobody's to translate.
     translate() {
       const { form } = EESD.words.page;
+      if (!Object.keys(form).length) return;
+      const isOurs = (node) => (node.nodeType === Node.ELEMENT_NODE ? node : node.parentElement)?.closest(".eesd, textarea, script, style");
+      const accept = (node) => (isOurs(node) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
       const say = (root) => {
-        const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-        for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-          const text = node.nodeValue.trim();
-          if (Object.hasOwn(form, text)) node.nodeValue = node.nodeValue.replace(text, form[text]);
+        if (isOurs(root)) return;
+        const walker = document.createTreeWalker(root, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT, accept);
+        for (let node = root; node; node = walker.nextNode()) {
+          const text = node.nodeType === Node.TEXT_NODE ? node.nodeValue.trim() : "";
+          if (text && Object.hasOwn(form, text)) node.nodeValue = node.nodeValue.replace(text, form[text]);
         }
       };
-      if (!Object.keys(form).length) return;
-      const parts = document.querySelectorAll(".eesd-title, .eesd-form, #settings");
-      for (const part of parts) {
-        say(part);
-        new MutationObserver(() => say(part)).observe(part, { childList: true, subtree: true });
-      }
+      say(document.body);
+      const changes = { childList: true, characterData: true, subtree: true };
+      new MutationObserver((list) => list.forEach(({ target }) => say(target))).observe(document.body, changes);
     },
 
     // Where the recorded run on the page was made.

@@ -24,6 +24,8 @@
     // This page again, in the other language and with what stands in the form.
     inOtherLanguage(link) {
       const url = new URL(link?.() ?? window.location.href);
+      const theme = new URLSearchParams(window.location.search).get("__theme");
+      if (theme) url.searchParams.set("__theme", theme);
       url.searchParams.set("lang", language.other());
       return url.href;
     }

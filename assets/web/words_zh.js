@@ -18,7 +18,7 @@
     presentHint: "演讲用大字模式 (F)",
     leave: "按 Esc 或 F 返回页面",
     form: {
-      "Early-exiting speculative decoding beside plain decoding: the same text, two clocks.": "提前退出推测解码与普通解码并排：同样的文本，两个时钟。",
+      "Early-exiting speculative decoding: the same text, two clocks.": "提前退出推测解码：同样的文本，两个时钟。",
       LIVE: "实时",
       RECORDED: "录制",
       "exact by construction": levels["exact-by-construction"],
