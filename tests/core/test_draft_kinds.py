@@ -1,6 +1,7 @@
 """Prompt lookup and layer skipping: what they draft is checked against plain references, what is written against vanilla."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from test_distribution import CUT, TOKENS, Chain, ChainExit, distance
 from test_engine import reference
 from transformers import DynamicCache
 
+from eesd_core.cli import main
 from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.draft import SkipSet, make_drafter, parse_drafter
 from eesd_core.draft.prompt_lookup import PromptLookupDrafter
@@ -193,3 +195,12 @@ def test_without_an_exit_layer_the_other_drafters_draft(engine):
         assert written(events(bare, drafter, Sampling(), "throughput", 20)) == plain
     with pytest.raises(UserError, match="exit layer"):
         list(bare.run(Request("x")))
+
+
+def test_the_command_line_takes_a_drafter(model_folder, capsys):
+    where = ["--model", str(model_folder), "--max-new-tokens", "8", "--controller", "fixed:2", "--json"]
+    assert main(["race", "x y x y", "--drafter", "layer-skip:m1", *where]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["identical"] and report["eesd"]["drafted"] > 0
+    assert main(["race", "x", "--drafter", "magic", *where]) == 2
+    assert capsys.readouterr().err.startswith("error: unknown drafter")
