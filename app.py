@@ -16,10 +16,11 @@ from eesd_core.loading import load_engine
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", metavar="PATH_OR_ID", help="folder or Hub id of a Llama-type model (default: the embedded model)")
+    parser.add_argument("--model", metavar="PATH_OR_ID", help="folder or Hub id of a model (default: the embedded model)")
     parser.add_argument("--exit-layer", metavar="DIR", help="folder of its exit layer (default: the model's folder)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="weights by bitsandbytes")
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, metavar="PORT")
     parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")
@@ -33,9 +34,9 @@ def main() -> int:
         if ZERO_GPU:
             from app.zero import lent_visits
 
-            visits = lent_visits(lambda device: load_engine(flags.model, flags.exit_layer, device, flags.dtype), limits)
+            visits = lent_visits(lambda device: load_engine(flags.model, flags.exit_layer, device, flags.dtype, flags.quantize), limits)
         else:
-            visits = Visits.load(lambda: load_engine(flags.model, flags.exit_layer, flags.device, flags.dtype), limits)
+            visits = Visits.load(lambda: load_engine(flags.model, flags.exit_layer, flags.device, flags.dtype, flags.quantize), limits)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
