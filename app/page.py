@@ -99,6 +99,8 @@ def build_page(visits: Visits) -> gr.Blocks:
         first_values = json.dumps([component.value for component in (*form, examples)])
         reset_button.click(outputs=[*form, examples], js=f"() => EESD.page.reset({first_values})", **in_browser)
         page.load(inputs=form, outputs=form, js="(...values) => EESD.page.fromLink(values)", **in_browser)
+        changes = [component.change for component in form]
+        gr.on(changes, inputs=form, js="(...values) => void EESD.page.remember(values)", trigger_mode="multiple", **in_browser)
         add_endpoints(visits, STREAMS_AT_ONCE)
     return page
 

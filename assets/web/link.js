@@ -1,26 +1,20 @@
-// A link holds the form: prompt, seed, settings. It is written from the fields on the page and read when the page opens, so it needs
-// nothing of the server and works after a restart. What a link asks for is checked here, and again by the server when Run is pressed.
+// A link holds the form: prompt, seed, settings. It is written and read in the browser, so it needs nothing of the server
+// and works after a restart. What a link asks for is checked here, and again by the server when Run is pressed.
 (() => {
   "use strict";
-  const inputs = (element) => [...document.querySelectorAll(`#${element} :is(input, textarea)`)];
   const WHOLE = /^[+-]?\d{1,16}$/;
 
-  // What the visitor sees in a field, as text.
-  function shown({ element, kind }) {
-    const [first, ...others] = inputs(element);
-    if (kind === "flag") return first?.checked ? "1" : "0";
-    if (kind === "choice") return [first, ...others].find((input) => input?.checked)?.value ?? "";
-    return first?.value ?? "";
-  }
+  const spelled = (value) => (typeof value === "boolean" ? String(Number(value)) : String(value ?? ""));
 
-  function write(fields, base) {
+  // `values` are the form's, in the order of its fields.
+  function write(fields, values, base) {
     const url = new URL(base);
     url.search = "";
     url.hash = "";
-    for (const field of fields) {
-      const text = shown(field);
-      if (text !== "" || !field.optional) url.searchParams.set(field.name, text);
-    }
+    fields.forEach(({ name, optional }, i) => {
+      const text = spelled(values[i]);
+      if (text !== "" || !optional) url.searchParams.set(name, text);
+    });
     return url.href;
   }
 
@@ -31,8 +25,8 @@
     if (kind === "text") return text.length <= high && text.trim() ? text : undefined;
     if (text === "" && optional) return null;
     const value = Number(text);
-    const spelled = kind === "whole" ? WHOLE.test(text) : text.trim() !== "" && text.length <= 24;
-    return spelled && Number.isFinite(value) && value >= low && value <= high ? value : undefined;
+    const wellSpelled = kind === "whole" ? WHOLE.test(text) : text.trim() !== "" && text.length <= 24;
+    return wellSpelled && Number.isFinite(value) && value >= low && value <= high ? value : undefined;
   }
 
   // {values, refused}: a value per field of the form (undefined: leave it), and the names of parameters that cannot be.

@@ -9,7 +9,7 @@
     attach(element) {
       if (this.view?.root === element) return this.view;
       element.addEventListener("eesd-source", ({ detail }) => (document.documentElement.dataset.source = detail ? "recorded" : "live"));
-      const link = () => EESD.link.write(this.form, window.location.href);
+      const link = () => this.address;
       this.view = EESD.attach(element, { toolbar: document.querySelector(".eesd-tools"), link });
       this.translate();
       element.addEventListener("eesd-source", ({ detail }) => this.sayWhere(detail));
@@ -30,7 +30,7 @@
           if (!answer.ok) throw new Error(answer.statusText);
           return answer.text();
         },
-        link: () => EESD.link.write(this.form, window.location.href),
+        link: () => this.address,
         qr: (link) => at(`gradio_api/eesd/qr.svg?link=${encodeURIComponent(link)}`),
       };
     },
@@ -65,7 +65,17 @@
       const { values: asked, refused } = EESD.link.read(this.form, window.location.search);
       this.refused = refused.length ? EESD.words.takeaway.refused(refused.join(", ")) : "";
       if (this.refused) this.takeaway?.say(this.refused);
-      return values.map((value, i) => asked[i] ?? value);
+      return this.remember(values.map((value, i) => asked[i] ?? value));
+    },
+
+    // What stands in the form now: fields that are folded away are not on the page, so they cannot be read there.
+    remember(values) {
+      return (this.values = values);
+    },
+
+    // This page with all that stands in the form.
+    get address() {
+      return EESD.link.write(this.form, this.values ?? [], window.location.href);
     },
 
     // How the recorded race begins: playing, unless the address says ?paused=1 or the visitor wants less motion.
@@ -90,6 +100,7 @@
     reset(values) {
       button("stop").click(); // does nothing when it is disabled: no run
       this.view?.dismiss();
+      this.remember(values.slice(0, this.form.length));
       return values;
     },
   };

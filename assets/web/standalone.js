@@ -30,7 +30,7 @@
   EESD.view = EESD.attach(document.querySelector(".eesd"));
   const takeaway = (EESD.takeaway = new EESD.Takeaway(EESD.view));
   const whatIf = new EESD.WhatIf(EESD.view);
-  document.querySelector(".s-more").append(whatIf.node, takeaway.node);
+  EESD.view.root.append(whatIf.node, takeaway.node);
   takeaway.onOpen = title;
   const trace = text("trace");
   if (trace.trim()) {

@@ -46,7 +46,7 @@ def template() -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>EESD Live: a recorded run</title>\n'
         f"<style>{style}</style>\n</head>\n<body>\n"
-        '<header class="s-title"></header>\n<main><div class="eesd"></div><div class="eesd s-more"></div></main>\n'
+        '<header class="s-title"></header>\n<main><div class="eesd"></div></main>\n'
         f'{PLACE}</script>\n<script type="text/plain" id="plotly">{packed}</script>\n'
         f"<script>{script}</script>\n</body>\n</html>\n"
     )
