@@ -41,6 +41,12 @@ FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "mon
 THEME = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **FONTS)
 ATTACH = "const view = EESD.page.attach(element.firstElementChild); watch('value', () => view.feed(props.value)); view.feed(props.value);"
 
+# The page may be there before our scripts, above all where it was rendered on the server.
+FROM_LINK = """async (...values) => {
+    while (!window.EESD?.page?.form) await new Promise((next) => setTimeout(next, 20));
+    return EESD.page.fromLink(values);
+}"""
+
 
 def launch(visits: Visits, host: str | None = None, port: int | None = None, **options) -> gr.Blocks:
     """Serve the page. Without host and port Gradio's own environment variables count. `options` are those of Blocks.launch.
@@ -98,7 +104,7 @@ def build_page(visits: Visits) -> gr.Blocks:
         stop_button.click(stop, queue=False, show_progress="hidden", api_visibility="private")
         first_values = json.dumps([component.value for component in (*form, examples)])
         reset_button.click(outputs=[*form, examples], js=f"() => EESD.page.reset({first_values})", **in_browser)
-        page.load(inputs=form, outputs=form, js="(...values) => EESD.page.fromLink(values)", **in_browser)
+        page.load(inputs=form, outputs=form, js=FROM_LINK, **in_browser)
         changes = [component.change for component in form]
         gr.on(changes, inputs=form, js="(...values) => void EESD.page.remember(values)", trigger_mode="multiple", **in_browser)
         add_endpoints(visits, STREAMS_AT_ONCE)
