@@ -44,9 +44,14 @@ def usual(setting: str) -> str:
     return f"{values.pop():g}" if len(values) == 1 else "the controller's own"
 
 
-def knob(name: str, label: str, info: str, kind: str = "number") -> Field:
-    """A controller's own setting."""
-    return Field(name, label, info, None, kind, -1e6, 1e6, optional=True, usual=usual(name))
+def knob(name: str, label: str, info: str) -> Field:
+    """A controller's own setting; what is in its range the controller says."""
+    return Field(name, label, info, None, "number", -1e6, 1e6, optional=True, usual=usual(name))
+
+
+def drafts(name: str, label: str, info: str, least: int) -> Field:
+    """A controller's setting that is a number of drafts."""
+    return Field(name, label, info, None, "whole", least, MAX_DRAFT, optional=True, usual=usual(name))
 
 
 PROMPT = Field("prompt", "Prompt (Ctrl+Enter runs, Escape stops)", "", "", "text", 1, MOST_CHARACTERS)
@@ -68,14 +73,14 @@ KNOBS = (
     Field("draw", "Draw theta", "per token, or once a round", "token", "choice", choices=("token", "round")),
     knob("forget", "Forget", "what a round leaves of counts"),
     knob("explore", "Explore", "time for tries where none pays"),
-    knob("length", "Draft length", f"0 to {MAX_DRAFT}, every round", "whole"),
-    knob("start", "First length", "of the first round", "whole"),
+    drafts("length", "Draft length", f"0 to {MAX_DRAFT}, every round", 0),
+    drafts("start", "First length", "of the first round", 1),
     knob("threshold", "Threshold", "least confidence to go on"),
     knob("wanted", "Wanted rate", "share of accepted drafts"),
     knob("bound", "Bound", "most sqrt(factor x entropy)"),
     knob("factor", "Factor", "of the entropy"),
     knob("width", "Width", "of the confidence bound"),
-    knob("limit", "Limit", f"most drafts a round, 1 to {MAX_DRAFT}", "whole"),
+    drafts("limit", "Limit", f"most drafts a round, 1 to {MAX_DRAFT}", 1),
 )
 FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS)
 NAMES = tuple(field.name for field in FIELDS)
