@@ -107,7 +107,7 @@ def build_parser() -> Parser:
     bench.add_argument("--out", type=Path, default=Path("runs/bench"), metavar="DIR", help="reports, and unfinished work to go on with")
     bench.add_argument("--json", nargs="?", const=True, metavar="FILE", help="the report as the last line of stdout, or into FILE")
 
-    same = commands.add_parser("identity", parents=[model], help="does EESD write what vanilla writes? Many prompts, compared token by token")
+    same = commands.add_parser("identity", parents=[model], help="does EESD write what vanilla writes? Over many prompts, token by token")
     same.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="JSON Lines with a `prompt` field")
     same.add_argument("--limit", type=whole, metavar="N", help="use the first N prompts of every file")
     same.add_argument("--methods", default="beta,throughput,fixed:4", metavar="A,B", help="as --controller")

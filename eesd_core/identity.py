@@ -55,12 +55,10 @@ def prompts_that_fit(engine: Engine, paths: list[Path], limit: int | None, new_t
     return fit
 
 
-def identity(
-    engine: Engine, prompts: list[str], temperatures: list[float], methods: list[str], new_tokens: int, out: Path
-) -> dict:
+def identity(engine: Engine, prompts: list[str], temperatures: list[float], methods: list[str], new_tokens: int, out: Path) -> dict:
     """Compare, print a table, return it as plain values. The seed of prompt i is i. Raises UserError if `out` holds another comparison."""
     target = engine.target
-    facts = {"model": target.name, "fingerprint": fingerprint(target), "dtype": str(target.dtype).removeprefix("torch."), "level": engine.level}
+    facts = {"model": target.name, "fingerprint": fingerprint(target), "dtype": target.precision, "level": engine.level}
     facts |= {"prompts": len(prompts), "temperatures": temperatures, "methods": methods, "new_tokens": new_tokens, "versions": versions()}
     for method in methods:
         request_of(method, prompts[0], new_tokens, Sampling())  # a wrong name is said before the work

@@ -4,8 +4,8 @@ An exit layer is trained along (LayerSkip's idea, arXiv 2404.16710; the loss is 
 gradient reaches the first N layers, so that they come to hold what an early exit needs. The model's own loss is untouched by it
 otherwise: the exit's teacher is detached.
 
-In the last stage a share of the rows are lessons against loops (after DITTO, arXiv 2206.02369): a span of the text is repeated to the end of
-the row, and the model learns to find every repetition half as likely as the one before, where a language model left alone finds it likelier.
+In the last stage a share of the rows are lessons against loops (after DITTO, arXiv 2206.02369): a span of the text is repeated to the end
+of the row, and the model learns to find every repetition half as likely as the one before, where left alone it finds it likelier.
 
 The schedule is trapezoidal (warm-up, constant, linear cool-down over the last part), so that the token budget may be changed
 on resume: a background run goes on at constant rate until one decides when it shall end. Works on CPU and CUDA alike.

@@ -135,7 +135,12 @@ def test_a_lesson_repeats_a_span_to_the_end_of_the_row():
     for row, spans, original in zip(taught[:1000], back[:1000], rows[:1000]):
         first = int(np.flatnonzero(spans)[0])
         span = int(spans[first])
-        assert SPANS[0] <= span <= SPANS[1] and first > span and (spans[first:] == span).all() and np.array_equal(row[:first], original[:first])
+        assert (
+            SPANS[0] <= span <= SPANS[1]
+            and first > span
+            and (spans[first:] == span).all()
+            and np.array_equal(row[:first], original[:first])
+        )
         assert np.array_equal(row[first:], row[first - span : -span])
 
 
