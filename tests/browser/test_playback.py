@@ -16,12 +16,13 @@ HEAD = made.line(type="recording", format="eesd-trace/1", date="2026-11-21", mac
 ROUNDS = [record.event for record in RECORDS if record.lane == "eesd" and isinstance(record.event, RoundVerified)]
 CURSOR = "view.player.timeline.cursor"
 # Everything that is shown, with the looks of every token. The one tab stop moves on its own and is left out.
+# `e-judged` is left out: it says how a token came to look as it does, which a jump does not know.
 SHOWN = """() => {
     view.draw();
     view.microscope.draw(view.run.lanes.eesd);
     const looks = [...document.querySelectorAll('.e-race :is(.e-tok, .e-metric, .e-status-text, .e-prompt)')];
     return JSON.stringify([
-        ...looks.map((node) => [node.className, node.textContent]),
+        ...looks.map((node) => [node.className.replace(' e-judged', ''), node.textContent]),
         document.querySelector('.e-microscope').textContent, document.querySelector('.e-why .e-decisions').textContent]);
 }"""
 
