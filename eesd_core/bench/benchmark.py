@@ -52,7 +52,9 @@ class Benchmark:
             self.folder = self._write(self.report)
 
     def _write(self, report: dict) -> Path:
-        folder = self.out / f"{report['finished'].replace(':', '')}-{self.suite}"
+        stem = f"{report['finished'].replace(':', '')}-{self.suite}"
+        again = sum(1 for _ in self.out.glob(f"{stem}*"))  # small ones finish within one second
+        folder = self.out / (f"{stem}-{again + 1}" if again else stem)
         try:
             folder.mkdir()
             (folder / "report.json").write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="ascii")
