@@ -124,7 +124,7 @@ def component(field: Field) -> gr.components.Component:
 
 def title(engine: Engine) -> str:
     target, chip = engine.target, "<span class='eesd-chip {}'>{}</span>"
-    facts = target.name, f"{target.device} {str(target.dtype).removeprefix('torch.')}"
+    facts = target.name, f"{target.device} {target.precision}"
     chips = chip.format("eesd-mode eesd-live", "LIVE") + "".join(chip.format("eesd-live", html.escape(fact)) for fact in facts)
     name, hint = LEVELS[engine.level]
     level = f"<span class='eesd-chip eesd-level eesd-live' tabindex='0'>{name}<span class='eesd-hint' role='tooltip'>{hint}</span></span>"

@@ -31,7 +31,7 @@ def routes(visits: Visits) -> list[Route]:
 
 def state_of(visits: Visits) -> dict:
     device, target = visits.device, visits.engine.target
-    facts = {"status": "ok", "model": target.name, "device": str(target.device), "dtype": str(target.dtype).removeprefix("torch.")}
+    facts = {"status": "ok", "model": target.name, "device": str(target.device), "dtype": target.precision}
     counts = {"level": visits.engine.level, "waiting": device.waiting(), "runs": device.runs, "mean_seconds": device.mean_seconds}
     return facts | counts | {"memory_mb": memory_mb()}
 

@@ -39,7 +39,7 @@ def lent_visits(load: Callable[[str], Engine], limits: Limits) -> Visits:
     def lent(_: Engine, request: Request, run: str, stopped: Callable[[], bool]) -> Iterator[Record]:
         return race_on_gpu(request, run)
 
-    target = SimpleNamespace(name=reader.target.name, device="cuda, lent for a run", dtype="auto")
+    target = SimpleNamespace(name=reader.target.name, device="cuda, lent for a run", precision="auto")
     shown = SimpleNamespace(target=target, level="exact-as-observed", encode=reader.encode)
     visits = Visits(shown, limits, lent)
     visits.machine = "ZeroGPU"

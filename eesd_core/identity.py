@@ -3,14 +3,13 @@
 The result of a prompt at a temperature goes to a file as soon as it is known, so a long comparison can be stopped and taken up again.
 """
 
-import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from .bench import read_prompts, request_of
+from .bench.cells import Cells, digest
 from .engine import Engine, Request, versions
 from .errors import UserError
 from .model.exit_layer import fingerprint
@@ -20,8 +19,8 @@ from .sampling import Sampling
 SMALL_MARGIN = 1e-4  # of the target's two best logits: a fork at such a place is explained by the last bits of a sum
 
 
-def compare(engine: Engine, request: Request, methods: list[str]) -> dict:
-    """Vanilla once, every method once: {tokens, forks}. forks: method -> position and margin of the first difference, if there is one."""
+def compare(engine: Engine, request: Request, methods: list[str]) -> tuple[int, dict[str, dict]]:
+    """Vanilla once, every method once. Returns how many tokens, and for methods that differ position and margin of the first difference."""
     plain, forks = _write(engine, replace(request, method="vanilla")), {}
     for method in methods:
         other = _write(engine, request_of(method, request.prompt, request.max_new_tokens, request.sampling))
@@ -29,7 +28,7 @@ def compare(engine: Engine, request: Request, methods: list[str]) -> dict:
         if position is not None:
             margin = plain.margins[position] if position < len(plain.margins) else None
             forks[method] = {"position": position, "margin": margin}
-    return {"tokens": len(plain.ids), "forks": forks}
+    return len(plain.ids), forks
 
 
 def _write(engine: Engine, request: Request) -> Outcome:
@@ -62,48 +61,33 @@ def identity(engine: Engine, prompts: list[str], temperatures: list[float], meth
     facts |= {"prompts": len(prompts), "temperatures": temperatures, "methods": methods, "new_tokens": new_tokens, "versions": versions()}
     for method in methods:
         request_of(method, prompts[0], new_tokens, Sampling())  # a wrong name is said before the work
-    cells = [(number, temperature) for number in range(len(prompts)) for temperature in temperatures]
-    done = {(cell["prompt"], cell["temperature"]): cell for cell in _kept(out, facts)}
-    began, fresh = time.monotonic(), 0
-    with out.open("a") as lines:
-        if not done and not out.stat().st_size:
-            lines.write(json.dumps(facts) + "\n")
-        for number, temperature in cells:
-            if (number, temperature) in done:
-                continue
-            request = Request(prompts[number], new_tokens, Sampling(temperature, seed=number))
-            done[number, temperature] = {"prompt": number, "temperature": temperature} | compare(engine, request, methods)
-            lines.write(json.dumps(done[number, temperature]) + "\n")
-            lines.flush()
-            fresh += 1
-            left = (time.monotonic() - began) / fresh * (len(cells) - len(done)) / 60
-            print(f"\r{len(done)} of {len(cells)}, {left:.0f} min left ", end="", file=sys.stderr, flush=True)
+    cells = Cells(out, facts | {"digest": digest({"prompts": prompts})})
+    places = [(number, temperature) for number in range(len(prompts)) for temperature in temperatures]
+    missing = [(n, t) for n, t in places if not all(cells.get(f"T {t:g}", method, n, 0) for method in methods)]
+    began = time.monotonic()
+    try:
+        for done, (number, temperature) in enumerate(missing, 1):
+            tokens, forks = compare(engine, Request(prompts[number], new_tokens, Sampling(temperature, seed=number)), methods)
+            for method in methods:
+                cell = {"group": f"T {temperature:g}", "method": method, "prompt": number, "repeat": 0}
+                cells.add(cell | {"tokens": tokens, "fork": forks.get(method)})
+            left = (time.monotonic() - began) / done * (len(missing) - done) / 60
+            place = len(places) - len(missing) + done
+            print(f"\r{place} of {len(places)}, {left:.0f} min left ", end="", file=sys.stderr, flush=True)
+    finally:
+        cells.close()
     print(file=sys.stderr)
-    report = facts | _summary(list(done.values()), temperatures, methods)
+    rows = [_row(temperature, method, cells) for temperature in temperatures for method in methods]
+    unexplained = [f for row in rows for f in row["forks"] if f["margin"] is None or f["margin"] >= SMALL_MARGIN]
+    report = facts | {"rows": rows, "unexplained": len(unexplained)}
     _print_table(report)
     return report
 
 
-def _kept(out: Path, facts: dict) -> Iterator[dict]:
-    try:
-        first, *rest = out.read_text().splitlines() if out.exists() and out.stat().st_size else [json.dumps(facts)]
-        if json.loads(first) != facts:
-            raise UserError(f"{out} holds a comparison with another model, prompts or settings: give --out another file")
-        yield from map(json.loads, rest)
-    except (OSError, ValueError) as problem:
-        raise UserError(f"{out} cannot be taken up ({str(problem)[:100]}): give --out another file") from None
-
-
-def _summary(cells: list[dict], temperatures: list[float], methods: list[str]) -> dict:
-    rows = []
-    for temperature in temperatures:
-        mine = [cell for cell in cells if cell["temperature"] == temperature]
-        for method in methods:
-            forks = [{"prompt": cell["prompt"]} | cell["forks"][method] for cell in mine if method in cell["forks"]]
-            tokens = sum(cell["tokens"] for cell in mine)
-            rows.append({"temperature": temperature, "method": method, "runs": len(mine), "tokens": tokens, "forks": forks})
-    unexplained = [f for row in rows for f in row["forks"] if f["margin"] is None or f["margin"] >= SMALL_MARGIN]
-    return {"rows": rows, "unexplained": len(unexplained)}
+def _row(temperature: float, method: str, cells: Cells) -> dict:
+    mine = [cell for cell in cells if cell["group"] == f"T {temperature:g}" and cell["method"] == method]
+    forks = [{"prompt": cell["prompt"]} | cell["fork"] for cell in mine if cell["fork"]]
+    return {"temperature": temperature, "method": method, "runs": len(mine), "tokens": sum(c["tokens"] for c in mine), "forks": forks}
 
 
 def _print_table(report: dict) -> None:

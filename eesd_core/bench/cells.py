@@ -36,7 +36,7 @@ class Cells:
             else:
                 self._append({"sitting": self.sittings})
         except OSError as problem:
-            raise UserError(f"the benchmark cannot be kept in {path}: {problem.strerror}; give --out another folder") from None
+            raise UserError(f"results cannot be kept in {path}: {problem.strerror}; give --out another place") from None
 
     def _read(self, data: bytes) -> None:
         whole = data[: data.rfind(b"\n") + 1]
@@ -57,7 +57,7 @@ class Cells:
                 else:
                     self._cells[_key(line)] = line
         except (ValueError, KeyError, TypeError) as problem:
-            raise UserError(f"{self.path} cannot be taken up ({str(problem)[:80]}): delete it, or give --out another folder") from None
+            raise UserError(f"{self.path} cannot be taken up ({str(problem)[:80]}): delete it, or give --out another place") from None
         self.sittings += 1
 
     def _append(self, line: dict) -> None:

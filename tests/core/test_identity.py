@@ -16,12 +16,13 @@ def test_all_identical_and_taken_up_again(engine, tmp_path, capsys):
     assert report["unexplained"] == 0
     assert [(row["temperature"], row["runs"], row["tokens"]) for row in report["rows"]] == [(0.0, 2, 24)] * 2 + [(0.8, 2, 24)] * 2
     lines = out.read_text().splitlines()
-    assert len(lines) == 1 + 4 and "2 of 2" in capsys.readouterr().out
-    out.write_text("\n".join(lines[:-2]) + "\n")  # killed after two cells
+    assert len(lines) == 1 + 8 and "2 of 2" in capsys.readouterr().out
+    out.write_text("\n".join(lines[:-2]) + '\n{"gro')  # killed while writing
     assert identity(engine, PROMPTS, [0.0, 0.8], ["beta", "fixed:4"], 12, out)["rows"] == report["rows"]
-    assert out.read_text().splitlines() == lines
-    with pytest.raises(UserError, match="--out"):
-        identity(engine, PROMPTS, [0.0], ["beta"], 12, out)
+    assert out.read_text().splitlines() == [*lines[:-2], '{"sitting":2}', *lines[-2:]]
+    for prompts, temperatures in ((PROMPTS, [0.0]), (PROMPTS[::-1], [0.0, 0.8])):
+        with pytest.raises(UserError, match="--out"):
+            identity(engine, prompts, temperatures, ["beta", "fixed:4"], 12, out)
 
 
 def test_a_fork_is_found_and_its_margin_told(engine, tmp_path, monkeypatch):
@@ -30,7 +31,7 @@ def test_a_fork_is_found_and_its_margin_told(engine, tmp_path, monkeypatch):
     report = identity(engine, PROMPTS[:1], [0.0], ["beta"], 8, out)
     facts, cell = map(json.loads, out.read_text().splitlines())
     for margin, unexplained in ((1e-6, 0), (0.5, 1), (None, 1)):
-        cell["forks"] = {"beta": {"position": 3, "margin": margin}}
+        cell["fork"] = {"position": 3, "margin": margin}
         out.write_text(json.dumps(facts) + "\n" + json.dumps(cell) + "\n")
         report = identity(engine, PROMPTS[:1], [0.0], ["beta"], 8, out)
         assert report["unexplained"] == unexplained and len(report["rows"][0]["forks"]) == 1
