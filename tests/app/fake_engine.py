@@ -11,7 +11,7 @@ from eesd_core.errors import UserError
 
 class FakeEngine:
     level = "exact-by-construction"
-    target = SimpleNamespace(name="fake", device=torch.device("cpu"), dtype=torch.float32)
+    target = SimpleNamespace(name="fake", device=torch.device("cpu"), precision="float32")
 
     def __init__(self, tokens: int = 5):
         self.tokens = tokens
