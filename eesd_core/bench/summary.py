@@ -46,15 +46,15 @@ def pace(repeats: Sequence[dict]) -> float:
     return median(cell["seconds"] / cell["counted"] for cell in repeats)
 
 
-def interval(values: np.ndarray) -> list[float]:
-    """95 % of the median, by bootstrap over prompts."""
+def interval(values: np.ndarray, percent: float = 95) -> list[float]:
+    """Of the median, by bootstrap over prompts."""
     random = np.random.default_rng(0)
     resampled = np.median(values[random.integers(0, len(values), (RESAMPLES, len(values)))], axis=1)
-    return np.percentile(resampled, [2.5, 97.5]).round(4).tolist()
+    return np.percentile(resampled, [50 - percent / 2, 50 + percent / 2]).round(4).tolist()
 
 
-def ratio(values: np.ndarray) -> dict:
-    return {"median": round(float(np.median(values)), 4), "interval": interval(values), "prompts": len(values)}
+def ratio(values: np.ndarray, percent: float = 95) -> dict:
+    return {"median": round(float(np.median(values)), 4), "interval": interval(values, percent), "prompts": len(values)}
 
 
 def _row(group: Group, name: str, runs: Runs, paces: dict[str, np.ndarray], plain: str, categories: list[str]) -> dict:
@@ -132,7 +132,8 @@ def _identity(group: Group, acceptance: str, mine: list[list[dict]], vanilla: li
 
 def _regrets(group: Group, rows: dict[str, dict], paces: dict[str, np.ndarray]) -> None:
     """Of every controller over the early-exit drafter against the fixed draft length that turned out fastest: time lost, in per cent, and
-    summed up from prompt to prompt in milliseconds. Negative: it was faster."""
+    summed up from prompt to prompt in milliseconds. Negative: it was faster. `speed` is its speed over that length's on the same prompt
+    (median, 90 % interval), `over_beta` the same over the paper's rule, where that ran."""
     fixed = [name for name in rows if rows[name]["controller"].startswith("fixed") and rows[name]["drafter"] == "early-exit"]
     best = min(fixed, key=lambda name: paces[name].sum(), default=None)
     for name, row in rows.items():
@@ -141,3 +142,5 @@ def _regrets(group: Group, rows: dict[str, dict], paces: dict[str, np.ndarray]) 
             lost = (paces[name] - paces[best]) * group.new_tokens
             percent = 100 * float(lost.sum() / (paces[best] * group.new_tokens).sum())
             row["regret"] = {"against": best, "percent": round(percent, 3), "summed_ms": (1e3 * lost.cumsum()).round(2).tolist()}
+            row["regret"]["speed"] = ratio(paces[best] / paces[name], 90)
+            row["regret"]["over_beta"] = ratio(paces["beta"] / paces[name], 90) if "beta" in paces and name != "beta" else None

@@ -64,6 +64,14 @@ def print_report(report: dict) -> None:
         print(f"{'method':>{width}}  {titles}")
         for name, row in group["methods"].items():
             print(f"{name:>{width}}  {_line(row)}")
+        for name, row in group["methods"].items():
+            if (regret := row["regret"]) and name != regret["against"] and not row["controller"].startswith("fixed"):
+                print(f"speed of {name}, with its 90 % interval: {_against(regret)}")
+
+
+def _against(regret: dict) -> str:
+    pairs = ((regret["against"], regret["speed"]), ("beta", regret["over_beta"]))
+    return ", ".join(f"{p['median']:.3f} times {name}'s ({p['interval'][0]:.3f}-{p['interval'][1]:.3f})" for name, p in pairs if p)
 
 
 def _line(row: dict) -> str:
