@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 import transformers
 
+from .candidates import MOST, Candidates
 from .control import Controller, FixedController, Outcome, make_controller
 from .costs import CostTracker, measure_costs
 from .draft import Context, Draft, Drafter, NoDrafter, make_drafter, parse_drafter
@@ -101,10 +102,12 @@ class Engine:
         run: str = "run",
         cancelled: Callable[[], bool] = bool,
         controller: Controller | None = None,
+        candidates: Candidates | None = None,
     ) -> Iterator[Record]:
         """Write the text, saying every step. Raises UserError before the first record. `cancelled` is asked once a round.
 
         `controller` is one to go on with, such as an earlier run's with what it has learned (default: a new one, as requested).
+        `candidates`, if given, keeps the target's best ones for every token written.
         """
         ids = self.encode(request)
         drafting = request.method == "eesd"
@@ -112,13 +115,13 @@ class Engine:
         controller = agreed(controller, self.target.shards)
         capacity = len(ids) + request.max_new_tokens
         drafter = make_drafter(request.drafter, self.target, self.exit_layer, capacity) if drafting else NoDrafter()
-        return _stamped(run, lane or request.method, self._events(request, ids, drafter, controller, cancelled))
+        return _stamped(run, lane or request.method, self._events(request, ids, drafter, controller, cancelled, candidates))
 
     @torch.inference_mode()
-    def _events(self, request: Request, ids: list[int], drafter: Drafter, controller: Controller, cancelled) -> Iterator[Event]:
+    def _events(self, request: Request, ids: list[int], drafter: Drafter, controller: Controller, cancelled, candidates) -> Iterator[Event]:
         target, costs = self.target, self.costs(drafter)
         sampler = Sampler(request.sampling, target.vocab, target.device)
-        context = Context(list(ids), target.new_cache(len(ids) + request.max_new_tokens), sampler)
+        context = Context(list(ids), target.new_cache(len(ids) + request.max_new_tokens), sampler, candidates)
         detokenizer = Detokenizer(target.tokenizer, ids)
         settings = {"max_new_tokens": request.max_new_tokens, "drafter": drafter.name, "exit_after": drafter.shares_layers}
         settings |= asdict(request.sampling) | {"controller": controller.snapshot()}
@@ -194,12 +197,15 @@ class Engine:
         else:
             scores = sampler.scores(logits, log_probs, start + 1)
             verdict = by_matching(draft.ids, scores.argmax(-1).tolist())
-        best = scores.topk(2).values  # (k + 1, 2)
+        best, best_ids = scores.topk(MOST)  # (k + 1, MOST)
         margins = ((best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)).clamp(max=MOST_MARGIN).tolist()
         accepted = verdict.accepted
         next_id = verdict.target_ids[accepted]
         *draft_chances, next_chance = log_probs[[*range(drafted), accepted], [*draft.ids, next_id]].exp().tolist()
         ended = accepted > 0 and draft.ids[accepted - 1] in target.end_ids  # nothing follows the end of the text
+        if context.candidates is not None:
+            written = slice(accepted + (not ended))
+            context.candidates.keep(best[written], best_ids[written], log_probs.gather(-1, best_ids)[written])
         kind = "none" if ended else "correction" if accepted < drafted else "bonus"
         return RoundVerified(
             context.round, drafted, accepted, verdict.target_ids, tuple(draft_chances), tuple(margins),

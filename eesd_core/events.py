@@ -149,7 +149,8 @@ class RunCancelled:
 
 @dataclass(frozen=True, slots=True)
 class RaceFinished:
-    """The verdict over both lanes (lane "race"). `first_difference` is None or {position, margin, vanilla_id, eesd_id}.
+    """The verdict over both lanes (lane "race"). `first_difference` is None or {position, margin, vanilla_id, eesd_id,
+    candidates}: the best five of each lane there (candidates.py).
 
     By rejection sampling the texts are two draws from one distribution: level "same-distribution", `identical` None.
     """

@@ -7,6 +7,7 @@ only. Prefill is shown apart and is on neither clock.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from .candidates import Candidates
 from .engine import Engine, Request
 from .events import RaceFinished, Record, RoundVerified, RunFinished, TokensCommitted
 from .exactness import Level, promise
@@ -16,7 +17,8 @@ LANES = ("vanilla", "eesd")
 
 def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable[[], bool] = bool) -> Iterator[Record]:
     """Yields the records of both lanes and, if both finished, the verdict. Raises UserError before the first record."""
-    lanes = {lane: engine.run(replace(request, method=lane), lane, run, cancelled) for lane in LANES}
+    kept = {lane: Candidates() for lane in LANES}
+    lanes = {lane: engine.run(replace(request, method=lane), lane, run, cancelled, candidates=kept[lane]) for lane in LANES}
     clocks = dict.fromkeys(LANES, 0.0)
     outcome = {lane: Outcome() for lane in LANES}
     while lanes:
@@ -30,7 +32,11 @@ def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable
         yield record
     if all(o.finished for o in outcome.values()):
         promised = promise(engine.level, request.sampling)
-        yield Record(run, "race", 0, max(clocks.values()), verdict(outcome["vanilla"], outcome["eesd"], promised))
+        result = verdict(outcome["vanilla"], outcome["eesd"], promised)
+        if fork := result.first_difference:
+            best = {lane: kept[lane].at(fork["position"], request.sampling.temperature, engine.target.piece) for lane in LANES}
+            result = replace(result, first_difference=fork | {"candidates": best})
+        yield Record(run, "race", 0, max(clocks.values()), result)
 
 
 class Outcome:

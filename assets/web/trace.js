@@ -8,6 +8,9 @@
 
   const ROW = { name: "string", tokens_per_second: "number", speedup: "number", regret_fixed: "number", regret_oracle: "number", rounds: "number", accepted: "number" };
 
+  const FORK = { position: "integer", margin: "number?", vanilla_id: "integer?", eesd_id: "integer?" };
+  const CANDIDATE = { id: "integer", text: "string", probability: "number", behind: "number" };
+
   const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
   const isNumber = (value) => typeof value === "number" && Math.abs(value) < 2 ** 53;
 
@@ -28,6 +31,15 @@
     return [...counts, ...arms.flatMap(({ alpha, beta }) => [alpha, beta])].every((count) => isNumber(count) && count > 0);
   }
 
+  const whole = (values, table) => isObject(values) && Object.entries(table).every(([name, kind]) => Object.hasOwn(values, name) && fits(values[name], kind));
+
+  // A position, and the candidates of each lane there, if the trace has them.
+  function isFork(difference) {
+    const candidates = Object.hasOwn(difference, "candidates") ? difference.candidates : {};
+    if (!whole(difference, FORK) || difference.position < 0 || !isObject(candidates)) return false;
+    return Object.values(candidates).every((rows) => Array.isArray(rows) && rows.every((row) => whole(row, CANDIDATE)));
+  }
+
   class Check {
     constructor() {
       this.lanes = new Map();
@@ -42,8 +54,8 @@
       }
       if ("format" in line && line.format !== FORMAT) throw new Error(`the format is not ${FORMAT}`);
       if ("posterior" in line && !believable(line.posterior)) throw new Error("the posterior holds no belief");
-      const whole = (row) => Object.entries(ROW).every(([name, kind]) => fits(row[name], kind));
-      if (type === "what_if" && !line.rows.every(whole)) throw new Error("a row of what_if is incomplete");
+      if (type === "what_if" && !line.rows.every((row) => whole(row, ROW))) throw new Error("a row of what_if is incomplete");
+      if (type === "race_finished" && line.first_difference !== null && !isFork(line.first_difference)) throw new Error("the first difference is incomplete");
       if (NOTES.has(type)) return;
       if (!this.lanes.has(line.lane)) this.lanes.set(line.lane, new LaneOrder());
       this.lanes.get(line.lane).see(type, line);

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from ..candidates import Candidates
 from ..control import Controller
 from ..events import DraftToken, StopReason
 from ..model.cache import KVCache
@@ -19,6 +20,7 @@ class Context:
     ids: list[int]
     cache: KVCache
     sampler: Sampler
+    candidates: Candidates | None = None  # who wants to see the target's choices
     round: int = 0
 
     @property

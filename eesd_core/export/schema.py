@@ -23,6 +23,9 @@ NOTES = {  # lines that no lane wrote
 }
 ROW = dict.fromkeys(("tokens_per_second", "speedup", "regret_fixed", "regret_oracle", "rounds", "accepted"), "number") | {"name": "string"}
 
+FORK = {"position": "integer", "margin": "number?", "vanilla_id": "integer?", "eesd_id": "integer?"}
+CANDIDATE = {"id": "integer", "text": "string", "probability": "number", "behind": "number"}
+
 
 def kind_of(annotation) -> str | list[str]:
     """string, integer, number, boolean, object, integers, numbers, objects, or the list of allowed words; "?" behind it: or null."""
@@ -69,6 +72,18 @@ def believable(posterior: dict) -> bool:
     return all(fits(count, "number") and count > 0 for count in counts)
 
 
+def whole(values, table: dict) -> bool:
+    return isinstance(values, dict) and all(name in values and fits(values[name], wanted) for name, wanted in table.items())
+
+
+def is_fork(difference: dict) -> bool:
+    """A position, and the candidates of each lane there, if the trace has them."""
+    candidates = difference.get("candidates", {})
+    if not whole(difference, FORK) or difference["position"] < 0 or not isinstance(candidates, dict):
+        return False
+    return all(isinstance(rows, list) and all(whole(row, CANDIDATE) for row in rows) for rows in candidates.values())
+
+
 class Check:
     """Sees the lines of one trace in turn; `see` raises ValueError for one that cannot stand there."""
 
@@ -88,8 +103,10 @@ class Check:
             raise ValueError(f"the format is not {FORMAT}")
         if "posterior" in line and not believable(line["posterior"]):
             raise ValueError("the posterior holds no belief")
-        if kind == "what_if" and not all(fits(row.get(name), wanted) for row in line["rows"] for name, wanted in ROW.items()):
+        if kind == "what_if" and not all(whole(row, ROW) for row in line["rows"]):
             raise ValueError("a row of what_if is incomplete")
+        if kind == "race_finished" and line["first_difference"] is not None and not is_fork(line["first_difference"]):
+            raise ValueError("the first difference is incomplete")
         if kind not in NOTES:
             self.lanes.setdefault(line["lane"], LaneOrder()).see(kind, line)
 

@@ -40,8 +40,8 @@ class PacedEngine(Engine):
 
     rest = 0.0
 
-    def run(self, *args):
-        for record in super().run(*args):
+    def run(self, *args, **options):
+        for record in super().run(*args, **options):
             yield record
             if isinstance(record.event, TokensCommitted):
                 time.sleep(self.rest)
