@@ -6,7 +6,7 @@ layer-skip+beta                  another drafter with a controller; a drafter al
 throughput@rejection             an acceptance rule of its own, where the temperature is above 0
 frozen-exit, untrained-exit      EESD without a trained exit layer: the model's own norm and head at the exit depth, or an untrained
                                  copy of its last layer there; frozen-exit:4 exits after 4 layers
-hf, hf-static, hf-early-exit, hf-prompt-lookup    transformers' generate() (peers.py)
+hf, hf-stock, hf-static, hf-early-exit, hf-prompt-lookup    transformers' generate() (peers.py)
 """
 
 from dataclasses import dataclass, replace
@@ -20,11 +20,12 @@ from ..sampling import Sampling
 EXITS = ("frozen-exit", "untrained-exit")
 PEERS = {
     "hf": "transformers generate(), growing cache",
+    "hf-stock": "transformers generate() on the model as from_pretrained loads it",
     "hf-static": "transformers generate(), static cache",
     "hf-early-exit": "transformers generate(assistant_early_exit)",
     "hf-prompt-lookup": "transformers generate(prompt_lookup_num_tokens)",
 }
-PLAIN = ("vanilla", "hf", "hf-static")  # without drafts: the fastest of them is the baseline that nobody can call weak
+PLAIN = ("vanilla", "hf", "hf-stock", "hf-static")  # without drafts: the fastest of them is the baseline that nobody can call weak
 USUAL = {"prompt-lookup": "fixed:10", "layer-skip": "adaptive-threshold", "frozen-exit": "throughput", "untrained-exit": "throughput"}
 
 

@@ -1,4 +1,5 @@
-"""transformers' generate(), on the very modules of the target: the same weights in the same memory, packed as for this engine.
+"""transformers' generate(), on the very modules of the target: the same weights in the same memory, fused and packed as for this engine.
+That is more than anybody has out of the box, so one peer, `hf-stock`, runs on the model as from_pretrained loads it.
 
 While a peer runs, attention is transformers' own default (sdpa). Everything it could gain is given to it: the clock starts when its
 first tokens come out, so that its set-up is left out as prefill is left out here; it turns no token into text; above temperature 0 it
@@ -9,17 +10,20 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import psutil
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
 
 from ..errors import UserError
+from ..model.load import weight_bytes
 from ..model.split import Target
 from ..sampling import Sampler, Sampling
 from .written import Written
 
 LOOKUP = 10  # tokens a lookup proposes, as in transformers' documentation
+ROOM = 0.5  # of the free memory, for a second copy of the weights
 
 
 class Clock(BaseStreamer):
@@ -81,10 +85,27 @@ def own_attention(target: Target) -> Iterator[None]:
         config._attn_implementation, config.num_hidden_layers = attention, layers
 
 
+def stock(target: Target) -> Target:
+    """The same checkpoint in the same dtype, as AutoModelForCausalLM.from_pretrained loads it. Raises UserError where that is no other
+    model, or there is no memory for a second one."""
+    if target.precision != str(target.dtype).removeprefix("torch."):
+        raise UserError(f"a model in {target.precision} is not loaded a second time: see hf")
+    if not any(type(module).__module__.startswith("eesd_core.") for module in target.model.modules()):
+        raise UserError("this engine runs transformers' own modules here: hf is the model as it is loaded")
+    files, needed = target.config.name_or_path, weight_bytes(target.config) * target.dtype.itemsize // 2
+    if not files:
+        raise UserError("the model was not loaded from files")
+    if needed > ROOM * psutil.virtual_memory().available:
+        raise UserError(f"a second copy of the weights ({needed / 1e9:.1f} GB) would take more than half of the free memory")
+    how = {"dtype": target.dtype, "revision": getattr(target.config, "_commit_hash", None), "use_safetensors": True}
+    return Target(AutoModelForCausalLM.from_pretrained(files, **how).to(target.device), target.tokenizer, target.name)
+
+
 def arguments_of(peer: str, setting: int | None, exit_after: int) -> dict:
     """What generate() is told beside the usual."""
     return {
         "hf": {},
+        "hf-stock": {},
         "hf-static": {"cache_implementation": "static"},
         "hf-early-exit": {"assistant_early_exit": setting or exit_after},
         "hf-prompt-lookup": {"prompt_lookup_num_tokens": setting or LOOKUP},

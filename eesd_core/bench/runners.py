@@ -47,6 +47,7 @@ class Runner:
         if method.peer:
             self.drafter = ""
             self.arguments = peers.arguments_of(method.peer, method.setting, depth)
+            self.model = peers.stock(target) if method.peer == "hf-stock" else target
         elif not method.controller:
             self.drafter = "none"
         elif method.drafter in EXITS:
@@ -75,9 +76,8 @@ class Runner:
         return self.engine.encode(Method("vanilla").request(prompt.text, new_tokens, sampling, prompt.chat and self.chat))
 
     def write(self, prompt: Prompt, new_tokens: int, sampling: Sampling, controller: Controller | None) -> Written:
-        target = self.engine.target
         if self.method.peer:
-            return peers.write(target, self.arguments, self.ids(prompt, new_tokens, sampling), new_tokens, sampling)
+            return peers.write(self.model, self.arguments, self.ids(prompt, new_tokens, sampling), new_tokens, sampling)
         request = self.method.request(prompt.text, new_tokens, sampling, prompt.chat and self.chat)
         if self.drafter.startswith("layer-skip"):
             request = replace(request, drafter=self.drafter)

@@ -15,12 +15,14 @@ from ..errors import UserError
 from ..sampling import Sampling
 from .prompts import Prompt
 
-DEFAULT = ("vanilla", "hf", "hf-early-exit", "hf-prompt-lookup", "prompt-lookup", "layer-skip", "fixed:3", "beta", "throughput")
+DEFAULT = (
+    "vanilla", "hf", "hf-stock", "hf-early-exit", "hf-prompt-lookup", "prompt-lookup", "layer-skip", "fixed:3", "beta", "throughput",
+)  # fmt: skip
 LADDER = tuple(f"fixed:{k}" for k in range(1, 9))
 RULES = tuple(name for name in CONTROLLERS if name != "fixed")
 FULL = (
-    "vanilla", "hf", "hf-static", "hf-early-exit", "hf-prompt-lookup", "prompt-lookup", "prompt-lookup+throughput", "layer-skip",
-    "layer-skip+throughput", "frozen-exit", "untrained-exit", *RULES, *LADDER,
+    "vanilla", "hf", "hf-stock", "hf-static", "hf-early-exit", "hf-prompt-lookup", "prompt-lookup", "prompt-lookup+throughput",
+    "layer-skip", "layer-skip+throughput", "frozen-exit", "untrained-exit", *RULES, *LADDER,
 )  # fmt: skip
 COMPARED = ("vanilla", "hf", "fixed:3", "beta", "throughput")
 DRAWN = 0.8  # temperature where text is to vary

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import torch
 from test_engine import PROMPTS as TEXTS
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from eesd_core.bench import Benchmark, Prompt, bench, latest_report, plan
+from eesd_core.bench import Benchmark, Prompt, bench, latest_report, peers, plan
 from eesd_core.bench import measure as measuring
 from eesd_core.bench.cells import Cells
 from eesd_core.bench.measure import check
@@ -13,6 +15,7 @@ from eesd_core.bench.suites import SUITES
 from eesd_core.bench.written import Written
 from eesd_core.draft import SkipSet
 from eesd_core.errors import UserError
+from eesd_core.loading import load_engine
 from eesd_core.sampling import Sampling
 
 PROMPTS = [Prompt(f"p{number}", "odd" if number % 2 else "even", text) for number, text in enumerate(TEXTS)]
@@ -143,6 +146,21 @@ def test_a_peer_that_cannot_run_is_left_out_and_said(engine, tmp_path, monkeypat
     monkeypatch.setattr(engine.target.model, "generate", refuse)
     report = bench(engine, "default", groups_of(engine, ["hf", "fixed:2"]), tmp_path)
     assert list(report["groups"][0]["methods"]) == ["vanilla", "fixed:2"] and "not for this model" in report["notes"]["default: hf"]
+
+
+def test_transformers_as_one_has_it(model_folder, engine, tmp_path, monkeypatch):
+    """The same text from a second copy that nobody has touched; left out where there is no file to load, or no room."""
+    ours = load_engine(str(model_folder), device="cpu", dtype="float32")
+    stock = peers.stock(ours.target)
+    assert type(stock.layers[0]) is LlamaDecoderLayer and stock.dtype == torch.float32 and stock.config._attn_implementation == "sdpa"
+    report = bench(ours, "default", groups_of(ours, ["hf", "hf-stock"], repeats=1), tmp_path / "a")
+    assert report["groups"][0]["methods"]["hf-stock"]["identical"] == 3
+    monkeypatch.setattr(peers, "ROOM", 0.0)
+    for target, reason in ((ours.target, "free memory"), (stock, "own modules")):
+        with pytest.raises(UserError, match=reason):
+            peers.stock(target)
+    report = bench(engine, "default", groups_of(engine, ["hf", "hf-stock"], repeats=1), tmp_path / "b")
+    assert "hf-stock" not in report["groups"][0]["methods"] and "left out" in report["notes"]["default: hf-stock"]
 
 
 def test_the_skip_set_is_searched_for_once(engine, tmp_path, monkeypatch):
