@@ -71,7 +71,8 @@ def build_parser() -> Parser:
     how = f"one of {', '.join(CONTROLLERS)}; settings follow, as in threshold:0.3 or beta:draw=round:forget=0.95"
     text.add_argument("--controller", default="throughput", metavar="NAME[:SETTING=VALUE]", help=f"{how} (default: throughput)")
     text.add_argument("--draft-length", type=whole, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
-    drafters = "early-exit, prompt-lookup[:LONGEST] or layer-skip[:SKIPPED], as in layer-skip:a3.m3.m4 (default: early-exit)"
+    drafters = "early-exit, prompt-lookup[:LONGEST], layer-skip[:SKIPPED] as in layer-skip:a3.m3.m4, or disturbed:P:N: early exit, from "
+    drafters += "new token N on random with probability P (default: early-exit)"
     text.add_argument("--drafter", default="early-exit", metavar="NAME", help=drafters)
     text.add_argument("--prior", type=number, nargs=2, metavar=("ALPHA", "BETA"), help="prior of its Beta posterior (default 1 1)")
 

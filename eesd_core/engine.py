@@ -76,8 +76,9 @@ class Engine:
         self._costs: dict[str, CostTracker] = {}
 
     def costs(self, drafter: Drafter) -> CostTracker:
-        """What rounds with this drafter cost, tracked from run to run."""
-        return self._costs.setdefault(drafter.name, CostTracker(self.measured, drafter.shares_layers, drafter.draft_share))
+        """What rounds with this kind of drafter cost, tracked from run to run; its settings, behind a colon, do not count."""
+        kind = drafter.name.partition(":")[0]
+        return self._costs.setdefault(kind, CostTracker(self.measured, drafter.shares_layers, drafter.draft_share))
 
     def encode(self, request: Request) -> list[int]:
         """Prompt ids. Raises UserError if prompt and new tokens together exceed the model's context."""
@@ -118,7 +119,9 @@ class Engine:
         return _stamped(run, lane or request.method, self._events(request, ids, drafter, controller, cancelled, candidates))
 
     @torch.inference_mode()
-    def _events(self, request: Request, ids: list[int], drafter: Drafter, controller: Controller, cancelled, candidates) -> Iterator[Event]:
+    def _events(
+        self, request: Request, ids: list[int], drafter: Drafter, controller: Controller, cancelled, candidates=None
+    ) -> Iterator[Event]:
         target, costs = self.target, self.costs(drafter)
         sampler = Sampler(request.sampling, target.vocab, target.device)
         context = Context(list(ids), target.new_cache(len(ids) + request.max_new_tokens), sampler, candidates)

@@ -18,8 +18,9 @@ OWN = "this run"
 
 
 def hindsight(engine: Engine, request: Request, records: Sequence[Record]) -> Record | None:
-    """`records`: a finished race, its verdict last. None where it cannot be told: by rejection sampling chance accepts."""
-    if request.sampling.rejects:
+    """`records`: a finished race, its verdict last. None where it cannot be told: by rejection sampling chance accepts, and
+    only the exit layer's own drafts are known without a run."""
+    if request.sampling.rejects or request.drafter != "early-exit":
         return None
     own = [record.event for record in records if record.lane == "eesd"]
     prompt_ids = next(list(event.prompt_ids) for event in own if isinstance(event, RunStarted))

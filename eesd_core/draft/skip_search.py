@@ -7,7 +7,8 @@ comes out alike on a busy machine; candidates are neighbours of the best set and
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,27 +23,36 @@ REACH = 3.0  # of the process, in units of the square root of how many sub-layer
 NEW_TOKENS = 32  # of every text
 
 
-def search(worth: Callable[[SkipSet], float], depth: int, trials: int = TRIALS, seed: int = 0) -> tuple[SkipSet, float]:
-    """The best set that was tried, and its worth: any number, the more the better."""
+class Trial(NamedTuple):
+    """How far a search is: `number` of the trial, from 1; the best set until then, and its worth."""
+
+    number: int
+    best: SkipSet
+    worth: float
+
+
+def search(worth: Callable[[SkipSet], float], depth: int, trials: int = TRIALS, seed: int = 0) -> Iterator[Trial]:
+    """Worth: any number, the more the better."""
     from sklearn.gaussian_process import GaussianProcessRegressor  # takes a second, and is needed here alone
     from sklearn.gaussian_process.kernels import Matern
 
     random = np.random.default_rng(seed)
     start = as_row(SkipSet.every_second(depth), depth)
-    rows = [start, *(random.random((FIRST - 1, 2 * depth)) < random.uniform(0.1, 0.6, (FIRST - 1, 1)))][:trials]
-    worths = [worth(as_set(row)) for row in rows]
-    while len(rows) < trials:
-        process = GaussianProcessRegressor(Matern(REACH, nu=2.5), alpha=1e-2, optimizer=None, normalize_y=True)
-        process.fit(np.array(rows, float), worths)
-        best = rows[int(np.argmax(worths))]
-        flips = random.random((CANDIDATES, 2 * depth)) < random.choice([1, 2, 4], (CANDIDATES, 1)) / (2 * depth)
-        anywhere = random.random((CANDIDATES // 4, 2 * depth)) < random.uniform(0.1, 0.6, (CANDIDATES // 4, 1))
-        tried = {row.tobytes() for row in rows}
-        candidates = np.array([row for row in [*(best ^ flips), *anywhere] if row.tobytes() not in tried])
-        mean, deviation = process.predict(candidates.astype(float), return_std=True)
-        rows.append(candidates[int(np.argmax(mean + KAPPA * deviation))])
-        worths.append(worth(as_set(rows[-1])))
-    return as_set(rows[int(np.argmax(worths))]), max(worths)
+    rows = [start, *(random.random((FIRST - 1, 2 * depth)) < random.uniform(0.1, 0.6, (FIRST - 1, 1)))]
+    worths: list[float] = []
+    for number in range(trials):
+        if number == len(rows):
+            process = GaussianProcessRegressor(Matern(REACH, nu=2.5), alpha=1e-2, optimizer=None, normalize_y=True)
+            process.fit(np.array(rows, float), worths)
+            flips = random.random((CANDIDATES, 2 * depth)) < random.choice([1, 2, 4], (CANDIDATES, 1)) / (2 * depth)
+            anywhere = random.random((CANDIDATES // 4, 2 * depth)) < random.uniform(0.1, 0.6, (CANDIDATES // 4, 1))
+            tried = {row.tobytes() for row in rows}
+            candidates = np.array([row for row in [*(rows[best] ^ flips), *anywhere] if row.tobytes() not in tried])
+            mean, deviation = process.predict(candidates.astype(float), return_std=True)
+            rows.append(candidates[int(np.argmax(mean + KAPPA * deviation))])
+        worths.append(worth(as_set(rows[number])))
+        best = int(np.argmax(worths))
+        yield Trial(number + 1, as_set(rows[best]), worths[best])
 
 
 def as_row(skips: SkipSet, depth: int) -> np.ndarray:
@@ -54,7 +64,7 @@ def as_set(row: np.ndarray) -> SkipSet:
     return SkipSet(frozenset(np.flatnonzero(attention).tolist()), frozenset(np.flatnonzero(mlp).tolist()))
 
 
-def search_skips(engine: Engine, prompts: Sequence[str], trials: int = TRIALS) -> SkipSet:
+def search_skips(engine: Engine, prompts: Sequence[str], trials: int = TRIALS) -> Iterator[Trial]:
     """For this model, greedy, with Self-SD's own adaptive threshold."""
     attention, mlp = shares(engine.target)
 
@@ -71,7 +81,7 @@ def search_skips(engine: Engine, prompts: Sequence[str], trials: int = TRIALS) -
                     steps += 1 + cost * record.event.drafted
         return tokens / steps
 
-    return search(worth, engine.target.depth, trials)[0]
+    return search(worth, engine.target.depth, trials)
 
 
 @torch.inference_mode()

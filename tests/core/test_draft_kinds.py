@@ -11,7 +11,8 @@ from transformers import DynamicCache
 
 from eesd_core.cli import main
 from eesd_core.control import CONTROLLERS, make_controller
-from eesd_core.draft import SkipSet, make_drafter, parse_drafter
+from eesd_core.draft import EarlyExitDrafter, SkipSet, make_drafter, parse_drafter
+from eesd_core.draft.disturbed import DisturbedDrafter
 from eesd_core.draft.prompt_lookup import PromptLookupDrafter
 from eesd_core.engine import Engine, Request
 from eesd_core.errors import UserError
@@ -19,7 +20,8 @@ from eesd_core.events import DraftToken, RoundVerified
 from eesd_core.sampling import Sampler, Sampling
 
 PROMPT = "one two, one two, one t"
-DRAFTERS = ["early-exit", "prompt-lookup", "prompt-lookup:1", "layer-skip", "layer-skip:a1.m1.m2.a3", "layer-skip:m0.m1.m2.m3.a0.a1.a2.a3"]
+SKIPPING = ["layer-skip", "layer-skip:a1.m1.m2.a3", "layer-skip:m0.m1.m2.m3.a0.a1.a2.a3"]
+DRAFTERS = ["early-exit", "disturbed:0.5:10", "disturbed:1", "prompt-lookup", "prompt-lookup:1", *SKIPPING]
 RULES = {"greedy": Sampling(), "shared noise": Sampling(0.9, 0.95, 11), "rejection": Sampling(0.9, 0.95, 11, acceptance="rejection")}
 KINDS = {"fixed:4": {"length": 4}} | {name: {} for name in CONTROLLERS}
 
@@ -119,6 +121,37 @@ def test_lookups_by_rejection_have_the_targets_law(engine):
     assert distance(counts, chain.target.table, CUT) < 1.4
 
 
+# Disturbed early exit
+
+
+@pytest.mark.parametrize("rule", ["greedy", "shared noise"])
+def test_from_the_given_token_on_drafts_go_wrong_and_the_text_does_not(agreeing, rule):
+    """Undisturbed, this exit layer is always right."""
+    found = events(agreeing, "disturbed:0.5:30", RULES[rule], length=4, new_tokens=150)
+    assert written(found) == reference(agreeing, PROMPT, 150, RULES[rule])
+    position, early, late = 0, [], []
+    for e in found:
+        if isinstance(e, RoundVerified):
+            for i in range(min(e.accepted + 1, e.drafted)):
+                (early if position + i < 30 else late).append(i < e.accepted)
+            position += e.accepted + 1
+    assert all(early) and len(early) > 15
+    assert 0.3 < sum(late) / len(late) < 0.7  # half, and a random token is never right here but by luck
+    assert next(e for e in found if e.type == "run_started").settings["drafter"] == "disturbed:0.5:30"
+
+
+def test_disturbed_drafts_by_rejection_have_the_targets_law(engine):
+    chain = Engine(Chain(engine.target.tokenizer), ChainExit(), "exact-as-observed")
+    request, ids = Request("-", TOKENS // 2, CUT), [0]
+    drafter = DisturbedDrafter(EarlyExitDrafter(chain.target, chain.exit_layer, TOKENS), 0.4, 0)
+    for event in chain._events(request, [0], drafter, make_controller("fixed", length=3), bool):
+        if event.type == "tokens_committed":
+            ids += event.ids
+    ids, vocab = torch.tensor(ids), chain.target.vocab
+    counts = torch.bincount(ids[:-1] * vocab + ids[1:], minlength=vocab**2).view(vocab, vocab)
+    assert distance(counts, chain.target.table, CUT) < 1.4
+
+
 # Layer skipping
 
 
@@ -172,9 +205,10 @@ def test_skip_sets_read_what_they_write():
 
 
 WRONG = ("", "magic", "early-exit:2", "layer-skip:x3", "layer-skip:a", "layer-skip:a99999", "layer-skip:a1,m2", "prompt-lookup:x")
+DISTURBED = ("disturbed", "disturbed:x", "disturbed:2", "disturbed:nan", "disturbed:0.5:-1", "disturbed:0.5:1:2", "disturbed:1:1234567")
 
 
-@pytest.mark.parametrize("text", [*WRONG, "prompt-lookup:9999999"])
+@pytest.mark.parametrize("text", [*WRONG, *DISTURBED, "prompt-lookup:9999999"])
 def test_a_wrong_drafter_is_said(text):
     with pytest.raises(UserError):
         parse_drafter(text)
@@ -191,7 +225,7 @@ def test_a_drafter_that_does_not_fit_is_said(engine, text):
 def test_without_an_exit_layer_the_other_drafters_draft(engine):
     bare = Engine(engine.target, None, "exact-as-observed")
     plain = reference(engine, PROMPT, 20, Sampling())
-    for drafter in DRAFTERS[1:]:
+    for drafter in ("prompt-lookup", *SKIPPING):
         assert written(events(bare, drafter, Sampling(), "throughput", 20)) == plain
     with pytest.raises(UserError, match="exit layer"):
         list(bare.run(Request("x")))

@@ -41,3 +41,8 @@ def test_costs_come_to_the_time_the_run_took(engine):
 def test_by_rejection_sampling_nothing_is_told(engine):
     request = Request("Once upon", 20, Sampling(0.8, acceptance="rejection"))
     assert hindsight(engine, request, list(race(engine, request))) is None
+
+
+def test_of_disturbed_drafts_nothing_is_told(engine):
+    request = Request("Once upon", 20, Sampling(), drafter="disturbed:0.5:5")
+    assert hindsight(engine, request, list(race(engine, request))) is None
