@@ -14,6 +14,7 @@
 
   EESD.language = {
     now: "en",
+    names: [...Object.keys(CODES), ...Object.values(CODES)],
     other: () => (EESD.language.now === "en" ? "zh" : "en"),
     // What the address asks for: "zh" and "zh-CN" of ?lang=; anything unknown is English.
     speak() {

@@ -1,8 +1,30 @@
-// A link holds the form: prompt, seed, settings. It is written and read in the browser, so it needs nothing of the server
-// and works after a restart. What a link asks for is checked here, and again by the server when Run is pressed.
+// A link holds the form (prompt, seed, settings) and the view (recorded or live, round, playhead, speed, presenter mode). It is written and
+// read in the browser, so it needs nothing of the server and works after a restart. What a link asks for is checked here, and again by the server when Run is pressed.
 (() => {
   "use strict";
   const WHOLE = /^[+-]?\d{1,16}$/;
+
+  // The view as a table of fields like the form's. `at`: seconds at which the playhead rests.
+  const VIEW = [
+    { name: "view", kind: "choice", choices: ["recorded", "live"], optional: true },
+    { name: "round", kind: "whole", low: 1, high: 100_000, optional: true },
+    { name: "at", kind: "number", low: 0, high: 100_000, optional: true },
+    { name: "speed", kind: "choice", choices: window.EESD.SPEEDS.map(String), optional: true },
+    { name: "present", kind: "choice", choices: ["1"], optional: true },
+    { name: "lang", kind: "choice", choices: window.EESD.language.names, optional: true },
+  ];
+
+  // In the order of VIEW, what differs from how the page opens by itself. A run that was opened from a file is in no link.
+  function viewOf(view, opening) {
+    const { player, recording, microscope: { selected } } = view;
+    const speed = player.speed === 1 ? null : player.speed;
+    const { language } = window.EESD;
+    const look = [speed, view.presenting ? 1 : null, language.now === "en" ? null : language.now];
+    if (!recording) return ["live", selected, null, ...look];
+    if (recording !== opening) return [null, null, null, ...look];
+    const rests = !player.playing && (selected || player.time < player.timeline.duration);
+    return [null, selected, rests ? player.time.toFixed(3) : null, ...look];
+  }
 
   const spelled = (value) => (typeof value === "boolean" ? String(Number(value)) : String(value ?? ""));
 
@@ -42,5 +64,5 @@
     return { values, refused };
   }
 
-  window.EESD.link = { write, read };
+  window.EESD.link = { VIEW, viewOf, write, read };
 })();

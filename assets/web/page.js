@@ -15,9 +15,28 @@
       element.addEventListener("eesd-source", ({ detail }) => this.sayWhere(detail));
       this.takeaway = new EESD.Takeaway(this.view, this.behind);
       element.append(new EESD.WhatIf(this.view).node, this.takeaway.node);
-      this.view.open(this.opening, this.start);
+      this.show();
       if (this.refused) this.takeaway.say(this.refused);
       return this.view;
+    },
+
+    // The recorded race, or the view that the address asks for.
+    async show() {
+      const { view } = this;
+      const [source, round, at, speed] = EESD.link.read(EESD.link.VIEW, window.location.search).values;
+      view.scrubber.setSpeed(speed ?? 1);
+      if (source === "live") view.reset();
+      else await this.showRecorded(at);
+      if (round) view.choose(round); // where there is no run yet: of the run to come
+    },
+
+    async showRecorded(at) {
+      const { view } = this;
+      const text = await EESD.unpack(this.opening);
+      if (view.stream.consumed) return; // somebody was faster and pressed Run
+      view.open(text, at === undefined ? this.start : "paused");
+      this.recorded = view.recording;
+      if (at !== undefined) view.player.seek(at);
     },
 
     // What the page has and an offline file has not: a form, and a server behind it.
@@ -62,7 +81,7 @@
 
     // The form's first values, but for those that the address asks for.
     fromLink(values) {
-      const { values: asked, refused } = EESD.link.read(this.form, window.location.search);
+      const { values: asked, refused } = EESD.link.read([...this.form, ...EESD.link.VIEW], window.location.search);
       this.refused = refused.length ? EESD.words.takeaway.refused(refused.join(", ")) : "";
       if (this.refused) this.takeaway?.say(this.refused);
       return this.remember(values.map((value, i) => asked[i] ?? value));
@@ -73,9 +92,10 @@
       return (this.values = values);
     },
 
-    // This page with all that stands in the form.
+    // This page with all that stands in the form, and the view.
     get address() {
-      return EESD.link.write(this.form, this.values ?? [], window.location.href);
+      const values = [...this.form.map((_, i) => this.values?.[i]), ...EESD.link.viewOf(this.view, this.recorded)];
+      return EESD.link.write([...this.form, ...EESD.link.VIEW], values, window.location.href);
     },
 
     // How the recorded race begins: playing, unless the address says ?paused=1 or the visitor wants less motion.

@@ -34,12 +34,17 @@
 
     listen() {
       const { player } = this;
-      this.speed.addEventListener("change", () => (player.speed = Number(this.speed.value)));
+      this.speed.addEventListener("change", () => this.setSpeed(this.speed.value));
       this.live.addEventListener("click", () => player.follow());
       this.slider.addEventListener("input", () => {
         if (player.playing) player.pause();
         player.seek(Number(this.slider.value));
       });
+    }
+
+    setSpeed(speed) {
+      this.speed.value = String(speed);
+      this.player.speed = Number(speed);
     }
 
     // `axis`: the seconds that the clock chart shows.

@@ -5,8 +5,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tiny_model
+import torch
+from app_page import PacedEngine, until_free
 from playwright.sync_api import sync_playwright
 from renderer_page import PLOTLY, our_scripts, write_page
+
+from app.page import launch
+from app.settings import Limits
+from app.visit import Visits
+from eesd_core.loading import load_engine
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 HINT = "needs Chromium: install the package `chromium` or set EESD_CHROMIUM to its executable"
@@ -51,3 +59,54 @@ def url(tmp_path) -> str:
 @pytest.fixture
 def page(open_page, url):
     return open_page(url)
+
+
+# ---- the app, with a tiny random model behind it ----
+
+
+@pytest.fixture(scope="session")
+def paced(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_model.save(folder)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more only wait for each other in a model this small, above all on a busy machine
+    loaded = load_engine(str(folder), None, "cpu", "float32")
+    yield PacedEngine(loaded.target, loaded.exit_layer, loaded.level)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def slowly(paced):
+    paced.rest = 0.01
+    yield
+    paced.rest = 0.0
+
+
+@pytest.fixture(scope="session")
+def app(paced):
+    visits = Visits(paced, Limits(runs_a_minute=10_000))
+    page = launch(visits, prevent_thread_lock=True, quiet=True)
+    yield visits, page.local_url
+    page.close()
+
+
+@pytest.fixture
+def device(app):
+    """Free before and after every test."""
+    visits, _ = app
+    until_free(visits.device)
+    yield visits.device
+    until_free(visits.device)
+
+
+@pytest.fixture
+def visit(open_page, app, device):
+    """visit(width, height, query) -> a page that is ready."""
+
+    def visit(width: int = 1280, height: int = 800, query: str = "?__theme=light", **options):
+        page = open_page(app[1] + query, width, height, **options)
+        for part in (".e-stage", "#run", "#reset"):  # Gradio mounts its components one after the other
+            page.locator(part).wait_for(state="attached")
+        return page
+
+    return visit

@@ -1,0 +1,79 @@
+"""The app with a tiny random model behind it, and what tests do on its page."""
+
+import time
+
+from playwright.sync_api import expect
+
+from eesd_core.engine import Engine
+from eesd_core.events import TokensCommitted
+
+LONG = 512  # tokens: a run of seconds, to be stopped
+
+
+class PacedEngine(Engine):
+    """An engine that rests after every round, on nobody's clock, so that a run lasts long enough to be stopped."""
+
+    rest = 0.0
+
+    def run(self, *args, **options):
+        for record in super().run(*args, **options):
+            yield record
+            if isinstance(record.event, TokensCommitted):
+                time.sleep(self.rest)
+
+
+def until_free(device, seconds: float = 10.0) -> float:
+    began = time.monotonic()
+    while device.waiting():
+        assert time.monotonic() - began < seconds, "the device is still held"
+        time.sleep(0.005)
+    return time.monotonic() - began
+
+
+def settings(page, **values) -> None:
+    """Open the settings and fill them in. Names are the elements' ids."""
+    if not page.locator("#seed").is_visible():
+        page.locator("#settings .label-wrap").click()
+        page.locator("#seed").wait_for()
+    for name, value in values.items():
+        if name == "controller":
+            page.locator("#controller").get_by_label(value).check()
+        else:
+            page.locator(f"#{name.replace('_', '-')} :is(input, textarea)").fill(value)
+
+
+FIRST_LINE = "EESD.page.view.stream.consumed.split('\\n', 1)[0]"  # names the run that is on the page
+
+
+def run(page, prompt: str | None = None) -> None:
+    """Press Run, and wait until the new run is on the page."""
+    if prompt is not None:
+        page.locator("#prompt textarea").fill(prompt)
+    before = page.evaluate(FIRST_LINE)
+    page.locator("#run").click()
+    page.wait_for_function(f"before => ![before, ''].includes({FIRST_LINE})", arg=before)
+
+
+def reach(page, phase: str) -> None:
+    expect(page.locator(".eesd")).to_have_attribute("data-phase", phase, timeout=20_000)
+
+
+def state(page) -> dict:
+    return page.evaluate("EESD.page.view.state")
+
+
+def alert(page):
+    return page.locator(".eesd [role=alert]")
+
+
+def seconds_to_stop(page, how: str = "document.getElementById('stop').click()") -> float:
+    """From the press to the moment the page says so, on the page's own clock."""
+    return page.evaluate(f"""async () => {{
+        const began = performance.now();
+        {how};
+        while (EESD.page.view.root.dataset.phase !== 'cancelled') {{
+            if (performance.now() - began > 5000) break;
+            await new Promise((next) => setTimeout(next, 5));
+        }}
+        return (performance.now() - began) / 1000;
+    }}""")

@@ -1,0 +1,53 @@
+"""What is taken away from the app, and opened again."""
+
+from app_page import reach, run, settings, state
+from playwright.sync_api import expect
+
+from eesd_core.export import open_trace
+from eesd_core.recording import processor
+
+
+def test_a_live_run_is_taken_away_as_one_file_that_opens_offline(visit, browser, tmp_path):
+    page = visit()
+    settings(page, new_tokens="24")
+    run(page, "Hello <img src=x onerror=window.__x=1>")
+    reach(page, "finished")
+    expect(page.locator(".w-own")).to_contain_text("this run")
+    with page.expect_download() as download:
+        page.locator(".t-html").click()
+    file = tmp_path / "run.html"
+    download.value.save_as(file)
+    offline = browser.new_context(offline=True)
+    copy = offline.new_page()
+    copy.goto(file.as_uri())
+    reach(copy, "finished")
+    assert copy.evaluate("EESD.view.state.texts") == state(page)["texts"]
+    assert copy.evaluate("window.__x") is None
+    expect(copy.locator(".s-title")).to_contain_text(processor())
+    offline.close()
+
+
+def test_a_trace_saved_on_the_page_opens_again_as_recorded(visit, tmp_path):
+    page = visit()
+    settings(page, new_tokens="16")
+    run(page)
+    reach(page, "finished")
+    text = state(page)["texts"]["eesd"]
+    with page.expect_download() as download:
+        page.locator(".t-trace").click()
+    file = tmp_path / "run.ndjson"
+    download.value.save_as(file)
+    assert open_trace(file).head["machine"] == processor()
+    page.reload()
+    page.locator(".t-panel input[type=file]").set_input_files(file)
+    expect(page.locator(".t-line")).to_contain_text("showing run.ndjson")
+    expect(page.locator(".eesd-mode.eesd-recorded")).to_be_visible()
+    reach(page, "finished")
+    assert state(page)["texts"]["eesd"] == text
+
+
+def test_a_code_for_the_link_is_drawn(visit):
+    page = visit()
+    page.locator(".t-qr").click()
+    page.wait_for_function("document.querySelector('img.t-qr').naturalWidth > 0")
+    expect(page.locator(".t-text")).to_contain_text("seed=7")

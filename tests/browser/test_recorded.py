@@ -1,0 +1,45 @@
+"""The page opens on a recorded race."""
+
+import json
+
+import pytest
+from app_page import reach, run, settings, state
+from playwright.sync_api import expect
+
+from app.page import OPENING
+
+
+def test_the_page_opens_on_a_recorded_race_and_run_makes_it_live(visit):
+    page = visit()
+    recorded, live = page.locator(".eesd-mode.eesd-recorded"), page.locator(".eesd-mode.eesd-live")
+    expect(recorded).to_be_visible()
+    expect(live).to_be_hidden()
+    head, *_, verdict = map(json.loads, OPENING.read_text("ascii").splitlines())
+    for fact in (head["machine"], head["date"]):
+        expect(page.locator(".eesd-title")).to_contain_text(fact)
+    reach(page, "finished")
+    assert abs(page.evaluate("EESD.page.view.player.time") - verdict["t"]) < 1e-6
+    settings(page, new_tokens="16")
+    run(page)
+    expect(live).to_be_visible()
+    expect(recorded).to_be_hidden()
+    reach(page, "finished")
+    assert state(page)["tokens"]["eesd"] == 16
+
+
+@pytest.mark.parametrize(("query", "options"), [("?paused=1", {}), ("?", {"reduced_motion": "reduce"})])
+def test_nothing_moves_if_asked(visit, query, options):
+    page = visit(query=query, **options)
+    reach(page, "running" if "paused" in query else "finished")
+    assert not page.evaluate("EESD.page.view.player.playing")
+    assert (state(page)["tokens"]["eesd"] == 0) == ("paused" in query)
+
+
+def test_typing_a_prompt_moves_no_playhead(visit):
+    page = visit(query="?paused=1")
+    page.locator("#prompt textarea").fill("")
+    page.locator("#prompt textarea").press_sequentially("fix a ?. r,")
+    assert state(page)["tokens"]["eesd"] == 0 and not page.evaluate("EESD.page.view.player.playing")
+    page.locator("#prompt textarea").blur()
+    page.keyboard.press("ArrowRight")
+    assert state(page)["tokens"]["eesd"] > 0

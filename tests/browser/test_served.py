@@ -1,0 +1,51 @@
+"""What the server sends: rendered on the server too, nothing from elsewhere."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from app_page import reach, run, until_free
+
+from app.page import launch
+from app.visit import Visits
+
+
+def node_is_new_enough() -> bool:
+    node = shutil.which(os.environ.get("GRADIO_NODE_PATH", "node"))
+    return bool(node) and int(subprocess.run([node, "--version"], capture_output=True, text=True).stdout.strip("v\n").split(".")[0]) >= 24
+
+
+@pytest.mark.skipif(not node_is_new_enough(), reason="rendering on the server needs Node 24: install it or set GRADIO_NODE_PATH")
+def test_rendered_on_the_server_too(paced, open_page):
+    page = launch(visits := Visits(paced), ssr_mode=True, prevent_thread_lock=True, quiet=True)
+    try:
+        browser_page = open_page(page.local_url + "?seed=5", 1280, 800)
+        browser_page.locator(".e-stage").wait_for()
+        browser_page.wait_for_function("EESD.page.address.includes('seed=5')")
+        run(browser_page)
+        reach(browser_page, "finished")
+        for path in ("health", "offline.txt", "qr.svg?link=http://x"):
+            assert browser_page.request.get(f"{page.local_url}gradio_api/eesd/{path}").ok
+        browser_page.close()
+        until_free(visits.device)
+    finally:
+        page.close()
+
+
+def test_the_page_loads_nothing_from_elsewhere(browser, app):
+    context = browser.new_context()
+    page = context.new_page()
+    elsewhere = []
+    page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith((app[1], "data:", "blob:")) else None)
+    page.goto(app[1])
+    page.locator(".e-stage").wait_for()
+    page.wait_for_function("window.Plotly")
+    context.close()
+    assert not elsewhere
+
+
+def test_no_renderer_file_closes_a_script_early():
+    web = Path(__file__).parents[2] / "assets" / "web"
+    assert not any("</script" in path.read_text("utf-8") for path in web.glob("*.js"))
