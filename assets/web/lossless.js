@@ -1,8 +1,9 @@
 // The lossless panel: what is promised, both texts laid over each other, and where and how narrowly they part if they do.
 (() => {
   "use strict";
-  const { el, setText, isSpecial, words: { lossless: words, race: raceWords } } = window.EESD;
+  const { el, number, setText, isSpecial, words: { lossless: words, race: raceWords } } = window.EESD;
   const PAGE = 48; // tokens at a time
+  const CANDIDATES = 5;
   const KEPT = new Set(["accepted", "correction", "bonus", "plain"]);
   const shown = (text) => (text === "" ? "·" : text.replaceAll("\n", "↵"));
 
@@ -11,6 +12,7 @@
       this.promise = el("p");
       this.says = el("p", { class: "e-lossless-says" });
       this.fork = el("ul", { class: "e-fork" });
+      this.lists = el("div", { class: "e-candidates" });
       this.grid = el("div", { class: "e-grid", role: "group", tabindex: "0" });
       this.where = el("span", { class: "e-hint" });
       const button = (text, act) => {
@@ -22,7 +24,7 @@
       this.later = button(words.later, () => this.turn(this.start + PAGE));
       this.toFork = button(words.toFork, () => this.turn(this.first));
       const head = el("div", { class: "e-panel-head" }, el("h2", {}, words.title), this.where, this.earlier, this.later, this.toFork);
-      this.node = el("section", { class: "e-panel e-lossless", "aria-label": words.title }, head, this.promise, this.says, this.fork, this.grid);
+      this.node = el("section", { class: "e-panel e-lossless", "aria-label": words.title }, head, this.promise, this.says, this.fork, this.lists, this.grid);
       this.reset();
     }
 
@@ -49,6 +51,7 @@
       setText(this.promise, words.promise[level] ?? "");
       setText(this.says, this.verdict(state, both, sides));
       this.fork.replaceChildren(...this.facts(state, sides).map((fact) => el("li", {}, fact)));
+      this.drawLists(state.result?.first_difference ?? {});
       this.drawGrid(sides, Math.max(sides[0].length, sides[1].length));
     }
 
@@ -78,6 +81,24 @@
       const side = (lane, token) => (token ? [words.side(lane, JSON.stringify(token.text), token.target, token.margin)] : []);
       const margin = state.result?.first_difference?.margin;
       return [...side(lanes.eesd, a[this.first]), ...side(lanes.vanilla, b[this.first]), ...(Number.isFinite(margin) ? [words.margin(margin)] : [])];
+    }
+
+    // Each lane's best candidates at the fork, the other lane's choice marked: there one sees which two changed places.
+    drawLists({ candidates = {}, vanilla_id, eesd_id }) {
+      const { lanes } = raceWords;
+      const writers = new Map([[vanilla_id, "vanilla"], [eesd_id, "eesd"]]);
+      const list = (lane) => {
+        const rows = (candidates[lane] ?? []).slice(0, CANDIDATES);
+        if (!rows.length) return [];
+        const line = ({ id, text, probability, behind }) => {
+          const cells = [number(probability, 3), number(behind, 4), lanes[writers.get(id)] ?? ""];
+          const look = writers.get(id) === lane ? "e-own-choice" : writers.has(id) ? "e-other-choice" : "";
+          return el("tr", { class: look }, el("th", { scope: "row" }, JSON.stringify(text)), ...cells.map((cell) => el("td", {}, cell)));
+        };
+        const head = el("tr", {}, ...words.candidates.map((name) => el("th", { scope: "col" }, name)));
+        return [el("table", {}, el("caption", {}, words.candidatesOf(lanes[lane])), el("thead", {}, head), el("tbody", {}, ...rows.map(line)))];
+      };
+      this.lists.replaceChildren(...list("eesd"), ...list("vanilla"));
     }
 
     drawGrid(sides, length) {

@@ -258,6 +258,8 @@
     margin: (value) =>
       `Vanilla's two best candidates were ${number(value, 4)} apart there (difference of logits): the nearer to 0, the smaller the rounding that swaps them.`,
     side: (lane, text, chance, margin) => `${lane} wrote ${text}${Number.isFinite(chance) ? `, probability ${number(chance, 3)}` : ""}${Number.isFinite(margin) ? `, margin ${number(margin, 4)}` : ""}.`,
+    candidatesOf: (lane) => `${lane}: the target's best candidates there`,
+    candidates: ["token", "probability", "behind, logits", "written by"],
     caption: (from, to) => `tokens ${from} to ${to}`,
     grid: "both texts, token above token",
     earlier: "earlier",

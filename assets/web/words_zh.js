@@ -285,6 +285,8 @@
     fork: (token) => `第一个不同：第 ${token} 个词元。`,
     margin: (value) => `普通解码在该处的前两个候选相差 ${number(value, 4)}（logit 之差）：越接近 0，越小的舍入就能让它们互换。`,
     side: (lane, text, chance, margin) => `${lane} 写的是 ${text}${Number.isFinite(chance) ? `，概率 ${number(chance, 3)}` : ""}${Number.isFinite(margin) ? `，差距 ${number(margin, 4)}` : ""}。`,
+    candidatesOf: (lane) => `${lane}：目标模型在该处的前几个候选`,
+    candidates: ["词元", "概率", "落后（logit）", "写下者"],
     caption: (from, to) => `第 ${from} 至 ${to} 个词元`,
     grid: "两段文本，词元上下对齐",
     earlier: "更早",

@@ -164,12 +164,20 @@ def test_a_fork_is_laid_bare(page):
             if seen == place:
                 values |= {"next_text": " elsewhere <b>", "margins": [0.0123]}
             seen += 1
-    fork = {"position": place, "margin": 0.0123, "vanilla_id": 1, "eesd_id": 2}
+    rows = [(1, " elsewhere <b>", 0.31, 0.0), (2, " sea", 0.3, 0.0123), (3, "<img src=x onerror=window.__x=1>", 0.1, 1.5)]
+    vanilla = [dict(zip(("id", "text", "probability", "behind"), row)) for row in rows]
+    eesd = [vanilla[1] | {"behind": 0.0}, vanilla[0] | {"behind": 0.0031}, vanilla[2]]
+    fork = {"position": place, "margin": 0.0123, "vanilla_id": 1, "eesd_id": 2, "candidates": {"vanilla": vanilla, "eesd": eesd}}
     other[-1] |= {"identical": False, "level": "fork", "first_difference": fork}
     feed(page, "".join(json.dumps(values) + "\n" for values in other))
     wait_for_text(page, ".e-lossless-says", "differs at token 61, margin 0.0123")
     wait_for_text(page, ".e-fork", 'Vanilla wrote " elsewhere <b>", probability')
     expect(page.locator(".e-cell-fork .e-cell-mark")).to_have_text("≠")
+    lists = page.locator(".e-candidates table")
+    expect(lists).to_have_count(2)
+    expect(lists.first.locator("tbody tr").first).to_have_text('" sea"0.3000.0000EESD')
+    expect(lists.last.locator("tbody tr").nth(1)).to_have_text('" sea"0.3000.0123EESD')
+    assert page.locator(".e-candidates img").count() == 0 and page.evaluate("window.__x") is None
     expect(page.locator(".e-lossless .e-hint")).to_have_text("tokens 49 to 96")
     page.get_by_role("button", name="earlier", exact=True).click()
     expect(page.locator(".e-cell-mark").first).to_have_text("=")
