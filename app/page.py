@@ -1,5 +1,7 @@
 """The page: a form, and one component in which the renderer draws. Its template is constant: model text never becomes HTML."""
 
+import base64
+import gzip
 import html
 import json
 import os
@@ -150,7 +152,8 @@ def head(visits: Visits) -> str:
     style = "\n".join((web / name).read_text(encoding="utf-8") for name in ("style.css", "guide.css", "takeaway.css", "page.css"))
     plotly_url = f"gradio_api/file={quote(PLOTLY_JS.as_posix())}"  # relative, so that it works behind a proxy's path
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
-    page = {"opening": OPENING.read_text(encoding="ascii"), "facts": facts, "form": for_links()}
+    opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
+    page = {"opening": opening, "facts": facts, "form": for_links()}
     values = f"EESD.schema = {in_script(SCHEMA)};\nObject.assign(EESD.page, {in_script(page)});\n"
     values += f"EESD.page.loadPlotly({json.dumps(plotly_url)});"
     return f"<style>{style}\n{visibility()}</style><script>{scripts}\n{values}</script>"

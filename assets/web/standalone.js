@@ -17,9 +17,7 @@
   async function loadPlotly() {
     EESD.plotlyIsComing = true;
     try {
-      const bytes = Uint8Array.from(atob(text("plotly")), (letter) => letter.charCodeAt(0));
-      const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-      document.head.append(el("script", {}, await new Response(unpacked).text()));
+      document.head.append(el("script", {}, await EESD.unpack(text("plotly"))));
     } finally {
       EESD.plotlyIsComing = false;
       EESD.view.pace.request();

@@ -50,5 +50,11 @@
     setTimeout(once, document.hidden ? 50 : 250);
   };
 
+  // Text that was packed with gzip and spelled in base64.
+  EESD.unpack = (packed) => {
+    const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  };
+
   EESD.wantsLessMotion = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 })();
