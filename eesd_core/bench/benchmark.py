@@ -47,7 +47,7 @@ class Benchmark:
                 yield progress
         finally:
             self.cells.close()
-        if progress and progress.done == progress.total:
+        if progress and progress.done == progress.total > 0:
             self.report = make_report(self.engine, self.settings, self.groups, self.cells, busy)
             self.folder = self._write(self.report)
 

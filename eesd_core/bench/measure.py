@@ -14,7 +14,7 @@ import torch
 
 from ..control import Controller
 from ..draft import SkipSet
-from ..draft.skip_search import search_skips
+from ..draft.skip_search import TRIALS, search_skips
 from ..engine import Engine
 from ..errors import UserError
 from ..model.exit_layer import fingerprint
@@ -28,6 +28,7 @@ from .written import Written
 
 SEARCH_TEXTS = 4  # of the page's examples, which are no prompts of the benchmark
 WARM_UP = 8  # tokens
+SKIPS = "skips"  # the note that keeps the skip set that was searched for
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,13 @@ def settings_of(engine: Engine, suite: str, groups: tuple[Group, ...]) -> dict:
 def measure(engine: Engine, groups: tuple[Group, ...], cells: Cells, cancelled: Callable[[], bool] = bool) -> Iterator[Progress]:
     """Yields before the first cell and after every one. `cancelled` is asked between cells. Raises UserError before the work."""
     todo = []
-    yield Progress(len(cells), 0, 0.0, "preparing; layer skipping first looks for the layers to skip")
+    yield Progress(len(cells), 0, 0.0, "preparing")
+    for group in groups:
+        _check_prompts(engine, group)
+    for doing in _look_for_skips(engine, groups, cells):
+        if cancelled():
+            return
+        yield Progress(len(cells), 0, 0.0, doing)
     for group in groups:
         runners, missing = _prepare(engine, group, cells)
         for name, reason in missing.items():
@@ -91,19 +98,25 @@ def measure(engine: Engine, groups: tuple[Group, ...], cells: Cells, cancelled: 
             yield Progress(len(cells), total, clock.left(), f"{group.title}, {name}")
 
 
-def _prepare(engine: Engine, group: Group, cells: Cells) -> tuple[dict[str, Runner], dict[str, str]]:
-    """Runners of a group's methods. Says before the work what would stop it: a prompt that does not fit, a method that is none."""
-
-    def found() -> SkipSet:
-        if "skips" not in cells.notes:
-            cells.note("skips", str(search_skips(engine, read_prompts(None, SEARCH_TEXTS))))
-        return SkipSet.parse(cells.notes["skips"])
-
-    methods = [parse_method(name) for name in group.methods]
+def _check_prompts(engine: Engine, group: Group) -> None:
+    """Says before the work that a prompt does not fit."""
     plain = Runner(engine, parse_method("vanilla"))
     for prompt in group.prompts:
         plain.ids(prompt, group.new_tokens, group.sampling)
-    runners, missing = make_runners(engine, methods, found)
+
+
+def _look_for_skips(engine: Engine, groups: tuple[Group, ...], cells: Cells) -> Iterator[str]:
+    """Once for a benchmark, where a method skips layers and does not say which."""
+    if SKIPS not in cells.notes and any(parse_method(name).drafter == "layer-skip" for group in groups for name in group.methods):
+        for trial in search_skips(engine, read_prompts(None, SEARCH_TEXTS)):
+            yield f"looking for layers to skip, {trial.number} of {TRIALS} sets tried, the best is worth {trial.worth:.2f} plain steps"
+        cells.note(SKIPS, str(trial.best))
+
+
+def _prepare(engine: Engine, group: Group, cells: Cells) -> tuple[dict[str, Runner], dict[str, str]]:
+    """Runners of a group's methods, and which of them cannot run here, and why."""
+    skips = SkipSet.parse(cells.notes[SKIPS]) if SKIPS in cells.notes else None
+    runners, missing = make_runners(engine, [parse_method(name) for name in group.methods], skips)
     for name, runner in list(runners.items()):
         if runner.method.peer:
             try:

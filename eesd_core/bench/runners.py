@@ -1,7 +1,6 @@
 """From a method's name to something that writes: what is shared between runs is made here, once."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -84,13 +83,12 @@ class Runner:
         return write(self.engine, request, controller, self.draft_layers)
 
 
-def make_runners(engine: Engine, methods: list[Method], found: Callable[[], SkipSet]) -> tuple[dict[str, Runner], dict[str, str]]:
-    """Runners by name, and of the methods that cannot run here why not. `found` gives a skip set that was searched for."""
+def make_runners(engine: Engine, methods: list[Method], skips: SkipSet | None) -> tuple[dict[str, Runner], dict[str, str]]:
+    """Runners by name, and of the methods that cannot run here why not."""
     runners, missing = {}, {}
     for method in methods:
-        searched = found() if method.drafter == "layer-skip" and method.controller else None
         try:
-            runners[method.name] = Runner(engine, method, searched)
+            runners[method.name] = Runner(engine, method, skips)
         except UserError as problem:
             missing[method.name] = str(problem)
     return runners, missing

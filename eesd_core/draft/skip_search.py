@@ -39,7 +39,7 @@ def search(worth: Callable[[SkipSet], float], depth: int, trials: int = TRIALS, 
     random = np.random.default_rng(seed)
     start = as_row(SkipSet.every_second(depth), depth)
     rows = [start, *(random.random((FIRST - 1, 2 * depth)) < random.uniform(0.1, 0.6, (FIRST - 1, 1)))]
-    worths: list[float] = []
+    worths, best = [], 0
     for number in range(trials):
         if number == len(rows):
             process = GaussianProcessRegressor(Matern(REACH, nu=2.5), alpha=1e-2, optimizer=None, normalize_y=True)

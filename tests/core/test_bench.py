@@ -14,6 +14,7 @@ from eesd_core.bench.measure import check
 from eesd_core.bench.suites import SUITES
 from eesd_core.bench.written import Written
 from eesd_core.draft import SkipSet
+from eesd_core.draft.skip_search import Trial
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 from eesd_core.sampling import Sampling
@@ -165,9 +166,21 @@ def test_transformers_as_one_has_it(model_folder, engine, tmp_path, monkeypatch)
 
 def test_the_skip_set_is_searched_for_once(engine, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(measuring, "search_skips", lambda *_: calls.append(1) or SkipSet.parse("a1.m2"))
-    report = bench(engine, "default", groups_of(engine, ["layer-skip", "layer-skip+fixed:1"], tokens=6), tmp_path)
+    trials = [Trial(1, SkipSet.parse("a0"), 0.5), Trial(2, SkipSet.parse("a1.m2"), 1.25)]
+    monkeypatch.setattr(measuring, "search_skips", lambda *_: calls.append(1) or iter(trials))
+    groups = groups_of(engine, ["layer-skip", "layer-skip+fixed:1"], tokens=6)
+    run_for(engine, groups, tmp_path, 1)
+    report = bench(engine, "default", groups, tmp_path)
     assert len(calls) == 1 and report["groups"][0]["methods"]["layer-skip"]["drafter"] == "layer-skip:a1.m2"
+
+
+def test_a_search_says_how_far_it_is_and_can_be_stopped(engine, tmp_path, monkeypatch):
+    trials = [Trial(n, SkipSet.parse("a1"), 1.0) for n in (1, 2, 3)]
+    monkeypatch.setattr(measuring, "search_skips", lambda *_: iter(trials))
+    said, work = [], Benchmark(engine, "default", groups_of(engine, ["layer-skip"]), tmp_path)
+    for progress in work.run(lambda: len(said) > 1):
+        said.append(progress.line())
+    assert len(said) == 2 and "1 of 40 sets" in said[1] and work.report is None
 
 
 @pytest.mark.parametrize("suite", [name for name in SUITES if name != "default"])

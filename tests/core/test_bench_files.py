@@ -120,7 +120,8 @@ def test_the_search_finds_what_random_trials_do_not():
     def worth(skips: SkipSet) -> float:
         return -float((as_row(skips, 8) ^ hidden).sum())
 
-    found, best = search(worth, 8, trials=40, seed=1)
+    *_, (number, found, best) = search(worth, 8, trials=40, seed=1)
+    assert number == 40
     random = np.random.default_rng(1)
     lucky = max(-(row ^ hidden).sum() for row in random.random((40, 16)) < 0.4)
     assert worth(found) == best > lucky and best >= -2
@@ -128,5 +129,5 @@ def test_the_search_finds_what_random_trials_do_not():
 
 def test_the_search_on_a_model(agreeing):
     """Where the layers behind the second add nothing, they are skipped first."""
-    found = search_skips(agreeing, ["Once upon a time"], trials=10)
+    *_, (_, found, _) = search_skips(agreeing, ["Once upon a time"], trials=10)
     assert {2, 3} & (found.attention | found.mlp) and not {0, 1} <= found.attention & found.mlp
