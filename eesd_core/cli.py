@@ -106,6 +106,8 @@ def build_parser() -> Parser:
     bench.add_argument("--repeats", type=whole, default=2, metavar="R", help="every second one in reverse order (A B B A)")
     bench.add_argument("--max-new-tokens", type=whole, default=64, metavar="N")
     bench.add_argument("--out", type=Path, default=Path("runs/bench"), metavar="DIR", help="reports, and unfinished work to go on with")
+    two = "no run: print how far the speedups of two reports agree (folders that bench wrote)"
+    bench.add_argument("--compare", type=Path, nargs=2, metavar="REPORT", help=two)
     bench.add_argument("--json", nargs="?", const=True, metavar="FILE", help="the report as the last line of stdout, or into FILE")
 
     same = commands.add_parser("identity", parents=[model], help="does EESD write what vanilla writes? Over many prompts, token by token")
@@ -126,7 +128,7 @@ def build_parser() -> Parser:
     base.add_argument("--rows", type=whole, default=32, metavar="B", help="rows a step")
     base.add_argument("--rate", type=number, default=4e-3, help="learning rate of the constant part")
     base.add_argument("--cooldown", type=number, default=0.3, help="share of the tokens over which the learning rate falls to zero")
-    base.add_argument("--repeats", type=number, default=0.0, help="share of the last stage's rows that teach not to loop")
+    base.add_argument("--unlikelihood", type=number, default=0.0, help="share of the last stage's rows that teach it not to repeat itself")
     base.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
     lessons = Parser(add_help=False)
@@ -320,34 +322,33 @@ def doctor(arguments) -> int:
 
 def bench(arguments) -> int:
     from .bench import bench as run_bench
-    from .bench import load_prompts, parse_method, plan
+    from .bench import compare, load_prompts, parse_method, plan
+    from .gpu_suite import gpu_suite
 
-    if arguments.suite == "gpu":
-        return gpu_bench(arguments)
-    a, sampling = arguments, sampling_of(arguments)
+    a = arguments
+    if a.compare:
+        return said(compare(*a.compare), a.json)
+    if a.suite == "gpu":
+        return said(gpu_suite(a.device), a.json)
+    sampling = sampling_of(a)
     prompts = load_prompts(a.prompts, a.limit)
     methods = [name.strip() for name in a.methods.split(",")] if a.methods else None
     for name in methods or ():
         parse_method(name)  # a wrong name is said now, not after loading
-    engine = load_engine(arguments)
+    engine = load_engine(a)
     groups = plan(engine, a.suite, prompts, methods, sampling, a.max_new_tokens, a.repeats)
-    report = json.dumps(run_bench(engine, a.suite, groups, a.out))
-    if a.json is True:
-        print(report)
-    elif a.json:
-        try:
-            Path(a.json).write_text(report + "\n", encoding="ascii")
-        except OSError as problem:
-            raise UserError(f"the report cannot be written to {a.json}: {problem.strerror}") from None
-    return 0
+    return said(run_bench(engine, a.suite, groups, a.out), a.json)
 
 
-def gpu_bench(arguments) -> int:
-    from .gpu_suite import gpu_suite
-
-    report = gpu_suite(arguments.device)
-    if arguments.json:
+def said(report: dict, where: bool | str | None) -> int:
+    """As the last line of stdout, or into a file."""
+    if where is True:
         print(json.dumps(report))
+    elif where:
+        try:
+            Path(where).write_text(json.dumps(report) + "\n", encoding="ascii")
+        except OSError as problem:
+            raise UserError(f"the report cannot be written to {where}: {problem.strerror}") from None
     return 0
 
 
@@ -368,7 +369,7 @@ def train_base(arguments) -> int:
     from .train.pretrain import PretrainConfig, train_base
 
     shape = {"window": arguments.window, "rows": arguments.rows}
-    rates = {"learning_rate": arguments.rate, "cooldown": arguments.cooldown, "repeats": arguments.repeats}
+    rates = {"learning_rate": arguments.rate, "cooldown": arguments.cooldown, "unlikelihood": arguments.unlikelihood}
     config = replace(PretrainConfig(), tokens=int(arguments.tokens), **shape, **rates)
     train_base(arguments.data, arguments.work, arguments.start, arguments.out, config, arguments.device)
     return 0

@@ -1,12 +1,13 @@
 """The benchmark: methods side by side on the same model, the same prompts and the same machine, in one process. See docs/benchmark.md.
 
 `bench` runs a suite to its end and writes the report; `measure` is the same as a generator, for whoever shows progress elsewhere;
-`latest_report` finds what was measured last.
+`latest_report` finds what was measured last; `compare` says how far two reports agree.
 """
 
 from .benchmark import Benchmark, bench, plan
+from .compare import compare
 from .latest import latest_report
 from .methods import parse_method, request_of
 from .prompts import Prompt, load_prompts, read_prompts
 
-__all__ = ["Benchmark", "Prompt", "bench", "latest_report", "load_prompts", "parse_method", "plan", "read_prompts", "request_of"]
+__all__ = ["Benchmark", "Prompt", "bench", "compare", "latest_report", "load_prompts", "parse_method", "plan", "read_prompts", "request_of"]

@@ -1,5 +1,6 @@
 """Prompts in, reports out: formats, spelling of methods, what hostile names may do on the page, and the search for a skip set."""
 
+import copy
 import csv
 import io
 import json
@@ -8,13 +9,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from eesd_core.bench import bench, load_prompts, plan, read_prompts, request_of
+from eesd_core.bench import bench, compare, load_prompts, plan, read_prompts, request_of
 from eesd_core.bench.methods import parse_method
 from eesd_core.bench.page import to_html
 from eesd_core.bench.prompts import Prompt
 from eesd_core.bench.suites import DEFAULT, FULL
 from eesd_core.bench.summary import interval
 from eesd_core.bench.table import to_csv
+from eesd_core.cli import main
 from eesd_core.draft import SkipSet
 from eesd_core.draft.skip_search import as_row, as_set, search, search_skips
 from eesd_core.errors import UserError
@@ -97,6 +99,29 @@ def test_the_csv_has_the_figures_of_the_json(report):
         spread = figures["speedup"] if row["category"] == "all" else figures["categories"][row["category"].removeprefix("'")]
         assert float(row["speedup"]) == spread["median"] and [float(row["low"]), float(row["high"])] == spread["interval"]
         assert not row["category"].startswith("=")
+
+
+def test_two_reports_are_compared(report, tmp_path, capsys):
+    other = copy.deepcopy(report) | {"machine": report["machine"] | {"load_at_start": 9.0}}
+    rows = other["groups"][0]["methods"]
+    rows["hf"]["speedup"]["median"] = round(1.04 * report["groups"][0]["methods"]["hf"]["speedup"]["median"], 4)
+    for name, data in (("a", report), ("b", other), ("c", other | {"suite": "full"})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(json.dumps(data))
+    found = compare(tmp_path / "a", tmp_path / "b" / "report.json")
+    assert found["largest_difference"] == pytest.approx(0.04, abs=0.001) and found["differ"] == []
+    assert {row["method"]: row["ratio"] for row in found["methods"]}["fixed:2"] == 1.0
+    assert "largest difference: 4.0%, hf" in capsys.readouterr().out
+    assert main(["bench", "--compare", str(tmp_path / "a"), str(tmp_path / "c"), "--json"]) == 0
+    assert "suite" in json.loads(capsys.readouterr().out.splitlines()[-1])["differ"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "other"}', "\ud800", None])
+def test_what_cannot_be_compared_is_said(report, tmp_path, content):
+    for name, text in (("a", json.dumps(report)), ("b", content)):
+        if text is not None:
+            (tmp_path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+    assert main(["bench", "--compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
 
 
 def test_an_interval_holds_the_median_as_often_as_it_says():
