@@ -66,7 +66,7 @@
   function lengths(group, theme) {
     const rows = rowsOf(group).filter(([, row]) => row.drafted > 0);
     const most = Math.max(...rows.map(([, row]) => row.draft_lengths.length));
-    const shares = rows.map(([, row]) => Array.from({ length: most }, (_, k) => (row.draft_lengths[k] ? (100 * row.draft_lengths[k]) / row.rounds : null)));
+    const shares = rows.map(([, row]) => Array.from({ length: most }, (_, k) => row.draft_lengths_percent[k] || null));
     return heat(rows.map(([name]) => name), Array.from({ length: most }, (_, k) => String(k)), shares, "drafts in a round (% of rounds)", theme, ".0f");
   }
 

@@ -7,7 +7,7 @@ rounds, acceptance per position = of the rounds that tested position i, the shar
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 
 import numpy as np
@@ -84,6 +84,7 @@ def _counts(first: Sequence[dict], tokens: int) -> dict:
     for k, n in rounds:
         tested_at.update(range(min(k, n + 1)))
         accepted_at.update(range(n))
+    lengths = _histogram(k for k, _ in rounds)
     draft_passes = sum(cell["draft_passes"] for cell in first)
     return {
         "rounds": len(rounds),
@@ -93,17 +94,18 @@ def _counts(first: Sequence[dict], tokens: int) -> dict:
         "mean_accepted_length": round(1 + accepted / len(rounds), 4),
         "acceptance_per_position": [round(accepted_at[i] / n, 4) for i, n in sorted(tested_at.items())],
         "tested_per_position": [n for _, n in sorted(tested_at.items())],
-        "draft_lengths": [count for _, count in sorted(_histogram(k for k, _ in rounds).items())],
+        "draft_lengths": lengths,
+        "draft_lengths_percent": [round(100 * count / len(rounds), 2) for count in lengths],
         "target_passes_per_token": round(len(rounds) / tokens, 4),
         "draft_passes_per_token": round(draft_passes / tokens, 4),
         "draft_layers": first[0]["draft_layers"],
     }
 
 
-def _histogram(lengths) -> dict[int, int]:
+def _histogram(lengths: Iterable[int]) -> list[int]:
     """Rounds of every draft length from 0 to the longest."""
     counts = Counter(lengths)
-    return {k: counts[k] for k in range(max(counts) + 1)}
+    return [counts[k] for k in range(max(counts) + 1)]
 
 
 def _time(every: Sequence[dict]) -> dict:

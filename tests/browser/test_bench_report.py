@@ -1,5 +1,9 @@
 """The benchmark's report in Chromium: offline, light and dark, wide and on a phone; every chart is drawn and nothing runs from a name."""
 
+import json
+import re
+
+import numpy as np
 import pytest
 
 from eesd_core.bench import Prompt, bench, plan
@@ -30,3 +34,34 @@ def test_the_report_opens_offline(browser, page_file, width, scheme):
     assert page.locator("main img").count() == 0 and page.title() == "EESD Live: benchmark" and not problems
     assert page.locator("tr", has_text="arXiv 2406.03853").count() == 2
     context.close()
+
+
+UNITS = {"": [1], "x": [1], " %": [1, 100], " ms": [1000], " s": [1], " J": [1], " MiB": [2**-20]}
+SHOWN = re.compile(r"(-?\d+(?:\.(\d+))?)(| %|x| ms| s| J| MiB)")
+CHARTED = "[...document.querySelectorAll('figure > div')].flatMap((box) => box.data.flatMap(({ x, y, z }) => [x, y, z].flat(2)))"
+
+
+def numbers_in(value) -> list[float]:
+    if isinstance(value, dict | list):
+        return [number for part in (value.values() if isinstance(value, dict) else value) for number in numbers_in(part)]
+    return [value] if type(value) in (int, float) else []
+
+
+def test_every_figure_is_in_the_json(browser, page_file):
+    """Of tables as they are rounded, and of charts as they are."""
+    page = browser.new_page()
+    page.goto(page_file.as_uri())
+    page.wait_for_function("[...document.querySelectorAll('figure > div')].every((box) => box.data)", timeout=120_000)
+    known = np.array(numbers_in(json.loads((page_file.parent / "report.json").read_text())), float)
+    cells = [part for cell in page.locator("table:not(.words) td").all_inner_texts() for part in re.split(" to | of ", cell)]
+    found = [match for match in map(SHOWN.fullmatch, cells) if match]
+    assert len(found) > 50
+    for number, decimals, unit in (match.groups() for match in found):
+        room = 0.5000001 * 10.0 ** -len(decimals or "")
+        assert np.abs(np.outer(UNITS[unit], known) - float(number)).min() <= room, (number, unit)
+    charted = [value for value in page.evaluate(CHARTED) if type(value) in (int, float)]
+    assert len(charted) > 30
+    for value in charted:
+        places = type(value) is int and 0 <= value <= 16  # on an axis
+        assert places or min(np.abs(known - value).min(), np.abs(100 * known - value).min()) < 1e-9, value
+    page.close()
