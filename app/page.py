@@ -132,7 +132,16 @@ def title(engine: Engine) -> str:
     level = f"<span class='eesd-chip eesd-level eesd-live' tabindex='0'>{name}<span class='eesd-hint' role='tooltip'>{hint}</span></span>"
     theme = "<button class='eesd-theme' id='theme' title='light or dark' aria-label='light or dark'>◐</button>"
     tools = "<span class='eesd-tools'></span>"  # for the view's own buttons
-    return f"<header class='eesd-title'><h1>EESD Live</h1>{recorded(chip)}{chips}{level}<p>{TAGLINE}</p>{tools}{theme}</header>"
+    return f"<header class='eesd-title'><h1>EESD Live</h1>{recorded(chip)}{chips}{level}<p>{TAGLINE}</p>{tools}{theme}</header>{caution(engine)}"
+
+
+def caution(engine: Engine) -> str:
+    """What is not as one expects: drafts without a trained exit layer."""
+    layer = getattr(engine, "exit_layer", None)
+    if not (layer and layer.note):
+        return ""
+    facts = f"data-model='{html.escape(engine.target.name)}' data-layer='{layer.exit_after}'"
+    return f"<p class='eesd-caution' role='note' {facts}>{html.escape(layer.note)}</p>"
 
 
 def recorded(chip: str) -> str:

@@ -34,6 +34,7 @@
   }
 
   function stop(round) {
+    if (round.outcome && !round.decisions.length) return step(true, words.stop.reason.none, []);
     const rows = drafts(round).map((token, i) => row(token, words.stop.token(round.decisions[i])));
     return step(Boolean(round.reason ?? round.outcome), words.stop.note, [words.stop.reason[round.reason]], rows);
   }
@@ -70,6 +71,7 @@
   function learn(round) {
     const { posterior: before, learned: after, outcome } = round;
     const { arms = [] } = before;
+    if (outcome && !round.decisions.length) return step(true, words.learn.nothing, []);
     if (!isBeta(before) && !arms.length) return learnNumbers(before, after);
     if (!after) return step(false, words.learn.note, []);
     const moved = arms.flatMap((arm, i) => movedArm(arm, after.arms[i]));

@@ -86,7 +86,7 @@
         ...empty,
         data: [...OTHERS.map((other) => this.line(run, other, cost, theme)), this.even(theme), this.chosen(theme), this.bestDot(best, theme), this.dot(run, theme)],
         yaxis: { ...empty.yaxis, range: [0, 1.05 * top] },
-        layout: { ...empty.layout, annotations: this.notes(run, cost, theme) },
+        layout: { ...empty.layout, annotations: this.notes(run, cost, theme, top) },
         label: this.words.label(alpha, cost, text),
         table: () => ({ columns: this.words.columns, rows: this.values.map((value, k) => [k, number(value)]) }),
       });
@@ -129,9 +129,11 @@
       };
     }
 
-    notes(run, cost, theme) {
+    notes(run, cost, theme, top) {
       const note = (x, y, text, more) => ({ x, y, text, showarrow: false, xanchor: "right", yanchor: "bottom", font: { color: theme("muted"), size: 11 * theme.scale }, ...more });
-      const ends = OTHERS.map((alpha) => note(MOST_DRAFTS + 0.5, speedupAt(run, alpha, cost, MOST_DRAFTS), this.words.curve(alpha)));
+      const end = (alpha) => speedupAt(run, alpha, cost, MOST_DRAFTS);
+      const apart = OTHERS.filter((alpha, i) => i === 0 || end(alpha) - end(OTHERS[i - 1]) > 0.1 * top); // names must not lie on each other
+      const ends = apart.map((alpha) => note(MOST_DRAFTS + 0.5, end(alpha), this.words.curve(alpha)));
       const here = Number.isFinite(run.speedup) ? [note(run.length, run.speedup, this.words.here, { xanchor: "left", xshift: 9, yanchor: "middle", font: { color: theme("ink"), size: 12 * theme.scale } })] : [];
       const even = note(0.6 * MOST_DRAFTS, 1, this.words.even, { xanchor: "center", yanchor: "top" });
       return [even, ...ends, ...here];

@@ -57,8 +57,10 @@
     // The form's words come from the server in English: those that the language's table has are said anew, whenever Gradio draws them. The
     // view itself is left alone: it speaks the language, and a model's text is nobody's to translate.
     translate() {
-      const { form } = EESD.words.page;
+      const { form, caution } = EESD.words.page;
       if (!Object.keys(form).length) return;
+      const note = document.querySelector(".eesd-caution");
+      if (note) EESD.setText(note, caution(note.dataset.model, note.dataset.layer));
       const isOurs = (node) => (node.nodeType === Node.ELEMENT_NODE ? node : node.parentElement)?.closest(".eesd, textarea, script, style");
       const accept = (node) => (isOurs(node) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
       const say = (root) => {

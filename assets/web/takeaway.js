@@ -83,6 +83,7 @@
     // plotly's own pictures, on the colour of the panel they lie on.
     charts(format) {
       return this.with(async () => {
+        this.view.drawAll(); // also what is out of sight
         const plots = [...this.view.root.querySelectorAll(".e-chart.js-plotly-plot")];
         for (const plot of plots) {
           const { clientWidth: width, clientHeight: height } = plot;

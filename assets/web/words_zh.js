@@ -17,6 +17,7 @@
     glossaryHint: "术语与公式 (G)",
     presentHint: "演讲用大字模式 (F)",
     leave: "按 Esc 或 F 返回页面",
+    caution: (model, layer) => `没有为 ${model} 训练过退出层：草稿来自第 ${layer} 层之后它自己的归一化与输出头，除非模型为提前退出训练过，否则很少被接受；可用 distill 命令训练一个`,
     form: {
       "Early-exiting speculative decoding: the same text, two clocks.": "提前退出推测解码：同样的文本，两个时钟。",
       LIVE: "实时",

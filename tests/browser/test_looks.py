@@ -5,6 +5,11 @@ from app_page import reach, run, settings
 from playwright.sync_api import expect
 from renderer_page import no_sideways_scroll
 
+from app.page import launch
+from app.visit import Visits
+from eesd_core.engine import Engine
+from eesd_core.model.exit_layer import FrozenExit
+
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_everything_is_in_sight_on_a_laptop(visit, theme):
@@ -18,6 +23,33 @@ def test_everything_is_in_sight_on_a_laptop(visit, theme):
         box = page.locator(part).bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= 800, part
     assert no_sideways_scroll(page)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_title_is_one_line_on_a_laptop(visit, language):
+    page = visit(query=f"?lang={language}&view=live")
+    for names in (["embedded model", "cpu bfloat16"], ["some-organisation/some-model-with-a-very-long-name-and-a-size-of-70B", "cuda:0 bfloat16"]):
+        page.evaluate("""names => document.querySelectorAll('.eesd-chip.eesd-live:not(.eesd-mode, .eesd-level)').forEach((chip, i) => {
+            chip.textContent = names[i];
+        })""", names)  # fmt: skip
+        assert page.locator(".eesd-title").bounding_box()["height"] < 40
+        end = page.locator(".eesd-tools").bounding_box()
+        assert end["x"] + end["width"] < page.locator("#theme").bounding_box()["x"]
+        assert no_sideways_scroll(page)
+
+
+def test_an_untrained_exit_layer_is_said(paced, open_page):
+    layer = FrozenExit(paced.target, 2)
+    app = launch(Visits(Engine(paced.target, layer, paced.level)), prevent_thread_lock=True, quiet=True)
+    try:
+        for width in (1280, 390):
+            page = open_page(app.local_url, width, 800)
+            expect(page.locator(".eesd-caution")).to_have_text(layer.note)
+            assert no_sideways_scroll(page)
+        page = open_page(app.local_url + "?lang=zh", 1280, 800)
+        expect(page.locator(".eesd-caution")).to_contain_text(f"没有为 {paced.target.name} 训练过退出层")
+    finally:
+        app.close()
 
 
 def test_the_theme_button_turns_the_lights_and_the_address_keeps_it(visit):
