@@ -86,8 +86,8 @@ def search_skips(engine: Engine, prompts: Sequence[str], trials: int = TRIALS) -
 
 @torch.inference_mode()
 def shares(target: Target, position: int = 64, repeats: int = 30) -> tuple[float, float]:
-    """Shares of a plain step's time that one attention and one MLP take. Of all of them in tenths: two searches on one machine, which differ
-    by a little noise, shall come to the same set."""
+    """Shares of a plain step's time that one attention and one MLP take; of all of them in tenths, so that two searches on one machine,
+    with a little noise between them, come to the same set."""
     every = frozenset(range(target.depth))
     kinds = [SkipSet(frozenset(), frozenset()), SkipSet(every, frozenset()), SkipSet(frozenset(), every)]
     stacks, cache = [remaining(target, skips) for skips in kinds], target.new_cache(position + 1)
