@@ -66,6 +66,24 @@ class Benchmark:
         return folder
 
 
+def begun_in(out: Path, settings: dict) -> set[str]:
+    """Dtypes in which this benchmark stands unfinished. What `--dtype auto` picks may change from one sitting to the next."""
+
+    def known(facts: dict) -> list:
+        return [facts["suite"], facts["groups"], facts["machine"], facts["model"]["name"]]
+
+    dtypes, mine = set(), known(json.loads(json.dumps(settings)))
+    for path in out.glob("unfinished-*.ndjson"):
+        try:
+            with path.open(encoding="ascii") as lines:
+                other = json.loads(next(lines))
+            if known(other) == mine:
+                dtypes.add(str(other["model"]["dtype"]))
+        except (OSError, ValueError, KeyError, TypeError, StopIteration):
+            continue
+    return dtypes
+
+
 def make_report(engine: Engine, settings: dict, groups: tuple[Group, ...], cells: Cells, busy: float | None) -> dict:
     own = {(group["name"]): group for group in settings["groups"]}
     facts = {"format": FORMAT, "suite": settings["suite"], "finished": datetime.now(UTC).isoformat(timespec="seconds")[:19]}
@@ -88,6 +106,8 @@ def plan(
 def bench(engine: Engine, suite: str, groups: tuple[Group, ...], out: Path = OUT) -> dict:
     """Run, show progress on stderr, print the tables, write the files, return the report. Raises UserError."""
     work = Benchmark(engine, suite, groups, out)
+    for dtype in sorted(begun_in(out, work.settings) - {work.settings["model"]["dtype"]}):
+        print(f"note: this benchmark was begun in {dtype} and not finished: --dtype {dtype} goes on with it", file=sys.stderr)
     before, behind = ("\r\033[K", "") if sys.stderr.isatty() else ("", "\n")
     for progress in work.run():
         print(f"{before}{progress.line()}", end=behind, file=sys.stderr, flush=True)

@@ -100,6 +100,16 @@ def test_other_settings_do_not_meet(engine, tmp_path):
     assert len(list(tmp_path.glob("unfinished-*"))) == 2
 
 
+def test_another_dtype_is_said(model_folder, tmp_path, capsys):
+    """`--dtype auto` may pick another one when an interrupted benchmark is taken up."""
+    engines = [load_engine(str(model_folder), device="cpu", dtype=dtype) for dtype in ("bfloat16", "float32")]
+    groups = groups_of(engines[0], ["fixed:2"], repeats=1)
+    run_for(engines[0], groups, tmp_path, 2)
+    (tmp_path / "unfinished-x.ndjson").write_text("[]")
+    bench(engines[1], "default", groups, tmp_path)
+    assert "--dtype bfloat16" in capsys.readouterr().err
+
+
 HEADER = b'{"format":"eesd-bench-cells/1","a":1}\n'
 
 
