@@ -36,7 +36,11 @@ def main() -> int:
 
             visits = lent_visits(lambda device: load_engine(flags.model, flags.exit_layer, device, flags.dtype, flags.quantize), limits)
         else:
-            visits = Visits.load(lambda: load_engine(flags.model, flags.exit_layer, flags.device, flags.dtype, flags.quantize), limits)
+
+            def load(quantize: str):
+                return load_engine(flags.model, flags.exit_layer, flags.device, flags.dtype, quantize)
+
+            visits = Visits.load(load, limits, flags.quantize, choice=flags.model is None)  # two of a large model may not fit
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

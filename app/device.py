@@ -15,7 +15,7 @@ from contextvars import copy_context
 from eesd_core.errors import UserError
 from eesd_core.events import Record
 
-Work = Callable[[Callable[[], bool]], Iterator[Record]]  # the argument says whether to stop
+Work = Callable[[Callable[[], bool]], Iterator[Record | dict]]  # the argument says whether to stop
 FAILED = "the run failed ({}): please try again; the details are in the server's log"
 NEWEST = 0.2  # weight of the newest run in the mean duration
 
@@ -29,12 +29,12 @@ class Job:
         self.why_stopped = ""  # in words for the visitor, such as "by you"
         self.error: str | None = None
         self.done = False
-        self.records: deque[Record] = deque()  # appended to and emptied by two threads: a deque needs no lock for that
+        self.records: deque[Record | dict] = deque()  # appended to and emptied by two threads: a deque needs no lock for that
 
     def stop(self, why: str) -> None:
         self.why_stopped = self.why_stopped or why
 
-    def take(self) -> tuple[list[Record], bool]:
+    def take(self) -> tuple[list[Record | dict], bool]:
         """Records since the last call, and whether these are all."""
         done = self.done  # before the records: none come after it is set
         return [self.records.popleft() for _ in range(len(self.records))], done

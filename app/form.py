@@ -5,6 +5,7 @@ from inspect import signature
 
 from eesd_core.control import CONTROLLERS
 from eesd_core.control.base import MAX_DRAFT
+from eesd_core.model.quantize import CHOICES
 
 MOST_CHARACTERS = 4000
 MOST_NEW_TOKENS = 512
@@ -82,7 +83,10 @@ KNOBS = (
     knob("width", "Width", "of the confidence bound"),
     drafts("limit", "Limit", f"most drafts a round, 1 to {MAX_DRAFT}", 1),
 )
-FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS)
+WRONG = Field("wrong", "Wrong drafts", "on purpose: share made random", None, "number", 0, 1, optional=True, usual="0")
+WRONG_FROM = Field("wrong_from", "Wrong from", "this new token on", None, "whole", 0, MOST_NEW_TOKENS, optional=True, usual="the middle")
+QUANTIZE = Field("quantize", "Weights", "in what precision", None, "choice", choices=CHOICES, optional=True)
+FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS, WRONG, WRONG_FROM, QUANTIZE)
 NAMES = tuple(field.name for field in FIELDS)
 
 

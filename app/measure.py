@@ -90,7 +90,7 @@ def main() -> None:
         return consume(flags.consume)
     if flags.soak and flags.url:
         return soaking(flags.url, flags.soak)
-    visits = Visits.load(load_engine, NO_LIMIT)
+    visits = Visits.load(lambda quantize: load_engine(quantize=quantize), NO_LIMIT)
     url = launch(visits, prevent_thread_lock=True, quiet=True).local_url
     if flags.soak:
         subprocess.run([sys.executable, "-m", "app.measure", "--soak", str(flags.soak), "--url", url], check=True)

@@ -17,14 +17,19 @@ from eesd_core.export.schema import SCHEMA
 from eesd_core.recording import processor
 
 from .api import add_endpoints, address_of
-from .form import CONTROLLER, KNOBS, PROMPT, SAMPLING, Field, for_links, visibility
+from .form import CONTROLLER, KNOBS, PROMPT, QUANTIZE, SAMPLING, WRONG, WRONG_FROM, Field, for_links, visibility
+from .precisions import Precisions
 from .routes import routes
 from .visit import Visits
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-OWN_SCRIPTS = ("takeaway_words.js", "trace.js", "exports.js", "takeaway.js", "whatif.js", "link.js")
+OWN_SCRIPTS = (
+    "takeaway_words.js", "trace.js", "exports.js", "takeaway.js", "whatif.js", "link.js",
+    "studies_words.js", "study.js", "law_test.js", "benchmark.js",
+)  # fmt: skip
+STYLES = ("style.css", "guide.css", "takeaway.css", "studies.css", "page.css")
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
 TAGLINE = "Early-exiting speculative decoding: the same text, two clocks."
 LEVELS = {
@@ -91,11 +96,12 @@ def build_page(visits: Visits) -> gr.Blocks:
             with gr.Row():
                 sampling = [component(field) for field in SAMPLING]
             with gr.Row():
-                controller = [component(field) for field in (CONTROLLER, *KNOBS)]
+                controller = [component(field) for field in (CONTROLLER, *KNOBS, WRONG, WRONG_FROM)]
+                weights = weights_choice(visits.precisions, visits.engine)
         bare = {"padding": False, "apply_default_css": False}
         stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits), elem_id="stage", **bare)
 
-        form = [prompt, *sampling, *controller]
+        form = [prompt, *sampling, *controller, weights]
         buttons = [run_button, stop_button]
         in_browser = {"fn": None, "show_progress": "hidden", "api_visibility": "private"}
         examples.input(inputs=examples, outputs=prompt, js="text => text", **in_browser)
@@ -124,12 +130,23 @@ def component(field: Field) -> gr.components.Component:
     return gr.Number(field.value, placeholder=field.usual, step=1 if field.kind == "whole" else 0.05, **words)
 
 
+def weights_choice(precisions: Precisions, engine: Engine) -> gr.Radio:
+    """Where there is a choice, the precision of the next run's weights; else what they have, and why that stays."""
+    plain = engine.target.precision if precisions.start == "none" else "not quantised"
+    names = {"none": plain, "8bit": "8-bit", "4bit": "4-bit"}
+    choices = [(names[name], name) for name in QUANTIZE.choices]
+    free = len(precisions.offered) > 1
+    info = f"{QUANTIZE.info}; 8 and 4 bits by bitsandbytes" if free else "the host's choice: a second copy of a large model may not fit"
+    return gr.Radio(choices, value=precisions.start, label=QUANTIZE.label, info=info, interactive=free, elem_id=QUANTIZE.element)
+
+
 def title(engine: Engine) -> str:
     target, chip = engine.target, "<span class='eesd-chip {}'>{}</span>"
-    facts = target.name, f"{target.device} {target.precision}"
-    chips = chip.format("eesd-mode eesd-live", "LIVE") + "".join(chip.format("eesd-live", html.escape(fact)) for fact in facts)
+    chips = chip.format("eesd-mode eesd-live", "LIVE") + chip.format("eesd-live", html.escape(target.name))
+    chips += chip.format("eesd-live eesd-where-live", html.escape(f"{target.device} {target.precision}"))
     name, hint = LEVELS[engine.level]
-    level = f"<span class='eesd-chip eesd-level eesd-live' tabindex='0'>{name}<span class='eesd-hint' role='tooltip'>{hint}</span></span>"
+    hint = f"<span class='eesd-hint' role='tooltip'>{hint}</span>"
+    level = f"<span class='eesd-chip eesd-level eesd-live' tabindex='0'><b>{name}</b>{hint}</span>"
     theme = "<button class='eesd-theme' id='theme' title='light or dark' aria-label='light or dark'>◐</button>"
     tools = "<span class='eesd-tools'></span>"  # for the view's own buttons
     return f"<header class='eesd-title'><h1>EESD Live</h1>{recorded(chip)}{chips}{level}<p>{TAGLINE}</p>{tools}{theme}</header>{caution(engine)}"
@@ -158,11 +175,11 @@ def head(visits: Visits) -> str:
     web = ASSETS / "web"
     files = [*(web / "scripts.txt").read_text(encoding="utf-8").split(), *OWN_SCRIPTS, "page.js"]
     scripts = "\n".join((web / name).read_text(encoding="utf-8") for name in files)
-    style = "\n".join((web / name).read_text(encoding="utf-8") for name in ("style.css", "guide.css", "takeaway.css", "page.css"))
+    style = "\n".join((web / name).read_text(encoding="utf-8") for name in STYLES)
     plotly_url = f"gradio_api/file={quote(PLOTLY_JS.as_posix())}"  # relative, so that it works behind a proxy's path
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
-    page = {"opening": opening, "facts": facts, "form": for_links()}
+    page = {"opening": opening, "facts": facts, "form": for_links(), "levels": LEVELS, "studies": visits.studies}
     values = f"EESD.schema = {in_script(SCHEMA)};\nObject.assign(EESD.page, {in_script(page)});\n"
     values += f"EESD.page.loadPlotly({json.dumps(plotly_url)});"
     return f"<style>{style}\n{visibility()}</style><script>{scripts}\n{values}</script>"

@@ -1,4 +1,4 @@
-"""Pages beside the page: /health for whoever watches the server, the empty offline page, QR codes."""
+"""Pages beside the page: /health for whoever watches the server, the empty offline page, QR codes, and what studies.py has."""
 
 import io
 import os
@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from eesd_core.export.standalone import template
 
+from .studies import study_routes
 from .visit import Visits
 
 OWN = "/gradio_api/eesd"  # where the page is rendered on the server too, Node passes on what is below /gradio_api and nothing else
@@ -26,7 +27,7 @@ def routes(visits: Visits) -> list[Route]:
         return JSONResponse(state_of(visits) | {"uptime_seconds": round(time.monotonic() - began)})
 
     own = {"health": health, "offline.txt": offline, "qr.svg": qr}
-    return [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items())]
+    return [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items()), *study_routes(visits, OWN)]
 
 
 def state_of(visits: Visits) -> dict:

@@ -10,7 +10,7 @@ from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.sampling import Sampling
 
-from .form import CONTROLLER, FIELDS, KNOBS, MOST_CHARACTERS, NAMES, SAMPLING, Field
+from .form import CONTROLLER, FIELDS, KNOBS, MOST_CHARACTERS, NAMES, QUANTIZE, SAMPLING, WRONG, WRONG_FROM, Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Limits:
 
 def request_from_form(*form, **named) -> Request:
     """Values in the order of the form, or by name; what is not given has its usual value. Raises UserError."""
-    values = {field.name: field.value for field in FIELDS} | dict(zip(NAMES, form)) | named
+    values = values_of(*form, **named)
     prompt = values["prompt"]
     if not isinstance(prompt, str):
         raise UserError("the prompt must be text")
@@ -34,7 +34,26 @@ def request_from_form(*form, **named) -> Request:
     sampling = Sampling(*(good[name] for name in ("temperature", "top_p", "seed", "top_k", "min_p", "acceptance")))
     controller, settings = good["controller"], controller_settings(good["controller"], values, good["seed"])
     make_controller(controller, **settings)  # refuses what is out of its range
-    return Request(prompt, good["new_tokens"], sampling, "eesd", controller, settings, good["chat"])
+    drafter = drafter_of(values, good["new_tokens"])
+    return Request(prompt, good["new_tokens"], sampling, "eesd", controller, settings, good["chat"], drafter)
+
+
+def values_of(*form, **named) -> dict:
+    return {field.name: field.value for field in FIELDS} | dict(zip(NAMES, form)) | named
+
+
+def quantize_from_form(*form, **named) -> str | None:
+    """None: as the host loaded the model. Raises UserError."""
+    value = values_of(*form, **named)["quantize"]
+    return None if value in (None, "") else checked(QUANTIZE, value)
+
+
+def drafter_of(values: dict, new_tokens: int) -> str:
+    """Early exit, or, if it is to be disturbed, how (see eesd_core/draft/disturbed.py)."""
+    given = {field.name: checked(field, values[field.name]) for field in (WRONG, WRONG_FROM) if values[field.name] not in (None, "")}
+    if not given.get("wrong"):
+        return "early-exit"
+    return f"disturbed:{given['wrong']:g}:{given.get('wrong_from', new_tokens // 2)}"
 
 
 def controller_settings(controller: str, values: dict, seed: int) -> dict:

@@ -21,15 +21,17 @@ from eesd_core.hindsight import hindsight
 from eesd_core.race import race
 from eesd_core.trace import to_line
 
-from .device import Device, Job
+from .device import Device, Job, Work
 from .pace import Pace
-from .settings import Limits, request_from_form
+from .precisions import Precisions
+from .settings import Limits, quantize_from_form, request_from_form
 
 FRAME_SECONDS = 0.1  # between two updates of the page
 LATE_SECONDS = 0.5  # within which a run that was asked for has come
 ESTIMATE_SECONDS = 3.0  # between two estimates of a wait
 
 Contest = Callable[[Engine, Request, str, Callable[[], bool]], Iterator[Record]]
+Study = Callable[[Engine, Callable[[], bool]], Iterator[dict]]  # work that says lines of its own instead of records
 
 
 def note(**line) -> str:
@@ -52,13 +54,16 @@ class Visits:
 
     def __init__(self, engine: Engine | None, limits: Limits | None = None, contest: Contest = contest):
         self.engine, self.limits, self.contest = engine, limits or Limits(), contest
+        self.precisions = Precisions(engine)
+        self.studies = True  # the engine is here and not lent
         self.device, self.pace = Device(self.limits.seconds), Pace(self.limits.runs_a_minute)
         self.machine: str | None = None  # what the device is called, where it cannot say itself
         self._jobs: dict[str, Job] = {}
 
     @classmethod
-    def load(cls, load: Callable[[], Engine], limits: Limits | None = None) -> "Visits":
-        """With an engine that is loaded in the device's own thread.
+    def load(cls, load: Callable[[str], Engine], limits: Limits | None = None, quantize: str = "none", choice: bool = True) -> "Visits":
+        """With an engine that is loaded in the device's own thread. `load` takes the precision of the weights; with `choice` visitors may
+        ask for others than the host's.
 
         One core is left to the server and to a browser on the same machine: torch's threads wait for each other, so one that shares
         its core halves the speed of all (two cores and Chromium: 37 tokens/s with two threads, 80 with one).
@@ -68,9 +73,10 @@ class Visits:
         def prepare() -> Engine:
             if "OMP_NUM_THREADS" not in os.environ:
                 torch.set_num_threads(max(1, torch.get_num_threads() - 1))
-            return load()
+            return load(quantize)
 
         visits.engine = visits.device.call(prepare)
+        visits.precisions = Precisions(visits.engine, quantize, load if choice else None)
         visits.device.mean_seconds = None  # loading was no run
         return visits
 
@@ -80,7 +86,7 @@ class Visits:
         text = note(type="queue", run=run, place=0, waiting=0)
         yield text
         try:
-            job = self.admit(address, request_from_form(*form), run)
+            job = self.admit(address, request_from_form(*form), run, quantize=quantize_from_form(*form))
         except UserError as problem:
             yield text + note(type="error", message=str(problem))
             return
@@ -97,15 +103,34 @@ class Visits:
             if self._jobs.get(visitor) is job:
                 del self._jobs[visitor]
 
-    def admit(self, address: str, request: Request, run: str, work: Contest | None = None) -> Job:
+    async def study(self, address: str, study: Study, quantize: str | None) -> AsyncIterator[str]:
+        """Lines of something else that needs the device, in the same queue and under the same limits as runs. Closing it is its Stop."""
+        yield note(type="queue", place=0, waiting=0)
+        try:
+            wanted = self.precisions.wanted(quantize)
+            job = self.enter(address, lambda stopped: study(self.precisions.engine(wanted), stopped))
+        except UserError as problem:
+            yield note(type="error", message=str(problem))
+            return
+        try:
+            async for part in self._follow(job, lambda line: note(**line)):
+                yield part
+        finally:
+            self.device.leave(job)
+
+    def admit(self, address: str, request: Request, run: str, work: Contest | None = None, quantize: str | None = None) -> Job:
         """Put a request into the line. Raises UserError: too long a prompt, a full line or too many runs are refused before they wait."""
         self.engine.encode(request)
+        wanted, work = self.precisions.wanted(quantize), work or self.contest
+        return self.enter(address, lambda stopped: work(self.precisions.engine(wanted), request, run, stopped))
+
+    def enter(self, address: str, work: Work) -> Job:
+        """Raises UserError."""
         if self.device.waiting() >= self.limits.waiting:
             raise UserError(f"{self.limits.waiting} runs are waiting already: try again in a minute")
         if wait := self.pace.ask(address):
             raise UserError(f"{self.limits.runs_a_minute} runs a minute is the most here: try again in {wait:.0f} seconds")
-        work = work or self.contest
-        return self.device.submit(lambda stopped: work(self.engine, request, run, stopped))
+        return self.device.submit(work)
 
     async def stop(self, session: str | None) -> None:
         """Stop the visitor's run, also one that was asked for so shortly before that it has not come yet."""
@@ -114,12 +139,12 @@ class Visits:
                 return self.device.leave(job)
             await asyncio.sleep(FRAME_SECONDS)
 
-    async def _follow(self, job: Job) -> AsyncIterator[str]:
+    async def _follow(self, job: Job, line: Callable[..., str] = to_line) -> AsyncIterator[str]:
         """What to append to the text, a frame at a time; often nothing, but only at a yield does Gradio notice a closed tab."""
         place, told_at, began, told, done = None, 0.0, False, False, False
         while not done:
             records, done = job.take()
-            part = "".join(map(to_line, records))
+            part = "".join(map(line, records))
             began = began or bool(records)
             if not began and not done and ((now := self.device.place(job)) != place or time.monotonic() > told_at + ESTIMATE_SECONDS):
                 place, told_at = now, time.monotonic()

@@ -42,5 +42,5 @@ def lent_visits(load: Callable[[str], Engine], limits: Limits) -> Visits:
     target = SimpleNamespace(name=reader.target.name, device="cuda, lent for a run", precision="auto")
     shown = SimpleNamespace(target=target, level="exact-as-observed", encode=reader.encode)
     visits = Visits(shown, limits, lent)
-    visits.machine = "ZeroGPU"
+    visits.machine, visits.studies = "ZeroGPU", False
     return visits

@@ -3,6 +3,7 @@
 (() => {
   "use strict";
   const { number, isBeta, meanOf, betaIntervals, words, figures } = window.EESD;
+  const { disturbanceOf } = window.EESD;
   const { verified, rejectedIn, roundAxis, linkOf, MOST_ROWS } = figures;
   const MOST_ROUNDS = 120; // more would not part the ticks of the barcode
   const RIGHT_AT = -0.12; // rows of the barcode
@@ -60,15 +61,26 @@
     ];
     const curves = known.length ? [ribbon(known, 0, 3, theme("belief-fill")), ribbon(known, 1, 2, theme("belief-fill")), means(known, theme), draws(known, theme)] : [];
     const none = { xref: "paper", yref: "paper", x: 0.5, y: 0.7, showarrow: false, text: words.charts.belief.none, font: { color: theme("muted"), size: 12 * theme.scale } };
+    const disturbed = disturbance(lane, rounds, theme);
     return {
       data: [...curves, ...bars],
-      layout: { margin: { l: 40, r: 6, t: 6, b: 32 }, annotations: rounds.length && !known.length ? [none] : [] },
+      layout: { margin: { l: 40, r: 6, t: 6, b: 32 }, annotations: [...(rounds.length && !known.length ? [none] : []), ...disturbed.annotations], shapes: disturbed.shapes },
       xaxis: roundAxis(rounds, 24),
       yaxis: { title: words.charts.belief.axis, range: [-0.36, 1.02], tickvals: [0, 0.25, 0.5, 0.75, 1], tickformat: ".2g" },
       label: words.charts.belief.label(done.length, right, wrong, now && isBeta(now) ? meanOf(now) : NaN),
       table: () => ({ columns: words.charts.belief.columns, rows: done.slice(-MOST_ROWS).map(beliefRow) }),
       ...linkOf(rounds),
     };
+  }
+
+  // A line where drafts began to be made worse on purpose.
+  function disturbance(lane, rounds, theme) {
+    const round = disturbanceOf(lane)?.round;
+    if (!round || round < rounds[0].number) return { annotations: [], shapes: [] };
+    const x = round - 0.5;
+    const line = { type: "line", xref: "x", yref: "paper", x0: x, x1: x, y0: 0, y1: 1, line: { color: theme("rejected"), width: 1.5, dash: "dash" } };
+    const text = { x, yref: "paper", y: 1, yanchor: "top", xanchor: "left", showarrow: false, text: words.charts.belief.disturbed, font: { color: theme("muted"), size: 11 * theme.scale } };
+    return { annotations: [text], shapes: [line] };
   }
 
   function beliefRow(round) {

@@ -14,7 +14,8 @@
       this.translate();
       element.addEventListener("eesd-source", ({ detail }) => this.sayWhere(detail));
       this.takeaway = new EESD.Takeaway(this.view, this.behind);
-      element.append(new EESD.WhatIf(this.view).node, this.takeaway.node);
+      element.append(new EESD.WhatIf(this.view).node, ...this.studyPanels(), this.takeaway.node);
+      this.followPrecision();
       this.show();
       if (this.refused) this.takeaway.say(this.refused);
       return this.view;
@@ -38,6 +39,30 @@
       this.recorded = view.recording;
       if (at !== undefined) view.player.seek(at);
     },
+
+    // Where there is an engine behind the page (`studies`), what else it can do. The test of distributions stands beside the lossless panel.
+    studyPanels() {
+      const at = (name) => new URL(`gradio_api/eesd/${name}`, document.baseURI).href;
+      const form = () => Object.fromEntries(this.form.map(({ name }, i) => [name, this.values?.[i] ?? null]));
+      const benchmark = new EESD.BenchmarkPanel({ at, form: () => ({ quantize: form().quantize }), live: this.studies });
+      if (this.studies) this.view.lossless.node.after(new EESD.LawTest(this.view, { path: at("law"), form }).node);
+      return [benchmark.node];
+    },
+
+    // The title says of a live run in what precision it was made and what was promised: the visitor may have chosen another than the host's.
+    followPrecision() {
+      const draw = this.view.draw.bind(this.view);
+      this.view.draw = () => {
+        draw();
+        const run = !this.view.recording && this.view.player.timeline.records.find(({ type }) => type === "run_started");
+        const [name, hint] = (run && this.levels[run.level]) || [];
+        if (run) EESD.setText(document.querySelector(".eesd-where-live"), `${run.device} ${run.dtype}`);
+        if (name) EESD.setText(document.querySelector(".eesd-level > b"), this.said(name));
+        if (name) EESD.setText(document.querySelector(".eesd-level .eesd-hint"), this.said(hint));
+      };
+    },
+
+    said: (text) => EESD.words.page.form[text] ?? text,
 
     // What the page has and an offline file has not: a form, and a server behind it.
     get behind() {

@@ -25,6 +25,7 @@
       const chart = (name) => new EESD.Chart(name, EESD.figures[name], plotly, link);
       const states = (...kinds) => kinds.map((kind) => swatch(kind, words.states[kind]));
       this.alert = el("div", { class: "e-alert", role: "alert", hidden: "" });
+      this.disturbed = el("p", { class: "e-disturbed", role: "note", hidden: "" });
       this.tip = new EESD.Tooltip(`eesd-tip-${this.id}`);
       this.race = new EESD.Race(this.tip, { choose: (token, own) => this.lookAt(token, own), point: (token, own) => this.point(token && this.roundOf(token, own)) });
       this.microscope = new EESD.Microscope(() => this.request());
@@ -45,7 +46,7 @@
       this.dialogs = { keys: EESD.keys.legend(), glossary: EESD.glossary() };
       this.tour = new EESD.Tour(this);
       this.toolbar = new EESD.Toolbar(this, this.options.link);
-      this.root.prepend(this.alert, this.intro.node, this.stage, this.tip.box, this.tour.card, ...Object.values(this.dialogs), this.toolbar.leave);
+      this.root.prepend(this.alert, this.disturbed, this.intro.node, this.stage, this.tip.box, this.tour.card, ...Object.values(this.dialogs), this.toolbar.leave);
       (this.options.toolbar ?? this.root).prepend(this.toolbar.node);
       this.pace = new EESD.Pace([() => this.microscope.draw(this.run.lanes.eesd), ...this.charts.map((own) => () => this.drawChart(own)), () => this.lossless.draw(this.run)]);
       for (const own of this.charts) own.onVisible = () => this.request();
@@ -161,6 +162,9 @@
       this.intro.draw(this.run);
       this.alert.hidden = !error;
       EESD.setText(this.alert, error);
+      const disturbance = EESD.disturbanceOf(this.run.lanes.eesd);
+      this.disturbed.hidden = !disturbance;
+      if (disturbance) EESD.setText(this.disturbed, words.race.disturbed(disturbance));
       this.race.draw(this.run);
       this.why.draw(this.run);
       this.contexts.hidden = !EESD.figures.armsOf(this.run.lanes.eesd).length;

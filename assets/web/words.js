@@ -28,6 +28,8 @@
     against,
     legend: "token states",
     hide: "hide rejected drafts",
+    disturbed: ({ share, first }) =>
+      `Disturbed on purpose: from new token ${first + 1} on, each draft was replaced by a random token with probability ${share}. Drafts cost time and never change the text.`,
     units: { clock: "s", rate: "tok/s", length: "tok/round" },
     lanes: { eesd: "EESD", vanilla: "Vanilla" },
     text: (lane) => `${lane}: text. Arrow keys move from token to token.`,
@@ -194,6 +196,7 @@
       keys: ["mean", "50 % and 90 %", "draw"],
       axis: "chance of acceptance",
       none: "this controller keeps no Beta posterior",
+      disturbed: "drafts made worse",
       hover: "round %{x}: mean %{y:.2f}",
       drew: "round %{x}: drew %{y:.2f}",
       label: (rounds, right, wrong, mean) =>

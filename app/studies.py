@@ -1,0 +1,118 @@
+"""What a visitor may start besides a run: a small benchmark, and the live test of distributions; and the latest report of a large one.
+
+Each is one POST that is answered line by line; closing the connection is Stop. They are allowed on public servers, because they wait in the
+same line as runs and count against the same limits, their size is fixed here, and what a benchmark writes goes into a folder that is
+removed when it ends. Stop waits for the text that is being written, at most a second or two of a small benchmark.
+
+A report has scripts of its own. It is shown in a sandbox without an origin, so nothing in it can reach the page or its cookies.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from eesd_core.bench import Benchmark, latest_report, load_prompts
+from eesd_core.bench.page import to_html
+from eesd_core.bench.suites import Group
+from eesd_core.engine import Engine
+from eesd_core.errors import UserError
+from eesd_core.same_law import same_law
+from eesd_core.sampling import Sampling
+
+from .api import address_of
+from .form import FIELDS
+from .settings import quantize_from_form, request_from_form
+from .visit import Study, Visits, note
+
+METHODS = ("vanilla", "hf", "prompt-lookup", "fixed:3", "beta", "throughput")
+PROMPTS, NEW_TOKENS = 4, 32
+DRAWS = 500  # by each of the two methods
+MOST_BODY = 64 * 2**10  # bytes
+LINES = "application/x-ndjson"
+SANDBOX = {"Content-Security-Policy": "sandbox allow-scripts", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+
+
+def small_benchmark(engine: Engine, stopped: Callable[[], bool]) -> Iterator[dict]:
+    """Says how far it is, and in the end the report as a page."""
+    group = Group("live", "A small benchmark", METHODS, tuple(load_prompts(None, PROMPTS)), Sampling(), NEW_TOKENS, 1)
+    with TemporaryDirectory() as folder:
+        work = Benchmark(engine, "live", (group,), Path(folder))
+        for progress in work.run(stopped):
+            seen = {"done": progress.done, "total": progress.total, "seconds": progress.seconds_left}
+            yield {"type": "bench", "doing": progress.doing} | seen
+        if work.report:
+            yield {"type": "report", "html": to_html(work.report)}
+
+
+def study_routes(visits: Visits, root: str) -> list[Route]:
+    def answer(address: str, study: Study, quantize: str | None) -> Response:
+        return StreamingResponse(visits.study(address, study, quantize), media_type=LINES, headers={"Cache-Control": "no-store"})
+
+    async def benchmark(request: Request) -> Response:
+        try:
+            quantize = quantize_from_form(**await form_of(request))
+        except UserError as problem:
+            return refusal(problem)
+        return answer(address_of(request), small_benchmark, quantize)
+
+    async def law(request: Request) -> Response:
+        try:
+            form = await form_of(request)
+            wanted, quantize = request_from_form(**form), quantize_from_form(**form)
+            visits.engine.encode(wanted)
+        except UserError as problem:
+            return refusal(problem)
+
+        def study(engine: Engine, stopped: Callable[[], bool]) -> Iterator[dict]:
+            for comparison in same_law(engine, wanted, DRAWS, stopped):
+                yield {"type": "law"} | comparison.to_json()
+
+        return answer(address_of(request), study, quantize)
+
+    posts = {"benchmark": benchmark, "law": law} if visits.studies else {}
+    gets = {"latest": latest, "latest.html": latest_page}
+    routes = [Route(f"{root}/{name}", handler, methods=["POST"]) for name, handler in posts.items()]
+    return routes + [Route(f"{root}/{name}", handler) for name, handler in gets.items()]
+
+
+async def form_of(request: Request) -> dict:
+    """The form's values by name, from a JSON body: a type that no other site may send without being asked. Raises UserError."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise UserError("send the form as application/json")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BODY:
+            raise UserError(f"the request is larger than {MOST_BODY >> 10} kB: shorten the prompt")
+    try:
+        form = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        form = None
+    if not isinstance(form, dict) or not form.keys() <= {field.name for field in FIELDS}:
+        raise UserError("send the form's values by name, as one JSON object")
+    return form
+
+
+def refusal(problem: UserError) -> Response:
+    """In the stream's own words, so that whoever reads it has one way to read."""
+    return PlainTextResponse(note(type="error", message=str(problem)), media_type=LINES)
+
+
+def latest(request: Request) -> Response:
+    """What the latest report is about, or null."""
+    report = latest_report()
+    if not report:
+        return JSONResponse(None)
+    data = report.data
+    facts = {"finished": data["finished"], "suite": data["suite"], "recorded": report.recorded}
+    return JSONResponse(facts | {"model": data["model"]["name"], "dtype": data["model"]["dtype"], "machine": data["machine"]["processor"]})
+
+
+def latest_page(request: Request) -> Response:
+    report = latest_report()
+    return FileResponse(report.page, headers=SANDBOX) if report else PlainTextResponse("there is no report yet", 404)

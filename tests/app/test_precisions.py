@@ -1,0 +1,83 @@
+"""The choice of the weights' precision belongs to a request; an engine is loaded once, and what does not work is one clear line."""
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from fake_engine import FakeEngine
+
+from app.form import FIELDS
+from app.precisions import Precisions
+from app.settings import quantize_from_form
+from app.visit import Visits
+from eesd_core.errors import UserError
+from eesd_core.race import race
+
+
+class Loader:
+    def __init__(self):
+        self.loaded = []
+
+    def __call__(self, quantize: str) -> FakeEngine:
+        self.loaded.append(quantize)
+        if quantize == "4bit":
+            raise RuntimeError("cannot open shared object\nfile <x>")
+        return FakeEngine()
+
+
+def lines_of(visits: Visits, *sessions: dict) -> list[list[dict]]:
+    async def visit(number: int, values: dict) -> list[dict]:
+        form = [(values | {"prompt": "Once"}).get(field.name, field.value) for field in FIELDS]
+        text = [part async for part in visits.run(f"s{number}", "here", *form)][-1]
+        return [json.loads(line) for line in text.splitlines()]
+
+    async def all_of_them():
+        return await asyncio.gather(*(visit(number, values) for number, values in enumerate(sessions)))
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, all_of_them()).result()
+
+
+def test_each_request_has_its_own_and_each_is_loaded_once():
+    load = Loader()
+    visits = Visits.load(load, choice=True)
+    visits.contest = race
+    runs = lines_of(visits, {}, {"quantize": "8bit"}, {"quantize": "none"}, {"quantize": "8bit"}, {"quantize": ""})
+    assert [run[-1]["type"] for run in runs] == ["race_finished"] * 5
+    assert load.loaded == ["none", "8bit"]
+    assert len(visits.precisions.engine("8bit").prompts) == 2 and len(visits.engine.prompts) == 3
+
+
+def test_the_hosts_choice_is_where_it_starts():
+    load = Loader()
+    visits = Visits.load(load, quantize="8bit")
+    visits.contest = race
+    lines_of(visits, {}, {"quantize": "none"})
+    assert load.loaded == ["8bit", "none"] and visits.engine is visits.precisions.engine("8bit")
+
+
+def test_what_crashes_is_one_line_and_the_next_run_works():
+    visits = Visits.load(Loader())
+    visits.contest = race
+    failed, fine = lines_of(visits, {"quantize": "4bit"}, {})
+    assert failed[-1]["message"] == (
+        "4bit weights do not work on this machine (cannot open shared object file <x>): choose another precision"
+    )
+    assert fine[-1]["type"] == "race_finished"
+
+
+def test_a_model_of_the_hosts_own_is_not_offered_twice():
+    visits = Visits.load(Loader(), choice=False)
+    visits.contest = race
+    refused, fine = lines_of(visits, {"quantize": "8bit"}, {"quantize": "none"})
+    assert "one precision" in refused[-1]["message"]
+    assert fine[-1]["type"] == "race_finished"
+
+
+@pytest.mark.parametrize("value", ["2bit", 4, ["8bit"], True, "../../x"])
+def test_other_precisions_are_refused(value):
+    with pytest.raises(UserError, match="weights must be one of none, 4bit, 8bit"):
+        quantize_from_form(quantize=value)
+    with pytest.raises(UserError):
+        Precisions(None, load=Loader()).wanted("2bit")

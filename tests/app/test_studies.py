@@ -1,0 +1,143 @@
+"""The small benchmark and the test of distributions, as the page asks for them: line by line, through the one queue, stopped by leaving."""
+
+import json
+import threading
+import time
+
+import httpx
+import pytest
+from fake_engine import FakeEngine
+
+from app import studies
+from app.page import launch
+from app.settings import Limits
+from app.visit import Visits
+from eesd_core.bench import Prompt, latest
+from eesd_core.bench.latest import latest_report
+
+ROOT = "gradio_api/eesd"
+FORM = {"prompt": "Once upon", "temperature": 0.7, "top_k": 20}
+
+
+@pytest.fixture(scope="module")
+def server(engine):
+    visits = Visits(engine, Limits(runs_a_minute=100_000, seconds=100))
+    page = launch(visits, prevent_thread_lock=True, quiet=True)
+    yield visits, page.local_url
+    page.close()
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(studies, "DRAWS", 40)
+    monkeypatch.setattr(studies, "load_prompts", lambda path, limit: [Prompt("a", "stories", "Once"), Prompt("b", "code", "def f")])
+    monkeypatch.setattr(studies, "NEW_TOKENS", 6)
+
+
+def ask(server, name: str, form: dict) -> list[dict]:
+    answer = httpx.post(f"{server[1]}{ROOT}/{name}", json=form, timeout=120)
+    assert answer.status_code == 200 and "<" not in answer.text
+    return [json.loads(line) for line in answer.text.splitlines()]
+
+
+def until_free(visits: Visits, seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while visits.device.waiting():
+        assert time.monotonic() < end, "the device is still held"
+        time.sleep(0.01)
+
+
+def test_the_test_of_distributions(server):
+    lines = ask(server, "law", FORM)
+    assert lines[0]["type"] == "queue" and lines[-1]["type"] == "law" and lines[-1]["drawn"] == 40
+    assert len(lines[-1]["places"]) == 2 and 0 <= lines[-1]["together"]["p"] <= 1
+
+
+def test_a_small_benchmark_gives_a_report_and_leaves_no_files(server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    lines = ask(server, "benchmark", {})
+    assert [line["type"] for line in lines if line["type"] == "error"] == []
+    progress = [line for line in lines if line["type"] == "bench"]
+    assert progress[-1]["done"] == progress[-1]["total"] == 2 * len(studies.METHODS)
+    assert lines[-1]["type"] == "report" and lines[-1]["html"].startswith("<!doctype html>")
+    until_free(server[0])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leaving_frees_the_device(server, monkeypatch):
+    monkeypatch.setattr(studies, "DRAWS", 100_000)
+    with httpx.stream("POST", f"{server[1]}{ROOT}/law", json=FORM, timeout=60) as answer:
+        for line in answer.iter_lines():
+            if json.loads(line)["type"] == "law":
+                break
+    until_free(server[0])
+
+
+def test_they_wait_in_the_one_line(server):
+    visits, gate = server[0], threading.Event()
+    job = visits.device.submit(lambda stopped: iter(lambda: gate.wait(0.01) or stopped(), True))
+    threading.Timer(1.0, gate.set).start()
+    lines = ask(server, "law", FORM)
+    assert any(line["type"] == "queue" and line["place"] == 1 for line in lines) and lines[-1]["type"] == "law"
+    assert job.done
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "line"),
+    [
+        ("law", FORM | {"temperature": 0}, "temperature above 0"),
+        ("law", FORM | {"prompt": ""}, "the prompt is empty"),
+        ("law", FORM | {"prompt": "x" * 3000}, "exceed the context"),
+        ("law", FORM | {"quantize": "8bit"}, "one precision"),
+        ("law", FORM | {"quantize": "x"}, "weights must be one of"),
+        ("law", FORM | {"out": "/etc"}, "values by name"),
+        ("benchmark", {"quantize": ["x"]}, "weights must be one of"),
+        ("benchmark", [1], "values by name"),
+        ("benchmark", "x" * 100_000, "larger than 64 kB"),
+    ],
+)
+def test_what_cannot_be_is_one_line(server, name, form, line):
+    lines = ask(server, name, form)
+    assert lines[-1]["type"] == "error" and line in lines[-1]["message"]
+    until_free(server[0])
+
+
+def test_other_sites_cannot_send_it_as_a_form(server):
+    answer = httpx.post(f"{server[1]}{ROOT}/law", content=json.dumps(FORM), headers={"content-type": "text/plain"})
+    assert "application/json" in answer.json()["message"]
+
+
+def test_too_many_are_refused_as_runs_are(engine):
+    visits = Visits(engine, Limits(runs_a_minute=1))
+    page = launch(visits, prevent_thread_lock=True, quiet=True)
+    try:
+        own = (visits, page.local_url)
+        assert ask(own, "law", FORM)[-1]["type"] == "law"
+        assert "runs a minute" in ask(own, "benchmark", {})[-1]["message"]
+    finally:
+        page.close()
+
+
+def test_the_latest_report_comes_in_a_sandbox(server, tmp_path, monkeypatch):
+    assert httpx.get(f"{server[1]}{ROOT}/latest").json() is None or latest_report()
+    folder = tmp_path / "2026-01-01T000000-default"
+    folder.mkdir()
+    model, machine = {"name": "tiny", "dtype": "float32"}, {"processor": "an <old> one"}
+    report = {"format": "eesd-bench/1", "suite": "default", "finished": "2026-01-01T00:00:00", "model": model, "machine": machine}
+    (folder / "report.json").write_text(json.dumps(report))
+    (folder / "report.html").write_text("<!doctype html><script>1</script>")
+    monkeypatch.setattr(studies, "latest_report", lambda: latest.latest_report(tmp_path, tmp_path / "none"))
+    facts = httpx.get(f"{server[1]}{ROOT}/latest").json()
+    assert (facts["suite"], facts["recorded"], facts["machine"]) == ("default", False, "an <old> one")
+    answer = httpx.get(f"{server[1]}{ROOT}/latest.html")
+    assert answer.headers["content-security-policy"] == "sandbox allow-scripts" and "<script>" in answer.text
+    monkeypatch.setattr(studies, "latest_report", lambda: None)
+    assert httpx.get(f"{server[1]}{ROOT}/latest.html").status_code == 404
+
+
+def test_where_the_gpu_is_lent_neither_is_offered():
+    visits = Visits(FakeEngine())
+    visits.studies = False
+    assert {route.path for route in studies.study_routes(visits, "")} == {"/latest", "/latest.html"}
