@@ -3,6 +3,7 @@
   "use strict";
   const EESD = window.EESD;
   const button = (id) => document.getElementById(id);
+  const SAID = ["title", "aria-label", "placeholder", "alt"]; // attributes that people hear or read
   const update = (interactive) => ({ __type__: "update", interactive });
 
   EESD.page = {
@@ -86,18 +87,20 @@
       if (!Object.keys(form).length) return;
       const note = document.querySelector(".eesd-caution");
       if (note) EESD.setText(note, caution(note.dataset.model, note.dataset.layer));
-      const isOurs = (node) => (node.nodeType === Node.ELEMENT_NODE ? node : node.parentElement)?.closest(".eesd, textarea, script, style");
+      const isElement = (node) => node.nodeType === Node.ELEMENT_NODE;
+      const isOurs = (node) => (isElement(node) ? node.closest(".eesd, script, style") : node.parentElement?.closest(".eesd, textarea, script, style"));
       const accept = (node) => (isOurs(node) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT);
       const say = (root) => {
         if (isOurs(root)) return;
         const walker = document.createTreeWalker(root, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT, accept);
         for (let node = root; node; node = walker.nextNode()) {
-          const text = node.nodeType === Node.TEXT_NODE ? node.nodeValue.trim() : "";
+          if (isElement(node)) SAID.forEach((name) => Object.hasOwn(form, node.getAttribute(name) ?? "") && node.setAttribute(name, form[node.getAttribute(name)]));
+          const text = isElement(node) ? "" : node.nodeValue.trim();
           if (text && Object.hasOwn(form, text)) node.nodeValue = node.nodeValue.replace(text, form[text]);
         }
       };
       say(document.body);
-      const changes = { childList: true, characterData: true, subtree: true };
+      const changes = { childList: true, characterData: true, subtree: true, attributeFilter: SAID };
       new MutationObserver((list) => list.forEach(({ target }) => say(target))).observe(document.body, changes);
     },
 

@@ -177,7 +177,7 @@
   }
 
   const recordedWhere = (head) =>
-    head?.machine ? `${head.date}, ${head.machine}, ${window.EESD.plural(head.cores, "core")}` : words.nowhere;
+    head?.machine ? `${head.date}, ${head.machine}, ${words.cores(head.cores)}` : words.nowhere;
 
   Object.assign(window.EESD, { Takeaway, recordedWhere });
 })();

@@ -1,7 +1,7 @@
 // All visible words of what can be taken away from a run, in one place for translation.
 (() => {
   "use strict";
-  const { number } = window.EESD;
+  const { number, plural } = window.EESD;
   window.EESD.words.takeaway = {
     title: "Take away",
     note: "Everything but the link is made in your browser; nothing is sent.",
@@ -15,6 +15,7 @@
     open: ["Open a trace", "show a run that was saved earlier"],
     link: ["Copy link", "the prompt, the seed and every setting in one address"],
     qr: ["QR code", "the link, to be read off a screen"],
+    cores: (count) => plural(count, "core"),
     nowhere: "the trace does not say where",
     copy: "copy",
     copied: "copied",
@@ -43,7 +44,9 @@
     title: "What if",
     note: "This run's own drafts under other rules, at what its rounds cost. Regret: time lost against the best lengths in hindsight.",
     columns: ["draft lengths", "speedup", "tok/s", "regret", "rounds", "accepted"],
-    oracle: "best in hindsight",
+    names: { "this run": "this run", oracle: "best in hindsight" },
+    fixed: (length) => `fixed: ${length}`,
+    bestFixed: (length) => `best fixed: ${length}`,
     ms: (value) => `${number(value, 0)} ms`,
   };
 })();

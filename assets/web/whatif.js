@@ -31,6 +31,13 @@
       if (record) this.fill(record.rows);
     }
 
+    // Controllers keep their names, which are those of the command line.
+    label(name) {
+      const [, best, length] = /^(best )?fixed: (\d+)$/.exec(name) ?? [];
+      if (length) return best ? words.bestFixed(length) : words.fixed(length);
+      return Object.hasOwn(words.names, name) ? words.names[name] : name;
+    }
+
     fill(rows) {
       const most = Math.max(...rows.map((row) => row.regret_oracle), 1e-9);
       const own = ({ name }) => (name === "this run" ? 0 : 1); // first, the others by what they would have lost
@@ -42,7 +49,7 @@
       const bar = el("i", { class: "w-bar" });
       bar.style.width = `${Math.max(0, (100 * regret) / most)}%`;
       const lost = el("td", { class: "w-regret" }, el("span", { class: "w-track" }, bar), el("span", {}, words.ms(regret)));
-      const label = el("th", { scope: "row" }, name === "oracle" ? words.oracle : name);
+      const label = el("th", { scope: "row" }, this.label(name));
       const cells = [`${number(speedup)}x`, number(speed, 0), lost, number(rounds, 0), number(accepted, 0)];
       return el("tr", { class: name === "this run" ? "w-own" : name === "oracle" ? "w-best" : "" }, label, ...cells.map((cell) => (cell === lost ? cell : el("td", {}, cell))));
     }
