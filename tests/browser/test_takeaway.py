@@ -190,7 +190,17 @@ def test_charts_are_saved_as_drawings_and_pictures(offline):
         with page.expect_download() as download:
             page.locator(f".t-{kind}").click()
         assert download.value.path().read_bytes().startswith(start)
-        page.wait_for_timeout(1500)
+        expect(page.locator(".t-line")).to_contain_text(f"eesd-law.{kind}", timeout=60_000)  # the last one
+
+
+def test_charts_out_of_sight_are_saved_too(offline):
+    page = offline(reduced_motion="reduce")
+    page.locator(".e-chart-clock .plot-container").wait_for(timeout=60_000)
+    names = []
+    page.on("download", lambda download: names.append(download.suggested_filename))
+    page.locator(".t-svg").evaluate("button => button.click()")  # without scrolling there
+    expect(page.locator(".t-line")).to_contain_text("eesd-law.svg", timeout=60_000)
+    assert {f"eesd-{name}.svg" for name in ("why", "lengths", "clock", "belief", "positions", "law")} <= set(names)
 
 
 def test_a_run_can_be_quoted(offline):
