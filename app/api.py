@@ -18,10 +18,11 @@ from eesd_core.events import RaceFinished, Record, TokensCommitted
 from eesd_core.export import parse_trace
 from eesd_core.trace import Metrics, to_line
 
-from .settings import request_from_form, whole_number
+from .settings import quantize_from_form, request_from_form, whole_number
 from .visit import FRAME_SECONDS, Contest, Visits
 
 Acceptance = Literal["shared-noise", "rejection"]
+Precision = Literal["host", "none", "8bit", "4bit"]
 MOST_TRACE = 8 * 2**20  # bytes of a trace that is sent here
 MOST_CONTROLLER = 200  # characters
 
@@ -53,6 +54,7 @@ class Api:
         top_p: float = 1.0,
         min_p: float = 0.0,
         chat: bool = False,
+        quantize: Precision = "host",
         with_trace: bool = False,
     ) -> dict:
         """Write a continuation twice on one device, plainly and by early-exiting speculative decoding, and compare texts and clocks.
@@ -68,6 +70,7 @@ class Api:
             top_p: draw from the likeliest tokens that reach this probability together
             min_p: draw from tokens at least so many times as likely as the likeliest
             chat: the prompt is a request, to be replied to
+            quantize: precision of the weights: host is the server's own choice, none is unquantised
             with_trace: add every event of the run, as NDJSON
 
         Returns:
@@ -75,7 +78,7 @@ class Api:
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "acceptance": acceptance}
         wanted = asked(form | {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat}, controller)
-        async for state in self._run(request, wanted, self.visits.contest):
+        async for state in self._run(request, wanted, quantize, self.visits.contest):
             if records := state.pop("records", None):
                 state = race_result(records) | ({"trace": "".join(map(to_line, records))} if with_trace is True else {})
             yield state
@@ -90,6 +93,7 @@ class Api:
         controller: str = "throughput",
         method: Literal["eesd", "vanilla"] = "eesd",
         chat: bool = False,
+        quantize: Precision = "host",
     ) -> dict:
         """Write a continuation by early-exiting speculative decoding, or plainly. The text is the same.
 
@@ -101,6 +105,7 @@ class Api:
             controller: when to stop drafting: beta (the paper's), throughput, fixed:4, threshold:0.4 ...
             method: eesd, or vanilla for one token at a time
             chat: the prompt is a request, to be replied to
+            quantize: precision of the weights: host is the server's own choice, none is unquantised
 
         Returns:
             text, token_ids, rounds, acceptance rate, draft lengths, seconds and tokens per second
@@ -108,7 +113,11 @@ class Api:
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "chat": chat}
         wanted = asked(form, controller)
         lane = "vanilla" if method == "vanilla" else "eesd"
-        async for state in self._run(request, wanted, lambda engine, request, run, stopped: engine.run(request, lane, run, stopped), lane):
+
+        def work(engine, request, run, stopped):
+            return engine.run(request, lane, run, stopped)
+
+        async for state in self._run(request, wanted, quantize, work, lane):
             if records := state.pop("records", None):
                 state = {"status": "finished", "method": lane} | Metrics.fold(records, lane).to_json()
             yield state
@@ -129,12 +138,13 @@ class Api:
         except UserError as problem:
             raise refusal(problem) from None
 
-    async def _run(self, caller: gr.Request, wanted: Request, work: Contest, lane: str | None = None) -> AsyncIterator[dict]:
+    async def _run(self, caller: gr.Request, wanted: Request, quantize: str, work: Contest, lane: str | None = None) -> AsyncIterator[dict]:
         yield {"status": "waiting", "place": 0, "seconds": None}  # before the device is asked for: then Gradio can close this generator
         if lane == "vanilla":
             wanted = Request(wanted.prompt, wanted.max_new_tokens, wanted.sampling, "vanilla", chat=wanted.chat)
         try:
-            job = self.visits.admit(address_of(caller), wanted, uuid.uuid4().hex[:8], work)
+            weights = None if quantize == "host" else quantize_from_form(quantize=quantize)
+            job = self.visits.admit(address_of(caller), wanted, uuid.uuid4().hex[:8], work, weights)
         except UserError as problem:
             raise refusal(problem) from None
         device, records, tokens, done = self.visits.device, [], 0, False

@@ -149,7 +149,8 @@ def title(engine: Engine) -> str:
     level = f"<span class='eesd-chip eesd-level eesd-live' tabindex='0'><b>{name}</b>{hint}</span>"
     theme = "<button class='eesd-theme' id='theme' title='light or dark' aria-label='light or dark'>◐</button>"
     tools = "<span class='eesd-tools'></span>"  # for the view's own buttons
-    return f"<header class='eesd-title'><h1>EESD Live</h1>{recorded(chip)}{chips}{level}<p>{TAGLINE}</p>{tools}{theme}</header>{caution(engine)}"
+    bar = f"<h1>EESD Live</h1>{recorded(chip)}{chips}{level}<p>{TAGLINE}</p>{tools}{theme}"
+    return f"<header class='eesd-title'>{bar}</header>{caution(engine)}"
 
 
 def caution(engine: Engine) -> str:

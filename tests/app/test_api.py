@@ -77,6 +77,8 @@ def test_what_an_endpoint_refuses_it_refuses_in_one_line(client, visits):
         ("/race", {"prompt": "x", "max_new_tokens": 10**9}, "new tokens must be a whole number from 1 to 512"),
         ("/race", {"prompt": "x", "seed": "abc"}, "seed must be a whole number"),
         ("/race", {"prompt": "x", "chat": "maybe"}, "chat must be one of"),
+        ("/race", {"prompt": "x", "quantize": "8bit"}, "this server has its model in one precision"),
+        ("/race", {"prompt": "x", "quantize": "2bit"}, "weights must be one of"),
         ("/generate", {"prompt": "too long"}, "the prompt is <too> long"),
         ("/replay", {"trace": "hello"}, "this is no trace"),
         ("/replay", {"trace": None}, "send the text of a trace"),
@@ -111,8 +113,8 @@ def test_a_code_for_a_link_and_nothing_else(server):
 def test_twenty_visitors_at_once_are_served_in_order_and_see_their_own_run_alone(server, visits):
     admitted, admit = [], visits.admit
 
-    def noting(address, request, *rest):
-        job = admit(address, request, *rest)
+    def noting(address, request, *rest, **named):
+        job = admit(address, request, *rest, **named)
         admitted.append(request.prompt)
         return job
 
