@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const { el, setText, Study, words: { benchmark: words } } = window.EESD;
-  const SANDBOX = { sandbox: "allow-scripts", class: "s-frame", title: words.frame };
+  const SANDBOX = { sandbox: "allow-scripts", class: "s-frame" };
 
   class BenchmarkPanel {
     // `at(name)`: addresses of the server. Without `live` only reports are shown.
@@ -42,7 +42,7 @@
     frame(source) {
       this.shows = null;
       setText(this.toggle, words.show);
-      this.stage.replaceChildren(...(source ? [el("iframe", { ...SANDBOX, ...source })] : []));
+      this.stage.replaceChildren(...(source ? [el("iframe", { ...SANDBOX, title: words.frame, ...source })] : []));
     }
 
     see(line) {

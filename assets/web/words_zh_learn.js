@@ -8,6 +8,8 @@
   const terms = (own) => Object.entries(own).map(([name, value]) => `${name} ${count(value)}`).join("，");
   const decision = (own) => (Number.isFinite(own.theta) && Number.isFinite(own.u) ? coin(own) : terms(own));
 
+  const NUMBERS = { length: "长度", threshold: "阈值", wanted: "目标接受率", bound: "界", factor: "系数", width: "宽度", limit: "上限", rate: "接受率" };
+
   const microscope = {
     title: "单轮显微镜",
     pick: "点击一个词元或一根柱子，或让它跟随播放位置。",
@@ -22,6 +24,7 @@
       drawn: (values) => `抽到的 θ：${values.map((value) => number(value)).join("，")}`,
       arm: ({ label, alpha, beta }) => `${label}：Beta(${count(alpha)}, ${count(beta)})，均值 ${number(alpha / (alpha + beta))}`,
       fixed: (length) => `每轮 k = ${length}；不抽取`,
+      number: (name, value) => `${NUMBERS[name] ?? name} ${count(value)}`,
       none: "这个控制器不抽取随机数。",
     },
     draft: {

@@ -28,7 +28,10 @@ def test_everything_is_in_sight_on_a_laptop(visit, theme):
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_title_is_one_line_on_a_laptop(visit, language):
     page = visit(query=f"?lang={language}&view=live")
-    for names in (["embedded model", "cpu bfloat16"], ["some-organisation/some-model-with-a-very-long-name-and-a-size-of-70B", "cuda:0 bfloat16"]):
+    for names in (
+        ["embedded model", "cpu bfloat16"],
+        ["some-organisation/some-model-with-a-very-long-name-and-a-size-of-70B", "cuda:0 bfloat16"],
+    ):
         page.evaluate("""names => document.querySelectorAll('.eesd-chip.eesd-live:not(.eesd-mode, .eesd-level)').forEach((chip, i) => {
             chip.textContent = names[i];
         })""", names)  # fmt: skip

@@ -1,0 +1,78 @@
+"""The Chinese page has no English sentence left: not in the tables of words, and not on the page."""
+
+import re
+
+from app_page import reach, run, settings
+
+from eesd_core.control import CONTROLLERS
+
+# Names, keys, formulas and patterns that are the same in both languages.
+SAME = {
+    "charts.contexts.hover", "charts.law.curve", "charts.law.formula", "keys.list.2.0", "keys.list.4.0", "microscope.draft.token",
+    "microscope.draw.belief", "race.lanes.eesd", "scrubber.times",
+    "takeaway.csv.0", "takeaway.paper", "takeaway.perfetto.0",
+    *(f"glossary.links.{i}.{j}" for i in range(3) for j in range(2)),
+}  # fmt: skip
+LEAVES = """() => {
+    const leaves = {};
+    const walk = (value, path) => {
+        if (value && typeof value === 'object')
+            for (const [name, inner] of Object.entries(value)) walk(inner, path ? `${path}.${name}` : name);
+        else leaves[path] = String(value);
+    };
+    walk(EESD.words, '');
+    return leaves;
+}"""
+LATIN = re.compile(r"[A-Za-z]{2,}")
+
+
+def test_every_word_is_translated(visit):
+    english, chinese = (visit(query=f"?lang={language}&view=live").evaluate(LEAVES) for language in ("en", "zh"))
+    same = {path for path, text in english.items() if LATIN.search(text) and chinese[path] == text}
+    assert same == SAME, sorted(same ^ SAME)
+
+
+TEXTS = """() => {
+    const isOurs = (node) => !node.closest('script, style, .e-text, textarea, svg, .js-plotly-plot');
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const texts = [];
+    for (let node = walker.nextNode(); node; node = walker.nextNode()) if (isOurs(node.parentElement)) texts.push(node.nodeValue.trim());
+    for (const node of document.querySelectorAll('[title], [aria-label], [placeholder], [alt]'))
+        for (const name of ['title', 'aria-label', 'placeholder', 'alt'])
+            if (isOurs(node)) texts.push(node.getAttribute(name)?.trim() ?? '');
+    for (const node of document.querySelectorAll('svg.main-svg text')) texts.push(node.textContent.trim());
+    return [...new Set(texts)];
+}"""
+HAN = re.compile(r"[\u4e00-\u9fff]")
+
+
+NAMES = {  # titles of papers, keys, formats, and what the command line calls its controllers
+    "EESD", "EESD Live", "English", "CSV", "Perfetto", "Ctrl + Enter, Esc", "Shift + ← →", "X, Shift + X",
+    "Accelerating Large Language Model Decoding with Speculative Sampling", "Fast Inference from Transformers via Speculative Decoding",
+    "Speculative Decoding via Early-exiting for Faster LLM Inference with Thompson Sampling Control Mechanism (EESD)",
+    "speedup(k) = (1 + α + ... + α^k) · t / (k · c · t + T(k + 1) + o)", "cpu float32", "float32",
+    *CONTROLLERS,
+}  # fmt: skip
+
+
+def test_no_english_sentence_is_left_on_the_page(visit, paced):
+    page = visit(query="?lang=zh&paused=1")
+    page.wait_for_function("EESD.page.values")
+    texts = [page.evaluate(TEXTS)]
+    settings(page, new_tokens="32")
+    for radio in page.locator("#controller input").all():
+        radio.check()
+        page.wait_for_timeout(50)
+    texts.append(page.evaluate(TEXTS))
+    run(page)
+    reach(page, "finished")
+    page.evaluate("EESD.page.view.drawAll()")
+    page.evaluate("document.querySelectorAll('.e-numbers').forEach((button) => button.click())")
+    texts.append(page.evaluate(TEXTS))
+    page.locator(".e-lane-eesd .e-tok").first.focus()
+    page.evaluate("EESD.page.takeaway.cite()")
+    page.evaluate("EESD.page.view.tour.go(4)")
+    texts.append(page.evaluate(TEXTS))
+    names = NAMES | {paced.target.name, page.evaluate("document.querySelector('.t-text').textContent")}  # a citation is in English
+    left = {text for some in texts for text in some if LATIN.search(text) and not HAN.search(text)} - names
+    assert not left, "\n".join(sorted(left))
