@@ -7,6 +7,7 @@
   const look = (i) => ({ line: { color: PALETTE[i % 8], dash: DASHES[i % 4], width: 2 }, marker: { color: PALETTE[i % 8], symbol: SYMBOLS[i % 6], size: 7 } });
   const rowsOf = (group) => Object.entries(group.methods);
   const upwards = (values) => [...values].reverse(); // plotly draws the first bar at the bottom
+  const mix = (from, to, part) => "#" + [1, 3, 5].map((i) => Math.round(parseInt(from.slice(i, i + 2), 16) * (1 - part) + parseInt(to.slice(i, i + 2), 16) * part).toString(16).padStart(2, "0")).join("");
   const perRow = (count, most = 26) => 70 + count * most;
 
   function bars(rows, values, axis, extra = {}) {
@@ -28,16 +29,20 @@
   }
 
   function heat(names, columns, z, axis, theme, format = ".2f") {
-    const scale = [[0, theme("panel")], [1, theme("accent")]];
-    const cells = { type: "heatmap", x: columns, y: upwards(names), z: upwards(z), colorscale: scale, showscale: false, xgap: 2, ygap: 2, texttemplate: `%{z:${format}}`, hovertemplate: `%{y}, %{x}: %{z:${format}}<extra></extra>`, hoverongaps: false };
-    return { data: [cells], height: perRow(names.length), xaxis: { title: axis, type: "category", tickangle: columns.length > 9 ? -45 : 0 }, yaxis: { type: "category" } };
+    const scale = [[0, theme("panel")], [1, mix(theme("panel"), theme("accent"), 0.5)]]; // text is legible on all of it
+    const cells = { type: "heatmap", x: columns, y: upwards(names), z: upwards(z), colorscale: scale, showscale: false, xgap: 2, ygap: 2, texttemplate: `%{z:${format}}`, textfont: { color: theme("ink") }, hovertemplate: `%{y}, %{x}: %{z:${format}}<extra></extra>`, hoverongaps: false };
+    return { data: [cells], height: perRow(names.length), xaxis: { title: axis, type: "category", tickangle: "auto" }, yaxis: { type: "category" } };
   }
 
   const categories = (group, theme) =>
     heat(Object.keys(group.methods), group.categories, rowsOf(group).map(([, row]) => group.categories.map((name) => row.categories[name].median)), "", theme);
 
-  function positions(group) {
+  function positions(group, theme) {
     const rows = rowsOf(group).filter(([, row]) => row.acceptance_per_position.length > 0);
+    if (rows.length > PALETTE.length) {
+      const places = Array.from({ length: Math.max(...rows.map(([, row]) => row.acceptance_per_position.length)) }, (_, place) => place);
+      return heat(rows.map(([name]) => name), places.map((place) => String(place + 1)), rows.map(([, row]) => places.map((place) => row.acceptance_per_position[place] ?? null)), "place in the draft", theme);
+    }
     const data = rows.map(([name, row], i) => ({
       type: "scatter", mode: "lines+markers", name, ...look(i), x: row.acceptance_per_position.map((_, place) => place + 1), y: row.acceptance_per_position,
       customdata: row.tested_per_position, hovertemplate: `${name.replaceAll("%", "")}, draft %{x}: %{y:.2f} of %{customdata} tested<extra></extra>`,
@@ -45,7 +50,7 @@
     return { data, height: 360, legend: true, xaxis: { title: "place in the draft", dtick: 1 }, yaxis: { title: "share accepted", range: [0, 1.03] } };
   }
 
-  const perRound = (group, theme) => bars(rowsOf(group), rowsOf(group).map(([, row]) => row.mean_accepted_length), "tokens per pass of the target", { marker: { color: theme("accent") } });
+  const perRound = (group, theme) => bars(rowsOf(group), rowsOf(group).map(([, row]) => row.mean_accepted_length), "tokens per round", { marker: { color: theme("accent") } });
 
   function passes(group, theme) {
     const rows = rowsOf(group);
@@ -71,7 +76,7 @@
   }
 
   function regrets(group) {
-    const rows = rowsOf(group).filter(([, row]) => row.regret);
+    const rows = rowsOf(group).filter(([, row]) => row.regret && !row.controller.startsWith("fixed"));
     const data = rows.map(([name, row], i) => ({ type: "scatter", mode: "lines", name, ...look(i), x: row.regret.summed_ms.map((_, n) => n + 1), y: row.regret.summed_ms, hovertemplate: "%{y:.0f} ms after %{x} prompts<extra></extra>" }));
     return { data, height: 360, legend: true, xaxis: { title: "prompts" }, yaxis: { title: `ms lost against ${rows[0][1].regret.against}` } };
   }
@@ -86,13 +91,13 @@
     return { data, height: 380, legend: true, xaxis: { title: axis }, yaxis: { title, rangemode: "tozero" } };
   }
 
-  // The grid of the paper's rule: rows are prior and discount, columns the draft limit.
+  // The grid of the paper's rule: rows are prior and the share of its counts that a round keeps, columns the draft limit.
   function grid(group, value, theme) {
     const points = rowsOf(group).map(([name, row]) => [name.match(/^beta:alpha=(.+):beta=(.+):forget=(.+):limit=(\d+)$/), row]).filter(([found]) => found);
-    const at = new Map(points.map(([[, a, b, forget, limit], row]) => [`${a}, ${b} | ${forget} ${limit}`, value(row)]));
-    const names = [...new Set(points.map(([[, a, b, forget]]) => `${a}, ${b} | ${forget}`))];
+    const at = new Map(points.map(([[, a, b, forget, limit], row]) => [`Beta(${a}, ${b}), ${forget} ${limit}`, value(row)]));
+    const names = [...new Set(points.map(([[, a, b, forget]]) => `Beta(${a}, ${b}), ${forget}`))];
     const limits = [...new Set(points.map(([found]) => found[4]))];
-    return heat(names, limits, names.map((name) => limits.map((limit) => at.get(`${name} ${limit}`))), "most drafts in a round; rows: prior | what a round leaves of counts", theme);
+    return heat(names, limits, names.map((name) => limits.map((limit) => at.get(`${name} ${limit}`))), "most drafts in a round", theme);
   }
 
   window.BENCH = { speedups, categories, positions, perRound, passes, timeSplit, lengths, regrets, along, grid };

@@ -45,12 +45,12 @@
     const same = row.identical === null ? "same law" : `${row.identical} of ${row.compared}`;
     const stages = row.time ? ["draft", "verify", "overhead"].map((stage) => fixed(100 * row.time[stage], 1, " %")) : ["–", "–", "–"];
     return [
-      name, `${fixed(row.speedup.median)}x`, `${fixed(low)} to ${fixed(high)}`, `${fixed(row.speedup_over_fastest_plain.median)}x`, fixed(row.tokens_per_second, 1), fixed(row.acceptance_rate),
-      fixed(row.mean_accepted_length), fixed(row.target_passes_per_token), fixed(row.draft_passes_per_token), ...stages, row.regret ? fixed(row.regret.percent, 1, " %") : "–", same,
+      name, `${fixed(row.speedup.median)}x`, `${fixed(low)} to ${fixed(high)}`, `${fixed(row.speedup_over_fastest_plain.median)}x`, same, fixed(row.tokens_per_second, 1), fixed(row.acceptance_rate),
+      fixed(row.mean_accepted_length), fixed(row.target_passes_per_token), fixed(row.draft_passes_per_token), ...stages, row.regret ? fixed(row.regret.percent, 1, " %") : "–",
       fixed(row.prefill_seconds * 1000, 0, " ms"), fixed(row.wall_seconds, 1, " s"), fixed(row.joules_per_token, 2, " J"), row.peak_bytes === null ? "–" : fixed(row.peak_bytes / 2 ** 20, 0, " MiB"),
     ];
   }
-  const COLUMNS = ["method", "speedup", "95 % interval", "over fastest plain", "tokens/s", "acceptance rate", "tokens/round", "target passes/token", "draft passes/token", "drafting", "verifying", "overhead", "regret", "identical", "prefill", "wall time", "energy/token", "peak memory"];
+  const COLUMNS = ["method", "speedup", "95 % interval", "over fastest plain", "identical", "tokens/s", "acceptance rate", "tokens/round", "target passes/token", "draft passes/token", "drafting", "verifying", "overhead", "regret", "prefill", "wall time", "energy/token", "peak memory"];
 
   function section(group, detailed) {
     const rows = Object.entries(group.methods);
@@ -62,20 +62,21 @@
     if (!detailed) return;
     const drafting = rows.some(([, row]) => row.drafted > 0);
     if (report.suite === "thompson") {
-      chart("Speedup over the grid", "times vanilla", (t) => B.grid(group, (row) => row.speedup.median, t));
-      chart("Acceptance rate over the grid", "accepted / drafted", (t) => B.grid(group, (row) => row.acceptance_rate, t));
+      const rows = "rows: prior, and the share of its counts that the posterior keeps from round to round";
+      chart("Speedup over the grid", `times vanilla; ${rows}`, (t) => B.grid(group, (row) => row.speedup.median, t));
+      chart("Acceptance rate over the grid", `accepted / drafted; ${rows}`, (t) => B.grid(group, (row) => row.acceptance_rate, t));
       return;
     }
     chart("Speedup by method", "over vanilla; whiskers: 95 % bootstrap interval over prompts; grey: transformers", (t) => B.speedups(group, t));
     if (group.categories.length > 1) chart("Speedup by category", "median over the category's prompts, times vanilla", (t) => B.categories(group, t));
     if (drafting) {
-      chart("Acceptance per position", "of the rounds that tested this draft, the share that accepted it", () => B.positions(group));
+      chart("Acceptance per position", "of the rounds that tested this draft, the share that accepted it", (t) => B.positions(group, t));
       chart("Tokens per round", "mean accepted length: 1 + accepted / rounds", (t) => B.perRound(group, t));
       chart("Passes per token", "forward passes, which no hardware changes: of the whole target, and of a model for drafting", (t) => B.passes(group, t));
       chart("Where the time goes", "of decoding time; peers do not tell", (t) => B.timeSplit(group, t));
       chart("Draft lengths", "per cent of rounds with so many drafts", (t) => B.lengths(group, t));
     }
-    if (rows.some(([, row]) => row.regret)) chart("Regret", "decoding time lost against the fixed draft length that turned out fastest, summed over prompts; below zero: gained", () => B.regrets(group));
+    if (rows.some(([, row]) => row.regret && !row.controller.startsWith("fixed"))) chart("Regret", "decoding time lost against the fixed draft length that turned out fastest, summed over prompts; below zero: gained", () => B.regrets(group));
   }
 
   function along() {
@@ -102,7 +103,7 @@
     const described = Object.fromEntries(report.groups.flatMap((group) => Object.entries(group.methods)));
     main.append(el("h2", {}, "Methods"));
     table(["method", "what it is", "drafter", "controller"], Object.entries(described).map(([name, row]) => [name, row.describes, words(row.drafter), words(row.controller)]), -1, "words");
-    const facts = { model: report.model, machine: report.machine, "costs in ms": report.costs_ms, notes: report.notes };
+    const facts = { model: report.model, machine: report.machine, "costs (ms)": report.costs_ms, notes: report.notes };
     main.append(el("h2", {}, "Model, machine, settings"));
     const rows = Object.entries(facts).flatMap(([what, values]) => Object.entries(values).map(([name, value]) => [`${what}: ${name}`, words(value)]));
     table(["what", "value"], [...rows, ["sittings", String(report.sittings)], ["peak memory of the process", fixed(report.process_peak_bytes / 2 ** 20, 0, " MiB")]], -1, "words");
@@ -128,7 +129,7 @@
   if (window.matchMedia("(prefers-color-scheme: dark)").matches) document.body.classList.add("dark");
   head();
   along();
-  for (const group of report.groups) section(group, group.x === null);
+  for (const group of report.groups) section(group, report.groups.length === 1 || group.x === null);
   published();
   settings();
   let waiting = 0;

@@ -109,7 +109,8 @@ def _look_for_skips(engine: Engine, groups: tuple[Group, ...], cells: Cells) -> 
     """Once for a benchmark, where a method skips layers and does not say which."""
     if SKIPS not in cells.notes and any(parse_method(name).drafter == "layer-skip" for group in groups for name in group.methods):
         for trial in search_skips(engine, read_prompts(None, SEARCH_TEXTS)):
-            yield f"looking for layers to skip, {trial.number} of {TRIALS} sets tried, the best is worth {trial.worth:.2f} plain steps"
+            tried = f"{trial.number} of {TRIALS} sets tried"
+            yield f"looking for layers to skip, {tried}, the best writes {trial.worth:.2f} tokens in the time of a plain step"
         cells.note(SKIPS, str(trial.best))
 
 

@@ -136,11 +136,11 @@ def _regrets(group: Group, rows: dict[str, dict], paces: dict[str, np.ndarray]) 
     """Of every controller over the early-exit drafter against the fixed draft length that turned out fastest: time lost, in per cent, and
     summed up from prompt to prompt in milliseconds. Negative: it was faster. `speed` is its speed over that length's on the same prompt
     (median, 90 % interval), `over_beta` the same over the paper's rule, where that ran."""
-    fixed = [name for name in rows if rows[name]["controller"].startswith("fixed") and rows[name]["drafter"] == "early-exit"]
-    best = min(fixed, key=lambda name: paces[name].sum(), default=None)
+    ours = [name for name, row in rows.items() if row["drafter"] == "early-exit" and row["controller"] and "@" not in name]
+    best = min((name for name in ours if name.startswith("fixed")), key=lambda name: paces[name].sum(), default=None)
     for name, row in rows.items():
         row["regret"] = None
-        if best and row["drafter"] == "early-exit" and row["controller"] and "@" not in name:
+        if best and name in ours:
             lost = (paces[name] - paces[best]) * group.new_tokens
             percent = 100 * float(lost.sum() / (paces[best] * group.new_tokens).sum())
             row["regret"] = {"against": best, "percent": round(percent, 3), "summed_ms": (1e3 * lost.cumsum()).round(2).tolist()}
