@@ -85,7 +85,7 @@ KNOBS = (
 )
 WRONG = Field("wrong", "Wrong drafts", "on purpose: share made random", None, "number", 0, 1, optional=True, usual="0")
 WRONG_FROM = Field("wrong_from", "Wrong from", "this new token on", None, "whole", 0, MOST_NEW_TOKENS, optional=True, usual="the middle")
-QUANTIZE = Field("quantize", "Weights", "in what precision", None, "choice", choices=CHOICES, optional=True)
+QUANTIZE = Field("quantize", "Weights", "precision of the next run", None, "choice", choices=CHOICES, optional=True)
 FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS, WRONG, WRONG_FROM, QUANTIZE)
 NAMES = tuple(field.name for field in FIELDS)
 

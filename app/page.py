@@ -136,7 +136,7 @@ def weights_choice(precisions: Precisions, engine: Engine) -> gr.Radio:
     names = {"none": plain, "8bit": "8-bit", "4bit": "4-bit"}
     choices = [(names[name], name) for name in QUANTIZE.choices]
     free = len(precisions.offered) > 1
-    info = f"{QUANTIZE.info}; 8 and 4 bits by bitsandbytes" if free else "the host's choice: a second copy of a large model may not fit"
+    info = "8 and 4 bits by bitsandbytes; the first run with one loads it" if free else "the host's choice: a large model may not fit twice"
     return gr.Radio(choices, value=precisions.start, label=QUANTIZE.label, info=info, interactive=free, elem_id=QUANTIZE.element)
 
 

@@ -95,6 +95,17 @@
       Width: "宽度",
       "of the confidence bound": "置信界的宽度",
       Limit: "上限",
+      "Wrong drafts": "错误草稿",
+      "on purpose: share made random": "有意干扰：随机化的比例",
+      "Wrong from": "错误起点",
+      "this new token on": "从第几个新词元起",
+      "the middle": "中间",
+      Weights: "权重",
+      "8 and 4 bits by bitsandbytes; the first run with one loads it": "8 位与 4 位由 bitsandbytes 提供；首次使用时载入",
+      "the host's choice: a large model may not fit twice": "由服务器决定：大模型可能放不下两份",
+      "not quantised": "未量化",
+      "8-bit": "8 位",
+      "4-bit": "4 位",
     },
   };
 
@@ -367,5 +378,49 @@
     ms: (value) => `${number(value, 0)} 毫秒`,
   };
 
-  window.EESD.translations.zh = { states, levels, page, race, verdict, tip, intro, scrubber, keys, why, charts, lossless, takeaway, whatIf };
+  const studies = {
+    start: "开始",
+    stop: "停止",
+    stopped: (why) => `已停止${why && why !== "by you" ? `：${why}` : ""}`,
+    preparing: "准备中……",
+    lost: "服务器没有回应：请再试一次。",
+  };
+
+  const apart = ({ measured, chance, most }) => `${number(measured)}；仅凭偶然平均为 ${number(chance)}，100 次中有 95 次小于 ${number(most)}`;
+  const lawTest = {
+    title: "分布相同吗？",
+    start: "各抽 500 次",
+    note: "在提示词之后，用推测拒绝采样抽取接下来的两个词元 500 次，再用普通采样抽取 500 次（温度和截断取自表单），比较每个词元出现的频率。",
+    lanes: { eesd: "推测", vanilla: "普通" },
+    places: ["第一个词元", "第二个词元"],
+    share: "抽取的比例",
+    other: "其他",
+    nothing: "无词元",
+    hover: "%{text}：%{y:.3f}",
+    progress: (drawn, wanted, accepted) => `各 ${wanted} 次中的 ${drawn} 次；被检验的草稿有 ${number(100 * accepted, 0)} % 被接受。`,
+    distance: (name, found) => `${name}：全变差距离 ${apart(found)}。`,
+    together: "两者合计",
+    same: "没有超出偶然的差异。",
+    differs: "超出了偶然应有的差异：一百次检验中会有一次因运气不好而如此。请换一个种子再抽。",
+    label: (name, found) => `${name}：两种抽取方式下最可能词元的比例，全变差距离 ${apart(found)}。`,
+    columns: ["词元", "推测", "普通"],
+  };
+
+  const benchmark = {
+    title: "基准测试",
+    start: "运行小型测试",
+    note: "六种方法，相同的四个提示词，每个 32 个词元，在这台同时提供本页面的机器上：只供观察，不宜引用。大型测试：python -m eesd_core bench",
+    latest: ({ recorded, suite, finished, model, dtype, machine }) =>
+      `${recorded ? "录制的报告" : "最新报告"}：${suite}，${finished.replace("T", " ")} UTC，${model} ${dtype}，${machine}。`,
+    none: "这里还没有大型基准测试的报告。",
+    show: "显示",
+    hide: "隐藏",
+    open: "在新标签页打开",
+    frame: "基准测试报告",
+    progress: (done, total, left, doing) => (total ? `${total} 段文本中的第 ${done} 段，约剩 ${Math.ceil(left)} 秒：${doing}` : `准备中：${doing}`),
+    finished: "已完成：报告在下方。",
+  };
+
+  const above = { states, levels, page, race, verdict, tip, intro, scrubber, keys, why, charts, lossless, takeaway, whatIf };
+  window.EESD.translations.zh = { ...above, studies, lawTest, benchmark };
 })();

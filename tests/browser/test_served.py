@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from app_page import reach, run, until_free
 
-from app.page import launch
+from app.page import head, launch
 from app.visit import Visits
 
 
@@ -36,6 +36,8 @@ def test_rendered_on_the_server_too(paced, open_page, node):
         reach(browser_page, "finished")
         for path in ("health", "offline.txt", "qr.svg?link=http://x"):
             assert browser_page.request.get(f"{page.local_url}gradio_api/eesd/{path}").ok
+        answer = browser_page.request.post(f"{page.local_url}gradio_api/eesd/law", data={"prompt": "x", "temperature": 0})
+        assert "temperature above 0" in answer.text().splitlines()[-1]
         browser_page.close()
         until_free(visits.device)
     finally:
@@ -52,6 +54,11 @@ def test_the_page_loads_nothing_from_elsewhere(browser, app):
     page.wait_for_function("window.Plotly")
     context.close()
     assert not elsewhere
+
+
+def test_what_is_our_own_weighs_less_than_400_kb(paced):
+    """Uncompressed: scripts, style, words in every language, and the recorded race. plotly.js and Gradio come on top."""
+    assert len(head(Visits(paced)).encode()) < 400_000
 
 
 def test_no_renderer_file_closes_a_script_early():

@@ -1,0 +1,134 @@
+"""The live test of distributions, the benchmark and its reports, drafts made worse, the precision of the weights: on the page."""
+
+import json
+
+import pytest
+from app_page import reach, run
+from playwright.sync_api import expect
+
+from app import studies
+from eesd_core.bench import Prompt, latest
+
+SLOW = 30_000  # ms
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(studies, "DRAWS", 40)
+    monkeypatch.setattr(studies, "NEW_TOKENS", 4)
+    monkeypatch.setattr(studies, "load_prompts", lambda path, limit: [Prompt("a", "stories", "Once"), Prompt("b", "code", "def f")])
+    monkeypatch.setattr(studies, "latest_report", lambda: None)
+
+
+def test_both_distributions_are_drawn_and_compared(visit):
+    page = visit(query="?temperature=0.9&paused=1")
+    law = page.locator(".s-law")
+    law.locator(".s-start").click()
+    expect(law.locator(".s-line")).to_contain_text("40 of 40", timeout=SLOW)
+    expect(law.locator(".e-fork li")).to_have_count(3)
+    for place in (0, 1):
+        chart = law.locator(f".e-chart-place-{place}")
+        chart.scroll_into_view_if_needed()
+        expect(chart.locator(".bars .point").first).to_be_attached(timeout=SLOW)
+        assert "total variation" in chart.get_attribute("aria-label")
+    law.locator(".e-numbers").first.click()
+    cells = [float(text) for text in law.locator(".e-table").first.locator("td").all_inner_texts()]
+    assert sum(cells) == pytest.approx(2, abs=0.03)  # shares of both, rounded
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_stop_leaves_the_device_free(visit, device, monkeypatch):
+    monkeypatch.setattr(studies, "DRAWS", 100_000)
+    page = visit(query="?temperature=0.9&paused=1")
+    law = page.locator(".s-law")
+    law.locator(".s-start").click()
+    expect(law.locator(".s-line")).to_contain_text("of 100000", timeout=SLOW)
+    law.locator(".s-start").click()
+    expect(law.locator(".s-line")).to_have_text("stopped by you")
+    expect(law.locator(".s-start")).to_have_text("Draw 500 and 500")
+
+
+def test_what_cannot_be_drawn_is_one_line(visit):
+    page = visit(query="?temperature=0&paused=1")
+    page.locator(".s-law .s-start").click()
+    expect(page.locator(".s-law .s-line")).to_contain_text("choose a temperature above 0", timeout=SLOW)
+
+
+def test_tokens_are_shown_as_text(visit):
+    """Plotly would read tags in the names below its bars."""
+    page = visit(query="?paused=1")
+    found = {"measured": 0, "chance": 0.1, "most": 0.2, "p": 1}
+    token = "<b>x</b>&lt;<img src=x onerror=window.__x=1>"
+    place = {"tokens": [[token, 5, 5], ["", 1, 1]], "other": [0, 0], "distance": found}
+    line = {"drawn": 6, "wanted": 6, "places": [place, place], "together": found, "acceptance": 1}
+    page.evaluate("""line => {
+        const { path, form } = EESD.page.view, test = new EESD.LawTest(EESD.page.view, { path, form });
+        EESD.page.view.lossless.node.after(test.node);
+        window.test = test;
+        test.show(line);
+    }""", line)  # fmt: skip
+    page.locator(".s-law").first.scroll_into_view_if_needed()
+    tick = page.locator(".s-law").first.locator(".xtick text").first
+    expect(tick).to_have_text(token[:14])
+    assert page.evaluate("window.__x") is None and page.locator(".s-law img").count() == 0
+
+
+def test_a_small_benchmark_shows_its_report_in_a_sandbox(visit):
+    page = visit(query="?paused=1")
+    panel = page.locator(".s-benchmark")
+    panel.scroll_into_view_if_needed()
+    expect(panel.locator(".s-latest")).to_contain_text("No report")
+    panel.locator(".s-start").click()
+    expect(panel.locator(".s-line")).to_contain_text("Finished", timeout=SLOW)
+    frame = panel.locator("iframe")
+    assert frame.get_attribute("sandbox") == "allow-scripts"
+    inside = page.frame_locator(".s-benchmark iframe")
+    expect(inside.locator("h1")).to_have_text("Benchmark", timeout=SLOW)
+    expect(inside.locator("table").first).to_contain_text("throughput")
+    handle = frame.element_handle().content_frame()
+    assert handle.evaluate("(() => { try { return Boolean(parent.document) } catch { return 'no way' } })()") == "no way"
+
+
+def test_the_latest_report_opens_here_and_in_a_tab_without_an_origin(visit, tmp_path, monkeypatch):
+    folder = tmp_path / "2026-01-01T000000-default"
+    folder.mkdir()
+    model, machine = {"name": "<b>tiny</b>", "dtype": "float32"}, {"processor": "an old one"}
+    report = {"format": "eesd-bench/1", "suite": "default", "finished": "2026-01-01T00:00:00", "model": model, "machine": machine}
+    (folder / "report.json").write_text(json.dumps(report))
+    (folder / "report.html").write_text("<!doctype html><title>r</title><p id=where></p><script>where.textContent = self.origin</script>")
+    monkeypatch.setattr(studies, "latest_report", lambda: latest.latest_report(tmp_path, tmp_path / "none"))
+    page = visit(query="?paused=1")
+    panel = page.locator(".s-benchmark")
+    panel.scroll_into_view_if_needed()
+    expect(panel.locator(".s-latest")).to_contain_text("Latest report: default, 2026-01-01 00:00:00 UTC, <b>tiny</b> float32, an old one.")
+    panel.get_by_role("button", name="show it").click()
+    expect(page.frame_locator(".s-benchmark iframe").locator("#where")).to_have_text("null")
+    with page.context.expect_page() as opened:
+        panel.get_by_role("link").click()
+    expect(opened.value.locator("#where")).to_have_text("null")
+    panel.get_by_role("button", name="hide").click()
+    expect(panel.locator("iframe")).to_have_count(0)
+
+
+def test_drafts_made_worse_are_said_and_marked(visit):
+    page = visit(query="?wrong=1&wrong_from=20&new_tokens=48&controller=beta")
+    run(page)
+    reach(page, "finished")
+    expect(page.locator(".e-disturbed")).to_contain_text("from new token 21 on, each draft was replaced by a random token with")
+    texts = page.evaluate("EESD.page.view.state.texts")
+    assert texts["eesd"] == texts["vanilla"]
+    page.locator(".e-belief").scroll_into_view_if_needed()
+    page.evaluate("EESD.page.view.drawAll()")
+    expect(page.locator(".e-belief .shapelayer path")).to_have_count(1)
+    page.evaluate("EESD.page.view.open(EESD.page.opening, 'over')")
+    expect(page.locator(".e-disturbed")).to_be_hidden()
+
+
+def test_with_a_model_of_the_hosts_own_the_precision_stays(visit):
+    page = visit(query="?quantize=8bit&new_tokens=8")
+    page.locator("#settings .label-wrap").click()
+    choice = page.locator("#quantize")
+    expect(choice).to_contain_text("a large model may not fit twice")
+    assert choice.locator("input:enabled").count() == 0
+    page.locator("#run").click()
+    expect(page.locator(".eesd [role=alert]")).to_contain_text("this server has its model in one precision", timeout=SLOW)
