@@ -17,11 +17,11 @@ FROZEN = "frozen"  # in place of a folder: draft with the model's own norm and h
 
 def load_engine(
     model: str | None = None, exit_layer: str | None = None, device: str = "auto", dtype: str = "auto",
-    quantize: str = "none", need_exit_layer: bool = True,
+    quantize: str = "none", need_exit_layer: bool = True, alone: bool = False,
 ) -> Engine:  # fmt: skip
     """The exit layer is looked for in the model's own folder unless another folder, a Hub id or `frozen:N` is given; where there is none,
-    the model's own norm and head draft, and `engine.exit_layer.note` says so. Raises UserError."""
-    target = load_target(model or EMBEDDED, device, dtype, quantize)
+    the model's own norm and head draft, and `engine.exit_layer.note` says so. `alone`: see load_target. Raises UserError."""
+    target = load_target(model or EMBEDDED, device, dtype, quantize, alone)
     layer = load_exit_layer(target, model, exit_layer) if need_exit_layer else None
     fuse_layers(target, layer)
     if target.shards == 1:

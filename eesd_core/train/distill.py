@@ -233,7 +233,7 @@ def evaluate(target: Target, layer: ExitLayer, held: Texts, config: DistillConfi
 def measure(model: str | None, out: Path, device: str, quantize: str, held: Texts, courses: list[Course], config: DistillConfig) -> dict:
     """The engine as users will run it: the costs of its steps, the best fixed draft length by the law on held-out texts, and what that
     length gives on a few of them against vanilla, greedy, in turns."""
-    engine = load_engine(model, str(out), device, "auto", quantize)
+    engine = load_engine(model, str(out), device, "auto", quantize, alone=True)  # the first of several processes measures
     length, replayed = best_fixed(courses, CostTracker(engine.measured, config.exit_after).costs())
     plain = engine.measured.plain
     facts = {"draft_cost": round(engine.measured.draft / plain, 3), "best_draft_length": length}

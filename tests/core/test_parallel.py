@@ -1,8 +1,13 @@
-"""A model in parts: two processes that hold halves of every layer (gloo), and layers that accelerate moves between devices."""
+"""A model in parts: two processes that hold halves of every layer (gloo), and layers that accelerate moves between devices. And training
+by two processes that hold the whole model each.
+"""
 
 import multiprocessing
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,3 +70,17 @@ def test_layers_that_accelerate_moves(model_folder, engine, method):
     assert hasattr(spread.model.layers[0], "_hf_hook")
     again = Target(spread, target.tokenizer, "spread")
     assert written(Engine(again, ExitLayer.load(model_folder, again), "exact-as-observed"), method, "fixed") == expected
+
+
+def test_two_processes_train_one_exit_layer(model_folder, tmp_path):
+    """As `accelerate launch` starts them on several GPUs; on CPUs it would start one."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "eesd_core", "distill"]
+    flags = {"model": model_folder, "exit-after": 1, "generations": 130, "prompt-tokens": 6, "new-tokens": 6, "steps": 3, "device": "cpu"}
+    flags |= {"work": tmp_path / "work", "out": tmp_path / "out"}
+    arguments = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
+    here = {"cwd": Path(__file__).parents[2], "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+    done = subprocess.run(launch + arguments, capture_output=True, text=True, timeout=300, **here)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("generated 1 of 1") == 2 and done.stdout.count("measured_speedup") == 1
+    assert len(list((tmp_path / "work").glob("*/texts-*"))) == 2
+    assert ExitLayer.load(tmp_path / "out", load_target(model_folder, "cpu", "bfloat16")).exit_after == 1
