@@ -4,8 +4,7 @@ An exit layer is trained along (LayerSkip's idea, arXiv 2404.16710; the loss is 
 gradient reaches the first N layers, so that they come to hold what an early exit needs. The model's own loss is untouched by it
 otherwise: the exit's teacher is detached.
 
-In the last stage a share of the rows are lessons against loops (after DITTO, arXiv 2206.02369): a span of the text is repeated to the end
-of the row, and the model learns to find every repetition half as likely as the one before, where left alone it finds it likelier.
+In the last stage a share of the rows may be the model's own text, in which it unlearns to repeat itself (unlikelihood.py).
 
 The schedule is trapezoidal (warm-up, constant, linear cool-down over the last part), so that the token budget may be changed
 on resume: a background run goes on at constant rate until one decides when it shall end. Works on CPU and CUDA alike.
@@ -29,10 +28,9 @@ from ..model.split import Target
 from .corpus import LAST_WEIGHTS, SOURCE_WEIGHTS, Windows, documents, find_sources, pack
 from .plot import loss_curve
 from .tokenizer import CHAT_TEMPLATE, TURN_TOKENS, train_tokenizer
+from .unlikelihood import OwnText, completes_repetition
 
 VALIDATION_TOKENS = 32_768  # cut from the end of every source of ten times that size
-FADING = 0.5  # of the chance of a token from one repetition to the next (DITTO's lambda)
-SPANS = (2, 48)  # tokens that a lesson repeats, at least and at most
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class PretrainConfig:
     learning_rate: float = 4e-3
     exit_after: int = 1
     exit_weight: float = 0.5  # of the exit layer's loss beside the model's
-    repeats: float = 0.0  # share of the last stage's rows that are lessons against loops
+    unlikelihood: float = 0.0  # share of the last stage's rows that the model wrote itself, to unlearn what it repeats
     warmup_steps: int = 100
     cooldown: float = 0.3  # share of the tokens over which the rate falls to zero
     seed: int = 1
@@ -137,32 +135,18 @@ def forward(model: LlamaForCausalLM, layer: ExitLayer, ids: Tensor) -> tuple[Ten
     return model.lm_head(model.model.norm(hidden)), model.lm_head(layer.norm(early))
 
 
-def repeat_spans(rng: np.random.Generator, rows: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """In the first `share` of rows (B, T + 1), repeat a span to the end, from somewhere in the first half on.
+def losses(model: LlamaForCausalLM, layer: ExitLayer, rows: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
+    """rows, signs (B, T + 1) -> losses of the model and of the exit layer, in nats a token.
 
-    Returns rows, and for every token how many tokens back the same place of the span before lies, 0 outside repetitions: (B, T + 1).
+    The model's: -log p of tokens with sign 1, -log(1 - p) with sign -1, nothing with sign 0. The exit layer's: cross-entropy with the
+    model's distribution, everywhere.
     """
-    rows, back = rows.copy(), np.zeros_like(rows)
-    length = rows.shape[1]
-    for i in range(round(share * len(rows))):
-        span = int(rng.integers(SPANS[0], SPANS[1] + 1))
-        first = int(rng.integers(span + 1, max(span + 2, length // 2)))  # so that the span's own first token was predicted too
-        rows[i, first:] = np.resize(rows[i, first - span : first], length - first)
-        back[i, first:] = span
-    return rows, back
-
-
-def losses(model: LlamaForCausalLM, layer: ExitLayer, rows: Tensor, back: Tensor) -> tuple[Tensor, Tensor]:
-    """rows, back (B, T + 1) -> loss of the model (cross-entropy with the text, fading of repetitions), and of the exit layer
-    (cross-entropy with the model's distribution)."""
     final, early = (logits.float() for logits in forward(model, layer, rows[:, :-1]))  # (B, T, V)
     logs = final.log_softmax(-1)
-    log = logs.gather(-1, rows[:, 1:, None]).squeeze(-1)  # (B, T), of the tokens that follow
-    chances, back = log.exp(), back[:, 1:]
-    earlier = chances.detach().gather(1, torch.arange(back.shape[1], device=back.device) - back)
-    fading = -(1 - (chances - FADING * earlier).abs()).clamp_min(1e-5).log()
+    log, signs = logs.gather(-1, rows[:, 1:, None]).squeeze(-1), signs[:, 1:]  # (B, T), of the tokens that follow
+    unlikely = -torch.log1p(-log.exp().clamp_max(1 - 1e-6))
     exit_loss = torch.nn.functional.cross_entropy(early.flatten(0, 1), logs.detach().exp().flatten(0, 1))
-    return torch.where(back > 0, fading, -log).mean(), exit_loss
+    return torch.where(signs < 0, unlikely, -log * signs).mean(), exit_loss
 
 
 def _optimizers(model: torch.nn.Module, config: PretrainConfig) -> list[torch.optim.Optimizer]:
@@ -211,6 +195,7 @@ def pretrain(data: list[Path], work: Path, start: Path | None, config: PretrainC
     model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32) if start else build_model(config, tokenizer)
     target = Target(model.to(device), tokenizer, "embedded model")
     layer = ExitLayer.load(start, target) if start and (start / WEIGHTS).exists() else ExitLayer(target, config.exit_after)
+    own = OwnText(target, last_windows, config.window + 1)
     both = torch.nn.ModuleDict({"base": model, "exit": layer})
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters on {device}", flush=True)
     optimizers = _optimizers(both, config)
@@ -228,7 +213,7 @@ def pretrain(data: list[Path], work: Path, start: Path | None, config: PretrainC
     def validate() -> float:
         with torch.autocast(device, dtype=torch.bfloat16):
             parts = [rows.to(device) for rows in held.split(config.rows) if len(rows) == config.rows]
-            found = [compiled(model, layer, rows, torch.zeros_like(rows))[0].item() for rows in parts]
+            found = [compiled(model, layer, rows, torch.ones_like(rows))[0].item() for rows in parts]
         return sum(found) / len(found)
 
     per_step = config.rows * config.window
@@ -242,10 +227,13 @@ def pretrain(data: list[Path], work: Path, start: Path | None, config: PretrainC
             for group in optimizer.param_groups:
                 group["lr"] = rate
         late = step >= (1 - config.cooldown) * steps
-        text = (last_windows if late else windows).batch(rng, config.rows, config.window + 1)
-        rows, back = (torch.from_numpy(part).to(device) for part in repeat_spans(rng, text, config.repeats if late else 0.0))
+        written = round(config.unlikelihood * config.rows) if late else 0
+        text = (last_windows if late else windows).batch(rng, config.rows - written, config.window + 1)
+        mine = own.batch(rng, written)
+        rows = torch.from_numpy(np.concatenate([text, mine])).to(device)
+        signs = torch.from_numpy(np.concatenate([np.ones_like(text), -completes_repetition(mine).astype(np.int64)])).to(device)
         with torch.autocast(device, dtype=torch.bfloat16):
-            loss, exit_loss = compiled(model, layer, rows, back)
+            loss, exit_loss = compiled(model, layer, rows, signs)
         (loss + config.exit_weight * exit_loss).backward()
         torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
         for optimizer in optimizers:

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from eesd_core.errors import UserError
+from eesd_core.train import pretrain
 from eesd_core.train.corpus import OWN_TEXT, Windows, clean, documents, find_sources, pack
+from eesd_core.train.generations import write
 from eesd_core.train.plot import loss_curve
 from eesd_core.train.pretrain import (
-    FADING,
-    SPANS,
     PretrainConfig,
     _optimizers,
     build_model,
@@ -18,10 +18,10 @@ from eesd_core.train.pretrain import (
     learning_rate,
     load_checkpoint,
     losses,
-    repeat_spans,
     save_checkpoint,
 )
 from eesd_core.train.tokenizer import TURN_TOKENS, train_tokenizer, turns
+from eesd_core.train.unlikelihood import GRAM, PROMPT, OwnText, completes_repetition
 
 LINES = ["“Well,” said he—_well_!", "| 1 | 2 | 3 |"]
 LINES += ["It was a long and stormy night, and nobody in the little house by the sea could find any sleep at all."]
@@ -128,35 +128,44 @@ def test_loss_curve_joins_the_stages():
     assert chart.count("<polyline") == 2 and "training loss" in chart and ">4.0<" in chart  # 2 + 2 million tokens
 
 
-def test_a_lesson_repeats_a_span_to_the_end_of_the_row():
-    rows = np.arange(2000 * 65).reshape(2000, 65)
-    taught, back = repeat_spans(np.random.default_rng(0), rows, 0.5)
-    assert np.array_equal(taught[1000:], rows[1000:]) and not back[1000:].any()
-    for row, spans, original in zip(taught[:1000], back[:1000], rows[:1000]):
-        first = int(np.flatnonzero(spans)[0])
-        span = int(spans[first])
-        assert (
-            SPANS[0] <= span <= SPANS[1]
-            and first > span
-            and (spans[first:] == span).all()
-            and np.array_equal(row[:first], original[:first])
-        )
-        assert np.array_equal(row[first:], row[first - span : -span])
+def test_repetitions_are_found_where_a_search_finds_them():
+    rows = np.random.default_rng(0).integers(0, 5, (40, 120))
+    for row, found in zip(rows.tolist(), completes_repetition(rows)):
+        grams = [row[end - GRAM : end] for end in range(len(row) + 1)]  # empty or short ones in front
+        assert found.tolist() == [end >= GRAM and grams[end] in grams[GRAM:end] for end in range(1, len(row) + 1)]
+    loop = completes_repetition(np.array([[7, 8, 9] * 5]))[0]
+    assert loop.tolist() == [False] * 6 + [True] * 9  # the first turn that can be told from chance is four tokens long
 
 
-def test_the_loss_of_a_lesson_token_by_token(engine):
-    """Against the definition: cross-entropy outside repetitions; inside, the distance from a fading of the chance one span before."""
+def test_own_text_is_what_the_model_would_write_and_is_used_once(engine):
+    target = engine.target
+    windows = Windows({"stories": np.random.default_rng(0).integers(4, 200, 4000).astype(np.uint16)}, {"stories": 1.0})
+    own = OwnText(target, windows, PROMPT + 12, pool=4)
+    taken = np.concatenate([own.batch(np.random.default_rng(seed), 3) for seed in range(2)])
+    assert taken.shape == (6, PROMPT + 12) and len(np.unique(taken, axis=0)) == 6
+    prompts = taken[:, :PROMPT].tolist()
+    assert np.array_equal(write(target, prompts, 12, 0.0).ids.numpy(), taken)
+
+
+def test_likelihood_and_unlikelihood_token_by_token(engine):
+    """Against the definition."""
     model, layer = engine.target.model, engine.exit_layer
-    rows = torch.from_numpy(np.random.default_rng(1).integers(4, 200, (3, 129)))
-    taught, back = (torch.from_numpy(part) for part in repeat_spans(np.random.default_rng(2), rows.numpy(), 0.67))
-    assert back.any(1).tolist() == [True, True, False]
+    rows = torch.randint(4, 200, (3, 49), generator=torch.Generator().manual_seed(1))
+    signs = torch.randint(-1, 2, (3, 49), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        found, _ = losses(model, layer, taught, back)
-        chances = forward(model, layer, taught[:, :-1])[0].float().softmax(-1)
-    expected = []
+        found, _ = losses(model, layer, rows, signs)
+        chances = forward(model, layer, rows[:, :-1])[0].float().softmax(-1)
+    parts = []
     for b in range(3):
-        for t in range(1, 129):
-            chance, span = chances[b, t - 1, taught[b, t]], back[b, t]
-            earlier = chances[b, t - 1 - span, taught[b, t - span]]
-            expected.append(-(1 - (chance - FADING * earlier).abs()).log() if span else -chance.log())
-    assert found.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-4)
+        for t in range(1, 49):
+            chance = chances[b, t - 1, rows[b, t]]
+            parts.append({1: -chance.log(), 0: torch.zeros(()), -1: -(1 - chance).log()}[int(signs[b, t])])
+    assert found.item() == pytest.approx(torch.stack(parts).mean().item(), rel=1e-4)
+
+
+def test_a_certain_repetition_still_has_a_finite_loss(engine, monkeypatch):
+    logits = torch.zeros(1, 8, 300)
+    logits[..., 7] = 100.0
+    monkeypatch.setattr(pretrain, "forward", lambda *_: (logits.requires_grad_(), logits))
+    loss, _ = losses(None, None, torch.full((1, 9), 7), torch.full((1, 9), -1))
+    assert torch.isfinite(loss) and 10 < loss < 20
