@@ -31,7 +31,9 @@ class Benchmark:
     """`run` measures what is missing and yields progress; then `report` has the figures and `folder` the files."""
 
     def __init__(self, engine: Engine, suite: str, groups: tuple[Group, ...], out: Path = OUT):
-        """Raises UserError if there are cells that cannot be read, or `out` cannot be written to."""
+        """Raises UserError if there are cells that cannot be read, or `out` cannot be written to, or several processes run the model."""
+        if engine.target.shards > 1:
+            raise UserError("a benchmark runs in one process: start it without torchrun; a model too large for one GPU is spread over all")
         self.engine, self.suite, self.groups, self.out = engine, suite, groups, out
         self.settings = settings_of(engine, suite, groups)
         self.cells = Cells(out / f"unfinished-{digest(self.settings)}.ndjson", self.settings)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 from transformers.distributed import DistributedConfig
@@ -44,6 +45,7 @@ def load_target(
     place, name, revision = choose_device(device), *split_revision(model)
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()  # without a network it would tell of every attempt
     try:
         config = AutoConfig.from_pretrained(name, revision=revision)
         family_of(config, name)

@@ -221,6 +221,12 @@ def test_the_latest_report_is_found(engine, tmp_path):
     assert latest_report(tmp_path, tmp_path / "shipped").recorded
 
 
+def test_several_processes_are_refused(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine.target, "shards", 2)
+    with pytest.raises(UserError, match="torchrun"):
+        Benchmark(engine, "default", groups_of(engine, ["fixed:1"]), tmp_path)
+
+
 def test_a_prompt_that_does_not_fit_is_said_before_the_work(engine, tmp_path):
     with pytest.raises(UserError, match="context"):
         bench(engine, "default", groups_of(engine, ["fixed:1"], tokens=190), tmp_path)
