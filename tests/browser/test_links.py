@@ -20,6 +20,7 @@ def test_a_link_holds_the_form_and_needs_nothing_of_the_server(visit):
     assert "seed=99" in link and "controller=ucb" in link and "alpha" not in link
     again = visit(query="?" + link.split("?", 1)[1])
     expect(again.locator("#prompt textarea")).to_have_value("Hello <b>")
+    again.wait_for_function("EESD.page.values")
     assert again.evaluate(LINK) == link
     settings(again, seed="100")
     again.wait_for_function(f"{LINK}.includes('seed=100')")
@@ -71,6 +72,7 @@ def test_a_link_brings_back_the_recorded_view(visit):
     expect(again.locator(".e-microscope .e-round")).to_contain_text("3")
     expect(again.locator(".e-speed")).to_have_value("0.25")
     assert again.evaluate("EESD.page.view.player.speed") == 0.25
+    again.wait_for_function("EESD.page.values")
     assert again.evaluate(LINK) == link
 
 
@@ -88,6 +90,7 @@ def test_a_link_to_a_live_run_waits_for_run(visit):
     reach(again, "finished")
     assert state(again)["texts"] == state(page)["texts"]
     assert again.evaluate("EESD.page.view.selected.number") == 2
+    again.wait_for_function("EESD.page.values")
     assert again.evaluate(LINK) == link
 
 
