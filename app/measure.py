@@ -1,5 +1,6 @@
 """What serving costs. `python -m app.measure` prints the engine's speed with and without a client that consumes the stream, and the time
-from pressing Run to the first token at the client. `python -m app.measure --soak 200` lets so many visitors stop and leave at random.
+from pressing Run to the first token at the client. `python -m app.measure --soak 200` lets so many visitors stop and leave at random,
+`python -m app.measure --page` measures the page in a browser (measure_page.py).
 
 The client is a process of its own. Rounds alternate (A B B A).
 """
@@ -19,7 +20,7 @@ from eesd_core.race import race
 from eesd_core.trace import Metrics
 
 from .form import FIELDS
-from .page import launch
+from .page import OPENING, launch
 from .settings import Limits, request_from_form
 from .soak import soak
 from .visit import Visits
@@ -83,6 +84,7 @@ def soaking(url: str, runs: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--soak", type=int, metavar="N", help="so many runs by visitors that stop and leave at random")
+    parser.add_argument("--page", action="store_true", help="first paint, scrubbing and memory of the page; needs Chromium")
     parser.add_argument("--url", metavar="URL", help="with --soak: a server that runs already, such as http://127.0.0.1:7860/")
     parser.add_argument("--consume", metavar="URL", help=argparse.SUPPRESS)
     flags = parser.parse_args()
@@ -94,6 +96,10 @@ def main() -> None:
     url = launch(visits, prevent_thread_lock=True, quiet=True).local_url
     if flags.soak:
         subprocess.run([sys.executable, "-m", "app.measure", "--soak", str(flags.soak), "--url", url], check=True)
+    elif flags.page:
+        from .measure_page import measure_page  # playwright belongs to the tests: nothing else here needs it
+
+        measure_page(url, OPENING.read_text(encoding="ascii"))
     else:
         watching(visits, url)
     gr.close_all()
