@@ -78,7 +78,7 @@
   function regrets(group) {
     const rows = rowsOf(group).filter(([, row]) => row.regret && !row.controller.startsWith("fixed"));
     const data = rows.map(([name, row], i) => ({ type: "scatter", mode: "lines", name, ...look(i), x: row.regret.summed_ms.map((_, n) => n + 1), y: row.regret.summed_ms, hovertemplate: "%{y:.0f} ms after %{x} prompts<extra></extra>" }));
-    return { data, height: 360, legend: true, xaxis: { title: "prompts" }, yaxis: { title: `ms lost against ${rows[0][1].regret.against}` } };
+    return { data, height: 360, legend: true, xaxis: { title: "prompts", dtick: Math.ceil(group.prompts.length / 12) }, yaxis: { title: `ms lost against ${rows[0][1].regret.against}` } };
   }
 
   // Along a suite's axis: one line a method, over the groups.
