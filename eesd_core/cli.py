@@ -53,7 +53,8 @@ def build_parser() -> Parser:
     model.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="weights by bitsandbytes, on CUDA and on a CPU")
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     model.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
-    model.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
+    said = Parser(add_help=False)
+    said.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
 
     draws = Parser(add_help=False)
     draws.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 is greedy")
@@ -79,23 +80,22 @@ def build_parser() -> Parser:
     traced = Parser(add_help=False)
     traced.add_argument("--trace", metavar="FILE", help="write every event as NDJSON")
 
-    generate = commands.add_parser("generate", parents=[text, draws, traced, model], help="write a continuation")
+    generate = commands.add_parser("generate", parents=[text, draws, traced, model, said], help="write a continuation")
     generate.add_argument("--method", choices=["eesd", "vanilla"], default="eesd")
-    commands.add_parser("race", parents=[text, draws, traced, model], help="EESD beside vanilla on one device: verdict and speedup")
-    record = commands.add_parser("record", parents=[text, draws, model], help="write a race that the page can open on")
+    commands.add_parser("race", parents=[text, draws, traced, model, said], help="EESD beside vanilla on one device: verdict and speedup")
+    record = commands.add_parser("record", parents=[text, draws, model, said], help="write a race that the page can open on")
     record.add_argument("--out", type=Path, required=True, metavar="FILE")
-    replay = commands.add_parser("replay", help="show a trace in the terminal, at the speed it was made")
+    replay = commands.add_parser("replay", parents=[said], help="show a trace in the terminal, at the speed it was made")
     replay.add_argument("trace", type=Path, metavar="TRACE")
     replay.add_argument("--speed", type=number, default=1.0, metavar="X", help="recorded seconds a second; 0 is at once (default: 1)")
-    replay.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
     export = commands.add_parser("export", help="a trace as one offline HTML file, a Perfetto trace, or a CSV of its rounds")
     export.add_argument("trace", type=Path, metavar="TRACE")
     export.add_argument("--format", choices=["html", "perfetto", "csv"], required=True)
     export.add_argument("--out", type=Path, required=True, metavar="FILE")
-    commands.add_parser("doctor", parents=[model], help="what this machine does: dtype, threads, row invariance, costs")
+    commands.add_parser("doctor", parents=[model, said], help="what this machine does: dtype, threads, row invariance, costs")
 
     about = "methods side by side on the same prompts, interleaved; a report as JSON, CSV and one HTML file"
-    bench = commands.add_parser("bench", parents=[draws, model], help=about, conflict_handler="resolve")
+    bench = commands.add_parser("bench", parents=[draws, model], help=about)
     suites = "default, full, thompson, distillation, length or temperature (docs/benchmark.md); gpu: pace against the hardware's"
     bench.add_argument("--suite", default="default", metavar="NAME", help=suites)
     files = "JSON Lines with a `prompt` field, or Spec-Bench's (default: 60 of its own)"
@@ -110,13 +110,20 @@ def build_parser() -> Parser:
     bench.add_argument("--compare", type=Path, nargs=2, metavar="REPORT", help=two)
     bench.add_argument("--json", nargs="?", const=True, metavar="FILE", help="the report as the last line of stdout, or into FILE")
 
-    same = commands.add_parser("identity", parents=[model], help="does EESD write what vanilla writes? Over many prompts, token by token")
+    same = commands.add_parser(
+        "identity", parents=[model, said], help="does EESD write what vanilla writes? Over many prompts, token by token"
+    )
     same.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="JSON Lines with a `prompt` field")
     same.add_argument("--limit", type=whole, metavar="N", help="use the first N prompts of every file")
     same.add_argument("--methods", default="beta,throughput,fixed:4", metavar="A,B", help="as --controller")
     same.add_argument("--temperatures", type=number, nargs="+", default=[0.0, 0.7, 1.0], metavar="T", help="above 0 with shared noise")
     same.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
     same.add_argument("--out", type=Path, required=True, metavar="FILE", help="results, line by line; taken up again from here")
+
+    law = commands.add_parser("same-law", parents=[draws, model, said], help="is rejection sampling fair? Many short draws, temperature above 0")
+    law.add_argument("prompt")
+    law.add_argument("--chat", action="store_true", help="the prompt is a request to reply to")
+    law.add_argument("--draws", type=whole, default=500, metavar="N", help="by each of the two")
 
     base = commands.add_parser("train-base", help="train the embedded model (tokenizer, corpus, pre-training)")
     base.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
@@ -154,7 +161,9 @@ def build_parser() -> Parser:
     push.add_argument("repository", help="owner/name")
     push.add_argument("--private", action="store_true")
 
-    evaluate = commands.add_parser("evaluate", parents=[model], help="how good model and exit layer are: loss, loops, agreement, samples")
+    evaluate = commands.add_parser(
+        "evaluate", parents=[model, said], help="how good model and exit layer are: loss, loops, agreement, samples"
+    )
     evaluate.add_argument("--validation", type=Path, metavar="FILE", help="JSON Lines with a `text` field, for bits per character")
     evaluate.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
     evaluate.add_argument("--max-new-tokens", type=whole, default=256, metavar="N")
@@ -303,6 +312,25 @@ def export(arguments) -> int:
     return 0
 
 
+def same_law(arguments) -> int:
+    from .engine import Request
+    from .same_law import same_law as compare
+
+    a = arguments
+    if a.draws < 1:
+        raise UserError(f"--draws must be at least 1, not {a.draws}")
+    request = Request(a.prompt, sampling=sampling_of(a), chat=a.chat)
+    for found in compare(load_engine(a), request, a.draws):
+        print(f"{found.drawn} of {found.wanted} draws", file=sys.stderr)
+    rows = {f"token {number + 1}": place.distance for number, place in enumerate(found.places)} | {"together": found.together}
+    print(f"{found.drawn} draws by each, {found.acceptance:.0%} of tested drafts accepted; total variation between the two:")
+    for name, d in rows.items():
+        print(f"{name:>9}  {d.measured:.3f}; chance alone gives {d.chance:.3f}, in 95 of 100 cases below {d.most:.3f}; p = {d.p:.3f}")
+    if a.json:
+        print(json.dumps(found.to_json()))
+    return 0
+
+
 def doctor(arguments) -> int:
     from .engine import versions
     from .exactness import EXPLANATION
@@ -421,6 +449,6 @@ def dtype_of(engine) -> str:
 
 COMMANDS = {
     "generate": generate, "race": race, "record": record, "replay": replay, "export": export,
-    "doctor": doctor, "bench": bench, "identity": identity,
+    "doctor": doctor, "bench": bench, "identity": identity, "same-law": same_law,
     "train-base": train_base, "distill": distill, "sweep": sweep, "push": push, "evaluate": evaluate,
 }  # fmt: skip

@@ -1,11 +1,13 @@
 """The live test of distributions: its draws are the engine's, it finds nothing where the law is right, and it finds a broken rule."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
 from eesd_core import engine as engine_module
+from eesd_core.cli import main
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.same_law import DRAFTED, PLACES, Drawing, distance, same_law
@@ -65,3 +67,14 @@ def test_distance_of_samples():
     assert distance(same, same).measured == 0 and distance(same, same).p == 1
     apart = distance(same, other)
     assert apart.measured == 1 and apart.p < 0.01 and apart.chance < apart.most < 0.5
+
+
+def test_the_command_prints_what_the_page_shows(model_folder, capsys):
+    where = ["--model", str(model_folder), "--dtype", "float32"]
+    assert main(["same-law", "Once", "--temperature", "0.8", "--draws", "30", "--json", *where]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert json.loads(said[-1])["drawn"] == 30 and "total variation" in said[0]
+    assert main(["same-law", "Once", *where]) == 2
+    assert "temperature above 0" in capsys.readouterr().err
+    assert main(["same-law", "Once", "--draws", "0", *where]) == 2
+    assert "--draws must be at least 1" in capsys.readouterr().err
