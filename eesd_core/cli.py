@@ -120,7 +120,9 @@ def build_parser() -> Parser:
     same.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
     same.add_argument("--out", type=Path, required=True, metavar="FILE", help="results, line by line; taken up again from here")
 
-    law = commands.add_parser("same-law", parents=[draws, model, said], help="is rejection sampling fair? Many short draws, temperature above 0")
+    law = commands.add_parser(
+        "same-law", parents=[draws, model, said], help="is rejection sampling fair? Many short draws, temperature above 0"
+    )
     law.add_argument("prompt")
     law.add_argument("--chat", action="store_true", help="the prompt is a request to reply to")
     law.add_argument("--draws", type=whole, default=500, metavar="N", help="by each of the two")
