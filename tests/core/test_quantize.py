@@ -61,8 +61,11 @@ def test_an_exit_layer_of_a_quantised_model_is_known_by_its_norms(model_folder, 
 
 
 def test_what_is_known_to_crash_is_refused(model_folder, tmp_path):
-    with pytest.raises(UserError, match="multiples of 64"):
-        check_quantize("4bit", LlamaConfig(hidden_size=96, intermediate_size=128), torch.device("cpu"), "a model")
+    widths = {"hidden_size": 128, "intermediate_size": 128, "num_attention_heads": 4}
+    check_quantize("4bit", LlamaConfig(**widths), torch.device("cpu"), "a model")
+    for odd in ({"hidden_size": 96}, {"intermediate_size": 80}, {"head_dim": 24}):
+        with pytest.raises(UserError, match="multiples of 64"):
+            check_quantize("4bit", LlamaConfig(**(widths | odd)), torch.device("cpu"), "a model")
     folder = shutil.copytree(model_folder, tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 80}))
