@@ -97,3 +97,15 @@ def test_every_setting_of_every_controller_is_on_the_form():
         request = request_from_form(**GOOD | {"controller": name})
         make_controller(request.controller, **request.settings)
     assert all(takers(field.name) for field in KNOBS)
+
+
+def test_drafts_are_made_worse_only_where_asked():
+    def drafter(**values) -> str:
+        return request_from_form(**GOOD | values).drafter
+
+    assert drafter() == drafter(wrong=0) == drafter(wrong_from=5) == drafter(wrong="") == "early-exit"
+    assert drafter(wrong=0.5) == "disturbed:0.5:64"  # from the middle of 128
+    assert drafter(wrong=1, wrong_from=0) == "disturbed:1:0"
+    for bad in ({"wrong": 2}, {"wrong": "x"}, {"wrong": 0.5, "wrong_from": -1}, {"wrong": 0.5, "wrong_from": 1.5}):
+        with pytest.raises(UserError, match=r"wrong (drafts|from) must be"):
+            drafter(**bad)
