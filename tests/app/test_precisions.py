@@ -5,6 +5,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 from fake_engine import FakeEngine
 
 from app.form import FIELDS
@@ -12,6 +13,7 @@ from app.precisions import Precisions
 from app.settings import quantize_from_form
 from app.visit import Visits
 from eesd_core.errors import UserError
+from eesd_core.model import quantize as quantize_module
 from eesd_core.race import race
 
 
@@ -81,3 +83,10 @@ def test_other_precisions_are_refused(value):
         quantize_from_form(quantize=value)
     with pytest.raises(UserError):
         Precisions(None, load=Loader()).wanted("2bit")
+
+
+def test_without_bitsandbytes_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(quantize_module, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install bitsandbytes"):
+        quantize_module.check_quantize("8bit", None, torch.device("cpu"), "any")
+    quantize_module.check_quantize("none", None, torch.device("cpu"), "any")
