@@ -15,7 +15,8 @@
       this.translate();
       element.addEventListener("eesd-source", ({ detail }) => this.sayWhere(detail));
       this.takeaway = new EESD.Takeaway(this.view, this.behind);
-      element.append(new EESD.WhatIf(this.view).node, ...this.studyPanels(), this.takeaway.node);
+      this.runs = new EESD.Runs(this.view);
+      element.append(new EESD.WhatIf(this.view).node, this.runs.node, ...this.studyPanels(), this.takeaway.node);
       this.followPrecision();
       this.show();
       if (this.refused) this.takeaway.say(this.refused);
@@ -55,6 +56,7 @@
       const draw = this.view.draw.bind(this.view);
       this.view.draw = () => {
         draw();
+        this.runs.draw();
         const run = !this.view.recording && this.view.player.timeline.records.find(({ type }) => type === "run_started");
         const [name, hint] = (run && this.levels[run.level]) || [];
         if (run) EESD.setText(document.querySelector(".eesd-where-live"), `${run.device} ${run.dtype}`);

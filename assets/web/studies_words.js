@@ -4,6 +4,12 @@
   const { number, plural } = window.EESD;
   const signed = ({ measured, chance, most }) => `${number(measured)}; chance alone gives ${number(chance)}, and in 95 of 100 cases less than ${number(most)}`;
 
+  window.EESD.words.runs = {
+    title: "Runs of this visit",
+    note: "Change the weights, the controller or the temperature, run again, and compare.",
+    columns: ["weights", "rule", "T", "accepted", "tok/round", "EESD tok/s", "vanilla tok/s", "speedup", "texts"],
+    levels: { "exact-by-construction": "identical by construction", "exact-as-observed": "identical as observed", fork: "they part", "same-distribution": "same distribution" },
+  };
   window.EESD.words.studies = {
     start: "start",
     stop: "stop",

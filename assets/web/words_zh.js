@@ -7,6 +7,9 @@
   const against = "相对本引擎 k = 0";
   const reasons = { controller: "控制器说停", limit: "已到每轮草稿上限", length: "文本已到总长度", eos: "草稿结束了文本", none: "没有草稿" };
 
+  // Labels of a controller's beliefs: "confidence 0.3 to 0.4", "length 3".
+  const arm = (label) => label.replace("confidence", "置信度").replace("certainty", "把握").replace("length", "长度").replace(" to ", " 至 ");
+
   const page = {
     tour: "导览",
     glossary: "术语",
@@ -290,10 +293,11 @@
     },
     contexts: {
       title: "各情境的信念",
-      axis: "草稿者的置信度",
+      axes: { confidence: "草稿者的置信度", certainty: "草稿者的把握：其选择的领先程度" },
+      arm,
       share: "接受概率",
       calibrated: "有多自信就有多正确",
-      label: (arms) => `${arms.length} 个信念：${arms.map(({ label, alpha, beta }) => `${label} ${number(alpha / (alpha + beta))}`).join("，")}。`,
+      label: (arms) => `${arms.length} 个信念：${arms.map(({ label, alpha, beta }) => `${arm(label)} ${number(alpha / (alpha + beta))}`).join("，")}。`,
       columns: ["情境", "α", "β", "均值", "90 % 从", "到"],
     },
     law: {
@@ -378,6 +382,13 @@
     ms: (value) => `${number(value, 0)} 毫秒`,
   };
 
+  const runs = {
+    title: "本次访问的运行",
+    note: "更改权重、控制器或温度，再次运行，然后比较。",
+    columns: ["权重", "规则", "T", "接受", "词元/轮", "EESD 词元/秒", "普通 词元/秒", "加速比", "文本"],
+    levels: { "exact-by-construction": "构造上保证一致", "exact-as-observed": "实测一致", fork: "出现分歧", "same-distribution": "同一分布" },
+  };
+
   const studies = {
     start: "开始",
     stop: "停止",
@@ -422,5 +433,5 @@
   };
 
   const above = { states, levels, page, race, verdict, tip, intro, scrubber, keys, why, charts, lossless, takeaway, whatIf };
-  window.EESD.translations.zh = { ...above, studies, lawTest, benchmark };
+  window.EESD.translations.zh = { ...above, runs, studies, lawTest, benchmark };
 })();

@@ -124,6 +124,17 @@ def test_drafts_made_worse_are_said_and_marked(visit):
     expect(page.locator(".e-disturbed")).to_be_hidden()
 
 
+def test_runs_of_a_visit_are_listed_to_compare_them(visit):
+    page = visit(query="?new_tokens=12&controller=fixed&length=2")
+    for times in (1, 2):
+        run(page)
+        reach(page, "finished")
+        rows = page.locator("section[aria-label='Runs of this visit'] tbody tr")
+        expect(rows).to_have_count(times)
+    expect(rows.first).to_contain_text("float32")
+    expect(rows.first).to_contain_text("fixed")
+
+
 def test_with_a_model_of_the_hosts_own_the_precision_stays(visit):
     page = visit(query="?quantize=8bit&new_tokens=8")
     page.locator("#settings .label-wrap").click()
