@@ -125,8 +125,9 @@ def write(target: Target, arguments: dict, ids: Sequence[int], new_tokens: int, 
     with own_attention(target), Passes(target) as passes:
         try:
             out = target.model.generate(prompt, attention_mask=torch.ones_like(prompt), streamer=clock, **how, **arguments)
-        except (ValueError, NotImplementedError, TypeError, AttributeError) as problem:
-            raise UserError(f"transformers cannot do this with {target.name}: {' '.join(str(problem).split())[:200]}") from None
+        except Exception as problem:  # there is no list of what generate() raises on models that a way of it was not written for
+            reason = " ".join(f"{type(problem).__name__} {problem}".split())[:200]
+            raise UserError(f"transformers cannot do this with {target.name}: {reason}") from None
     written = out[0, len(ids) :].tolist()
     first, sizes = clock.times[1], clock.sizes[1:]  # what comes first is the prompt
     drafted = [rows - 1 for rows in passes.rows]

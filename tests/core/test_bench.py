@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from test_engine import PROMPTS as TEXTS
+from tiny_families import tiny
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from eesd_core.bench import Benchmark, Prompt, bench, latest_report, peers, plan
@@ -15,8 +16,11 @@ from eesd_core.bench.suites import SUITES
 from eesd_core.bench.written import Written
 from eesd_core.draft import SkipSet
 from eesd_core.draft.skip_search import Trial
+from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
+from eesd_core.model.exit_layer import FrozenExit
+from eesd_core.model.split import Target
 from eesd_core.sampling import Sampling
 
 PROMPTS = [Prompt(f"p{number}", "odd" if number % 2 else "even", text) for number, text in enumerate(TEXTS)]
@@ -172,6 +176,17 @@ def test_transformers_as_one_has_it(model_folder, engine, tmp_path, monkeypatch)
             peers.stock(target)
     report = bench(engine, "default", groups_of(engine, ["hf", "hf-stock"], repeats=1), tmp_path / "b")
     assert "hf-stock" not in report["groups"][0]["methods"] and "left out" in report["notes"]["default: hf-stock"]
+
+
+@pytest.mark.parametrize("variant", ["gpt2", "gpt_neox", "gemma3"])
+def test_other_families(engine, tmp_path, variant):
+    """transformers' early exit passes all layers of some families, or fails: then it is left out and said."""
+    target = Target(tiny(variant), engine.target.tokenizer, variant)
+    theirs = Engine(target, FrozenExit(target, 2), "exact-as-observed")
+    report = bench(theirs, "default", groups_of(theirs, ["hf", "hf-early-exit", "hf-prompt-lookup", "fixed:2"], repeats=1), tmp_path)
+    rows, left_out = report["groups"][0]["methods"], [note for note in report["notes"] if "hf-early-exit" in note]
+    assert all(row["identical"] == 3 for row in rows.values()) and {"hf", "hf-prompt-lookup", "fixed:2"} <= rows.keys()
+    assert ("hf-early-exit" in rows) == (variant == "gemma3") and len(left_out) == (variant != "gemma3")
 
 
 def test_the_skip_set_is_searched_for_once(engine, tmp_path, monkeypatch):
