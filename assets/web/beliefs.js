@@ -138,8 +138,11 @@
     return (round?.learned ?? round?.posterior)?.arms ?? [];
   };
 
-  // The bin's borders, of an arm whose label is "confidence 0.3 to 0.4".
-  const binOf = ({ label }) => /^confidence (\d\.\d) to (\d\.\d)$/.exec(label)?.slice(1).map(Number);
+  // What is binned and the bin's borders, of an arm whose label is "confidence 0.3 to 0.4" or "certainty 0.3 to 0.4".
+  function binOf({ label }) {
+    const [, kind, low, high] = /^(confidence|certainty) (\d\.\d) to (\d\.\d)$/.exec(label) ?? [];
+    return kind && { kind, low: Number(low), high: Number(high) };
+  }
 
   function contexts(state, theme) {
     const arms = armsOf(state.lanes.eesd);
@@ -149,22 +152,22 @@
     const values = arms.map(meanOf);
     const borders = arms.map(betaIntervals);
     const diagonal = {
-      type: "scatter", mode: "lines", x, y: binned ? bins.map(([low, high]) => (low + high) / 2) : [], line: { color: theme("muted"), width: 1.5, dash: "dot" }, hoverinfo: "skip",
+      type: "scatter", mode: "lines", x, y: bins[0]?.kind === "confidence" ? bins.map(({ low, high }) => (low + high) / 2) : [], line: { color: theme("muted"), width: 1.5, dash: "dot" }, hoverinfo: "skip",
     };
     const dot = {
-      type: "scatter", mode: "markers", x, y: values, text: arms.map(({ label }) => label), marker: { symbol: "diamond", size: 8, color: theme("belief") },
+      type: "scatter", mode: "markers", x, y: values, text: arms.map(({ label }) => words.charts.contexts.arm(label)), marker: { symbol: "diamond", size: 8, color: theme("belief") },
       error_y: interval(theme, values, borders.map((own) => [own[0], own[3]]), 5, 1.2), hovertemplate: `${words.charts.contexts.hover}<extra></extra>`,
     };
     const thick = { ...dot, hoverinfo: "skip", hovertemplate: undefined, marker: { size: 0.1 }, error_y: { ...interval(theme, values, borders.map((own) => [own[1], own[2]]), 0, 5), color: theme("belief") } };
     return {
       data: [diagonal, thick, dot],
       layout: { margin: { l: 40, r: 10, t: 6, b: 32 } },
-      xaxis: { title: words.charts.contexts.axis, range: [-0.6, arms.length - 0.4], showgrid: false, tickvals: x, ticktext: arms.map(({ label }, i) => (binned ? String(bins[i][0] + 0.05).slice(0, 4) : label)) },
+      xaxis: { title: words.charts.contexts.axes[bins[0]?.kind] ?? "", range: [-0.6, arms.length - 0.4], showgrid: false, tickvals: x, ticktext: arms.map(({ label }, i) => (binned ? String(bins[i].low + 0.05).slice(0, 4) : words.charts.contexts.arm(label))) },
       yaxis: { title: words.charts.contexts.share, range: [0, 1.02], tickvals: [0, 0.25, 0.5, 0.75, 1], tickformat: ".2g" },
       label: words.charts.contexts.label(arms),
       table: () => ({
         columns: words.charts.contexts.columns,
-        rows: arms.map((arm) => [arm.label, ...[arm.alpha, arm.beta, meanOf(arm), ...ends(arm)].map((value) => number(value))]),
+        rows: arms.map((arm) => [words.charts.contexts.arm(arm.label), ...[arm.alpha, arm.beta, meanOf(arm), ...ends(arm)].map((value) => number(value))]),
       }),
     };
   }

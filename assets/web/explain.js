@@ -74,7 +74,7 @@
     if (outcome && !round.decisions.length) return step(true, words.learn.nothing, []);
     if (!isBeta(before) && !arms.length) return learnNumbers(before, after);
     if (!after) return step(false, words.learn.note, []);
-    const moved = arms.flatMap((arm, i) => movedArm(arm, after.arms[i]));
+    const moved = arms.map((arm, i) => movedArm(arm, after.arms[i]));
     return step(true, words.learn.note, [...(isBeta(before) ? counted(before, after, outcome) : []), ...moved]);
   }
 
@@ -84,9 +84,10 @@
     return step(Boolean(after), moved.length ? "" : words.learn.nothing, moved.map((name) => words.learn.moved(name, before[name], after[name])));
   }
 
-  const movedArm = (before, after) =>
-    ["alpha", "beta"].filter((name) => before[name] !== after[name])
-      .map((name) => words.learn.moved(`${before.label} ${name === "alpha" ? "α" : "β"}`, before[name], after[name]));
+  // A line for an arm that moved; an empty one, which is not shown, for one that did not.
+  function movedArm(before, after) {
+    return before.alpha === after.alpha && before.beta === after.beta ? "" : words.learn.arm(before, after);
+  }
 
   // Sums are shown where they are sums; a controller that forgets moves in its own way.
   function counted(before, after, { accepted, drafted }) {

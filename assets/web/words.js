@@ -214,7 +214,8 @@
     },
     contexts: {
       title: "Beliefs by context",
-      axis: "drafter's confidence",
+      axes: { confidence: "drafter's confidence", certainty: "drafter's certainty: lead of its choice" },
+      arm: (label) => label,
       share: "chance of acceptance",
       calibrated: "as confident as right",
       hover: "%{text}: %{y:.2f}",

@@ -9,6 +9,8 @@
 
   const coin = ({ theta, chi, u }) => `u ${number(u)} ${chi ? "<" : "≥"} θ ${number(theta)}: χ = ${chi}`;
   const terms = (own) => Object.entries(own).map(([name, value]) => `${name} ${count(value)}`).join(", ");
+  const shifts = (before, after) =>
+    [["α", before.alpha, after.alpha], ["β", before.beta, after.beta]].filter(([, was, is]) => was !== is).map(([name, was, is]) => `${name} ${count(was)} → ${count(is)}`);
   const decision = (own) => (Number.isFinite(own.theta) && Number.isFinite(own.u) ? coin(own) : terms(own));
 
   const microscope = {
@@ -72,6 +74,7 @@
       beta: (before, rejected, after) => `β = ${count(before)} + ${rejected} rejected = ${count(after)}`,
       moved: (name, before, after) => `${name}: ${count(before)} → ${count(after)}`,
       mean: (before, after) => `mean ${number(before, 3)} → ${number(after, 3)}`,
+      arm: (before, after) => `${before.label}: ${shifts(before, after).join(", ")}`,
       nothing: "Nothing it believes has moved.",
     },
 

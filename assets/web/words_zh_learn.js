@@ -6,9 +6,13 @@
   const count = (value) => number(value, Number.isInteger(value) ? 0 : 2);
   const coin = ({ theta, chi, u }) => `u ${number(u)} ${chi ? "<" : "≥"} θ ${number(theta)}：χ = ${chi}`;
   const terms = (own) => Object.entries(own).map(([name, value]) => `${name} ${count(value)}`).join("，");
+  const shifts = (before, after) =>
+    [["α", before.alpha, after.alpha], ["β", before.beta, after.beta]].filter(([, was, is]) => was !== is).map(([name, was, is]) => `${name} ${count(was)} → ${count(is)}`);
   const decision = (own) => (Number.isFinite(own.theta) && Number.isFinite(own.u) ? coin(own) : terms(own));
 
   const NUMBERS = { length: "长度", threshold: "阈值", wanted: "目标接受率", bound: "界", factor: "系数", width: "宽度", limit: "上限", rate: "接受率" };
+
+  const armOf = (label) => window.EESD.translations.zh.charts.contexts.arm(label);
 
   const microscope = {
     title: "单轮显微镜",
@@ -22,7 +26,7 @@
       note: "本轮之前，对下一个草稿会被接受的信念。",
       mean: (alpha, beta) => `均值 α / (α + β) = ${count(alpha)} / ${count(alpha + beta)} = ${number(alpha / (alpha + beta))}`,
       drawn: (values) => `抽到的 θ：${values.map((value) => number(value)).join("，")}`,
-      arm: ({ label, alpha, beta }) => `${label}：Beta(${count(alpha)}, ${count(beta)})，均值 ${number(alpha / (alpha + beta))}`,
+      arm: ({ label, alpha, beta }) => `${armOf(label)}：Beta(${count(alpha)}, ${count(beta)})，均值 ${number(alpha / (alpha + beta))}`,
       fixed: (length) => `每轮 k = ${length}；不抽取`,
       number: (name, value) => `${NUMBERS[name] ?? name} ${count(value)}`,
       none: "这个控制器不抽取随机数。",
@@ -69,6 +73,7 @@
       beta: (before, rejected, after) => `β = ${count(before)} + ${rejected} 个拒绝 = ${count(after)}`,
       moved: (name, before, after) => `${name}：${count(before)} → ${count(after)}`,
       mean: (before, after) => `均值 ${number(before, 3)} → ${number(after, 3)}`,
+      arm: (before, after) => `${armOf(before.label)}：${shifts(before, after).join("，")}`,
       nothing: "它的信念没有变化。",
     },
 

@@ -197,7 +197,7 @@ def test_rejection_sampling_and_several_beliefs(page):
     expect(step.nth(0)).to_contain_text("sure <b>: Beta(3.50, 1), mean 0.78")
     expect(step.nth(4)).to_contain_text("= 0.50, u 0.75 ≥ 0.50: rejected")
     expect(step.nth(4)).to_contain_text("min(1, p / q)")
-    expect(step.nth(5)).to_contain_text("unsure β: 2 → 3")
+    expect(step.nth(5)).to_contain_text("unsure: β 2 → 3")
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
