@@ -20,8 +20,9 @@ def small(monkeypatch):
     monkeypatch.setattr(studies, "latest_report", lambda: None)
 
 
-def test_both_distributions_are_drawn_and_compared(visit):
-    page = visit(query="?temperature=0.9&paused=1")
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_both_distributions_are_drawn_and_compared(visit, width, theme):
+    page = visit(width, 800, f"?temperature=0.9&paused=1&__theme={theme}")
     law = page.locator(".s-law")
     law.locator(".s-start").click()
     expect(law.locator(".s-line")).to_contain_text("40 of 40", timeout=SLOW)
