@@ -144,6 +144,8 @@
     return kind && { kind, low: Number(low), high: Number(high) };
   }
 
+  const byConfidence = (arms) => arms.length > 0 && arms.every((arm) => binOf(arm)?.kind === "confidence");
+
   function contexts(state, theme) {
     const arms = armsOf(state.lanes.eesd);
     const bins = arms.map(binOf);
@@ -152,7 +154,7 @@
     const values = arms.map(meanOf);
     const borders = arms.map(betaIntervals);
     const diagonal = {
-      type: "scatter", mode: "lines", x, y: bins[0]?.kind === "confidence" ? bins.map(({ low, high }) => (low + high) / 2) : [], line: { color: theme("muted"), width: 1.5, dash: "dot" }, hoverinfo: "skip",
+      type: "scatter", mode: "lines", x, y: byConfidence(arms) ? bins.map(({ low, high }) => (low + high) / 2) : [], line: { color: theme("muted"), width: 1.5, dash: "dot" }, hoverinfo: "skip",
     };
     const dot = {
       type: "scatter", mode: "markers", x, y: values, text: arms.map(({ label }) => words.charts.contexts.arm(label)), marker: { symbol: "diamond", size: 8, color: theme("belief") },
@@ -172,5 +174,5 @@
     };
   }
 
-  Object.assign(figures, { belief, positions, contexts, armsOf });
+  Object.assign(figures, { belief, positions, contexts, armsOf, byConfidence });
 })();

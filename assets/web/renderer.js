@@ -35,7 +35,8 @@
       const { lengths: lengthWords, belief: beliefWords, positions: positionWords, contexts: contextWords } = words.charts;
       const [lengths, clock, belief, positions, contexts] = ["lengths", "clock", "belief", "positions", "contexts"].map(chart);
       this.charts = [this.why.chart, lengths, clock, belief, positions, contexts, this.law.chart];
-      this.contexts = contexts.panel(contextWords.title, swatch("dotted", contextWords.calibrated), swatch("interval", beliefWords.keys[1]));
+      this.calibrated = swatch("dotted", contextWords.calibrated);
+      this.contexts = contexts.panel(contextWords.title, this.calibrated, swatch("interval", beliefWords.keys[1]));
       const side = el("div", { class: "e-side" }, this.why.node,
         lengths.panel(lengthWords.title, ...states("accepted", "rejected", "untested", "correction", "bonus"), swatch("best", lengthWords.best, lengthWords.bestHint)));
       const more = el("div", { class: "e-more" },
@@ -167,7 +168,9 @@
       if (disturbance) EESD.setText(this.disturbed, words.race.disturbed(disturbance));
       this.race.draw(this.run);
       this.why.draw(this.run);
-      this.contexts.hidden = !EESD.figures.armsOf(this.run.lanes.eesd).length;
+      const arms = EESD.figures.armsOf(this.run.lanes.eesd);
+      this.contexts.hidden = !arms.length;
+      this.calibrated.hidden = !EESD.figures.byConfidence(arms);
       this.scrubber.draw(this.run, EESD.figures.axisOf(this.player.timeline));
       this.link();
       this.tour.draw();
