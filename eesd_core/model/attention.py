@@ -20,11 +20,10 @@ def grouped_attention(
     groups, reach = key.shape[1], key.shape[2]
     queries = query.reshape(batch, groups, -1, width)  # (B, G, H / G * m, d)
     scores = (queries @ key.transpose(2, 3)).view(batch, groups, -1, rows, reach)
-    scores = scores * scaling
     if softcap:  # Gemma 2
-        scores = softcap * torch.tanh(scores / softcap)
-    scores = scores + attention_mask[:, :, None]
-    chances = scores.softmax(-1, dtype=torch.float32).to(query.dtype).view(batch, groups, -1, reach)
+        scores, scaling = softcap * torch.tanh(scores * scaling / softcap), 1.0
+    scores = torch.add(attention_mask[:, :, None], scores, alpha=scaling)
+    chances = scores.softmax(-1).view(batch, groups, -1, reach)  # torch adds up in float32 in any case
     return (chances @ value).view(batch, heads, rows, width).transpose(1, 2), None
 
 

@@ -17,7 +17,7 @@ FAMILIES = ("llama", "mistral", "qwen2")  # the same layer; they differ in biase
 
 
 class FusedNorm(nn.Module):
-    """RMS norm in one call."""
+    """RMS norm in two calls: transformers' norm rounds to the layer's dtype before it multiplies by the weight, which one call would not."""
 
     def __init__(self, norm: nn.Module):
         super().__init__()
@@ -25,7 +25,7 @@ class FusedNorm(nn.Module):
         self.shape = self.weight.shape
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.shape, self.weight, self.eps)
+        return self.weight * F.rms_norm(x, self.shape, None, self.eps)
 
 
 class FusedAttention(nn.Module):
@@ -70,9 +70,7 @@ class FusedLayer(nn.Module):
         super().__init__()
         self.kind = layer.kind
         self.self_attn, self.mlp = FusedAttention(layer.self_attn), FusedMLP(layer.mlp)
-        single = layer.input_layernorm.weight.dtype == torch.float32  # in bfloat16, transformers' norm rounds at another place
-        norms = (layer.input_layernorm, layer.post_attention_layernorm)
-        self.input_layernorm, self.post_attention_layernorm = (FusedNorm(norm) if single else norm for norm in norms)
+        self.input_layernorm, self.post_attention_layernorm = map(FusedNorm, (layer.input_layernorm, layer.post_attention_layernorm))
 
     def forward(self, hidden: Tensor, **told) -> Tensor:
         hidden = hidden + self.self_attn(self.input_layernorm(hidden), **told)[0]
