@@ -39,7 +39,7 @@ def test_int8_looks_for_outliers_in_no_row(model_folder):
     assert {m.state.threshold for m in target.model.modules() if type(m).__name__ == "Linear8bitLt"} == {0.0}
 
 
-@pytest.mark.parametrize("quantize, error", zip(KINDS, (0.15, 0.02)))
+@pytest.mark.parametrize("quantize, error", list(zip(KINDS, (0.15, 0.02))))
 def test_training_starts_from_the_dense_last_layer(model_folder, quantize, error):
     plain, target = (load_target(model_folder, "cpu", "bfloat16", kind) for kind in ("none", quantize))
     ours = dense_state(target.layers[-1])
