@@ -17,7 +17,7 @@ FAMILIES = ("llama", "mistral", "qwen2")  # the same layer; they differ in biase
 
 
 class FusedNorm(nn.Module):
-    """RMS norm in two calls: transformers' norm rounds to the layer's dtype before it multiplies by the weight, which one call would not."""
+    """RMS norm in two calls: transformers rounds to the layer's dtype before it multiplies by the weight, which one call would not."""
 
     def __init__(self, norm: nn.Module):
         super().__init__()
