@@ -15,7 +15,7 @@ from ..model.split import Target
 from .corpus import Windows
 from .generations import write
 
-GRAM = 4  # tokens; in rows of 256, 1 to 2 % of the books' tokens complete such a repetition, and half of a looping model's
+GRAM = 4  # tokens; in rows of 256, 1 to 4 % of a corpus' tokens complete such a repetition, and half of a looping model's
 PROMPT = 32  # tokens of a book that each text goes on from
 
 
