@@ -27,7 +27,7 @@ OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `pyth
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 OWN_SCRIPTS = (
     "takeaway_words.js", "trace.js", "exports.js", "takeaway.js", "whatif.js", "link.js",
-    "studies_words.js", "words_zh_studies.js", "study.js", "law_test.js", "benchmark.js", "runs.js",
+    "studies_words.js", "words_zh_app.js", "study.js", "law_test.js", "benchmark.js", "runs.js",
 )  # fmt: skip
 STYLES = ("style.css", "guide.css", "takeaway.css", "studies.css", "page.css")
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time

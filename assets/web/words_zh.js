@@ -37,18 +37,6 @@
       "0 to 15, every round": "0 到 15，每轮相同",
       "most drafts a round, 1 to 15": "每轮最多草稿数，1 到 15",
       "most sqrt(factor x entropy)": "√(系数 × 熵) 的上限",
-      "Wrong drafts": "错误草稿",
-      "on purpose: share made random": "有意为之：换成随机词元的比例",
-      "Wrong from": "错误起点",
-      "this new token on": "从这个新词元起",
-      "the middle": "中间",
-      Weights: "权重",
-      "in what precision": "用什么精度",
-      "in what precision; 8 and 4 bits by bitsandbytes": "用什么精度；8 位与 4 位由 bitsandbytes 实现",
-      "the host's choice: a second copy of a large model may not fit": "由主机决定：大模型放不下第二份",
-      "not quantised": "未量化",
-      "8-bit": "8 位",
-      "4-bit": "4 位",
       "shared-noise": "共享噪声",
       rejection: "拒绝采样",
       token: "每个词元",
@@ -342,96 +330,5 @@
     smallest: (token, margin) => `目前最接近的一次抉择：第 ${token} 个词元，差距 ${number(margin, 4)}。`,
   };
 
-  const takeaway = {
-    title: "带走",
-    note: "除链接外，一切都在你的浏览器中生成；不发送任何内容。",
-    trace: ["轨迹", "本次运行的每个事件，NDJSON 格式：可在此打开，也可用 `python -m eesd_core replay`"],
-    html: ["网页", "本次运行的单个 HTML 文件，离线可用"],
-    csv: ["CSV", "每轮一行，供电子表格使用"],
-    perfetto: ["Perfetto", "供 ui.perfetto.dev 或 chrome://tracing 使用的时间线"],
-    svg: ["图表 SVG", "所有图表的矢量图"],
-    png: ["图表 PNG", "所有图表的图片，屏幕尺寸的两倍"],
-    cite: ["引用", "如何引用本次运行"],
-    open: ["打开轨迹", "显示以前保存的运行"],
-    link: ["复制链接", "提示词、种子和所有设置都在一个地址里"],
-    qr: ["二维码", "该链接，可从屏幕上扫描"],
-    cores: (count) => `${count} 核`,
-    nowhere: "轨迹没有说明在哪里录制",
-    copy: "复制",
-    copied: "已复制",
-    notCopied: "浏览器不允许本页复制：请选中文本自行复制",
-    close: "关闭",
-    saved: (name) => `已保存 ${name}`,
-    opened: (name) => `正在显示 ${name}`,
-    noRun: "还没有可以带走的运行：请按“运行”。",
-    noTrace: "这不是轨迹：请用“轨迹”按钮保存一个，或用 `race ... --trace FILE`",
-    broken: (line, why) => `轨迹第 ${line} 行：${why}`,
-    tooLarge: (most) => `轨迹大于 ${most} MB：请保存更短的运行。`,
-    notMade: "文件未能生成：服务器没有回应。请再试一次。",
-    linkTooLong: "提示词太长，放不进二维码：请改为复制链接。",
-    refused: (names) => `链接要求了不可能的内容（${names}）：改用通常的值。`,
-  };
-
-  const whatIf = {
-    title: "如果",
-    note: "同样的草稿用别的规则会怎样，按本次各轮的成本计算。遗憾：相对事后最佳长度损失的时间。",
-    columns: ["草稿长度", "加速比", "词元/秒", "遗憾", "轮", "接受"],
-    names: { "this run": "本次运行", oracle: "事后最佳" },
-    fixed: (length) => `固定：${length}`,
-    bestFixed: (length) => `最佳固定：${length}`,
-    ms: (value) => `${number(value, 0)} 毫秒`,
-  };
-
-  const runs = {
-    title: "本次访问的运行",
-    note: "更改权重、控制器或温度，再次运行，然后比较。",
-    columns: ["权重", "规则", "T", "接受", "词元/轮", "EESD 词元/秒", "普通 词元/秒", "加速比", "文本"],
-    levels: { "exact-by-construction": "构造上保证一致", "exact-as-observed": "实测一致", fork: "出现分歧", "same-distribution": "同一分布" },
-  };
-
-  const studies = {
-    start: "开始",
-    stop: "停止",
-    stopped: (why) => `已停止${why && why !== "by you" ? `：${why}` : ""}`,
-    preparing: "准备中……",
-    lost: "服务器没有回应：请再试一次。",
-  };
-
-  const apart = ({ measured, chance, most }) => `${number(measured)}；仅凭偶然平均为 ${number(chance)}，100 次中有 95 次小于 ${number(most)}`;
-  const lawTest = {
-    title: "分布相同吗？",
-    start: "各抽 500 次",
-    note: "在提示词之后，用推测拒绝采样抽取接下来的两个词元 500 次，再用普通采样抽取 500 次（温度和截断取自表单），比较每个词元出现的频率。",
-    lanes: { eesd: "推测", vanilla: "普通" },
-    places: ["第一个词元", "第二个词元"],
-    share: "抽取的比例",
-    other: "其他",
-    nothing: "无词元",
-    hover: "%{text}：%{y:.3f}",
-    progress: (drawn, wanted, accepted) => `各 ${wanted} 次中的 ${drawn} 次；被检验的草稿有 ${number(100 * accepted, 0)} % 被接受。`,
-    distance: (name, found) => `${name}：全变差距离 ${apart(found)}。`,
-    together: "两者合计",
-    same: "没有超出偶然的差异。",
-    differs: "超出了偶然应有的差异：一百次检验中会有一次因运气不好而如此。请换一个种子再抽。",
-    label: (name, found) => `${name}：两种抽取方式下最可能词元的比例，全变差距离 ${apart(found)}。`,
-    columns: ["词元", "推测", "普通"],
-  };
-
-  const benchmark = {
-    title: "基准测试",
-    start: "运行小型测试",
-    note: "六种方法，相同的四个提示词，每个 32 个词元，在这台同时提供本页面的机器上：只供观察，不宜引用。大型测试：python -m eesd_core bench",
-    latest: ({ recorded, suite, finished, model, dtype, machine }) =>
-      `${recorded ? "录制的报告" : "最新报告"}：${suite}，${finished.replace("T", " ")} UTC，${model} ${dtype}，${machine}。`,
-    none: "这里还没有大型基准测试的报告。",
-    show: "显示",
-    hide: "隐藏",
-    open: "在新标签页打开",
-    frame: "基准测试报告",
-    progress: (done, total, left, doing) => (total ? `${total} 段文本中的第 ${done} 段，约剩 ${Math.ceil(left)} 秒：${doing}` : `准备中：${doing}`),
-    finished: "已完成：报告在下方。",
-  };
-
-  const above = { states, levels, page, race, verdict, tip, intro, scrubber, keys, why, charts, lossless, takeaway, whatIf };
-  window.EESD.translations.zh = { ...above, runs, studies, lawTest, benchmark };
+  window.EESD.translations.zh = { states, levels, page, race, verdict, tip, intro, scrubber, keys, why, charts, lossless };
 })();
