@@ -24,6 +24,7 @@ from math import tanh
 from .base import MAX_DRAFT, Costs, Decision, Outcome, Random64, Seeded, check_limit, check_number, check_prior
 from .calibrated import BINS, bin_label
 
+LABELS = tuple(bin_label("certainty", bin) for bin in range(BINS))
 LEVELS = 3  # lately less, as or more often accepted than promised
 BELOW, ABOVE, MEMORY = -0.1, 0.1, 0.2  # lately: accepted minus the promised chance, a running mean over about five tested drafts
 BIN_BORROWS, CONTEXT_BORROWS, THETA_BORROWS = 3.0, 16.0, 20.0  # drafts' worth, from what is known of a wider context
@@ -116,13 +117,12 @@ class ThroughputController(Seeded):
 
     def snapshot(self) -> dict:
         alpha, beta = self._theta()
-        arms = [(bin_label("certainty", bin), *self._bin(bin)) for bin in range(BINS)]
         return {
             "controller": self.name,
             "alpha": alpha,
             "beta": beta,
             "mean": alpha / (alpha + beta),
-            "arms": [{"label": label, "alpha": alpha, "beta": beta} for label, alpha, beta in arms],
+            "arms": [{"label": label, "alpha": alpha, "beta": beta} for label, (alpha, beta) in zip(LABELS, map(self._bin, range(BINS)))],
             "lately": self.lately,
             "speed": self.tokens / self.time if self.time else None,
         }
