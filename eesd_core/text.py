@@ -1,6 +1,5 @@
 """Token ids to text, piece by piece, without breaking characters that span tokens."""
 
-
 MOST_IN_VIEW = 24  # ids that are decoded again with every new one
 
 
