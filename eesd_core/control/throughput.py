@@ -53,7 +53,7 @@ class ThroughputController(Seeded):
     name, knob = "throughput", "forget"
     changes = (
         "hits", "misses", "all", "lately", "idle", "lucky", "tokens", "time",
-        "times", "hurdles", "theta", "prefix", "cells", "promises", "draws",
+        "times", "hurdles", "theta", "prefix", "cells", "promises", "bins", "draws",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +66,7 @@ class ThroughputController(Seeded):
         self.random = Random64(seed)
         self.hits, self.misses = [0.0] * (LEVELS * BINS), [0.0] * (LEVELS * BINS)  # level by level, bin by bin
         self.all = list(self.prior)  # alpha, beta over all contexts
+        self.bins = self._bins()
         self.lately = 0.0
         self.idle, self.lucky = 0, False  # rounds without drafts since the last try; the last drafts went better than promised
         self.tokens = self.time = 0.0  # lambda is their ratio
@@ -89,7 +90,7 @@ class ThroughputController(Seeded):
 
     def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
         bin = min(int(BINS * tanh(lead / 2)), BINS - 1)
-        alpha, beta = self._bin(bin)
+        alpha, beta = self.bins[bin]
         promise = alpha / (alpha + beta)
         cell = self._level() * BINS + bin
         hits, misses = self.hits[cell], self.misses[cell]
@@ -113,6 +114,7 @@ class ThroughputController(Seeded):
             (self.hits if i < accepted else self.misses)[self.cells[i]] += 1
             self.lately += MEMORY * ((i < accepted) - self.promises[i] - self.lately)
         self.all = [self.prior[0] + sum(self.hits), self.prior[1] + sum(self.misses)]
+        self.bins = self._bins()
         self.lucky = accepted == drafted and self.lately > ABOVE
 
     def snapshot(self) -> dict:
@@ -122,7 +124,7 @@ class ThroughputController(Seeded):
             "alpha": alpha,
             "beta": beta,
             "mean": alpha / (alpha + beta),
-            "arms": [{"label": label, "alpha": alpha, "beta": beta} for label, (alpha, beta) in zip(LABELS, map(self._bin, range(BINS)))],
+            "arms": [{"label": label, "alpha": alpha, "beta": beta} for label, (alpha, beta) in zip(LABELS, self.bins)],
             "lately": self.lately,
             "speed": self.tokens / self.time if self.time else None,
         }
@@ -137,11 +139,12 @@ class ThroughputController(Seeded):
         here = slice(self._level() * BINS, (self._level() + 1) * BINS)
         return sum(self.hits[here]) + borrowed * alpha, sum(self.misses[here]) + borrowed * beta
 
-    def _bin(self, bin: int) -> tuple[float, float]:
-        """Posterior of a bin of certainty."""
+    def _bins(self) -> list[list[float]]:
+        """Posterior [alpha, beta] of every bin of certainty, over its levels."""
         alpha, beta = self.all
         borrowed = BIN_BORROWS / (alpha + beta)
-        return sum(self.hits[bin::BINS]) + borrowed * alpha, sum(self.misses[bin::BINS]) + borrowed * beta
+        hits, misses = (zip(*(counts[low : low + BINS] for low in range(0, LEVELS * BINS, BINS))) for counts in (self.hits, self.misses))
+        return [[sum(h) + borrowed * alpha, sum(m) + borrowed * beta] for h, m in zip(hits, misses)]
 
     def _assumed(self) -> tuple[float, float]:
         """Tokens and time of a few rounds at the best length for the prior's mean: lambda before anything was seen."""
