@@ -116,11 +116,11 @@ class Engine:
         controller = agreed(controller, self.target.shards)
         capacity = len(ids) + request.max_new_tokens
         drafter = make_drafter(request.drafter, self.target, self.exit_layer, capacity) if drafting else NoDrafter()
-        return _stamped(run, lane or request.method, self._events(request, ids, drafter, controller, cancelled, candidates))
+        clock = Clock()
+        return _stamped(run, lane or request.method, clock, self._events(request, ids, drafter, controller, cancelled, clock, candidates))
 
-    @torch.inference_mode()
     def _events(
-        self, request: Request, ids: list[int], drafter: Drafter, controller: Controller, cancelled, candidates=None
+        self, request: Request, ids: list[int], drafter: Drafter, controller: Controller, cancelled, clock: "Clock", candidates=None
     ) -> Iterator[Event]:
         target, costs = self.target, self.costs(drafter)
         sampler = Sampler(request.sampling, target.vocab, target.device)
@@ -145,7 +145,9 @@ class Engine:
                 return
             # 1. Draft. A round writes at most one token more than it drafts.
             budget = min(controller.start_round(costs.costs()), left - 1)
-            yield RoundStarted(context.round, context.start + 1, budget, controller.snapshot())
+            with clock.standing():
+                belief = controller.snapshot()
+            yield RoundStarted(context.round, context.start + 1, budget, belief)
             draft: Draft = yield from drafter.propose(context, controller, budget)
             if draft.reason == "limit" and len(draft.ids) == left - 1:
                 draft.reason = "length"
@@ -166,16 +168,19 @@ class Engine:
                 reason = "eos"
             elif left == 0:
                 reason = "length"
-            text = detokenizer.push(written) + (detokenizer.flush() if reason else "")
             context.sampler.forget(context.start)
             costs.observe(verdict.drafted, verdict.draft_seconds, verdict.verify_seconds, time.perf_counter() - began)
             yield verdict
+            with clock.standing():
+                belief = controller.snapshot()
+                text = detokenizer.push(written) + (detokenizer.flush() if reason else "")
             if draft.ids:
-                yield PosteriorUpdated(context.round, controller.snapshot())
+                yield PosteriorUpdated(context.round, belief)
             yield TokensCommitted(context.round, tuple(written), text)
             context.round += 1
         yield RunFinished(reason, request.max_new_tokens - left)
 
+    @torch.inference_mode()
     def _prefill(self, context: Context, drafter: Drafter) -> None:
         """Run all prompt tokens but the last through the target, and the drafter's part on them."""
         target, shared = self.target, drafter.shares_layers
@@ -186,6 +191,7 @@ class Engine:
         if len(context.ids) > 1:
             target.run_range(shared, target.depth, hidden, context.cache, 0)
 
+    @torch.inference_mode()
     def _verify(self, context: Context, drafter: Drafter, draft: Draft) -> RoundVerified:
         """One pass of the remaining layers over the pending token and all drafts; the acceptance rule judges them."""
         began = time.perf_counter()
@@ -217,16 +223,40 @@ class Engine:
         )  # fmt: skip
 
 
-def _stamped(run: str, lane: str, events: Iterator[Event]) -> Iterator[Record]:
-    """Number the events and give them the lane's clock: the time spent inside the engine since prefill ended, nobody else's."""
-    clock, seq, running = 0.0, 0, False
+class Clock:
+    """A lane's clock: the seconds that the engine worked on it, nobody else's, from the end of prefill on. It stands still for what is
+    only made for whoever looks on, text and pictures of beliefs: transformers' `generate()` has neither."""
+
+    def __init__(self):
+        self.seconds, self.began = 0.0, 0.0
+
+    def start(self) -> None:
+        self.began = time.perf_counter()
+
+    def stop(self) -> None:
+        self.seconds += time.perf_counter() - self.began
+
+    def standing(self) -> "Clock":
+        return self
+
+    def __enter__(self) -> None:
+        self.stop()
+
+    def __exit__(self, *_) -> None:
+        self.start()
+
+
+def _stamped(run: str, lane: str, clock: Clock, events: Iterator[Event]) -> Iterator[Record]:
+    """Number the events and give them the lane's time."""
+    seq, decoding = 0, False
     while True:
-        began = time.perf_counter()
+        clock.start()
         event = next(events, None)
+        clock.stop()
         if event is None:
             return
-        if running:
-            clock += time.perf_counter() - began
-        running = running or isinstance(event, PrefillDone)
-        yield Record(run, lane, seq, clock, event)
+        if not decoding:
+            clock.seconds = 0.0
+        decoding = decoding or isinstance(event, PrefillDone)
+        yield Record(run, lane, seq, clock.seconds, event)
         seq += 1

@@ -46,7 +46,8 @@ class StepwiseDrafter:
         reason, seconds, go = ("limit" if budget else "none"), 0.0, budget > 0
         while go:
             began = time.perf_counter()
-            choice = self.next(context, ids)
+            with torch.inference_mode():
+                choice = self.next(context, ids)
             seconds += time.perf_counter() - began
             if choice is None:
                 reason = "none"
@@ -64,7 +65,8 @@ class StepwiseDrafter:
                 choice.probability, choice.confidence, choice.entropy, go, decision.terms, choice.lead,
             )  # fmt: skip
         began = time.perf_counter()
-        states = self.finish(context, ids)
+        with torch.inference_mode():
+            states = self.finish(context, ids)
         seconds += time.perf_counter() - began
         has_laws = context.sampler.sampling.rejects and ids and laws[0] is not None
         return Draft(ids, states, reason, seconds, torch.stack(laws) if has_laws else None)

@@ -50,6 +50,7 @@ class PretrainConfig:
     learning_rate: float = 4e-3
     exit_after: int = 1
     exit_weight: float = 0.5  # of the exit layer's loss beside the model's
+    exit_pull: float = 0.0  # weight of the model's own pull towards what its exit layer can foresee
     unlikelihood: float = 0.0  # share of the last stage's rows that the model wrote itself, to unlearn what it repeats
     warmup_steps: int = 100
     cooldown: float = 0.3  # share of the tokens over which the rate falls to zero
@@ -135,18 +136,19 @@ def forward(model: LlamaForCausalLM, layer: ExitLayer, ids: Tensor) -> tuple[Ten
     return model.lm_head(model.model.norm(hidden)), model.lm_head(layer.norm(early))
 
 
-def losses(model: LlamaForCausalLM, layer: ExitLayer, rows: Tensor, signs: Tensor) -> tuple[Tensor, Tensor]:
-    """rows, signs (B, T + 1) -> losses of the model and of the exit layer, in nats a token.
+def losses(model: LlamaForCausalLM, layer: ExitLayer, rows: Tensor, signs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """rows, signs (B, T + 1) -> losses of the model and of the exit layer, and how far the model is from it, in nats a token.
 
     The model's: -log p of tokens with sign 1, -log(1 - p) with sign -1, nothing with sign 0. The exit layer's: cross-entropy with the
-    model's distribution, everywhere.
+    model's distribution, everywhere. The distance: KL divergence of the model from the exit layer, everywhere, which moves the model only.
     """
     final, early = (logits.float() for logits in forward(model, layer, rows[:, :-1]))  # (B, T, V)
-    logs = final.log_softmax(-1)
+    logs, early_logs = final.log_softmax(-1), early.log_softmax(-1)
     log, signs = logs.gather(-1, rows[:, 1:, None]).squeeze(-1), signs[:, 1:]  # (B, T), of the tokens that follow
     unlikely = -torch.log1p(-log.exp().clamp_max(1 - 1e-6))
-    exit_loss = torch.nn.functional.cross_entropy(early.flatten(0, 1), logs.detach().exp().flatten(0, 1))
-    return torch.where(signs < 0, unlikely, -log * signs).mean(), exit_loss
+    exit_loss = -(logs.detach().exp() * early_logs).sum(-1).mean()
+    distance = (logs.exp() * (logs - early_logs.detach())).sum(-1).mean()
+    return torch.where(signs < 0, unlikely, -log * signs).mean(), exit_loss, distance
 
 
 def _optimizers(model: torch.nn.Module, config: PretrainConfig) -> list[torch.optim.Optimizer]:
@@ -233,8 +235,8 @@ def pretrain(data: list[Path], work: Path, start: Path | None, config: PretrainC
         rows = torch.from_numpy(np.concatenate([text, mine])).to(device)
         signs = torch.from_numpy(np.concatenate([np.ones_like(text), -completes_repetition(mine).astype(np.int64)])).to(device)
         with torch.autocast(device, dtype=torch.bfloat16):
-            loss, exit_loss = compiled(model, layer, rows, signs)
-        (loss + config.exit_weight * exit_loss).backward()
+            loss, exit_loss, distance = compiled(model, layer, rows, signs)
+        (loss + config.exit_weight * exit_loss + config.exit_pull * distance).backward()
         torch.nn.utils.clip_grad_norm_(both.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from eesd_core.cli import main
 from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.draft import EarlyExitDrafter, NoDrafter
-from eesd_core.engine import Engine, Request
+from eesd_core.engine import Clock, Engine, Request
 from eesd_core.events import Record
 from eesd_core.model.cache import KVCache
 from eesd_core.race import race
@@ -70,7 +70,7 @@ def steps(chain: Engine, sampling: Sampling, controller: str | None, tokens: int
     drafter = EarlyExitDrafter(chain.target, chain.exit_layer, tokens + 1) if controller else NoDrafter()
     rule = make_controller(controller) if controller else make_controller("fixed", length=0)
     ids = [0]
-    for event in chain._events(Request("-", tokens, sampling), [0], drafter, rule, bool):
+    for event in chain._events(Request("-", tokens, sampling), [0], drafter, rule, bool, Clock()):
         if event.type == "tokens_committed":
             ids += event.ids
     ids = torch.tensor(ids)

@@ -14,7 +14,7 @@ from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.draft import EarlyExitDrafter, SkipSet, make_drafter, parse_drafter
 from eesd_core.draft.disturbed import DisturbedDrafter
 from eesd_core.draft.prompt_lookup import PromptLookupDrafter
-from eesd_core.engine import Engine, Request
+from eesd_core.engine import Clock, Engine, Request
 from eesd_core.errors import UserError
 from eesd_core.events import DraftToken, RoundVerified
 from eesd_core.sampling import Sampler, Sampling
@@ -113,7 +113,7 @@ def test_lookups_by_rejection_have_the_targets_law(engine):
     chain = Engine(Chain(engine.target.tokenizer), ChainExit(), "exact-as-observed")
     request, ids = Request("-", TOKENS // 2, CUT), [0]
     drafter = PromptLookupDrafter(chain.target)
-    for event in chain._events(request, [0], drafter, make_controller("fixed", length=3), bool):
+    for event in chain._events(request, [0], drafter, make_controller("fixed", length=3), bool, Clock()):
         if event.type == "tokens_committed":
             ids += event.ids
     ids, vocab = torch.tensor(ids), chain.target.vocab
@@ -144,7 +144,7 @@ def test_disturbed_drafts_by_rejection_have_the_targets_law(engine):
     chain = Engine(Chain(engine.target.tokenizer), ChainExit(), "exact-as-observed")
     request, ids = Request("-", TOKENS // 2, CUT), [0]
     drafter = DisturbedDrafter(EarlyExitDrafter(chain.target, chain.exit_layer, TOKENS), 0.4, 0)
-    for event in chain._events(request, [0], drafter, make_controller("fixed", length=3), bool):
+    for event in chain._events(request, [0], drafter, make_controller("fixed", length=3), bool, Clock()):
         if event.type == "tokens_committed":
             ids += event.ids
     ids, vocab = torch.tensor(ids), chain.target.vocab

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.draft import EarlyExitDrafter
-from eesd_core.engine import Request
+from eesd_core.engine import Clock, Request
 from eesd_core.events import DraftToken, RoundVerified
 from eesd_core.sampling import Sampling
 
@@ -19,7 +19,7 @@ def start(engine, ids: list[int], new_tokens: int, sampling: Sampling, length: i
     """Events of a run that begins with given token ids."""
     request = Request("-", new_tokens, sampling, "eesd", "fixed", {"length": length})
     drafter = EarlyExitDrafter(engine.target, engine.exit_layer, len(ids) + new_tokens)
-    return engine._events(request, ids, drafter, make_controller("fixed", length=length), bool)
+    return engine._events(request, ids, drafter, make_controller("fixed", length=length), bool, Clock())
 
 
 @pytest.mark.parametrize("which", ["engine", "agreeing", "disagreeing"])
