@@ -18,13 +18,13 @@ def grouped_attention(
     """query (B, H, m, d), key and value (B, G, n, d), mask (B or 1, 1, m, n), 0 where visible -> (B, m, H, d)."""
     batch, heads, rows, width = query.shape
     groups, reach = key.shape[1], key.shape[2]
-    queries = query.reshape(batch, groups, -1, width)  # (B, G, H / G * m, d)
-    scores = (queries @ key.transpose(2, 3)).view(batch, groups, -1, rows, reach)
+    queries = query.reshape(batch * groups, -1, width)  # (B G, H / G * m, d)
+    scores = torch.bmm(queries, key.flatten(0, 1).transpose(1, 2)).view(batch, heads, rows, reach)
     if softcap:  # Gemma 2
         scores, scaling = softcap * torch.tanh(scores * scaling / softcap), 1.0
-    scores = torch.add(attention_mask[:, :, None], scores, alpha=scaling)
-    chances = scores.softmax(-1).view(batch, groups, -1, reach)  # torch adds up in float32 in any case
-    return (chances @ value).view(batch, heads, rows, width).transpose(1, 2), None
+    scores = torch.add(attention_mask, scores, alpha=scaling)
+    chances = scores.softmax(-1).view(batch * groups, -1, reach)  # torch adds up in float32 in any case
+    return torch.bmm(chances, value.flatten(0, 1)).view(batch, heads, rows, width).transpose(1, 2), None
 
 
 AttentionInterface.register(NAME, grouped_attention)

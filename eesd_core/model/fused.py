@@ -5,27 +5,17 @@ The same sums as transformers' modules compute, up to rounding; the self-check j
 names of its two sub-layers and their norms and takes the same arguments, with any cache, so whatever works with layers works with it.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .attention import NAME, grouped_attention
+from .attention import grouped_attention
+from .cache import KVCache
 from .split import Target
 
 FAMILIES = ("llama", "mistral", "qwen2")  # the same layer; they differ in biases and windows
-
-
-class FusedNorm(nn.Module):
-    """RMS norm in two calls: transformers rounds to the layer's dtype before it multiplies by the weight, which one call would not."""
-
-    def __init__(self, norm: nn.Module):
-        super().__init__()
-        self.weight, self.eps = norm.weight, norm.variance_epsilon
-        self.shape = self.weight.shape
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.weight * F.rms_norm(x, self.shape, None, self.eps)
 
 
 class FusedAttention(nn.Module):
@@ -37,22 +27,28 @@ class FusedAttention(nn.Module):
         self.qkv_proj = _joined(attention.q_proj, attention.k_proj, attention.v_proj)
         self.o_proj = attention.o_proj
 
-    def forward(
-        self, hidden_states: Tensor, position_embeddings: tuple[Tensor, Tensor], attention_mask: Tensor | None, past_key_values=None, **_
-    ) -> tuple[Tensor, None]:
-        """hidden (B, m, D) -> (B, m, D). Tables cos, sin (1 or B, m, d), and perhaps, behind them, those that `_turning` makes of them."""
-        batch, rows, _ = hidden_states.shape
-        heads = self.qkv_proj(hidden_states).view(batch, rows, -1, self.width)  # (B, m, H + 2 G, d)
-        turned, values = heads[:, :, : -self.groups], heads[:, :, -self.groups :].transpose(1, 2)
-        cos, sin = position_embeddings[2:] or _turning(*position_embeddings)
-        turned = torch.addcmul(turned * cos, turned.roll(self.width // 2, -1), sin).transpose(1, 2)  # (B, H + G, m, d)
-        queries, keys = turned[:, : self.heads], turned[:, self.heads :]
-        if past_key_values is not None:
-            keys, values = past_key_values.update(keys, values, self.layer_idx)
-        how = self.config._attn_implementation
-        attend = grouped_attention if how == NAME else ALL_ATTENTION_FUNCTIONS[how]
-        mixed, _ = attend(self, queries, keys, values, attention_mask, scaling=self.scaling, dropout=0.0)
-        return self.o_proj(mixed.reshape(batch, rows, -1)), None
+    def flat(self, norm: nn.Module) -> Callable[..., Tensor]:
+        """hidden (B, m, D) -> (B, m, D), residual included."""
+        normed, into, out = _flat_norm(norm), self.qkv_proj.forward, self.o_proj.forward
+        index, width, heads, groups, scaling = self.layer_idx, self.width, self.heads, self.groups, self.scaling
+
+        def attend(hidden: Tensor, told: dict) -> Tensor:
+            """Tables cos, sin (1 or B, m, d), and perhaps, behind them, those that `_turning` makes of them."""
+            batch, rows, _ = hidden.shape
+            tables, cache = told["position_embeddings"], told.get("past_key_values")
+            turned, values = into(normed(hidden)).view(batch, rows, -1, width).split((heads + groups, groups), 2)  # (B, m, H + G | G, d)
+            cos, sin = tables[2:] or _turning(*tables)
+            turned = torch.addcmul(turned * cos, turned.roll(width // 2, -1), sin)
+            queries, keys = turned.transpose(1, 2).split((heads, groups), 1)  # (B, H | G, m, d)
+            values = values.transpose(1, 2)
+            if cache is not None:
+                keys, values = cache.update(keys, values, index)
+            ours = isinstance(cache, KVCache)
+            how = grouped_attention if ours else ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
+            mixed, _ = how(self, queries, keys, values, told["attention_mask"], scaling=scaling, dropout=0.0)
+            return hidden + out(mixed.reshape(batch, rows, -1))
+
+        return attend
 
 
 class FusedMLP(nn.Module):
@@ -60,21 +56,47 @@ class FusedMLP(nn.Module):
         super().__init__()
         self.gate_up_proj, self.down_proj, self.act_fn = _joined(mlp.gate_proj, mlp.up_proj), mlp.down_proj, mlp.act_fn
 
-    def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up_proj(x).chunk(2, -1)
-        return self.down_proj(self.act_fn(gate) * up)
+    def flat(self, norm: nn.Module) -> Callable[..., Tensor]:
+        """hidden (B, m, D) -> (B, m, D), residual included."""
+        normed, into, act, out = _flat_norm(norm), self.gate_up_proj.forward, self.act_fn.forward, self.down_proj.forward
+
+        def feed(hidden: Tensor, _: dict) -> Tensor:
+            gate, up = into(normed(hidden)).chunk(2, -1)
+            return hidden + out(act(gate) * up)
+
+        return feed
 
 
 class FusedLayer(nn.Module):
+    """Its two sub-layers as functions that have all they need at hand: looking modules up and calling them took an eighth of a step."""
+
     def __init__(self, layer: nn.Module):
         super().__init__()
         self.kind = layer.kind
         self.self_attn, self.mlp = FusedAttention(layer.self_attn), FusedMLP(layer.mlp)
-        self.input_layernorm, self.post_attention_layernorm = map(FusedNorm, (layer.input_layernorm, layer.post_attention_layernorm))
+        self.input_layernorm, self.post_attention_layernorm = layer.input_layernorm, layer.post_attention_layernorm
+        self.halves: list[Callable[..., Tensor]] = []
 
     def forward(self, hidden: Tensor, **told) -> Tensor:
-        hidden = hidden + self.self_attn(self.input_layernorm(hidden), **told)[0]
-        return hidden + self.mlp(self.post_attention_layernorm(hidden))
+        for half in self.halves or self._flatten():
+            hidden = half(hidden, told)
+        return hidden
+
+    def _flatten(self) -> list[Callable[..., Tensor]]:
+        """At the first pass, when linear layers have been packed. A sub-layer that drafting skips (draft/layer_skip.py) is left out."""
+        parts = ((self.self_attn, self.input_layernorm), (self.mlp, self.post_attention_layernorm))
+        self.halves = [part.flat(norm) for part, norm in parts if isinstance(part, (FusedAttention, FusedMLP))]
+        return self.halves
+
+    def __getstate__(self) -> dict:
+        """A copy may be given other sub-layers."""
+        return self.__dict__ | {"halves": []}
+
+
+def _flat_norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
+    """RMS norm in two calls: transformers rounds to the layer's dtype before it multiplies by the weight, which one call would not."""
+    weight, shape, eps = norm.weight, norm.weight.shape, norm.variance_epsilon
+    return lambda x: weight * torch.rms_norm(x, shape, None, eps)
 
 
 def can_fuse(target: Target) -> bool:

@@ -9,7 +9,7 @@ tried out for every shape; where it does not hold, the layers stay as they are.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..control.base import MAX_ROWS
 
@@ -21,11 +21,9 @@ class PackedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().contiguous())
-        self.bias = linear.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        packed, bias = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().contiguous()), linear.bias
+        product = torch.ops.mkldnn._linear_pointwise.default
+        self.forward = lambda x: product(x, packed, bias, "none", [], "")
 
 
 class PackedFloatLinear(nn.Module):
@@ -34,13 +32,10 @@ class PackedFloatLinear(nn.Module):
     def __init__(self, linear: nn.Linear, rows: int):
         super().__init__()
         weight = linear.weight.detach()
-        self.packed = torch.ops.mkl._mkl_reorder_linear_weight(weight.contiguous(), rows)
-        self.shape = weight.new_empty(1).expand(weight.shape)  # all that the operator asks of the plain weight
-        self.bias = linear.bias
-        self.product = torch.ops.mkl._mkl_linear.default
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.product(x, self.packed, self.shape, self.bias, x.numel() // x.shape[-1])
+        packed = torch.ops.mkl._mkl_reorder_linear_weight(weight.contiguous(), rows)
+        shape = weight.new_empty(1).expand(weight.shape)  # all that the operator asks of the plain weight
+        bias, product = linear.bias, torch.ops.mkl._mkl_linear.default
+        self.forward = lambda x: product(x, packed, shape, bias, x.numel() // x.shape[-1])
 
 
 def can_pack(module: nn.Module) -> bool:
