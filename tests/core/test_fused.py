@@ -6,6 +6,8 @@ import pytest
 import torch
 from tiny_families import tiny
 
+from eesd_core.bench.runners import UntrainedExit
+from eesd_core.draft.layer_skip import SkipSet, remaining
 from eesd_core.engine import Engine, Request
 from eesd_core.loading import load_engine
 from eesd_core.model.attention import NAME
@@ -38,6 +40,21 @@ def test_fused_layers_are_the_modules(variant, engine, dtype, near):
         outputs.append(torch.cat(parts))
     scale = outputs[0].abs().max()
     torch.testing.assert_close(outputs[1] / scale, outputs[0] / scale, rtol=0, atol=near)
+
+
+@torch.no_grad()
+def test_copies_with_other_sub_layers_are_their_own(engine):
+    """Layers that have run are copied by drafters: one skips sub-layers, another gives the last layer a cache of its own."""
+    skips, outputs = SkipSet(frozenset({1, 2}), frozenset({2, 3})), []
+    plain, fused = both("llama", engine)
+    fuse_layers(fused, None)
+    for target in (plain, fused):
+        states = target.embed(list(range(40, 60)))
+        target.run_range(0, target.depth, states, target.new_cache(20), 0)
+        skipped = target.run(remaining(target, skips), states, target.new_cache(20), 0)
+        outputs.append((skipped, UntrainedExit(target, 1)(target, states, target.new_cache(20, layers=1), 0)))
+    for ours, theirs in zip(*outputs):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_generate_still_works_with_fused_layers(engine):
