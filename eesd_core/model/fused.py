@@ -94,9 +94,16 @@ class FusedLayer(nn.Module):
 
 
 def _flat_norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
-    """RMS norm in two calls: transformers rounds to the layer's dtype before it multiplies by the weight, which one call would not."""
-    weight, shape, eps = norm.weight, norm.weight.shape, norm.variance_epsilon
-    return lambda x: weight * torch.rms_norm(x, shape, None, eps)
+    """RMS norm in half of torch's operations: x / hypot(|x|, (D eps)^.5), which is rounded to the layer's dtype, as transformers does, and
+    multiplied by the weight times D^.5 (exact, where that is a power of two)."""
+    root = norm.weight.numel() ** 0.5
+    weight, least = norm.weight.detach() * root, torch.tensor(root * norm.variance_epsilon**0.5)
+    length, hypot, wide = torch.linalg.vector_norm, torch.hypot, torch.float32
+
+    def normed(x: Tensor) -> Tensor:
+        return x.clone().div_(hypot(length(x, dim=-1, keepdim=True, dtype=wide), least)).mul_(weight)
+
+    return normed
 
 
 def can_fuse(target: Target) -> bool:
