@@ -137,6 +137,7 @@ def build_parser() -> Parser:
     base.add_argument("--rows", type=whole, default=32, metavar="B", help="rows a step")
     base.add_argument("--rate", type=number, default=4e-3, help="learning rate of the constant part")
     base.add_argument("--cooldown", type=number, default=0.3, help="share of the tokens over which the learning rate falls to zero")
+    base.add_argument("--exit-pull", type=number, default=0.0, help="weight of the model's pull towards what its exit layer can foresee")
     base.add_argument("--unlikelihood", type=number, default=0.0, help="share of the last stage's rows that teach it not to repeat itself")
     base.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
@@ -399,8 +400,9 @@ def train_base(arguments) -> int:
     from .train.pretrain import PretrainConfig, train_base
 
     shape = {"window": arguments.window, "rows": arguments.rows}
-    rates = {"learning_rate": arguments.rate, "cooldown": arguments.cooldown, "unlikelihood": arguments.unlikelihood}
-    config = replace(PretrainConfig(), tokens=int(arguments.tokens), **shape, **rates)
+    rates = {"learning_rate": arguments.rate, "cooldown": arguments.cooldown}
+    aims = {"exit_pull": arguments.exit_pull, "unlikelihood": arguments.unlikelihood}
+    config = replace(PretrainConfig(), tokens=int(arguments.tokens), **shape, **rates, **aims)
     train_base(arguments.data, arguments.work, arguments.start, arguments.out, config, arguments.device)
     return 0
 

@@ -2,7 +2,8 @@
 
 An exit layer is trained along (LayerSkip's idea, arXiv 2404.16710; the loss is ours): it learns the model's own distribution, and its
 gradient reaches the first N layers, so that they come to hold what an early exit needs. The model's own loss is untouched by it
-otherwise: the exit's teacher is detached.
+otherwise: the exit's teacher is detached. With `exit_pull` (ours) the model meets it half way: it is drawn to where its exit layer can
+follow, by their KL divergence, which costs it little likelihood and makes its text much easier to draft.
 
 In the last stage a share of the rows may be the model's own text, in which it unlearns to repeat itself (unlikelihood.py).
 

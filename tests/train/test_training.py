@@ -153,19 +153,37 @@ def test_likelihood_and_unlikelihood_token_by_token(engine):
     rows = torch.randint(4, 200, (3, 49), generator=torch.Generator().manual_seed(1))
     signs = torch.randint(-1, 2, (3, 49), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        found, _ = losses(model, layer, rows, signs)
-        chances = forward(model, layer, rows[:, :-1])[0].float().softmax(-1)
+        found, exit_loss, distance = losses(model, layer, rows, signs)
+        chances, early = (logits.float().softmax(-1) for logits in forward(model, layer, rows[:, :-1]))
     parts = []
     for b in range(3):
         for t in range(1, 49):
             chance = chances[b, t - 1, rows[b, t]]
             parts.append({1: -chance.log(), 0: torch.zeros(()), -1: -(1 - chance).log()}[int(signs[b, t])])
     assert found.item() == pytest.approx(torch.stack(parts).mean().item(), rel=1e-4)
+    assert exit_loss.item() == pytest.approx(-(chances * early.log()).sum(-1).mean().item(), rel=1e-4)
+    assert distance.item() == pytest.approx((chances * (chances / early).log()).sum(-1).mean().item(), rel=1e-4)
+
+
+def test_the_exit_layer_learns_from_its_own_loss_and_the_model_from_the_distance(engine):
+    model, layer = engine.target.model, engine.exit_layer
+    rows = torch.randint(4, 200, (2, 17), generator=torch.Generator().manual_seed(1))
+
+    places = [model.model.layers[-1].mlp.down_proj.weight, layer.layer.mlp.down_proj.weight]
+
+    def moved(loss):
+        grads = torch.autograd.grad(
+            loss, [model.model.layers[-1].mlp.down_proj.weight, layer.layer.mlp.down_proj.weight], allow_unused=True
+        )
+        return [grad is not None and bool(grad.abs().sum()) for grad in grads]
+
+    _, exit_loss, distance = losses(model, layer, rows, torch.ones_like(rows))
+    assert moved(exit_loss) == [False, True] and moved(distance) == [True, False]
 
 
 def test_a_certain_repetition_still_has_a_finite_loss(engine, monkeypatch):
     logits = torch.zeros(1, 8, 300)
     logits[..., 7] = 100.0
     monkeypatch.setattr(pretrain, "forward", lambda *_: (logits.requires_grad_(), logits))
-    loss, _ = losses(None, None, torch.full((1, 9), 7), torch.full((1, 9), -1))
+    loss, _, _ = losses(None, None, torch.full((1, 9), 7), torch.full((1, 9), -1))
     assert torch.isfinite(loss) and 10 < loss < 20
