@@ -23,13 +23,21 @@ NEWEST = 0.2  # weight of the newest run in the mean duration
 class Job:
     """A run in line or on the device. The device appends records, the visitor takes them away."""
 
-    def __init__(self, work: Work):
-        self.work = work
+    def __init__(self, work: Work, prepare: Callable[[], object] | None = None):
+        """`prepare` is done first, on the device and outside the limit: loading takes nothing of a visitor's time."""
+        self.work, self.prepare = work, prepare
+        self.preparing_since: float | None = None  # monotonic seconds, while it is being done
         self.context = copy_context()  # the visitor's request is in it: ZeroGPU reads there whose quota counts
         self.why_stopped = ""  # in words for the visitor, such as "by you"
         self.error: str | None = None
         self.done = False
         self.records: deque[Record | dict] = deque()  # appended to and emptied by two threads: a deque needs no lock for that
+
+    @property
+    def preparing(self) -> float | None:
+        """For how many seconds so far; None: not now."""
+        since = self.preparing_since
+        return None if since is None else time.monotonic() - since
 
     def stop(self, why: str) -> None:
         self.why_stopped = self.why_stopped or why
@@ -51,8 +59,8 @@ class Device:
         self._changed = threading.Condition()
         threading.Thread(target=self._serve, name="device", daemon=True).start()
 
-    def submit(self, work: Work) -> Job:
-        job = Job(work)
+    def submit(self, work: Work, prepare: Callable[[], object] | None = None) -> Job:
+        job = Job(work, prepare)
         with self._changed:
             self._line.append(job)
             self._changed.notify()
@@ -113,14 +121,17 @@ class Device:
 
     def _run(self, job: Job) -> str | None:
         """Returns what went wrong, in words for the visitor."""
-        deadline = time.monotonic() + self.most_seconds
 
         def stopped() -> bool:
-            if time.monotonic() > deadline:
+            if time.monotonic() > self._began + self.most_seconds:
                 job.stop(f"after {self.most_seconds:g} seconds, the most a run may take here")
             return bool(job.why_stopped)
 
         try:
+            if job.prepare and not stopped():
+                job.preparing_since = time.monotonic()
+                job.prepare()
+                job.preparing_since, self._began = None, time.monotonic()
             if stopped():
                 return None
             for record in job.work(stopped):

@@ -21,7 +21,7 @@ from eesd_core.hindsight import hindsight
 from eesd_core.race import race
 from eesd_core.trace import to_line
 
-from .device import Device, Job, Work
+from .device import Device, Job
 from .pace import Pace
 from .precisions import Precisions
 from .settings import Limits, quantize_from_form, request_from_form
@@ -108,7 +108,7 @@ class Visits:
         yield note(type="queue", place=0, waiting=0)
         try:
             wanted = self.precisions.wanted(quantize)
-            job = self.enter(address, lambda stopped: study(self.precisions.engine(wanted), stopped))
+            job = self.enter(address, wanted, study)
         except UserError as problem:
             yield note(type="error", message=str(problem))
             return
@@ -122,15 +122,15 @@ class Visits:
         """Put a request into the line. Raises UserError: too long a prompt, a full line or too many runs are refused before they wait."""
         self.engine.encode(request)
         wanted, work = self.precisions.wanted(quantize), work or self.contest
-        return self.enter(address, lambda stopped: work(self.precisions.engine(wanted), request, run, stopped))
+        return self.enter(address, wanted, lambda engine, stopped: work(engine, request, run, stopped))
 
-    def enter(self, address: str, work: Work) -> Job:
-        """Raises UserError."""
+    def enter(self, address: str, quantize: str, work: Study) -> Job:
+        """Work for the engine of this precision, which is loaded first if nobody asked for it before. Raises UserError."""
         if self.device.waiting() >= self.limits.waiting:
             raise UserError(f"{self.limits.waiting} runs are waiting already: try again in a minute")
         if wait := self.pace.ask(address):
             raise UserError(f"{self.limits.runs_a_minute} runs a minute is the most here: try again in {wait:.0f} seconds")
-        return self.device.submit(work)
+        return self.device.submit(lambda stopped: work(self.precisions.engine(quantize), stopped), lambda: self.precisions.engine(quantize))
 
     async def stop(self, session: str | None) -> None:
         """Stop the visitor's run, also one that was asked for so shortly before that it has not come yet."""
@@ -141,14 +141,17 @@ class Visits:
 
     async def _follow(self, job: Job, line: Callable[..., str] = to_line) -> AsyncIterator[str]:
         """What to append to the text, a frame at a time; often nothing, but only at a yield does Gradio notice a closed tab."""
-        place, told_at, began, told, done = None, 0.0, False, False, False
+        stand, told_at, began, told, done = None, 0.0, False, False, False
         while not done:
             records, done = job.take()
             part = "".join(map(line, records))
             began = began or bool(records)
-            if not began and not done and ((now := self.device.place(job)) != place or time.monotonic() > told_at + ESTIMATE_SECONDS):
-                place, told_at = now, time.monotonic()
-                part += note(type="queue", place=place, waiting=self.device.waiting(), seconds=self.device.wait(place))
+            now = (self.device.place(job), None if job.preparing is None else round(job.preparing))
+            if not began and not done and (now != stand or time.monotonic() > told_at + ESTIMATE_SECONDS):
+                stand, told_at = now, time.monotonic()
+                place, loading = now
+                wait = {"seconds": self.device.wait(place)} if loading is None else {"loading": loading}  # seconds so far
+                part += note(type="queue", place=place, waiting=self.device.waiting(), **wait)
             if job.why_stopped and not told:  # the visitor hears it at once, the device stops at its next step
                 told = True
                 part += note(type="stopped", message=job.why_stopped)

@@ -37,8 +37,9 @@
     }
   }
 
-  function waiting({ place, seconds: wait }) {
-    return place ? words.waiting(place, wait) : words.preparing;
+  function waiting({ place, seconds: wait, loading }) {
+    if (place) return words.waiting(place, wait);
+    return loading === undefined ? words.preparing : words.loading(loading);
   }
 
   const progress = ({ round, written }) => (round ? words.progress(round.number, written) : words.preparing);
@@ -105,7 +106,11 @@
       setText(this.status, statusOf(state));
       setText(this.live, announcement(state));
     }
+
+    settle() {
+      for (const lane of Object.values(this.lanes)) lane.text.settle();
+    }
   }
 
-  Object.assign(window.EESD, { Race, statusOf });
+  Object.assign(window.EESD, { Race, statusOf, waiting });
 })();

@@ -2,7 +2,7 @@
 // line that says how it goes, and whatever its owner adds.
 (() => {
   "use strict";
-  const { el, setText, words: { studies: words, race } } = window.EESD;
+  const { el, setText, words: { studies: words } } = window.EESD;
 
   class Study {
     // `words`: title, start, note. `path`: of the server. `form()`: values by name. `see(line)` gets every line that is not about the queue.
@@ -54,7 +54,7 @@
     }
 
     take(line) {
-      if (line.type === "queue") this.say(line.place ? race.waiting(line.place, line.seconds ?? NaN) : words.preparing);
+      if (line.type === "queue") this.say(window.EESD.waiting(line));
       else if (line.type === "stopped") this.say(words.stopped(line.message));
       else if (line.type === "error") this.say(String(line.message));
       else this.see(line);

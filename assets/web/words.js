@@ -36,6 +36,7 @@
     prefill: (time) => `prefill ${seconds(time)}`,
     prefillHint: "reading the prompt; not on the clock",
     preparing: "preparing...",
+    loading: (seconds) => `loading the weights, ${seconds} s so far: once, and on nobody's clock`,
     waiting: (place, wait) => `waiting for the device: place ${place}${Number.isFinite(wait) ? `, about ${Math.ceil(wait)} s` : ""}`,
     progress: (round, tokens) => `round ${round}, ${plural(tokens, "token")}`,
     finished: "finished",

@@ -36,6 +36,25 @@ def endless(stopped):
         time.sleep(0.002)
 
 
+def test_what_is_loaded_first_takes_nothing_of_the_run():
+    device = Device(most_seconds=0.2)
+    job = device.submit(endless, lambda: time.sleep(0.5))
+    until(lambda: (job.preparing or 0) > 0.1)
+    began = time.monotonic()
+    assert "step" in everything(job) and "0.2 seconds" in job.why_stopped
+    assert time.monotonic() - began > 0.5 and job.preparing is None
+    assert device.mean_seconds < 0.5
+
+
+def test_loading_that_fails_is_one_line_and_the_line_goes_on(device):
+    def fail():
+        raise UserError("no such weights")
+
+    job = device.submit(endless, fail)
+    assert everything(job) == [] and job.error == "no such weights"
+    assert everything(device.submit(count(3))) == [0, 1, 2]
+
+
 def test_records_arrive_complete_and_in_order(device):
     job = device.submit(count(5000))
     got, done = [], False

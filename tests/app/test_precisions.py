@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +11,7 @@ from fake_engine import FakeEngine
 
 from app.form import FIELDS
 from app.precisions import Precisions
-from app.settings import quantize_from_form
+from app.settings import Limits, quantize_from_form
 from app.visit import Visits
 from eesd_core.errors import UserError
 from eesd_core.model import quantize as quantize_module
@@ -18,11 +19,12 @@ from eesd_core.race import race
 
 
 class Loader:
-    def __init__(self):
-        self.loaded = []
+    def __init__(self, seconds: float = 0.0):
+        self.loaded, self.seconds = [], seconds
 
     def __call__(self, quantize: str) -> FakeEngine:
         self.loaded.append(quantize)
+        time.sleep(self.seconds)
         if quantize == "4bit":
             raise RuntimeError("cannot open shared object\nfile <x>")
         return FakeEngine()
@@ -49,6 +51,15 @@ def test_each_request_has_its_own_and_each_is_loaded_once():
     assert [run[-1]["type"] for run in runs] == ["race_finished"] * 5
     assert load.loaded == ["none", "8bit"]
     assert len(visits.precisions.engine("8bit").prompts) == 2 and len(visits.engine.prompts) == 3
+
+
+def test_loading_is_said_and_takes_nothing_of_the_first_run():
+    visits = Visits.load(Loader(1.7), Limits(seconds=1.0))  # loading takes longer than a run may
+    visits.contest = race
+    first, second = lines_of(visits, {"quantize": "8bit"}), lines_of(visits, {"quantize": "8bit"})
+    said = [[line["loading"] for line in run[0] if "loading" in line] for run in (first, second)]
+    assert said[0] == [0, 1, 2] and said[1] == []
+    assert first[0][-1]["type"] == second[0][-1]["type"] == "race_finished"
 
 
 def test_the_hosts_choice_is_where_it_starts():
