@@ -55,6 +55,8 @@ class Api:
         min_p: float = 0.0,
         chat: bool = False,
         quantize: Precision = "host",
+        wrong: float = 0.0,
+        wrong_from: int | None = None,
         with_trace: bool = False,
     ) -> dict:
         """Write a continuation twice on one device, plainly and by early-exiting speculative decoding, and compare texts and clocks.
@@ -71,13 +73,16 @@ class Api:
             min_p: draw from tokens at least so many times as likely as the likeliest
             chat: the prompt is a request, to be replied to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
+            wrong: make this share of the drafts random on purpose, 0 to 1: the belief follows, the text does not change
+            wrong_from: wrong drafts begin at this new token; without it in the middle
             with_trace: add every event of the run, as NDJSON
 
         Returns:
             identical, level, first_difference, speedup (against this engine without drafts), and both lanes with text and metrics
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "acceptance": acceptance}
-        wanted = asked(form | {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat}, controller)
+        form |= {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat, "wrong": wrong, "wrong_from": wrong_from}
+        wanted = asked(form, controller)
         async for state in self._run(request, wanted, quantize, self.visits.contest):
             if records := state.pop("records", None):
                 state = race_result(records) | ({"trace": "".join(map(to_line, records))} if with_trace is True else {})
@@ -94,6 +99,8 @@ class Api:
         method: Literal["eesd", "vanilla"] = "eesd",
         chat: bool = False,
         quantize: Precision = "host",
+        wrong: float = 0.0,
+        wrong_from: int | None = None,
     ) -> dict:
         """Write a continuation by early-exiting speculative decoding, or plainly. The text is the same.
 
@@ -106,12 +113,14 @@ class Api:
             method: eesd, or vanilla for one token at a time
             chat: the prompt is a request, to be replied to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
+            wrong: make this share of the drafts random on purpose, 0 to 1: the text does not change
+            wrong_from: wrong drafts begin at this new token; without it in the middle
 
         Returns:
             text, token_ids, rounds, acceptance rate, draft lengths, seconds and tokens per second
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "chat": chat}
-        wanted = asked(form, controller)
+        wanted = asked(form | {"wrong": wrong, "wrong_from": wrong_from}, controller)
         lane = "vanilla" if method == "vanilla" else "eesd"
 
         def work(engine, request, run, stopped):
@@ -155,6 +164,8 @@ class Api:
                 tokens += sum(len(record.event.ids) for record in fresh if isinstance(record.event, TokensCommitted))
                 place = device.place(job)
                 wait = {"status": "waiting", "place": place, "seconds": device.wait(place)}
+                if job.preparing is not None:
+                    wait = {"status": "loading", "seconds": round(job.preparing)}
                 yield {"status": "running", "new_tokens": tokens} if records else wait
                 if not done:
                     await asyncio.sleep(FRAME_SECONDS)

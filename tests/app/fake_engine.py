@@ -16,6 +16,7 @@ class FakeEngine:
     def __init__(self, tokens: int = 5):
         self.tokens = tokens
         self.prompts: list[str] = []  # of the runs, in the order they had the device
+        self.drafters: list[str] = []  # of the runs of EESD's lane
         self.go = threading.Event()  # cleared: a run waits after its first token, as long as it is not cancelled
         self.go.set()
         self.fail: Exception | None = None
@@ -34,6 +35,8 @@ class FakeEngine:
     def _events(self, request, lane, cancelled):
         if lane == "vanilla":
             self.prompts.append(request.prompt)
+        else:
+            self.drafters.append(request.drafter)
         yield ev.RunStarted(lane, "fake", "cpu", "float32", self.level, request.prompt, (1,), {}, {})
         for i in range(self.tokens):
             while i and not self.go.wait(0.005) and not cancelled():

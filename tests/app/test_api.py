@@ -66,6 +66,14 @@ def test_race_generate_and_replay(client, visits):
     assert told["eesd"]["new_tokens"] == 128 and told["identical"]
 
 
+def test_drafts_are_made_wrong_on_purpose_as_on_the_page(client, visits):
+    visits.engine.drafters.clear()
+    client.predict("Once", 5, api_name="/race")
+    client.predict("Once", 5, wrong=0.5, wrong_from=2, api_name="/race")
+    client.predict("Once", 64, wrong=1, api_name="/generate")
+    assert visits.engine.drafters == ["early-exit", "disturbed:0.5:2", "disturbed:1:32"]
+
+
 def test_what_an_endpoint_refuses_it_refuses_in_one_line(client, visits):
     bad = [
         ("/race", {"prompt": ""}, "the prompt is empty"),
@@ -79,6 +87,9 @@ def test_what_an_endpoint_refuses_it_refuses_in_one_line(client, visits):
         ("/race", {"prompt": "x", "chat": "maybe"}, "chat must be one of"),
         ("/race", {"prompt": "x", "quantize": "8bit"}, "this server has its model in one precision"),
         ("/race", {"prompt": "x", "quantize": "2bit"}, "weights must be one of"),
+        ("/race", {"prompt": "x", "wrong": 2}, "wrong drafts must be a number from 0 to 1"),
+        ("/race", {"prompt": "x", "wrong": 0.5, "wrong_from": 513}, "wrong from must be a whole number from 0 to 512"),
+        ("/generate", {"prompt": "x", "wrong": "much"}, "wrong drafts must be a number"),
         ("/generate", {"prompt": "too long"}, "the prompt is <too> long"),
         ("/replay", {"trace": "hello"}, "this is no trace"),
         ("/replay", {"trace": None}, "send the text of a trace"),
