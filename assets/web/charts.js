@@ -131,10 +131,10 @@
   }
 
   // Draws one thing after the other, each a few times a second, and never spends more than a quarter of the time on them. One at a
-  // time, because several in a row would hold up the text.
+  // time, because several in a row would hold up the text. `isFrameComing()`: then that frame asks whose turn it is.
   class Pace {
-    constructor(works) {
-      Object.assign(this, { works, waiting: [], next: 0, timer: null });
+    constructor(works, isFrameComing) {
+      Object.assign(this, { works, isFrameComing, waiting: [], next: 0, timer: null });
     }
 
     request() {
@@ -149,11 +149,18 @@
 
     run() {
       this.timer = null;
+      if (!this.isFrameComing()) this.turn();
+    }
+
+    // Whether something was drawn.
+    turn() {
       const start = performance.now();
-      while (this.waiting.length && this.waiting.shift()() === false); // false: there was nothing to do
+      let drawn = false;
+      while (!drawn && this.waiting.length && start >= this.next) drawn = this.waiting.shift()() !== false; // false: there was nothing to do
       const end = performance.now();
-      this.next = end + Math.max(40, 3 * (end - start));
+      if (drawn) this.next = end + Math.max(40, 3 * (end - start));
       this.schedule();
+      return drawn;
     }
   }
 

@@ -49,7 +49,7 @@
       this.toolbar = new EESD.Toolbar(this, this.options.link);
       this.root.prepend(this.alert, this.disturbed, this.intro.node, this.stage, this.tip.box, this.tour.card, ...Object.values(this.dialogs), this.toolbar.leave);
       (this.options.toolbar ?? this.root).prepend(this.toolbar.node);
-      this.pace = new EESD.Pace([() => this.microscope.draw(this.run.lanes.eesd), ...this.charts.map((own) => () => this.drawChart(own)), () => this.lossless.draw(this.run)]);
+      this.pace = new EESD.Pace([() => this.microscope.draw(this.run.lanes.eesd), ...this.charts.map((own) => () => this.drawChart(own)), () => this.lossless.draw(this.run)], () => this.waiting);
       for (const own of this.charts) own.onVisible = () => this.request();
     }
 
@@ -152,11 +152,17 @@
     request() {
       if (this.waiting) return;
       this.waiting = true;
-      EESD.soon(() => this.draw());
+      EESD.soon(() => this.frame());
+    }
+
+    // A chart or everything else, never both in one frame: so the playhead moves evenly, however long the run.
+    frame() {
+      this.waiting = false;
+      if (this.pace.turn()) this.request();
+      else this.draw();
     }
 
     draw() {
-      this.waiting = false;
       const { phase, error, started } = this.run;
       this.root.dataset.phase = phase;
       if (phase !== "queued") this.showStage(started); // while a run waits, what is there stays: nothing jumps
@@ -174,6 +180,8 @@
       this.scrubber.draw(this.run, EESD.figures.axisOf(this.player.timeline));
       this.link();
       this.tour.draw();
+      this.race.settle(); // last, and so one layout a frame
+      this.why.settle();
       this.pace.request();
     }
 

@@ -1,11 +1,12 @@
 // The text of a lane: one element per token, appended as tokens come and cut off when the playhead goes back; judgements change
 // classes, not places. Of a long text the page has the last part alone, and more of it when somebody scrolls up: laying out thousands of
-// small boxes for every frame is too slow to scrub.
+// small boxes for every frame is too slow to scrub. Elements that leave the page are used again, because scrubbing sheds thousands a second.
 (() => {
   "use strict";
   const { el, words: { race: words } } = window.EESD;
   const END_OF_TEXT = new Set(["<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "</s>", "<eos>"]);
-  const CHUNK = 80; // tokens by which the part that is on the page moves
+  const CHUNK = 40; // tokens by which the part that is on the page moves
+  const LEAST = 240; // tokens on the page: a run of usual length is there whole
   const TOKEN_AREA = 1100; // square pixels of a usual token
   const NEAR_END = 32; // pixels from the end that still count as reading along
 
@@ -22,7 +23,11 @@
     const letters = newline ? "" : text.trim() || text;
     const at = text.indexOf(letters);
     node.className = `e-tok e-${token.state}${chip ? " e-chip" : ""}${newline ? " e-newline" : ""}`;
-    node.replaceChildren(text.slice(0, at), el("span", { class: "e-mark" }, letters), text.slice(at + letters.length));
+    if (!node.firstChild) node.append("", el("span", { class: "e-mark" }, ""), "");
+    const [before, mark, after] = node.childNodes;
+    before.data = text.slice(0, at);
+    mark.firstChild.data = letters;
+    after.data = text.slice(at + letters.length);
     return node;
   }
 
@@ -32,7 +37,7 @@
     constructor(tip, label, { choose, point }) {
       Object.assign(this, { tip, onChoose: choose, onPoint: point });
       this.box = el("div", { class: "e-text", role: "group", "aria-label": label });
-      this.most = 3 * CHUNK;
+      this.most = LEAST;
       new ResizeObserver(() => this.measure()).observe(this.box);
       this.listen();
       this.reset();
@@ -41,7 +46,7 @@
     // How many tokens are on the page while their end is read: about twice what can be seen.
     measure() {
       const seen = (this.box.clientWidth * this.box.clientHeight) / TOKEN_AREA;
-      this.most = CHUNK * Math.max(3, Math.ceil((2 * seen) / CHUNK));
+      this.most = Math.max(LEAST, CHUNK * Math.ceil((2 * seen) / CHUNK));
     }
 
     startOf(length) {
@@ -53,6 +58,7 @@
       this.box.replaceChildren(this.prompt);
       this.start = 0; // the token that the first element shows
       this.nodes = [];
+      this.spare = []; // elements to use again
       this.looks = []; // what each element shows, to leave alone what did not change
       this.marked = { "e-selected": [], "e-pointed": [] }; // elements of the chosen round, and of the one that is pointed at
       this.numbers = new Map(); // element -> place among the tokens
@@ -73,7 +79,13 @@
       for (const token of lane.changed) if (token === this.tokens[token.place] && token.place >= this.start) this.redress(token);
       lane.changed.clear();
       lane.redrawn = Infinity;
-      if (this.following && this.end !== before) this.toEnd();
+      this.grown = this.end !== before;
+    }
+
+    // What asks for the layout: once everything of this frame has been drawn.
+    settle() {
+      if (this.following && this.grown) this.toEnd();
+      this.grown = false;
       this.tip.place();
     }
 
@@ -90,7 +102,7 @@
     make(from, to) {
       const fresh = document.createDocumentFragment();
       const tokens = this.tokens.slice(from, to);
-      const nodes = tokens.map((token) => dress(el("span", { tabindex: "-1" }), token));
+      const nodes = tokens.map((token) => dress(this.spare.pop() ?? el("span", { tabindex: "-1" }), token));
       nodes.forEach((node, i) => this.numbers.set(node, from + i));
       fresh.append(...nodes);
       const add = from < this.start ? "unshift" : "push";
@@ -124,8 +136,9 @@
       const gone = new Set(this.nodes.splice(from, to - from));
       this.looks.splice(from, to - from);
       for (const node of gone) this.numbers.delete(node);
+      this.spare.push(...gone);
       if (gone.has(this.tip.node)) this.tip.hide();
-      if (gone.has(this.stop)) this.stop = null;
+      if (gone.has(this.stop)) this.setStop(null);
       if (!this.stop && this.nodes.length) this.setStop(this.nodes[this.nodes.length - 1]);
     }
 
@@ -165,7 +178,7 @@
 
     setStop(node) {
       this.stop?.setAttribute("tabindex", "-1");
-      node.setAttribute("tabindex", "0");
+      node?.setAttribute("tabindex", "0");
       this.stop = node;
     }
 

@@ -109,7 +109,11 @@
       const lines = (round?.decisions ?? []).map(inWords);
       while (this.list.children.length > lines.length) this.list.lastChild.remove();
       lines.forEach((line, i) => setText(this.list.children[i] ?? this.list.appendChild(el("li")), line));
-      this.list.scrollTop = this.list.scrollHeight; // the last decision is the one that stopped
+    }
+
+    // The last decision is the one that stopped.
+    settle() {
+      this.list.scrollTop = this.list.scrollHeight;
     }
   }
 
