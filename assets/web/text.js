@@ -47,6 +47,7 @@
     measure() {
       const seen = (this.box.clientWidth * this.box.clientHeight) / TOKEN_AREA;
       this.most = Math.max(LEAST, CHUNK * Math.ceil((2 * seen) / CHUNK));
+      if (this.following) this.toEnd(); // larger type, as on stage, must not push the end out of sight
     }
 
     startOf(length) {
