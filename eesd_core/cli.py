@@ -136,10 +136,17 @@ def build_parser() -> Parser:
     base.add_argument("--window", type=whole, default=256, metavar="T", help="tokens a training row")
     base.add_argument("--rows", type=whole, default=32, metavar="B", help="rows a step")
     base.add_argument("--rate", type=number, default=4e-3, help="learning rate of the constant part")
+    base.add_argument("--warmup", type=whole, default=100, metavar="STEPS", help="over which the rate rises to it")
     base.add_argument("--cooldown", type=number, default=0.3, help="share of the tokens over which the learning rate falls to zero")
     base.add_argument("--exit-pull", type=number, default=0.0, help="weight of the model's pull towards what its exit layer can foresee")
     base.add_argument("--unlikelihood", type=number, default=0.0, help="share of the last stage's rows that teach it not to repeat itself")
     base.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
+    mixing = commands.add_parser("mix", help="weights between two models of one training history")
+    mixing.add_argument("first", type=Path, metavar="DIR")
+    mixing.add_argument("second", type=Path, metavar="DIR")
+    mixing.add_argument("--share", type=number, default=0.5, help="of the second model")
+    mixing.add_argument("--out", type=Path, required=True, metavar="DIR")
 
     lessons = Parser(add_help=False)
     lessons.add_argument("--model", metavar="PATH_OR_ID", help="the frozen model (default: the embedded model)")
@@ -400,10 +407,18 @@ def train_base(arguments) -> int:
     from .train.pretrain import PretrainConfig, train_base
 
     shape = {"window": arguments.window, "rows": arguments.rows}
-    rates = {"learning_rate": arguments.rate, "cooldown": arguments.cooldown}
+    rates = {"learning_rate": arguments.rate, "warmup_steps": arguments.warmup, "cooldown": arguments.cooldown}
     aims = {"exit_pull": arguments.exit_pull, "unlikelihood": arguments.unlikelihood}
     config = replace(PretrainConfig(), tokens=int(arguments.tokens), **shape, **rates, **aims)
     train_base(arguments.data, arguments.work, arguments.start, arguments.out, config, arguments.device)
+    return 0
+
+
+def mix(arguments) -> int:
+    from .train.mix import mix
+
+    mix(arguments.first, arguments.second, arguments.share, arguments.out)
+    print(f"written to {arguments.out}")
     return 0
 
 
@@ -454,5 +469,5 @@ def dtype_of(engine) -> str:
 COMMANDS = {
     "generate": generate, "race": race, "record": record, "replay": replay, "export": export,
     "doctor": doctor, "bench": bench, "identity": identity, "same-law": same_law,
-    "train-base": train_base, "distill": distill, "sweep": sweep, "push": push, "evaluate": evaluate,
+    "train-base": train_base, "mix": mix, "distill": distill, "sweep": sweep, "push": push, "evaluate": evaluate,
 }  # fmt: skip
