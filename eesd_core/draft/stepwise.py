@@ -32,9 +32,11 @@ def choose(context: Context, logits: Tensor, position: int) -> Choice:
     """Draw the token at `position` from the drafter's logits (1, V), with the sampler that the target uses."""
     log_probs = context.sampler.log_probs(logits)
     scores = context.sampler.draft_scores(logits, log_probs, position, context.round)[0]  # (V,)
-    token, best, probs = scores.argmax(), scores.topk(2).values, log_probs[0].exp()
-    facts = torch.stack([probs[token], probs.max(), torch.special.entr(probs).sum(), (best[0] - best[1]).clamp(max=MOST_LEAD)])
-    return Choice(int(token), probs, *facts.tolist())
+    best, ids = scores.topk(2)
+    logs, probs = log_probs[0], log_probs[0].exp()
+    entropy = -probs.dot(logs.clamp(min=-MOST_LEAD))  # 0 x -inf is none
+    facts = torch.stack([probs[ids[0]], probs.amax(), entropy, (best[0] - best[1]).clamp(max=MOST_LEAD)])
+    return Choice(int(ids[0]), probs, *facts.tolist())
 
 
 class StepwiseDrafter:
