@@ -1,5 +1,6 @@
 """The app with a tiny random model behind it, and what tests do on its page."""
 
+import threading
 import time
 
 from playwright.sync_api import expect
@@ -11,15 +12,21 @@ LONG = 512  # tokens: a run of seconds, to be stopped
 
 
 class PacedEngine(Engine):
-    """An engine that rests after every round, on nobody's clock, so that a run lasts long enough to be stopped."""
+    """An engine that rests after every round, on nobody's clock, so that a run lasts long enough to be stopped; or waits for `go`."""
 
     rest = 0.0
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.go = threading.Event()
+        self.go.set()
 
     def run(self, *args, **options):
         for record in super().run(*args, **options):
             yield record
             if isinstance(record.event, TokensCommitted):
                 time.sleep(self.rest)
+                assert self.go.wait(60), "a test never let the engine go on"
 
 
 def until_free(device, seconds: float = 10.0) -> float:

@@ -82,6 +82,14 @@ def slowly(paced):
     paced.rest = 0.0
 
 
+@pytest.fixture
+def held(paced):
+    """Runs wait after their first round until the test lets them go on, however slow the machine: held.set()."""
+    paced.go.clear()
+    yield paced.go
+    paced.go.set()
+
+
 @pytest.fixture(scope="session")
 def app(paced):
     visits = Visits(paced, Limits(runs_a_minute=10_000))

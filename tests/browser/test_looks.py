@@ -49,8 +49,10 @@ def test_an_untrained_exit_layer_is_said(paced, open_page):
             page = open_page(app.local_url, width, 800)
             expect(page.locator(".eesd-caution")).to_have_text(layer.note)
             assert no_sideways_scroll(page)
+            page.close()  # before its server: what it still loads would be refused, and an error on its console
         page = open_page(app.local_url + "?lang=zh", 1280, 800)
         expect(page.locator(".eesd-caution")).to_contain_text(f"没有为 {paced.target.name} 训练过退出层")
+        page.close()
     finally:
         app.close()
 

@@ -48,12 +48,13 @@ def test_the_seed_matters_and_repeats(visit):
     assert texts[0] == texts[2] != texts[1]
 
 
-def test_run_pressed_twice_is_one_run(visit, device, slowly):
+def test_run_pressed_twice_is_one_run(visit, device, held):
     page = visit()
     page.locator("#run").dblclick()
     reach(page, "running")
     assert device.waiting() == 1
     expect(page.locator("#run")).to_be_disabled()
+    held.set()
     reach(page, "finished")
 
 
@@ -163,7 +164,7 @@ def test_closing_the_tab_frees_the_device(visit, device, slowly):
 # ---- two visitors ----
 
 
-def test_two_visitors_take_turns(visit, device, slowly):
+def test_two_visitors_take_turns(visit, device, held):
     first, second = visit(), visit()
     settings(first, new_tokens="128", seed="1")
     settings(second, new_tokens="32", seed="2")
@@ -171,6 +172,7 @@ def test_two_visitors_take_turns(visit, device, slowly):
     reach(first, "running")
     run(second, "The second")
     expect(second.locator(".e-status-text")).to_contain_text("waiting for the device: place 1")
+    held.set()
     reach(first, "finished")
     reach(second, "finished")
     assert state(first)["tokens"]["eesd"] == 128 and state(second)["tokens"]["eesd"] == 32
@@ -178,7 +180,7 @@ def test_two_visitors_take_turns(visit, device, slowly):
     assert second.evaluate("EESD.page.view.run.lanes.eesd.prompt") == "The second"
 
 
-def test_stop_while_waiting_in_line_leaves_the_other_alone(visit, device, slowly):
+def test_stop_while_waiting_in_line_leaves_the_other_alone(visit, device, slowly, held):
     first, second = visit(), visit()
     settings(first, new_tokens=str(LONG))
     run(first)
@@ -190,4 +192,5 @@ def test_stop_while_waiting_in_line_leaves_the_other_alone(visit, device, slowly
     assert took < 0.5
     expect(second.locator(".e-intro-line")).to_have_text("stopped by you")
     assert state(first)["phase"] == "running"
+    held.set()
     seconds_to_stop(first)
