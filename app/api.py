@@ -162,10 +162,10 @@ class Api:
                 fresh, done = job.take()
                 records += fresh
                 tokens += sum(len(record.event.ids) for record in fresh if isinstance(record.event, TokensCommitted))
-                place = device.place(job)
+                place, loading = device.place(job), device.preparing
                 wait = {"status": "waiting", "place": place, "seconds": device.wait(place)}
-                if job.preparing is not None:
-                    wait = {"status": "loading", "seconds": round(job.preparing)}
+                if loading is not None and not place:
+                    wait = {"status": "loading", "seconds": round(loading)}
                 yield {"status": "running", "new_tokens": tokens} if records else wait
                 if not done:
                     await asyncio.sleep(FRAME_SECONDS)

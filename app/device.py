@@ -85,24 +85,35 @@ class Device:
         with self._changed:
             return self._line.index(job) if job in self._line else 0
 
+    @property
+    def preparing(self) -> float | None:
+        """For how many seconds the job that has the device has been preparing; None: it is not."""
+        with self._changed:
+            return self._line[0].preparing if self._line else None
+
     def waiting(self) -> int:
         """Jobs in line, the running one included."""
         with self._changed:
             return len(self._line)
 
     def wait(self, place: int) -> float | None:
-        """About how many seconds until a job with so many before it begins; None before anything is known."""
-        if self.mean_seconds is None or not place:
+        """About how many seconds until a job with so many before it begins; None where nothing is known."""
+        if self.mean_seconds is None or not place or self.preparing is not None:
             return None
         left = max(0.0, self.mean_seconds - (time.monotonic() - self._began))
         return round(left + (place - 1) * self.mean_seconds, 1)
 
     def leave(self, job: Job) -> None:
-        """Stop a running job at its next step, or take a waiting one out of the line. Safe to call at any time, and twice."""
+        """Stop a running job at its next step, or take a waiting one out of the line. Safe to call at any time, and twice.
+
+        What a job prepares cannot be stopped: the device goes on with it, for whoever wants it next, but the visitor need not wait for it.
+        """
         job.stop("by you")
         with self._changed:
             if job in self._line[1:]:
                 self._line.remove(job)
+                job.done = True
+            elif job.preparing is not None:  # it sees that it was stopped before it runs
                 job.done = True
 
     def _serve(self) -> None:

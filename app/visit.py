@@ -146,7 +146,8 @@ class Visits:
             records, done = job.take()
             part = "".join(map(line, records))
             began = began or bool(records)
-            now = (self.device.place(job), None if job.preparing is None else round(job.preparing))
+            loading = self.device.preparing  # by this job or, which its visitor is told too, by the one before it
+            now = (self.device.place(job), None if loading is None else round(loading))
             if not began and not done and (now != stand or time.monotonic() > told_at + ESTIMATE_SECONDS):
                 stand, told_at = now, time.monotonic()
                 place, loading = now

@@ -38,7 +38,7 @@
   }
 
   function waiting({ place, seconds: wait, loading }) {
-    if (place) return words.waiting(place, wait);
+    if (place) return loading === undefined ? words.waiting(place, wait) : words.waitingForWeights(place, loading);
     return loading === undefined ? words.preparing : words.loading(loading);
   }
 

@@ -37,6 +37,7 @@
     prefillHint: "reading the prompt; not on the clock",
     preparing: "preparing...",
     loading: (seconds) => `loading the weights, ${seconds} s so far: once, and on nobody's clock`,
+    waitingForWeights: (place, seconds) => `waiting for the device: place ${place}; it is loading weights of another precision, ${seconds} s so far`,
     waiting: (place, wait) => `waiting for the device: place ${place}${Number.isFinite(wait) ? `, about ${Math.ceil(wait)} s` : ""}`,
     progress: (round, tokens) => `round ${round}, ${plural(tokens, "token")}`,
     finished: "finished",

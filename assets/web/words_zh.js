@@ -113,6 +113,7 @@
     prefillHint: "读取提示词；不计入时钟",
     preparing: "准备中……",
     loading: (seconds) => `正在加载权重，已用 ${seconds} 秒：只需一次，不计入任何时钟`,
+    waitingForWeights: (place, seconds) => `等待设备：第 ${place} 位；设备正在加载另一种精度的权重，已用 ${seconds} 秒`,
     waiting: (place, wait) => `等待设备：第 ${place} 位${Number.isFinite(wait) ? `，约 ${Math.ceil(wait)} 秒` : ""}`,
     progress: (round, tokens) => `第 ${round} 轮，${tokens} 个词元`,
     finished: "完成",

@@ -55,6 +55,21 @@ def test_loading_that_fails_is_one_line_and_the_line_goes_on(device):
     assert everything(device.submit(count(3))) == [0, 1, 2]
 
 
+def test_who_leaves_does_not_wait_for_what_is_loaded_and_it_is_there_for_the_next(device):
+    gate = threading.Event()
+    job = device.submit(endless, gate.wait)
+    until(lambda: job.preparing is not None)
+    behind = device.submit(count(3))
+    device.leave(job)
+    assert job.take() == ([], True)
+    assert device.place(behind) == 1 and device.preparing is not None
+    device.mean_seconds = 4.0
+    assert device.wait(1) is None  # nobody knows how long loading takes
+    gate.set()
+    assert everything(behind) == [0, 1, 2] and job.take() == ([], True)
+    assert device.preparing is None and device.waiting() == 0
+
+
 def test_records_arrive_complete_and_in_order(device):
     job = device.submit(count(5000))
     got, done = [], False

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,10 +31,13 @@ class Loader:
         return FakeEngine()
 
 
+def form_of(values: dict) -> list:
+    return [(values | {"prompt": "Once"}).get(field.name, field.value) for field in FIELDS]
+
+
 def lines_of(visits: Visits, *sessions: dict) -> list[list[dict]]:
     async def visit(number: int, values: dict) -> list[dict]:
-        form = [(values | {"prompt": "Once"}).get(field.name, field.value) for field in FIELDS]
-        text = [part async for part in visits.run(f"s{number}", "here", *form)][-1]
+        text = [part async for part in visits.run(f"s{number}", "here", *form_of(values))][-1]
         return [json.loads(line) for line in text.splitlines()]
 
     async def all_of_them():
@@ -60,6 +64,35 @@ def test_loading_is_said_and_takes_nothing_of_the_first_run():
     said = [[line["loading"] for line in run[0] if "loading" in line] for run in (first, second)]
     assert said[0] == [0, 1, 2] and said[1] == []
     assert first[0][-1]["type"] == second[0][-1]["type"] == "race_finished"
+
+
+def test_stop_is_answered_while_weights_are_loaded_and_the_next_one_hears_why_it_waits():
+    gate = threading.Event()
+
+    def load(quantize: str) -> FakeEngine:
+        assert quantize == "none" or gate.wait(20)
+        return FakeEngine()
+
+    visits = Visits.load(load)
+    visits.contest = race
+
+    async def visit():
+        first = visits.run("a", "here", *form_of({"quantize": "8bit"}))
+        while '"loading"' not in (text := await anext(first)):
+            pass
+        await visits.stop("a")
+        lines = [json.loads(line) for line in [text async for text in first][-1].splitlines()]
+        assert lines[-1] == {"type": "stopped", "message": "by you"} and not gate.is_set()
+        second = visits.run("b", "here", *form_of({}))
+        while '"loading"' not in (text := await anext(second)):
+            pass
+        assert json.loads(text.splitlines()[-1])["place"] == 1
+        gate.set()
+        texts = [text async for text in second]
+        assert json.loads(texts[-1].splitlines()[-1])["type"] == "race_finished"
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, visit()).result()
 
 
 def test_the_hosts_choice_is_where_it_starts():
