@@ -6,11 +6,10 @@ import html
 import json
 import os
 from pathlib import Path
-from urllib.parse import quote
 
 import gradio as gr
-import plotly
 import torch
+from starlette.middleware import Middleware
 
 from eesd_core.engine import Engine, versions
 from eesd_core.export.schema import SCHEMA
@@ -19,12 +18,11 @@ from eesd_core.recording import processor
 from .api import add_endpoints, address_of
 from .form import CONTROLLER, KNOBS, PROMPT, QUANTIZE, SAMPLING, WRONG, WRONG_FROM, Field, for_links, visibility
 from .precisions import Precisions
-from .routes import routes
+from .routes import PackedPage, plotly_address, routes
 from .visit import Visits
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
-PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 OWN_SCRIPTS = (
     "takeaway_words.js", "trace.js", "exports.js", "takeaway.js", "whatif.js", "link.js",
     "studies_words.js", "words_zh_app.js", "study.js", "law_test.js", "benchmark.js", "runs.js",
@@ -60,13 +58,12 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, **o
 
     Rendering on the server (ssr_mode) is off unless asked for: one way to render, here and on Spaces.
     """
-    gr.set_static_paths([PLOTLY_JS])
     page = build_page(visits)
     page.queue(max_size=2 * STREAMS_AT_ONCE)
     # Gradio asks its queue for work a thousand times a second, and every time takes the interpreter away from the engine.
     page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = 0.02
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
-    settings["app_kwargs"] = {"routes": routes(visits)}
+    settings["app_kwargs"] = {"routes": routes(visits), "middleware": [Middleware(PackedPage)]}
     page.launch(server_name=host, server_port=port, **settings | options)
     return page
 
@@ -177,12 +174,11 @@ def head(visits: Visits) -> str:
     files = [*(web / "scripts.txt").read_text(encoding="utf-8").split(), *OWN_SCRIPTS, "page.js"]
     scripts = "\n".join((web / name).read_text(encoding="utf-8") for name in files)
     style = "\n".join((web / name).read_text(encoding="utf-8") for name in STYLES)
-    plotly_url = f"gradio_api/file={quote(PLOTLY_JS.as_posix())}"  # relative, so that it works behind a proxy's path
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
     page = {"opening": opening, "facts": facts, "form": for_links(), "levels": LEVELS, "studies": visits.studies}
-    values = f"EESD.schema = {in_script(SCHEMA)};\nObject.assign(EESD.page, {in_script(page)});\n"
-    values += f"EESD.page.loadPlotly({json.dumps(plotly_url)});"
+    page["plotly"] = plotly_address()
+    values = f"EESD.schema = {in_script(SCHEMA)};\nObject.assign(EESD.page, {in_script(page)});"
     return f"<style>{style}\n{visibility()}</style><script>{scripts}\n{values}</script>"
 
 

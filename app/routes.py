@@ -1,16 +1,21 @@
-"""Pages beside the page: /health for whoever watches the server, the empty offline page, QR codes, and what studies.py has."""
+"""Pages beside the page: /health for whoever watches the server, plotly.js, the empty offline page, QR codes, and what studies.py has."""
 
+import gzip
 import io
 import os
 import time
+from functools import cache
 from pathlib import Path
 
+import plotly
 import segno
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from eesd_core.export.standalone import template
+from eesd_core.export.standalone import PLOTLY_JS, template
 
 from .studies import study_routes
 from .visit import Visits
@@ -18,6 +23,17 @@ from .visit import Visits
 OWN = "/gradio_api/eesd"  # where the page is rendered on the server too, Node passes on what is below /gradio_api and nothing else
 MOST_LINK = 1000  # characters: more makes a code that no camera reads off a screen
 DAY = {"Cache-Control": "max-age=86400"}
+FOR_GOOD = {"Cache-Control": "public, max-age=31536000, immutable"}  # its address has its version
+
+
+class PackedPage:
+    """The page itself, packed on its way: it has our scripts in it. Gradio packs only what has a file's name."""
+
+    def __init__(self, app: ASGIApp):
+        self.app, self.packed = app, GZipMiddleware(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.packed if scope.get("path") == "/" else self.app)(scope, receive, send)
 
 
 def routes(visits: Visits) -> list[Route]:
@@ -26,7 +42,7 @@ def routes(visits: Visits) -> list[Route]:
     async def health(request: Request) -> Response:
         return JSONResponse(state_of(visits) | {"uptime_seconds": round(time.monotonic() - began)})
 
-    own = {"health": health, "offline.txt": offline, "qr.svg": qr}
+    own = {"health": health, "plotly.js": plotly_js, "offline.txt": offline, "qr.svg": qr}
     return [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items()), *study_routes(visits, OWN)]
 
 
@@ -41,6 +57,23 @@ def memory_mb() -> float | None:
     """Resident memory of this process; None where the system does not say."""
     statm = Path("/proc/self/statm")
     return round(int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20, 1) if statm.exists() else None
+
+
+def plotly_address() -> str:
+    """Relative, so that it works behind a proxy's path."""
+    return f"{OWN[1:]}/plotly.js?v={plotly.__version__}"
+
+
+@cache
+def packed_plotly() -> bytes:
+    """Once, and not for every visitor, as Gradio would: that takes a core a quarter of a second, beside somebody's race."""
+    return gzip.compress(PLOTLY_JS.read_bytes(), mtime=0)
+
+
+def plotly_js(request: Request) -> Response:
+    packed = "gzip" in request.headers.get("accept-encoding", "")
+    headers = FOR_GOOD | {"Vary": "Accept-Encoding"} | ({"Content-Encoding": "gzip"} if packed else {})
+    return Response(packed_plotly() if packed else PLOTLY_JS.read_bytes(), media_type="text/javascript", headers=headers)
 
 
 def offline(request: Request) -> Response:

@@ -6,6 +6,8 @@
   const SAID = ["title", "aria-label", "placeholder", "alt"]; // attributes that people hear or read
   const update = (interactive) => ({ __type__: "update", interactive });
 
+  EESD.plotlyIsComing = true;
+
   EESD.page = {
     attach(element) {
       if (this.view?.root === element) return this.view;
@@ -18,7 +20,7 @@
       this.runs = new EESD.Runs(this.view);
       element.append(new EESD.WhatIf(this.view).node, this.runs.node, ...this.studyPanels(), this.takeaway.node);
       this.followPrecision();
-      this.show();
+      this.show().then(() => EESD.soon(() => EESD.soon(() => this.loadPlotly())));
       if (this.refused) this.takeaway.say(this.refused);
       return this.view;
     },
@@ -136,10 +138,9 @@
       return window.matchMedia("(prefers-reduced-motion: reduce)").matches ? "over" : "playing";
     },
 
-    // Charts may come late; nothing waits for them.
-    loadPlotly(src) {
-      const script = EESD.el("script", { src });
-      EESD.plotlyIsComing = true;
+    // Behind the first frames: to fetch and read it takes longer than all else together, and nothing but charts waits for it.
+    loadPlotly() {
+      const script = EESD.el("script", { src: new URL(this.plotly, document.baseURI).href });
       script.onerror = () => (EESD.plotlyIsComing = false);
       script.async = true;
       document.head.append(script);
