@@ -6,11 +6,14 @@ import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
+import httpx
 import pytest
 from app_page import reach, run, until_free
 
 from app.page import head, launch
+from app.routes import plotly_address
 from app.visit import Visits
+from eesd_core.export.standalone import PLOTLY_JS
 
 
 @pytest.fixture
@@ -34,7 +37,8 @@ def test_rendered_on_the_server_too(paced, open_page, node):
         browser_page.wait_for_function("EESD.page.address.includes('seed=5')")
         run(browser_page)
         reach(browser_page, "finished")
-        for path in ("health", "offline.txt", "qr.svg?link=http://x"):
+        browser_page.wait_for_function("window.Plotly")
+        for path in ("health", "plotly.js", "offline.txt", "qr.svg?link=http://x"):
             assert browser_page.request.get(f"{page.local_url}gradio_api/eesd/{path}").ok
         answer = browser_page.request.post(f"{page.local_url}gradio_api/eesd/law", data={"prompt": "x", "temperature": 0})
         assert "temperature above 0" in answer.text().splitlines()[-1]
@@ -54,6 +58,15 @@ def test_the_page_loads_nothing_from_elsewhere(browser, app):
     page.wait_for_function("window.Plotly")
     context.close()
     assert not elsewhere
+
+
+def test_what_is_large_is_packed_on_its_way_and_plotly_kept_by_the_browser(app):
+    page, plotly = (httpx.get(app[1] + address) for address in ("", plotly_address()))
+    assert [answer.headers["content-encoding"] for answer in (page, plotly)] == ["gzip", "gzip"]
+    assert plotly_address() in page.text and "site-packages" not in page.text  # nor any other path of the server
+    assert "immutable" in plotly.headers["cache-control"] and int(plotly.headers["content-length"]) < len(plotly.content) / 3
+    unpacked = httpx.get(app[1] + plotly_address(), headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in unpacked.headers and unpacked.content == plotly.content == PLOTLY_JS.read_bytes()
 
 
 def test_what_is_our_own_weighs_less_than_400_kb(paced):
