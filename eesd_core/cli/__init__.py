@@ -1,0 +1,37 @@
+"""The command line. Every failure a user can mend is one line on stderr and exit status 2."""
+
+import os
+import sys
+
+from ..errors import UserError
+from . import measurements, runs, training
+from .flags import Parser, complain, shared_flags
+
+GROUPS = (runs, measurements, training)
+COMMANDS = {name: command for group in GROUPS for name, command in group.COMMANDS.items()}
+
+
+def build_parser() -> Parser:
+    parser = Parser(prog="python -m eesd_core", description="Early-exiting speculative decoding, lossless and observable.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    shared = shared_flags()
+    for group in GROUPS:
+        group.add_commands(commands, shared)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # text in any language must print on any terminal
+    try:
+        return COMMANDS[arguments.command](arguments)
+    except UserError as problem:
+        complain(str(problem))
+        return 2
+    except BrokenPipeError:  # a reader such as `head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered must not go to the pipe
+        return 0
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130

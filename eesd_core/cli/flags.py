@@ -1,0 +1,123 @@
+"""What commands share: their parser, their flags, and what those flags mean."""
+
+import argparse
+import os
+import sys
+from typing import NamedTuple
+
+from ..control import CONTROLLERS, make_controller, parse_controller
+from ..control.base import MAX_DRAFT
+from ..terminal import printable
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without the usage block: an error is one line."""
+
+    def error(self, message: str):
+        complain(f"{message} (see {self.prog} --help)")
+        sys.exit(2)
+
+
+def complain(message: str) -> None:
+    """One line, whatever a path or a file put into it."""
+    print(f"error: {' '.join(printable(message).split())}", file=sys.stderr)
+
+
+def whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {text[:40]!r}") from None
+
+
+def number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number, not {text[:40]!r}") from None
+
+
+class Shared(NamedTuple):
+    """Flags of several commands, as parent parsers."""
+
+    model: Parser
+    said: Parser
+    draws: Parser
+    text: Parser
+
+
+def shared_flags() -> Shared:
+    model = Parser(add_help=False)
+    model.add_argument("--model", metavar="PATH_OR_ID", help="folder or Hub id[@revision] (default: the embedded model)")
+    where = "folder or Hub id[@revision] of its exit layer (default: the model's folder); frozen:N for the model's own head after N layers"
+    model.add_argument("--exit-layer", metavar="DIR_OR_ID", help=where)
+    model.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="weights by bitsandbytes, on CUDA and on a CPU")
+    model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    model.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    said = Parser(add_help=False)
+    said.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
+
+    draws = Parser(add_help=False)
+    draws.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 is greedy")
+    draws.add_argument("--top-k", type=whole, default=0, metavar="K", help="draw from the K likeliest tokens (0: all)")
+    draws.add_argument("--top-p", type=number, default=1.0, metavar="P", help="from the likeliest ones that reach probability P together")
+    draws.add_argument("--min-p", type=number, default=0.0, metavar="P", help="from those at least P times as likely as the likeliest")
+    rule = "shared-noise writes vanilla's text token for token, rejection keeps its distribution"
+    draws.add_argument("--acceptance", choices=["shared-noise", "rejection"], default="shared-noise", help=rule)
+    draws.add_argument("--seed", type=whole, default=0, metavar="S")
+
+    text = Parser(add_help=False)
+    text.add_argument("prompt")
+    text.add_argument("--chat", action="store_true", help="the prompt is a request to reply to, instead of an opening to continue")
+    text.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
+    how = f"one of {', '.join(CONTROLLERS)}; settings follow, as in threshold:0.3 or beta:draw=round:forget=0.95"
+    text.add_argument("--controller", default="throughput", metavar="NAME[:SETTING=VALUE]", help=f"{how} (default: throughput)")
+    text.add_argument("--draft-length", type=whole, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
+    drafters = "early-exit, prompt-lookup[:LONGEST], layer-skip[:SKIPPED] as in layer-skip:a3.m3.m4, or disturbed:P:N: early exit, from "
+    drafters += "new token N on random with probability P (default: early-exit)"
+    text.add_argument("--drafter", default="early-exit", metavar="NAME", help=drafters)
+    text.add_argument("--prior", type=number, nargs=2, metavar=("ALPHA", "BETA"), help="prior of its Beta posterior (default 1 1)")
+    return Shared(model, said, draws, text)
+
+
+def load_engine(arguments, exit_layer: bool = True):
+    """Model, exit layer and self-check, as the flags ask. torch is imported here, so that --help is instant."""
+    from ..loading import load_engine as load
+    from ..model.parallel import is_first
+
+    flags = arguments.model, arguments.exit_layer, arguments.device, arguments.dtype, arguments.quantize
+    engine = load(*flags, need_exit_layer=exit_layer)
+    if not is_first():  # of several processes that run one model (torchrun), one speaks
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if exit_layer and engine.exit_layer.note:
+        print(f"note: {printable(engine.exit_layer.note)}", file=sys.stderr)
+    return engine
+
+
+def sampling_of(arguments):
+    from ..sampling import Sampling
+
+    a = arguments
+    return Sampling(a.temperature, a.top_p, a.seed, a.top_k, a.min_p, a.acceptance)
+
+
+def request_of(arguments, method: str = "eesd"):
+    from ..engine import Request
+
+    controller, settings = parse_controller(arguments.controller, arguments.seed)
+    if arguments.draft_length is not None:
+        controller, settings = "fixed", {"length": arguments.draft_length}
+    if arguments.prior:
+        settings |= {"alpha": arguments.prior[0], "beta": arguments.prior[1]}
+    make_controller(controller, **settings)  # refuses bad settings now, not after loading
+    sampling = sampling_of(arguments)
+    a = arguments
+    return Request(a.prompt, a.max_new_tokens, sampling, method, controller, settings, a.chat, a.drafter)
+
+
+def controller_of(request) -> dict | None:
+    return {"name": request.controller} | request.settings if request.method == "eesd" else None
+
+
+def dtype_of(engine) -> str:
+    return engine.target.precision

@@ -1,0 +1,145 @@
+"""Commands about single runs and what is left of them, and `doctor`."""
+
+import json
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+from ..errors import UserError
+from ..terminal import printable
+from .flags import Parser, Shared, controller_of, dtype_of, load_engine, number, request_of
+
+
+def add_commands(commands, shared: Shared) -> None:
+    model, said, draws, text = shared
+    traced = Parser(add_help=False)
+    traced.add_argument("--trace", metavar="FILE", help="write every event as NDJSON")
+
+    generate = commands.add_parser("generate", parents=[text, draws, traced, model, said], help="write a continuation")
+    generate.add_argument("--method", choices=["eesd", "vanilla"], default="eesd")
+    commands.add_parser(
+        "race",
+        parents=[text, draws, traced, model, said],
+        help="EESD beside vanilla on one device: verdict and speedup",
+    )
+    record = commands.add_parser("record", parents=[text, draws, model, said], help="write a race that the page can open on")
+    record.add_argument("--out", type=Path, required=True, metavar="FILE")
+    replay = commands.add_parser("replay", parents=[said], help="show a trace in the terminal, at the speed it was made")
+    replay.add_argument("trace", type=Path, metavar="TRACE")
+    replay.add_argument("--speed", type=number, default=1.0, metavar="X", help="recorded seconds a second; 0 is at once (default: 1)")
+    export = commands.add_parser("export", help="a trace as one offline HTML file, a Perfetto trace, or a CSV of its rounds")
+    export.add_argument("trace", type=Path, metavar="TRACE")
+    export.add_argument("--format", choices=["html", "perfetto", "csv"], required=True)
+    export.add_argument("--out", type=Path, required=True, metavar="FILE")
+    commands.add_parser("doctor", parents=[model, said], help="what this machine does: dtype, threads, row invariance, costs")
+
+
+def generate(arguments) -> int:
+    from ..trace import Metrics, write_trace
+
+    request = request_of(arguments, arguments.method)
+    if arguments.trace:
+        write_trace(Path(arguments.trace), [])  # before the work: a path that cannot be written must not cost a run
+    engine = load_engine(arguments, arguments.method == "eesd")
+    records, show = [], lambda text: sys.stdout.write(printable(text))
+    show(request.prompt)
+    for record in engine.run(request):
+        records.append(record)
+        if record.event.type == "tokens_committed":
+            show(record.event.text)
+            sys.stdout.flush()
+    metrics = Metrics.fold(records, request.method).to_json()
+    show(f"\n\n{metrics['new_tokens']} tokens in {metrics['seconds']:.2f} s: {metrics['tokens_per_second']:.1f} tokens/s")
+    show(f", {metrics['mean_accepted_length']:.2f} tokens per round\n" if request.method == "eesd" else "\n")
+    if arguments.trace:
+        write_trace(Path(arguments.trace), records)
+    if arguments.json:
+        print(json.dumps({"method": request.method, "controller": controller_of(request), "dtype": dtype_of(engine)} | metrics))
+    return 0
+
+
+def race(arguments) -> int:
+    from ..race import race as run_race
+    from ..terminal import Painter
+    from ..trace import Metrics, write_trace
+
+    request = request_of(arguments)
+    if arguments.trace:
+        write_trace(Path(arguments.trace), [])
+    engine = load_engine(arguments)
+    painter, records = Painter(sys.stdout), []
+    for record in run_race(engine, request):
+        records.append(record)
+        painter.show(record)
+    lanes = {lane: Metrics.fold(records, lane).to_json() for lane in ("vanilla", "eesd")}
+    verdict = records[-1].event
+    painter.summary(lanes, verdict)
+    if arguments.trace:
+        write_trace(Path(arguments.trace), records)
+    if arguments.json:
+        head = {"identical": verdict.identical, "level": verdict.level, "first_difference": verdict.first_difference}
+        head |= {"speedup": verdict.speedup, "controller": controller_of(request), "dtype": dtype_of(engine)}
+        print(json.dumps(head | lanes))
+    return 0
+
+
+def record(arguments) -> int:
+    from ..hindsight import hindsight
+    from ..recording import record_race, write_recording
+    from ..trace import Metrics
+
+    request = request_of(arguments)
+    engine = load_engine(arguments)
+    records = record_race(engine, request)
+    speedup = records[-1].event.speedup
+    records += filter(None, [hindsight(engine, request, records)])
+    write_recording(arguments.out, engine.target.device, records)
+    facts = {"records": len(records), "bytes": arguments.out.stat().st_size, "speedup": speedup}
+    facts["text"] = Metrics.fold(records, "eesd").text
+    for name, value in facts.items():
+        print(f"{name:>8}  {printable(str(value))}")
+    if arguments.json:
+        print(json.dumps(facts))
+    return 0
+
+
+def replay(arguments) -> int:
+    from ..export import open_trace
+    from ..export.playback import play
+
+    if not 0 <= arguments.speed <= 1000:
+        raise UserError(f"--speed must be a number from 0 to 1000, not {arguments.speed:g}")
+    facts = play(open_trace(arguments.trace), sys.stdout, arguments.speed)
+    if arguments.json:
+        print(json.dumps(facts))
+    return 0
+
+
+def export(arguments) -> int:
+    from ..export import export as make
+    from ..export import open_trace, write_export
+
+    write_export(arguments.out, make(open_trace(arguments.trace), arguments.format))
+    print(f"{printable(str(arguments.out))}: {arguments.out.stat().st_size:,} bytes")
+    return 0
+
+
+def doctor(arguments) -> int:
+    from ..engine import versions
+    from ..exactness import EXPLANATION
+
+    began = time.perf_counter()
+    engine = load_engine(arguments)
+    facts = {"model": engine.target.name, "device": str(engine.target.device), "dtype": dtype_of(engine), "level": engine.level}
+    facts |= {"layers": engine.target.depth, "exit_after": engine.exit_layer.exit_after, "load_seconds": time.perf_counter() - began}
+    facts |= {"costs": engine.measured.to_json(), "versions": versions()}
+    for name, value in facts.items():
+        print(f"{name:>13}  {value:.3f}" if isinstance(value, float) else f"{name:>13}  {value}")
+    print(f"\n{textwrap.fill(EXPLANATION, 100)}")
+    if arguments.json:
+        print(json.dumps(facts))
+    return 0
+
+
+COMMANDS = {"generate": generate, "race": race, "record": record, "replay": replay, "export": export, "doctor": doctor}

@@ -1,0 +1,143 @@
+"""Commands that make models and exit layers, and judge them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from .flags import Parser, Shared, load_engine, number, whole
+
+
+def add_commands(commands, shared: Shared) -> None:
+    model, said, _, _ = shared
+    base = commands.add_parser("train-base", help="train the embedded model (tokenizer, corpus, pre-training)")
+    base.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
+    base.add_argument("--work", type=Path, default=Path("runs/base"), metavar="DIR", help="packed text and checkpoints; resumes from here")
+    base.add_argument("--start", type=Path, metavar="DIR", help="a checkpoint to go on from, with its tokenizer (default: from nothing)")
+    base.add_argument("--out", type=Path, default=Path("runs/model"), metavar="DIR", help="where the finished checkpoint goes")
+    base.add_argument("--tokens", type=number, default=20e6, metavar="N", help="training tokens in all; may be changed on resume")
+    base.add_argument("--window", type=whole, default=256, metavar="T", help="tokens a training row")
+    base.add_argument("--rows", type=whole, default=32, metavar="B", help="rows a step")
+    base.add_argument("--rate", type=number, default=4e-3, help="learning rate of the constant part")
+    base.add_argument("--warmup", type=whole, default=100, metavar="STEPS", help="over which the rate rises to it")
+    base.add_argument("--cooldown", type=number, default=0.3, help="share of the tokens over which the learning rate falls to zero")
+    base.add_argument("--exit-pull", type=number, default=0.0, help="weight of the model's pull towards what its exit layer can foresee")
+    base.add_argument("--unlikelihood", type=number, default=0.0, help="share of the last stage's rows that teach it not to repeat itself")
+    base.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
+    mixing = commands.add_parser("mix", help="weights between two models of one training history")
+    mixing.add_argument("first", type=Path, metavar="DIR")
+    mixing.add_argument("second", type=Path, metavar="DIR")
+    mixing.add_argument("--share", type=number, default=0.5, help="of the second model")
+    mixing.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+    sizes = commands.add_parser("sizes", help="candidates for the embedded model: depth, width, exit depth, vocabulary, trained alike")
+    sizes.add_argument("sizes", nargs="+", metavar="SIZE", help="LAYERSxWIDTH[:EXIT[:VOCABULARY]], for example 20x256:1:6144")
+    sizes.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
+    sizes.add_argument("--validation", type=Path, required=True, metavar="FILE", help="JSON Lines with a `text` field")
+    sizes.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
+    sizes.add_argument("--tokens", type=number, default=2e6, metavar="N", help="training tokens for each")
+    sizes.add_argument(
+        "--work", type=Path, default=Path("runs/sizes"), metavar="DIR", help="packed text and checkpoints; resumes from here"
+    )
+    sizes.add_argument("--out", type=Path, required=True, metavar="DIR")
+    sizes.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
+    lessons = Parser(add_help=False)
+    lessons.add_argument("--model", metavar="PATH_OR_ID", help="the frozen model (default: the embedded model)")
+    lessons.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="of the frozen model")
+    lessons.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the project's own)")
+    lessons.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="or folders of text whose parts become prompts")
+    lessons.add_argument("--work", type=Path, default=Path("runs/distill"), metavar="DIR", help="the model's texts; resumes from here")
+    lessons.add_argument("--out", type=Path, required=True, metavar="DIR")
+    lessons.add_argument("--generations", type=whole, default=4096, metavar="G", help="texts the model writes to learn from")
+    lessons.add_argument("--prompt-tokens", type=whole, default=32, metavar="N", help="longest prompt")
+    lessons.add_argument("--new-tokens", type=whole, default=224, metavar="N", help="that the model writes after each")
+    lessons.add_argument("--steps", type=whole, default=1500, metavar="S", help="may be changed on resume")
+    lessons.add_argument("--hard", type=number, default=0.0, metavar="H", help="share of hard targets in the loss, 0 to 1")
+    lessons.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    distill = commands.add_parser("distill", parents=[lessons], help="train an exit layer on the model's own text (self-distillation)")
+    distill.add_argument("--exit-after", type=whole, required=True, metavar="N", help="the exit layer stands on the first N layers")
+    sweep = commands.add_parser("sweep", parents=[lessons], help="exit depth against acceptance, cost, speedup: `distill` at every depth")
+    sweep.add_argument("--depths", type=whole, nargs="+", metavar="N", help="exit depths (default: 1, and eighths of the model up to half)")
+
+    push = commands.add_parser("push", help="publish an exit layer on the Hugging Face Hub")
+    push.add_argument("folder", type=Path, help="what `distill` wrote")
+    push.add_argument("repository", help="owner/name")
+    push.add_argument("--private", action="store_true")
+
+    evaluate = commands.add_parser(
+        "evaluate", parents=[model, said], help="how good model and exit layer are: loss, loops, agreement, samples"
+    )
+    evaluate.add_argument("--validation", type=Path, metavar="FILE", help="JSON Lines with a `text` field, for bits per character")
+    evaluate.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
+    evaluate.add_argument("--max-new-tokens", type=whole, default=256, metavar="N")
+
+
+def train_base(arguments) -> int:
+    from ..train.pretrain import PretrainConfig, train_base
+
+    shape = {"window": arguments.window, "rows": arguments.rows}
+    rates = {"learning_rate": arguments.rate, "warmup_steps": arguments.warmup, "cooldown": arguments.cooldown}
+    aims = {"exit_pull": arguments.exit_pull, "unlikelihood": arguments.unlikelihood}
+    config = replace(PretrainConfig(), tokens=int(arguments.tokens), **shape, **rates, **aims)
+    train_base(arguments.data, arguments.work, arguments.start, arguments.out, config, arguments.device)
+    return 0
+
+
+def sizes(arguments) -> int:
+    from ..train.pretrain import PretrainConfig
+    from ..train.sizes import Size, compare_sizes
+
+    a = arguments
+    config = replace(PretrainConfig(), tokens=int(a.tokens))
+    compare_sizes([Size.parse(text) for text in a.sizes], a.data, a.validation, a.prompts, a.work, a.out, config, a.device)
+    return 0
+
+
+def mix(arguments) -> int:
+    from ..train.mix import mix
+
+    mix(arguments.first, arguments.second, arguments.share, arguments.out)
+    print(f"written to {arguments.out}")
+    return 0
+
+
+def distill(arguments) -> int:
+    from ..train.distill import DistillConfig, distill
+
+    a = arguments
+    config = DistillConfig(a.exit_after, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, hard=a.hard)
+    distill(a.model, a.data, a.prompts, a.work, a.out, config, a.device, a.quantize)
+    return 0
+
+
+def sweep(arguments) -> int:
+    from ..train.distill import DistillConfig
+    from ..train.sweep import sweep as run_sweep
+
+    a = arguments
+    config = DistillConfig(1, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, hard=a.hard)
+    run_sweep(a.model, a.depths, a.data, a.prompts, a.work, a.out, config, a.device, a.quantize)
+    return 0
+
+
+def push(arguments) -> int:
+    from ..model.hub import push as push_to_hub
+
+    print(push_to_hub(arguments.folder, arguments.repository, arguments.private))
+    return 0
+
+
+def evaluate(arguments) -> int:
+    from ..train.evaluate import evaluate
+
+    engine = load_engine(arguments)
+    report = evaluate(engine.target, engine.exit_layer, arguments.validation, arguments.prompts, arguments.max_new_tokens)
+    if arguments.json:
+        print(json.dumps(report))
+    return 0
+
+
+COMMANDS = {
+    "train-base": train_base, "sizes": sizes, "mix": mix, "distill": distill, "sweep": sweep, "push": push, "evaluate": evaluate,
+}  # fmt: skip
