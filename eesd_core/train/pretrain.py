@@ -89,6 +89,7 @@ def prepare_corpus(
 ) -> tuple[PreTrainedTokenizerFast, dict[str, np.ndarray]]:
     """Tokenizer (that of `start`, or a new one) and packed sources, made once and kept in `work`."""
     sources = find_sources(data)
+    work.mkdir(parents=True, exist_ok=True)
     if start and not (work / "tokenizer").exists():
         PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(work / "tokenizer")
     if not (work / "tokenizer" / "tokenizer.json").exists():
@@ -108,7 +109,7 @@ def prepare_corpus(
 
 def split_validation(arrays: dict[str, np.ndarray], window: int) -> tuple[dict[str, np.ndarray], Tensor]:
     """Cut the end off the larger sources. Returns the rest and validation rows (n, window + 1)."""
-    train, rows = {}, []
+    train, rows = {}, [np.empty((0, window + 1), np.uint16)]
     for name, tokens in arrays.items():
         if len(tokens) < 10 * VALIDATION_TOKENS or name not in SOURCE_WEIGHTS:
             train[name] = tokens
@@ -185,14 +186,16 @@ def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: list[torch.o
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
 
 
-def pretrain(data: list[Path], work: Path, start: Path | None, config: PretrainConfig, device: str) -> tuple[LlamaForCausalLM, ExitLayer]:
+def pretrain(
+    data: list[Path], work: Path, start: Path | None, config: PretrainConfig, device: str, corpus: Path
+) -> tuple[LlamaForCausalLM, ExitLayer]:  # fmt: skip
     """Train until the token budget is spent, from `start` (a checkpoint folder) or from nothing; resumes from
-    `work/checkpoint.safetensors`. Returns the model and its exit layer in float32.
+    `work/checkpoint.safetensors`. `corpus` keeps the packed text. Returns the model and its exit layer in float32.
 
     Writes `work/log.jsonl` (step, tokens, loss, validation loss, rate, tokens per second).
     """
     work.mkdir(parents=True, exist_ok=True)
-    tokenizer, arrays = prepare_corpus(data, work, start, config)
+    tokenizer, arrays = prepare_corpus(data, corpus, start, config)
     arrays, held = split_validation(arrays, config.window)
     windows, last_windows = Windows(arrays, SOURCE_WEIGHTS), Windows(arrays, LAST_WEIGHTS)
     model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32) if start else build_model(config, tokenizer)
@@ -213,11 +216,12 @@ def pretrain(data: list[Path], work: Path, start: Path | None, config: PretrainC
     compiled = torch.compile(losses)
 
     @torch.no_grad()
-    def validate() -> float:
+    def validate() -> dict:
+        """Nothing where the text was too little to keep any back."""
         with torch.autocast(device, dtype=torch.bfloat16):
             parts = [rows.to(device) for rows in held.split(config.rows) if len(rows) == config.rows]
             found = [compiled(model, layer, rows, torch.ones_like(rows))[0].item() for rows in parts]
-        return sum(found) / len(found)
+        return {"validation_loss": round(sum(found) / len(found), 4)} if found else {}
 
     per_step = config.rows * config.window
     steps, step = config.tokens // per_step, done // per_step
@@ -253,7 +257,7 @@ def pretrain(data: list[Path], work: Path, start: Path | None, config: PretrainC
             if due:
                 save_checkpoint(checkpoint, both, optimizers, {"tokens": str(step * per_step), "config": json.dumps(asdict(config))})
                 saved = time.monotonic()
-                entry["validation_loss"] = round(validate(), 4)
+                entry |= validate()
             with log.open("a") as lines:
                 lines.write(json.dumps(entry) + "\n")
             left = (steps - step) * per_step / speed / 60
@@ -262,17 +266,23 @@ def pretrain(data: list[Path], work: Path, start: Path | None, config: PretrainC
     return model, layer
 
 
-def train_base(data: list[Path], work: Path, start: Path | None, out: Path, config: PretrainConfig, device: str) -> None:
-    """The command: train (or resume), then write a standard transformers checkpoint in bfloat16, its exit layer and its log to `out`."""
-    model, layer = pretrain(data, work, start, config, choose_device(device).type)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer", chat_template=CHAT_TEMPLATE)
+def train_base(
+    data: list[Path], work: Path, start: Path | None, out: Path, config: PretrainConfig, device: str, corpus: Path | None = None
+) -> None:
+    """The command: train (or resume), then write a standard transformers checkpoint in bfloat16, its exit layer and its log to `out`.
+
+    `corpus`: where the packed text is kept, for several models of one vocabulary; else in `work`.
+    """
+    corpus = corpus or work
+    model, layer = pretrain(data, work, start, config, choose_device(device).type, corpus)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(corpus / "tokenizer", chat_template=CHAT_TEMPLATE)
     end, turn_end = tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(TURN_TOKENS[-1])
     model.generation_config = GenerationConfig(bos_token_id=end, eos_token_id=[end, turn_end], pad_token_id=end)
     model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     layer.save(out, Target(model, tokenizer, "embedded model"), {"trained": "along with the model", **asdict(config)})
     entries = [json.loads(line) for line in (work / "log.jsonl").read_text().splitlines()]
-    kept = [e for e in entries if "validation_loss" in e or e["step"] % 100 == 0]
+    kept = [e for e in entries if "validation_loss" in e or e["step"] % 100 == 0 or e is entries[-1]]
     earlier = start / "training_log.json" if start else Path()
     stages = json.loads(earlier.read_text())["stages"] if earlier.is_file() else []
     stages.append({"config": asdict(config), "entries": kept})
