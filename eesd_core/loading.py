@@ -10,6 +10,7 @@ from .model.fused import fuse_layers
 from .model.hub import find_exit_layer
 from .model.load import EMBEDDED, load_target
 from .model.packed import pack_linears
+from .model.pages import private_memory, use_large_pages
 from .model.split import Target
 
 FROZEN = "frozen"  # in place of a folder: draft with the model's own norm and head, as in frozen:8
@@ -21,12 +22,15 @@ def load_engine(
 ) -> Engine:  # fmt: skip
     """The exit layer is looked for in the model's own folder unless another folder, a Hub id or `frozen:N` is given; where there is none,
     the model's own norm and head draft, and `engine.exit_layer.note` says so. `alone`: see load_target. Raises UserError."""
+    before = private_memory()
     target = load_target(model or EMBEDDED, device, dtype, quantize, alone)
     layer = load_exit_layer(target, model, exit_layer) if need_exit_layer else None
     fuse_layers(target, layer)
     if target.shards == 1:
         for module in filter(None, (target.model, layer)):
             pack_linears(module)
+    if target.device.type == "cpu":
+        use_large_pages(before)
     return Engine(target, layer, self_check(target))
 
 
