@@ -18,6 +18,7 @@ from ..draft.skip_search import TRIALS, search_skips
 from ..engine import Engine
 from ..errors import UserError
 from ..model.exit_layer import fingerprint
+from ..model.pages import use_large_pages
 from . import machine
 from .cells import Cells
 from .methods import parse_method
@@ -73,6 +74,8 @@ def measure(engine: Engine, groups: tuple[Group, ...], cells: Cells, cancelled: 
         for name, reason in missing.items():
             cells.note(f"{group.name}: {name}", f"left out: {reason}")
         todo.append((group, runners))
+    if engine.target.device.type == "cpu":
+        use_large_pages({})  # for the peers' own weights too
     total = sum(len(group.prompts) * group.repeats * len(runners) for group, runners in todo)
     meter = machine.joule_meter(engine.target.device)
     clock = Clock(todo, cells)
