@@ -63,6 +63,7 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, **o
     # Gradio asks its queue for work a thousand times a second, and every time takes the interpreter away from the engine.
     page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = 0.02
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
+    settings["state_session_capacity"] = STREAMS_AT_ONCE  # Gradio keeps the last text of so many visitors, long after they have left
     settings["app_kwargs"] = {"routes": routes(visits), "middleware": [Middleware(PackedPage)]}
     page.launch(server_name=host, server_port=port, **settings | options)
     return page

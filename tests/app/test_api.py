@@ -13,7 +13,7 @@ from gradio_client import Client
 from hostile import hostile
 
 from app.form import FIELDS
-from app.page import launch
+from app.page import STREAMS_AT_ONCE, launch
 from app.settings import Limits
 from app.soak import soak
 from app.visit import Visits
@@ -198,3 +198,12 @@ def test_hostile_prompts_go_through_as_text(server, visits):
 
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, ask_all()).result()
+
+
+def test_of_visitors_that_left_only_so_many_are_remembered():
+    page = launch(Visits(FakeEngine()), prevent_thread_lock=True, quiet=True)
+    sessions = page.app.state_holder
+    for number in range(STREAMS_AT_ONCE + 10):
+        sessions[f"visitor {number}"]
+    page.close()
+    assert list(sessions.session_data) == [f"visitor {number}" for number in range(10, STREAMS_AT_ONCE + 10)]
