@@ -130,7 +130,7 @@
     }
 
     notes(run, cost, theme, top) {
-      const note = (x, y, text, more) => ({ x, y, text, showarrow: false, xanchor: "right", yanchor: "bottom", font: { color: theme("muted"), size: 11 * theme.scale }, ...more });
+      const note = (x, y, text, more) => ({ x, y, text, showarrow: false, xanchor: "right", yanchor: "bottom", bgcolor: theme("panel"), borderpad: 0, font: { color: theme("muted"), size: 11 * theme.scale }, ...more });
       const end = (alpha) => speedupAt(run, alpha, cost, MOST_DRAFTS);
       const apart = OTHERS.filter((alpha, i) => i === 0 || end(alpha) - end(OTHERS[i - 1]) > 0.1 * top); // names must not lie on each other
       const ends = apart.map((alpha) => note(MOST_DRAFTS + 0.5, end(alpha), this.words.curve(alpha)));

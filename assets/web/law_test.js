@@ -56,7 +56,7 @@
         })),
         layout: { barmode: "group", bargap: 0.25, margin: { l: 40, r: 6, t: 6, b: 64 } },
         xaxis: { tickvals: x, ticktext: names.map(escaped), tickangle: -40, showgrid: false, range: [-0.6, names.length - 0.4] },
-        yaxis: { title: words.share, range: [0, 1.08 * Math.max(...shares.flat(), 0.01)], nticks: 5, tickformat: ".2g" },
+        yaxis: { title: words.share, range: [0, 1.08 * Math.max(...shares.flat(), 0.01)], nticks: 5, tickformat: ".2~g" },
         label: words.label(words.places[place], distance),
         table: () => ({ columns: words.columns, rows: names.map((name, i) => [name, ...shares.map((values) => number(values[i], 3))]) }),
       };
