@@ -14,7 +14,7 @@ def device():
     return Device(most_seconds=60)
 
 
-def until(condition, seconds: float = 5.0) -> None:
+def until(condition, seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -37,13 +37,12 @@ def endless(stopped):
 
 
 def test_what_is_loaded_first_takes_nothing_of_the_run():
-    device = Device(most_seconds=0.2)
-    job = device.submit(endless, lambda: time.sleep(0.5))
-    until(lambda: (job.preparing or 0) > 0.1)
-    began = time.monotonic()
-    assert "step" in everything(job) and "0.2 seconds" in job.why_stopped
-    assert time.monotonic() - began > 0.5 and job.preparing is None
-    assert device.mean_seconds < 0.5
+    device, gate, began = Device(most_seconds=0.3), threading.Event(), time.monotonic()
+    job = device.submit(endless, gate.wait)
+    until(lambda: (job.preparing or 0) > 0.5)  # longer than a run may take
+    gate.set()
+    assert "step" in everything(job) and "0.3 seconds" in job.why_stopped
+    assert job.preparing is None and device.mean_seconds < time.monotonic() - began - 0.5
 
 
 def test_loading_that_fails_is_one_line_and_the_line_goes_on(device):
@@ -202,7 +201,7 @@ def test_the_wait_is_estimated_from_lately_finished_runs(device):
 
     for _ in range(3):
         everything(device.submit(short))
-    assert device.runs == 3 and 0.02 <= device.mean_seconds < 1
+    assert device.runs == 3 and device.mean_seconds >= 0.02
     assert device.wait(0) is None
     device.mean_seconds = 4.0
     assert 8 <= device.wait(3) <= 12

@@ -40,7 +40,7 @@ def ask(server, name: str, form: dict) -> list[dict]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-def until_free(visits: Visits, seconds: float = 10.0) -> None:
+def until_free(visits: Visits, seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while visits.device.waiting():
         assert time.monotonic() < end, "the device is still held"

@@ -8,7 +8,8 @@ from playwright.sync_api import expect
 from eesd_core.engine import Engine
 from eesd_core.events import TokensCommitted
 
-LONG = 512  # tokens: a run of seconds, to be stopped
+REST = 0.03  # seconds behind every round
+LONG = 512  # tokens: with rests (`slowly`) a run of 20 seconds, to be stopped
 
 
 class PacedEngine(Engine):
@@ -29,7 +30,7 @@ class PacedEngine(Engine):
                 assert self.go.wait(60), "a test never let the engine go on"
 
 
-def until_free(device, seconds: float = 10.0) -> float:
+def until_free(device, seconds: float = 30.0) -> float:
     began = time.monotonic()
     while device.waiting():
         assert time.monotonic() - began < seconds, "the device is still held"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tiny_model
 import torch
-from app_page import PacedEngine, until_free
-from playwright.sync_api import sync_playwright
+from app_page import REST, PacedEngine, until_free
+from playwright.sync_api import expect, sync_playwright
 from renderer_page import PLOTLY, our_scripts, write_page
 
 from app.page import launch
@@ -17,6 +17,7 @@ from app.visit import Visits
 from eesd_core.loading import load_engine
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+expect.set_options(timeout=20_000)  # a busy machine; nothing that comes waits for it
 HINT = "needs Chromium: install the package `chromium` or set EESD_CHROMIUM to its executable"
 
 
@@ -77,7 +78,7 @@ def paced(tmp_path_factory):
 
 @pytest.fixture
 def slowly(paced):
-    paced.rest = 0.01
+    paced.rest = REST
     yield
     paced.rest = 0.0
 
