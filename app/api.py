@@ -52,7 +52,7 @@ class Api:
         acceptance: Acceptance = "shared-noise",
         top_k: int = 0,
         top_p: float = 1.0,
-        min_p: float = 0.0,
+        min_p: float = 0.1,
         chat: bool = False,
         quantize: Precision = "host",
         wrong: float = 0.0,

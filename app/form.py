@@ -61,7 +61,7 @@ SAMPLING = (
     Field("temperature", "Temperature", "0 is greedy; at most 2", 0.8, "number", 0, 2),
     Field("top_k", "Top-k", "0 keeps every token", 0, "whole", 0, 1_000_000),
     Field("top_p", "Top-p", "1 keeps every token", 1, "number", 0.01, 1),
-    Field("min_p", "Min-p", "0 keeps every token", 0, "number", 0, 0.99),
+    Field("min_p", "Min-p", "0 keeps every token", 0.1, "number", 0, 0.99),
     Field("seed", "Seed", "same seed, same text", "7", "whole", 0, 2**53),
     Field("new_tokens", "New tokens", f"1 to {MOST_NEW_TOKENS}", 128, "whole", 1, MOST_NEW_TOKENS),
     Field("acceptance", "Acceptance", "keeps vanilla's text, or its chances", RULES[0], "choice", choices=RULES),
