@@ -50,6 +50,7 @@ def settings(page, **values) -> None:
             page.locator(f"#{name.replace('_', '-')} :is(input, textarea)").fill(value)
 
 
+IS_DRAWN = "EESD.page.view.root.dataset.phase === EESD.page.view.run.phase"  # what the page says is not of the run before
 FIRST_LINE = "EESD.page.view.stream.consumed.split('\\n', 1)[0]"  # names the run that is on the page
 
 
@@ -59,7 +60,7 @@ def run(page, prompt: str | None = None) -> None:
         page.locator("#prompt textarea").fill(prompt)
     before = page.evaluate(FIRST_LINE)
     page.locator("#run").click()
-    page.wait_for_function(f"before => ![before, ''].includes({FIRST_LINE})", arg=before)
+    page.wait_for_function(f"before => ![before, ''].includes({FIRST_LINE}) && {IS_DRAWN}", arg=before)
 
 
 def reach(page, phase: str) -> None:
