@@ -21,6 +21,7 @@ from torch import Tensor
 from .errors import UserError
 
 _MASK = 0xFFFFFFFF
+LEAST = 1e-30  # temperature and top-p: float32 makes 0 of what is far smaller
 SHARED, ACCEPT, NEXT, DRAFT = range(4)  # streams of random numbers; the drafts of round r have DRAFT + r
 
 
@@ -93,11 +94,11 @@ def processed_log_probs(logits: Tensor, sampling: Sampling) -> Tensor:
     passed. Tokens tied with the last one kept are kept too.
     """
     highest = logits.amax(-1, keepdim=True)  # taken off first: a tiny temperature must not overflow
-    log_p = torch.log_softmax((logits - highest) / sampling.temperature, dim=-1)
+    log_p = torch.log_softmax((logits - highest) / max(sampling.temperature, LEAST), dim=-1)
     if 0 < sampling.top_k < log_p.shape[-1]:
         log_p = _cut(log_p, log_p.topk(sampling.top_k).values[:, -1:])
     if sampling.top_p < 1.0:
-        log_p = _cut(log_p, _last_kept(log_p, sampling.top_p))
+        log_p = _cut(log_p, _last_kept(log_p, max(sampling.top_p, LEAST)))
     if sampling.min_p:
         log_p = _cut(log_p, log_p.amax(-1, keepdim=True) + math.log(sampling.min_p))
     return log_p

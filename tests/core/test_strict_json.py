@@ -48,3 +48,10 @@ def test_a_tiny_temperature_is_nearly_greedy(sure):
         return Metrics.fold(sure.run(Request("Once upon", 12, sampling)), "eesd").token_ids
 
     assert text(Sampling(1e-39, 1.0, 1)) == text(Sampling())
+
+
+@pytest.mark.parametrize("tiny", [Sampling(5e-324, 1.0, 7), Sampling(1.0, 1e-50, 7)], ids=str)
+def test_what_float32_cannot_hold_is_greedy_too(sure, tiny):
+    records = list(race(sure, Request("Once upon", 12, tiny)))
+    assert all(strict(to_line(record)) for record in records)
+    assert Metrics.fold(records, "eesd").token_ids == Metrics.fold(sure.run(Request("Once upon", 12)), "eesd").token_ids
