@@ -45,4 +45,6 @@ class PromptLookupDrafter(StepwiseDrafter):
         self.indexed = len(text)
 
     def commit(self, length: int) -> None:
-        """Only committed tokens are looked up."""
+        """Only committed tokens are looked up. A text that was taken back, as between two draws (same_law.py), is entered anew."""
+        if length + 1 < self.indexed:
+            self.followed, self.indexed = {}, 0

@@ -49,6 +49,12 @@ def test_a_broken_rule_is_found(disagreeing, monkeypatch):
     assert last.together.p < 0.01 and last.together.measured > last.together.most
 
 
+def test_a_drafter_that_reads_the_text_forgets_the_last_draw(agreeing):
+    """Prompt lookup would look for its copy behind the end of the new text."""
+    *_, last = same_law(agreeing, replace(REQUEST, prompt="abab", drafter="prompt-lookup"), 100)
+    assert last.drawn == 100 and last.together.p > 0.01
+
+
 def test_it_stops_when_told_and_reports_on_the_way(engine):
     asked = iter([False] * 100 + [True] * 10)
     reports = list(same_law(engine, REQUEST, 1000, lambda: next(asked)))
