@@ -202,7 +202,8 @@ class DeviceSteps:
         mask = torch.zeros(hidden.shape, dtype=self.target.dtype, device=key.device)
         told: dict = {"attention_mask": mask.masked_fill_(hidden, torch.finfo(mask.dtype).min)[None, None]}
         if self.target.learned is None:
-            told["position_embeddings"] = tuple(table.index_select(1, positions) for table in self.target.rope_tables(kind.rope))
+            known = positions.clamp(max=self.target.context - 1)  # what is padded may lie behind the context
+            told["position_embeddings"] = tuple(table.index_select(1, known) for table in self.target.rope_tables(kind.rope))
         return told
 
     def _reach(self, rows: int) -> int:

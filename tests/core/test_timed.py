@@ -35,6 +35,13 @@ def test_a_timed_run_writes_what_the_engine_writes(which, sampling, request):
     assert not timed.note
 
 
+@pytest.mark.parametrize("length", [3, 5, 8, 15])
+def test_the_context_may_be_exactly_full(agreeing, length):
+    """A padded verify pass then reaches behind it."""
+    request = Request("x" * 150, agreeing.target.context - 150, controller="fixed", settings={"length": length})
+    assert timed_run(agreeing, request).ids == written(agreeing, request)
+
+
 def test_the_same_rounds(engine):
     request = Request("Once upon a time", 40, controller="fixed", settings={"length": 3})
     rounds = [r.event for r in engine.run(request) if r.event.type == "round_verified"]
