@@ -73,7 +73,7 @@ class DraftToken:
     position: int
     id: int
     text: str
-    probability: float  # of this token under the drafter, at the sampling temperature (1 where greedy)
+    probability: float  # of this token under the drafter, after temperature and cuts (greedy: the plain softmax)
     confidence: float  # largest probability under the drafter
     entropy: float  # nats
     go: bool
