@@ -11,7 +11,11 @@ from eesd_core.cli import main
 
 def test_it_runs_to_the_end_on_tiny_shapes(monkeypatch, capsys, embedded):
     monkeypatch.setattr(suite, "best_seconds", lambda step, device, repeats=1: [step(), 1e-3][1])
+    used, timed_run = [], suite.timed_run
+    monkeypatch.setattr(suite, "timed_run", lambda *given: used.append(given[1:]) or timed_run(*given))
     report = suite.gpu_suite("cpu")
+    requests = [request for request, _ in used]
+    assert all(requests.count(r) == 2 and len({id(s) for other, s in used if other == r}) == 1 for r in requests)  # graphs are kept
     text = capsys.readouterr().out
     assert "not a measurement" in text and "injected acceptance" in text and "by the law" in text
     assert [row["precision"] for row in report["shapes"]] == ["bf16", "NF4"]
