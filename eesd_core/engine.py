@@ -182,14 +182,15 @@ class Engine:
 
     @torch.inference_mode()
     def _prefill(self, context: Context, drafter: Drafter) -> None:
-        """Run all prompt tokens but the last through the target, and the drafter's part on them."""
+        """Run all prompt tokens but the last through the target, and the drafter's part on them. It ends with a number on the host: a GPU
+        would still be at it when the clock of decoding starts."""
         target, shared = self.target, drafter.shares_layers
         hidden = target.embed(context.ids[:-1])
         if len(context.ids) > 1:
             hidden = target.run_range(0, shared, hidden, context.cache, 0)
         drafter.begin(context, hidden)
         if len(context.ids) > 1:
-            target.run_range(shared, target.depth, hidden, context.cache, 0)
+            target.run_range(shared, target.depth, hidden, context.cache, 0)[0, -1, 0].item()
 
     @torch.inference_mode()
     def _verify(self, context: Context, drafter: Drafter, draft: Draft) -> RoundVerified:

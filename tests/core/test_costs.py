@@ -1,7 +1,9 @@
 """The cost model: what is measured fits the model at hand, and tracking follows what rounds take. Nothing here depends on a clock."""
 
 import pytest
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from eesd_core import costs as costs_module
 from eesd_core.control.base import MAX_ROWS
 from eesd_core.costs import ROWS, CostTracker, Measured, measure_costs
 from eesd_core.engine import Request
@@ -18,6 +20,35 @@ def test_everything_is_measured(engine):
     assert min(measured.plain, measured.shallow, measured.draft, *measured.verify.values()) > 0
     shown = measured.to_json()
     assert {"plain", "draft", "c", "threads", f"verify_{MAX_ROWS}"} <= set(shown)
+
+
+COPIES = {"item.default", "resolve_neg.default"}  # the last operations of `item` and of `tolist`
+
+
+class Copies(TorchDispatchMode):
+    """Notes the last operation."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.last = function.__name__
+        return function(*args, **kwargs or {})
+
+
+def test_every_step_ends_with_a_copy_to_the_host(engine, monkeypatch):
+    """Else a GPU would go on with one step while the next is on the clock. Before a step comes the rollback, which computes nothing."""
+    ended, copies = [], Copies()
+    monkeypatch.setattr(costs_module.time, "perf_counter", lambda: ended.append(copies.last) or 0.5 * len(ended))
+    with copies:
+        measure_costs(engine.target, engine.exit_layer, repeats=1)
+    assert len(ended) == 2 * (3 + len(ROWS)) and set(ended[1::2]) <= COPIES
+
+
+def test_prefill_ends_with_a_copy_to_the_host(engine):
+    request, copies = Request("Once upon a time", 4), Copies()
+    with copies:
+        for record in engine.run(request):
+            if record.event.type == "prefill_done":
+                break
+    assert copies.last in COPIES
 
 
 def test_without_an_exit_layer_there_is_a_plain_step(engine):
