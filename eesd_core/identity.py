@@ -12,7 +12,6 @@ from .bench import read_prompts, request_of
 from .bench.cells import Cells, digest
 from .engine import Engine, Request, versions
 from .errors import UserError
-from .model.exit_layer import fingerprint
 from .race import Outcome, first_difference
 from .sampling import Sampling
 
@@ -57,7 +56,7 @@ def prompts_that_fit(engine: Engine, paths: list[Path], limit: int | None, new_t
 def identity(engine: Engine, prompts: list[str], temperatures: list[float], methods: list[str], new_tokens: int, out: Path) -> dict:
     """Compare, print a table, return it as plain values. The seed of prompt i is i. Raises UserError if `out` holds another comparison."""
     target = engine.target
-    facts = {"model": target.name, "fingerprint": fingerprint(target), "dtype": target.precision, "level": engine.level}
+    facts = {"model": target.name, "fingerprint": target.fingerprint, "dtype": target.precision, "level": engine.level}
     facts |= {"prompts": len(prompts), "temperatures": temperatures, "methods": methods, "new_tokens": new_tokens, "versions": versions()}
     for method in methods:
         request_of(method, prompts[0], new_tokens, Sampling())  # a wrong name is said before the work

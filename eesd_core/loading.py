@@ -5,7 +5,7 @@ from pathlib import Path
 from .engine import Engine
 from .errors import UserError
 from .exactness import self_check
-from .model.exit_layer import FACTS, WEIGHTS, ExitLayer, FrozenExit
+from .model.exit_layer import FACTS, WEIGHTS, ExitLayer, FrozenExit, fingerprint
 from .model.fused import fuse_layers
 from .model.hub import find_exit_layer
 from .model.load import EMBEDDED, load_target
@@ -24,6 +24,7 @@ def load_engine(
     the model's own norm and head draft, and `engine.exit_layer.note` says so. `alone`: see load_target. Raises UserError."""
     before = private_memory()
     target = load_target(model or EMBEDDED, device, dtype, quantize, alone)
+    target.fingerprint = fingerprint(target)
     layer = load_exit_layer(target, model, exit_layer) if need_exit_layer else None
     fuse_layers(target, layer)
     if target.shards == 1:

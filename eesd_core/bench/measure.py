@@ -17,7 +17,6 @@ from ..draft import SkipSet
 from ..draft.skip_search import TRIALS, search_skips
 from ..engine import Engine
 from ..errors import UserError
-from ..model.exit_layer import fingerprint
 from ..model.pages import use_large_pages
 from . import machine
 from .cells import Cells
@@ -49,7 +48,7 @@ class Progress:
 def settings_of(engine: Engine, suite: str, groups: tuple[Group, ...]) -> dict:
     """Everything that makes two benchmarks comparable, as plain values: model, machine, versions, and what is run."""
     target, exit_layer = engine.target, engine.exit_layer
-    model = {"name": target.name, "fingerprint": fingerprint(target), "layers": target.depth, "vocabulary": target.vocab}
+    model = {"name": target.name, "fingerprint": target.fingerprint, "layers": target.depth, "vocabulary": target.vocab}
     model |= {"dtype": str(target.dtype).removeprefix("torch."), "context": target.context, "exactness": engine.level}
     if exit_layer is not None:
         sample = b"".join(p.detach().flatten()[:256].float().cpu().numpy().tobytes() for p in exit_layer.parameters())

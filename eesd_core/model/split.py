@@ -34,6 +34,7 @@ class Target:
         self.device, self.dtype = model.device, model.dtype
         self.precision = precision_of(model)
         self.vocab = self.config.vocab_size
+        self.fingerprint: str | None = None  # of the weights as they were loaded (exit_layer.py): packed ones cannot be looked at any more
         self.shards = getattr(model, "tp_size", None) or 1  # processes that hold parts of every layer
         self.softcap: float | None = getattr(self.config, "final_logit_softcapping", None)
         ends = model.generation_config.eos_token_id

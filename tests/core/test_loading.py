@@ -6,10 +6,11 @@ from copy import deepcopy
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import BloomConfig, BloomForCausalLM
 
+from eesd_core.bench.measure import settings_of
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 from eesd_core.model.exit_layer import ExitLayer
@@ -130,6 +131,19 @@ def test_a_model_without_an_exit_layer_drafts_with_its_own_head(copy):
 @pytest.mark.parametrize("name, expected", [("o/n@v1", ("o/n", "v1")), ("o/n", ("o/n", None)), ("./a@b", ("./a", "b"))])
 def test_a_revision_is_pinned_behind_the_name(name, expected):
     assert split_revision(name) == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_models_that_differ_in_one_linear_layer_have_two_names_in_reports(copy, dtype):
+    """Once packed, linear layers show no weights: work that was left unfinished must not be gone on with on other ones."""
+    base = json.loads((copy / "exit_layer.json").read_text())["base_fingerprint"]
+    weights = load_file(copy / "model.safetensors")
+    engines = [load_engine(str(copy), "frozen:2", "cpu", dtype)]
+    weights["model.layers.1.mlp.up_proj.weight"] *= 2
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    engines.append(load_engine(str(copy), "frozen:2", "cpu", dtype))
+    names = [settings_of(engine, "default", ())["model"]["fingerprint"] for engine in engines]
+    assert names[0] == base and names[1] not in (base, None)
 
 
 def test_push_uploads_the_files_and_a_card(model_folder, tmp_path):
