@@ -94,13 +94,16 @@ def acceptance_per_position(matches: list[list[bool]], length: int = ROUND) -> l
 
 
 def evaluate(target: Target, layer: ExitLayer, validation: Path | None, prompts: Path | None, new_tokens: int) -> dict:
-    """Print the report and return it as plain values."""
+    """Print the report and return it as plain values. Raises UserError where the continuations do not fit into the context."""
+    openings = [target.encode(prompt) for prompt in read_prompts(prompts, None)]
+    room = target.context - max(map(len, openings))
+    if not 0 < new_tokens <= room:
+        raise UserError(f"the longest prompt leaves {room} tokens of the context: choose --max-new-tokens from 1 to that, not {new_tokens}")
     target.see_whole_rows()
     report: dict = {"model": target.name, "exit_after": layer.exit_after, "new_tokens": new_tokens, "temperatures": {}}
     if validation:
         report["bits_per_character"] = round(bits_per_character(target, validation), 4)
         print(f"validation loss: {report['bits_per_character']:.3f} bits per character on {validation.name} (cleaned as for training)")
-    openings = [target.encode(prompt) for prompt in read_prompts(prompts, None)]
     print(f"{len(openings)} openings, {new_tokens} new tokens each:")
     print("   T   loops  distinct-1 -2 -3     agreement  without loops  overlap  acceptance per position")
     for temperature in TEMPERATURES:

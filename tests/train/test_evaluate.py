@@ -3,14 +3,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eesd_core.engine import Request
+from eesd_core.errors import UserError
 from eesd_core.events import RoundVerified, TokensCommitted
 from eesd_core.sampling import Sampling
-from eesd_core.train.evaluate import acceptance_per_position, distinct, judge_drafts, loops
+from eesd_core.train.evaluate import acceptance_per_position, distinct, evaluate, judge_drafts, loops
 
 
 def test_loops():
     assert loops([1, 2, 3] * 40) and loops([9] * 64)
     assert not loops(list(range(64))) and not loops([1, 2] * 20)  # the second is too short to tell
+
+
+@pytest.mark.parametrize("new_tokens", [0, 193])
+def test_continuations_beyond_the_context_are_refused(engine, new_tokens):
+    with pytest.raises(UserError, match="--max-new-tokens"):
+        evaluate(engine.target, engine.exit_layer, None, None, new_tokens)
 
 
 def test_distinct():
