@@ -50,7 +50,9 @@ def load_target(
         config = AutoConfig.from_pretrained(name, revision=revision)
         family_of(config, name)
         check_quantize(quantize, config, place, name)
-        how = {"dtype": torch.bfloat16, "attn_implementation": attention.NAME, "use_safetensors": True, "output_loading_info": True}
+        # As stored where the dtype is yet to be chosen: on the way through bfloat16, float32 weights would lose two thirds of their digits.
+        stored = DTYPES.get(dtype if quantize == "none" else "bfloat16", "auto" if place.type == "cpu" else torch.bfloat16)
+        how = {"dtype": stored, "attn_implementation": attention.NAME, "use_safetensors": True, "output_loading_info": True}
         how |= {"revision": revision, "quantization_config": quantization_config(quantize)}
         how |= _placement(config, place, quantize, name, alone)
         loaded, report = AutoModelForCausalLM.from_pretrained(name, **how)

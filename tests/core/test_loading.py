@@ -43,6 +43,16 @@ def test_a_saved_exit_layer_is_loaded_as_it_was(model_folder):
     assert json.loads((model_folder / "exit_layer.json").read_text())["exit_after"] == layer.exit_after
 
 
+def test_float32_weights_are_loaded_as_they_are(engine, tmp_path):
+    model = engine.target.model
+    model.save_pretrained(tmp_path)
+    engine.target.tokenizer.save_pretrained(tmp_path)
+    for dtype, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16), ("auto", None)):
+        loaded = load_target(tmp_path, "cpu", dtype).model
+        assert all(torch.equal(p, whole.to(kind or p.dtype)) for p, whole in zip(loaded.parameters(), model.parameters()))
+        assert loaded.dtype == (kind or loaded.dtype)
+
+
 def test_missing_folder():
     assert "no such folder" in refused("./nowhere")
 
