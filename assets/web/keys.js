@@ -23,7 +23,7 @@
     g: () => view.dialogs.glossary.showModal(),
     G: () => view.dialogs.glossary.showModal(),
     "?": () => view.dialogs.keys.showModal(),
-    Escape: () => view.present(false),
+    Escape: () => (view.tour.open ? view.tour.end() : view.present(false)),
   });
 
   function legend() {
@@ -42,7 +42,7 @@
     document.addEventListener("keydown", (event) => {
       const { key, target } = event;
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !(key in acts) || !isHere(key)) return;
-      if (target.closest?.(FIELDS) || (key === " " && target.closest?.(PRESSED))) return;
+      if (key !== "Escape" && (target.closest?.(FIELDS) || (key === " " && target.closest?.(PRESSED)))) return;
       event.preventDefault();
       acts[key](event);
     });

@@ -161,10 +161,10 @@
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented) return;
     const inPrompt = event.target.closest?.("#prompt");
-    const presenting = EESD.page.view?.presenting; // Escape leaves that first
+    const { presenting, tour } = EESD.page.view ?? {}; // Escape leaves these first
     const inList = event.target.getAttribute?.("aria-expanded") === "true"; // Escape closes an open list first
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && inPrompt) button("run")?.click();
-    else if (event.key === "Escape" && !inList && !presenting) button("stop")?.click();
+    else if (event.key === "Escape" && !inList && !presenting && !tour?.open) button("stop")?.click();
   });
 
   // The address keeps the theme, so that a reload or a copied link has it too.

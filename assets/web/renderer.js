@@ -15,7 +15,7 @@
       this.player = new EESD.Player(() => this.request());
       this.root.classList.add("eesd");
       this.build();
-      EESD.keys.listen(EESD.keys.commands(this), (key) => (key === "Escape" ? this.presenting : this.run.started));
+      EESD.keys.listen(EESD.keys.commands(this), (key) => (key === "Escape" ? this.presenting || this.tour.open : this.run.started));
       this.reset();
     }
 

@@ -36,11 +36,6 @@
       const head = el("div", { class: "e-dialog-head" }, this.title, this.count);
       this.card = el("section", { class: "e-tour", role: "dialog", "aria-label": words.title, popover: "manual" },
         head, this.text, this.task, el("div", { class: "e-tour-buttons" }, this.back, this.next, button(words.end, () => this.end())));
-      this.card.addEventListener("keydown", (event) => {
-        if (event.key !== "Escape") return;
-        event.preventDefault(); // taken: on the page, Escape also stops a run
-        this.end();
-      });
       this.at = -1;
     }
 
@@ -49,8 +44,9 @@
     }
 
     toggle() {
-      if (this.open) this.end();
-      else this.go(0);
+      if (this.open) return this.end();
+      this.opener = document.activeElement;
+      this.go(0);
     }
 
     go(at) {
@@ -121,6 +117,7 @@
     end() {
       this.at = -1;
       this.lookAt(null);
+      if (this.card.contains(document.activeElement)) this.opener?.focus({ preventScroll: true }); // who went elsewhere stays there
       if (this.card.matches(":popover-open")) this.card.hidePopover();
       this.view.root.classList.remove("e-touring");
     }

@@ -8,7 +8,7 @@
       this.view = view;
       this.body = el("tbody");
       const head = el("thead", {}, el("tr", {}, ...words.columns.map((name) => el("th", { scope: "col" }, name))));
-      const table = el("div", { class: "w-scroll", tabindex: "0" }, el("table", { class: "w-table" }, head, this.body));
+      const table = el("div", { class: "w-scroll", tabindex: "0", role: "group", "aria-label": words.title }, el("table", { class: "w-table" }, head, this.body));
       const title = el("div", { class: "e-panel-head" }, el("h2", {}, words.title), el("span", { class: "w-note" }, words.note));
       this.node = el("section", { class: "e-panel w-panel", "aria-label": words.title, hidden: "" }, title, table);
       this.follow();

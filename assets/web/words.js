@@ -13,7 +13,7 @@
     present: "present",
     language: "中文",
     languageHint: "Chinese",
-    tourHint: "a guided tour in ten steps (T)",
+    tourHint: "a guided tour, with tasks (T)",
     glossaryHint: "glossary and formulas (G)",
     presentHint: "large type for a talk (F)",
     leave: "Esc or F: back to the page",

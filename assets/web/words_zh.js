@@ -16,7 +16,7 @@
     present: "演示",
     language: "English",
     languageHint: "英文",
-    tourHint: "十步左右的导览 (T)",
+    tourHint: "带任务的导览 (T)",
     glossaryHint: "术语与公式 (G)",
     presentHint: "演讲用大字模式 (F)",
     leave: "按 Esc 或 F 返回页面",

@@ -58,6 +58,22 @@ def test_every_stop_of_the_tour_is_there_and_questions_answer(page):
     expect(page.locator(".e-tour")).to_be_hidden()
 
 
+def test_escape_ends_the_tour_from_anywhere_and_gives_the_focus_back(page):
+    start(page)
+    opener, card = page.get_by_role("button", name="tour", exact=True), page.locator(".e-tour")
+    opener.press("Enter")
+    expect(page.locator(TITLE)).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(card).to_be_hidden()
+    expect(opener).to_be_focused()
+    page.keyboard.press("t")
+    expect(card).to_be_visible()
+    slider = page.locator(".e-law .e-range").first
+    slider.press("Escape")
+    expect(card).to_be_hidden()
+    expect(slider).to_be_focused()
+
+
 def test_the_glossary_opens_by_key_and_closes(page):
     start(page)
     page.keyboard.press("g")
