@@ -40,6 +40,7 @@ from .generations import Prompts, Texts, collect, read
 from .pretrain import load_checkpoint, save_checkpoint
 
 MOST_KEPT = 8e9  # bytes of hidden states that are kept in memory; beyond, the target runs again in every step
+MAY_CHANGE = ("steps", "save_seconds")  # when training is taken up again
 TRACED = 200  # steps from which on compiling the loss is worth its time
 
 
@@ -132,16 +133,19 @@ def distill(
 
 
 def train(accelerator: Accelerator, target: Target, layer: ExitLayer, texts: Texts, config: DistillConfig, checkpoint: Path) -> None:
-    """Gradient steps on the exit layer, in place, from `checkpoint` on where there is one."""
+    """Gradient steps on the exit layer, in place, from `checkpoint` on where there is one. Raises UserError if its settings differ."""
     layer.requires_grad_(True)
     matrices, gains = ([p for p in layer.parameters() if (p.ndim == 2) == square] for square in (True, False))
     rate = {"lr": config.learning_rate, "weight_decay": 0.0}
     optimizers = [torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **rate), torch.optim.AdamW(gains, **rate)]
-    first = 0
+    first, settings = 0, json.dumps({name: value for name, value in asdict(config).items() if name not in MAY_CHANGE})
     if checkpoint.exists():
-        load_checkpoint(checkpoint, layer, optimizers)
         with safe_open(checkpoint, "pt") as header:
-            first = int(header.metadata()["step"])
+            before = header.metadata()
+        if before.get("settings", settings) != settings:  # older ones do not say
+            raise UserError(f"{checkpoint} was trained with other settings ({before['settings']}): delete it, or give another --work")
+        load_checkpoint(checkpoint, layer, optimizers)
+        first = int(before["step"])
         print(f"resuming at step {first}", flush=True)
     student = accelerator.prepare(Student(target, layer, config.hard))
     loss_of = torch.compile(student) if config.steps - first >= TRACED and not is_quantized(target.model) else student
@@ -175,7 +179,7 @@ def train(accelerator: Accelerator, target: Target, layer: ExitLayer, texts: Tex
             print(f"step {step + 1}: loss {total / 50:.4f} nats, {left:.1f} min left", flush=True)
             total = 0.0
         if step + 1 == config.steps or time.monotonic() - saved > config.save_seconds:
-            save_checkpoint(checkpoint, layer, optimizers, {"step": str(step + 1)})
+            save_checkpoint(checkpoint, layer, optimizers, {"step": str(step + 1), "settings": settings})
             saved = time.monotonic()
     layer.requires_grad_(False)
 

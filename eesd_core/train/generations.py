@@ -75,17 +75,18 @@ class Prompts:
 
 
 def collect(target: Target, prompts: Prompts, work: Path, count: int, new_tokens: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
-    """Have `count` texts written into `work`, each process its share. An interruption loses one batch at most."""
+    """Have `count` texts written into `work`, each process its share. An interruption loses one batch at most. Raises UserError where
+    `work` holds texts for other prompts, or of another length."""
     work.mkdir(parents=True, exist_ok=True)
     began, made = time.monotonic(), 0
     batches = [(index, min(BATCH, count - low)) for index, low in enumerate(range(0, count, BATCH))]
     mine = batches[rank::ranks]
     for done, (index, size) in enumerate(mine, 1):
-        path = _path(work, index)
+        path, drawn = _path(work, index), prompts.draw(np.random.default_rng([seed, index]), size)
         if path.exists():
+            _check(path, drawn, new_tokens)
             continue
         torch.manual_seed(seed * 100_000 + index)
-        drawn = prompts.draw(np.random.default_rng([seed, index]), size)
         texts = write(target, drawn, new_tokens, TEMPERATURES[index % len(TEMPERATURES)])
         tensors = {"ids": texts.ids.to(torch.int32), "first": texts.first, "length": texts.length}
         save_file(tensors, path.with_suffix(".new"))
@@ -95,14 +96,24 @@ def collect(target: Target, prompts: Prompts, work: Path, count: int, new_tokens
         print(f"generated {done} of {len(mine)} batches of texts, {left:.0f} min left", flush=True)
 
 
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as problem:
+        raise UserError(f"{path} is broken ({problem}): delete it, and it is written again") from None
+
+
+def _check(path: Path, drawn: list[list[int]], new_tokens: int) -> None:
+    """Raises UserError."""
+    kept = _load(path)
+    begun = [ids[:first] for ids, first in zip(kept["ids"].tolist(), kept["first"].tolist())]
+    if begun != drawn or kept["ids"].shape[1] != max(map(len, drawn)) + new_tokens:
+        raise UserError(f"{path} holds texts for other prompts or of another length: delete it, or give another --work")
+
+
 def read(work: Path, count: int, end: int) -> Texts:
     """What `collect` kept. Raises UserError for a broken file."""
-    parts = []
-    for index, _ in enumerate(range(0, count, BATCH)):
-        try:
-            parts.append(load_file(_path(work, index)))
-        except (OSError, SafetensorError) as problem:
-            raise UserError(f"{_path(work, index)} is broken ({problem}): delete it, and it is written again") from None
+    parts = [_load(_path(work, index)) for index, _ in enumerate(range(0, count, BATCH))]
     width = max(part["ids"].shape[1] for part in parts)
     ids = [torch.nn.functional.pad(part["ids"].long(), (0, width - part["ids"].shape[1]), value=end) for part in parts]
     return Texts(torch.cat(ids), *(torch.cat([part[name] for part in parts]) for name in ("first", "length")))

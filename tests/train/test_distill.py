@@ -1,6 +1,7 @@
 """Distillation end to end on tiny models, at full speed of a few steps: it learns, resumes, measures and says what it needs."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -51,6 +52,9 @@ def test_texts_are_kept_and_a_broken_file_is_named(engine, tmp_path):
     before = read(tmp_path, 6, 0)
     collect(target, prompts, tmp_path, 6, 8, 1)  # nothing is written again
     assert torch.equal(read(tmp_path, 6, 0).ids, before.ids)
+    for others, new_tokens in ((Prompts(target, None, None, 7), 8), (prompts, 9)):
+        with pytest.raises(UserError, match="other prompts or of another length"):
+            collect(target, others, tmp_path, 6, new_tokens, 1)
     next(tmp_path.glob("texts-*")).write_bytes(b"x")
     with pytest.raises(UserError, match="delete it"):
         read(tmp_path, 6, 0)
@@ -82,6 +86,8 @@ def test_only_the_exit_layer_learns_and_training_resumes(bare, tmp_path, monkeyp
     more = DistillConfig(**{**module.asdict(SMALL), "steps": 14})
     distill(str(bare), None, None, tmp_path / "work0", tmp_path / "out0", more, "cpu")
     assert "resuming at step 12" in capsys.readouterr().out
+    with pytest.raises(UserError, match="other settings"):
+        distill(str(bare), None, None, tmp_path / "work0", tmp_path / "out0", replace(SMALL, hard=0.5), "cpu")
 
 
 def test_sweep_writes_a_table_and_a_chart(bare, tmp_path, capsys):
