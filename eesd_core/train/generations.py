@@ -26,7 +26,6 @@ from .corpus import LAST_WEIGHTS, OWN_TEXT, Windows, documents, find_sources, pa
 
 BATCH = 128  # texts written at once; small ones in tests
 TEMPERATURES = (0.0, 0.0, 0.7, 0.8, 1.0)  # greedy weighs most: it is what speed is quoted for
-SHORTEST = 4  # tokens of a prompt that is cut from a text
 
 
 @dataclass(frozen=True, slots=True)
