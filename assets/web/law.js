@@ -70,7 +70,7 @@
     figure(state, theme) {
       const run = measure(state);
       const empty = {
-        data: [], layout: { margin: { l: 40, r: 10, t: 6, b: 32 } }, xaxis: { title: this.words.axis, range: [-0.5, MOST_DRAFTS + 0.5], dtick: 1, tickformat: "d", showgrid: false },
+        data: [], layout: { margin: { l: 40, r: 44, t: 6, b: 32 } }, xaxis: { title: this.words.axis, range: [-0.5, MOST_DRAFTS + 0.5], dtick: 1, tickformat: "d", showgrid: false },
         yaxis: { title: this.words.speedup, range: [0, 2], nticks: 6 }, label: this.words.noRun, table: () => ({ columns: this.words.columns, rows: [] }),
       };
       this.values = null;
@@ -130,11 +130,11 @@
     }
 
     notes(run, cost, theme, top) {
-      const note = (x, y, text, more) => ({ x, y, text, showarrow: false, xanchor: "right", yanchor: "bottom", bgcolor: theme("panel"), borderpad: 0, font: { color: theme("muted"), size: 11 * theme.scale }, ...more });
+      const note = (x, y, text, more) => ({ x, y, text, showarrow: false, xanchor: "right", yanchor: "bottom", font: { color: theme("muted"), size: 11 * theme.scale }, ...more });
       const end = (alpha) => speedupAt(run, alpha, cost, MOST_DRAFTS);
       const apart = OTHERS.filter((alpha, i) => i === 0 || end(alpha) - end(OTHERS[i - 1]) > 0.1 * top); // names must not lie on each other
-      const ends = apart.map((alpha) => note(MOST_DRAFTS + 0.5, end(alpha), this.words.curve(alpha)));
-      const here = Number.isFinite(run.speedup) ? [note(run.length, run.speedup, this.words.here, { xanchor: "left", xshift: 9, yanchor: "middle", font: { color: theme("ink"), size: 12 * theme.scale } })] : [];
+      const ends = apart.map((alpha) => note(MOST_DRAFTS + 0.5, end(alpha), this.words.curve(alpha), { xanchor: "left", yanchor: "middle" }));
+      const here = Number.isFinite(run.speedup) ? [note(run.length, run.speedup, this.words.here, { xanchor: "left", yanchor: "top", xshift: 6, yshift: -2, font: { color: theme("ink"), size: 12 * theme.scale } })] : [];
       const even = note(0.6 * MOST_DRAFTS, 1, this.words.even, { xanchor: "center", yanchor: "top" });
       return [even, ...ends, ...here];
     }

@@ -25,6 +25,7 @@
     opened: (name) => `showing ${name}`,
     noRun: "There is no run to take away yet: press Run.",
     noTrace: "this is no trace: save one with the button Trace, or with `race ... --trace FILE`",
+    noJson: "it cannot be read as JSON: the file was cut off or changed",
     broken: (line, why) => `Line ${line} of the trace: ${why}`,
     tooLarge: (most) => `The trace is larger than ${most} MB: save a shorter run.`,
     notMade: "The file could not be made: the server did not answer. Try again.",

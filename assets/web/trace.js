@@ -97,6 +97,15 @@
     }
   }
 
+  // Every browser has other words for what is no JSON, and none says what may have happened.
+  function read(line) {
+    try {
+      return JSON.parse(line);
+    } catch {
+      throw new Error(EESD.words.takeaway.noJson);
+    }
+  }
+
   // {head, records} of a trace's text. Throws an Error whose message names the first line that is broken.
   function parse(text) {
     if (text.length > MOST_BYTES) throw new Error(EESD.words.takeaway.tooLarge(MOST_BYTES / 2 ** 20));
@@ -105,7 +114,7 @@
     text.split("\n").forEach((line, i) => {
       if (!line.trim()) return;
       try {
-        const values = JSON.parse(line);
+        const values = read(line);
         check.see(values);
         (values.type === "recording" ? heads : records).push(values);
       } catch (problem) {

@@ -147,13 +147,17 @@ def test_browser_and_python_refuse_the_same(offline, engine):
     assert different == [] and 0 < sum(in_browser) < len(changes)
 
 
-def test_what_is_no_trace_is_one_line_and_the_run_stays(offline, tmp_path):
+def test_what_is_no_trace_is_one_line_and_the_run_stays(offline, text, tmp_path):
     page = offline(reduced_motion="reduce")
     for name, data in (("a.ndjson", b"hello"), ("b.ndjson", b""), ("c.ndjson", b"\xff\xfe\x00"), ("d.ndjson", b"[" * 200_000)):
         (tmp_path / name).write_bytes(data)
         page.locator(".t-panel input[type=file]").set_input_files(tmp_path / name)
         expect(page.locator(".t-line")).to_contain_text("this is no trace")
         assert page.evaluate("EESD.view.state.tokens.eesd") == 40
+    (tmp_path / "cut.ndjson").write_text(text[: len(text) // 2], "utf-8")
+    page.locator(".t-panel input[type=file]").set_input_files(tmp_path / "cut.ndjson")
+    expect(page.locator(".t-line")).to_contain_text("the file was cut off or changed")
+    assert page.evaluate("EESD.view.state.tokens.eesd") == 40
 
 
 def test_hostile_traces_are_text(offline, engine):
