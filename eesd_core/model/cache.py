@@ -7,7 +7,7 @@ different lengths, because drafting runs ahead in the first layers; the engine b
 import torch
 from torch import Tensor
 
-BLOCK, SPAN = 64, 384  # positions
+BLOCK, SPAN, WHOLE = 64, 384, 1024  # positions
 
 
 class KVCache:
@@ -19,6 +19,7 @@ class KVCache:
 
     def __init__(self, devices: list[torch.device], heads: int, capacity: int, head_dim: int, dtype: torch.dtype):
         """`devices`: where each layer is."""
+        self.whole = WHOLE if dtype == torch.bfloat16 else 0
         self.capacity = self.extent(capacity)
         self.keys = [torch.zeros(1, heads, head_dim, self.capacity, dtype=dtype, device=device) for device in devices]
         self.values = [torch.zeros(1, heads, self.capacity, head_dim, dtype=dtype, device=device) for device in devices]
@@ -39,10 +40,12 @@ class KVCache:
 
         The product of probabilities and values sums over positions, and a verify pass must sum as a plain step does to repeat it bit for
         bit. With an odd number of positions bf16 kernels sum in another order for one row than for several; float32 kernels split a long
-        sum into parts of at most a span, all of them whole only if the number of positions is a multiple of it.
+        sum into parts of at most a span, all of them whole only if the number of positions is a multiple of it. bf16 kernels take up to
+        1,024 positions as one sum, and more of them in parts: a pass that needs no more looks no further.
         """
         unit = BLOCK if length <= SPAN else SPAN
-        return -(-length // unit) * unit
+        reach = -(-length // unit) * unit
+        return min(reach, self.whole) if length <= self.whole else reach
 
     def truncate(self, length: int) -> None:
         """Forget everything behind `length`, in every layer that is longer."""
