@@ -57,7 +57,8 @@ class CostTracker:
     def observe(self, drafted: int, draft_seconds: float, verify_seconds: float, rest_seconds: float) -> None:
         """A round's times: drafting, which runs the first layers over the pending token too; the verify pass; what followed."""
         if drafted:
-            self.draft *= 1 + self.WEIGHT * self._change(self.draft, (draft_seconds - self.shallow) / drafted)
+            scale = 1 + self.WEIGHT * self._change(self.shallow + drafted * self.draft, draft_seconds)
+            self.shallow, self.draft = scale * self.shallow, scale * self.draft  # together: one must not be charged for the other
         elif self.shallow:
             self.shallow *= 1 + self.WEIGHT * self._change(self.shallow, draft_seconds)
         self.rest *= 1 + self.WEIGHT * self._change(self.rest, rest_seconds)

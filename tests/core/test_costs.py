@@ -56,6 +56,16 @@ def test_without_an_exit_layer_there_is_a_plain_step(engine):
     assert measured.plain > 0 and measured.draft == 0 and measured.full[1] == pytest.approx(measured.plain)
 
 
+def test_a_wrong_start_is_forgotten_and_no_cost_becomes_negative():
+    """Measured at a busy moment, two and a half times too slow; then rounds of one draft, which never tell the two apart."""
+    slow = Measured(10.0, 2.5, 5.0, MEASURED.verify, MEASURED.full)
+    tracker = CostTracker(slow, shares_layers=2)
+    for _ in range(80):
+        tracker.observe(1, 3.0, MEASURED.verify[2], 0.2)
+    assert tracker.shallow + tracker.draft == pytest.approx(3.0, rel=0.01)
+    assert min(tracker.shallow, tracker.draft) > 0.5
+
+
 def test_before_the_first_round_costs_are_the_measured_ones():
     costs = CostTracker(MEASURED, shares_layers=2).costs()
     assert costs.draft == 2.0 and costs.verify == pytest.approx([9 + 0.5 * i for i in range(16)])
