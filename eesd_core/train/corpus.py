@@ -48,12 +48,17 @@ _ITALICS = re.compile(r"\b_([^_\n]{1,200})_\b|(?<!\w)_([^_\n]{1,200})_(?!\w)")
 
 
 def read_records(path: Path) -> Iterator[dict]:
-    """Yield the records of a .jsonl or .jsonl.xz file."""
+    """Yield the records of a .jsonl or .jsonl.xz file: objects with a `text`, or with `prompt` and `response`. Raises UserError."""
     opener = lzma.open if path.suffix == ".xz" else open
-    with opener(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            if line.strip():
-                yield json.loads(line)
+    try:
+        with opener(path, "rt", encoding="utf-8") as lines:
+            for line in filter(str.strip, lines):
+                record = json.loads(line)
+                if not all(isinstance(record[key], str) for key in (("prompt", "response") if "prompt" in record else ("text",))):
+                    raise TypeError
+                yield record
+    except (OSError, EOFError, ValueError, KeyError, TypeError, lzma.LZMAError):
+        raise UserError(f"{path} cannot be read: it must be JSON Lines, every line an object with a `text`") from None
 
 
 def clean(text: str) -> str:
@@ -80,15 +85,17 @@ def source_name(path: Path) -> str:
 
 
 def find_sources(folders: list[Path]) -> dict[str, list[Path]]:
-    """The known sources in the folders and the project's own, by name. Raises UserError when the folders hold none."""
+    """All sources in the folders, by name; with sources that the embedded model was made of goes the project's own text. Raises UserError
+    when the folders hold none."""
     sources: dict[str, list[Path]] = {}
-    for folder in (*folders, OWN_TEXT):
-        for path in sorted(folder.glob("*.jsonl*")):
-            if source_name(path) in SOURCE_WEIGHTS | LAST_WEIGHTS:
-                sources.setdefault(source_name(path), []).append(path)
-    if not set(sources) & set(SOURCE_WEIGHTS):
+    for folder in folders:
+        for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.xz")]):
+            sources.setdefault(source_name(path), []).append(path)
+    if not sources:
         where = ", ".join(map(str, folders))
-        raise UserError(f"no training text in {where}: expected files such as gutenberg-00.jsonl.xz (see --data)")
+        raise UserError(f"no training text in {where}: --data takes folders of JSON Lines files (.jsonl or .jsonl.xz) with a `text` field")
+    if sources.keys() & SOURCE_WEIGHTS.keys():
+        sources |= {source_name(path): [path] for path in sorted(OWN_TEXT.glob("*.jsonl"))}
     return sources
 
 
@@ -129,13 +136,19 @@ class Windows:
     """Random windows of T + 1 tokens; a source is drawn in proportion to its weight times its size."""
 
     def __init__(self, arrays: dict[str, np.ndarray], weights: dict[str, float]):
-        """Sources without a weight are not drawn."""
-        self.arrays = [arrays[name] for name in arrays if name in weights]
-        mass = np.array([weights[name] * len(arrays[name]) for name in arrays if name in weights])
+        """Of the embedded model's sources those without a weight are not drawn; any other source weighs 1."""
+        known = SOURCE_WEIGHTS | LAST_WEIGHTS
+        weights = {name: weights.get(name, 0.0 if name in known else 1.0) for name in arrays}
+        if not any(weights.values()):  # nothing but sources that others were to be added to
+            weights = dict.fromkeys(arrays, 1.0)
+        self.arrays = [array for name, array in arrays.items() if weights[name]]
+        mass = np.array([weights[name] * len(array) for name, array in arrays.items() if weights[name]])
         self.share = mass / mass.sum()
 
     def batch(self, rng: np.random.Generator, rows: int, length: int) -> np.ndarray:
-        """Returns (rows, length) int64."""
+        """Returns (rows, length) int64. Raises UserError where a source is shorter."""
+        if min(map(len, self.arrays)) <= length:
+            raise UserError(f"a source of text is shorter than one window of {length} tokens: put it into one file with others")
         picks = rng.choice(len(self.arrays), size=rows, p=self.share)
         starts = [rng.integers(0, len(self.arrays[i]) - length) for i in picks]
         return np.stack([self.arrays[i][s : s + length] for i, s in zip(picks, starts)]).astype(np.int64)

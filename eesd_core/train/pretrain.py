@@ -111,7 +111,7 @@ def split_validation(arrays: dict[str, np.ndarray], window: int) -> tuple[dict[s
     """Cut the end off the larger sources. Returns the rest and validation rows (n, window + 1)."""
     train, rows = {}, [np.empty((0, window + 1), np.uint16)]
     for name, tokens in arrays.items():
-        if len(tokens) < 10 * VALIDATION_TOKENS or name not in SOURCE_WEIGHTS:
+        if len(tokens) < 10 * VALIDATION_TOKENS or name in LAST_WEIGHTS.keys() - SOURCE_WEIGHTS.keys():
             train[name] = tokens
             continue
         train[name], held = tokens[:-VALIDATION_TOKENS], tokens[-VALIDATION_TOKENS:]

@@ -7,7 +7,7 @@ import torch
 
 from eesd_core.errors import UserError
 from eesd_core.train import pretrain
-from eesd_core.train.corpus import OWN_TEXT, Windows, clean, documents, find_sources, pack
+from eesd_core.train.corpus import OWN_TEXT, Windows, clean, documents, find_sources, pack, read_records
 from eesd_core.train.generations import write
 from eesd_core.train.plot import loss_curve
 from eesd_core.train.pretrain import (
@@ -46,6 +46,24 @@ def test_documents_and_packing(tmp_path, engine):
 def test_no_text_is_said_clearly(tmp_path):
     with pytest.raises(UserError, match="--data"):
         find_sources([tmp_path])
+
+
+def test_own_sources_need_no_known_names_and_come_alone(tmp_path):
+    (tmp_path / "letters-1.jsonl").write_text(json.dumps({"text": LINES[2]}) + "\n")
+    assert list(find_sources([tmp_path])) == ["letters"]
+    weights = {"stories": 30.0}
+    windows = Windows({"letters": np.zeros(100, np.uint16), "openstax": np.ones(100, np.uint16)}, weights)
+    assert not windows.batch(np.random.default_rng(0), 50, 16).any()  # what has a weight in another stage only is not drawn
+    assert Windows({"openstax": np.ones(100, np.uint16)}, weights).batch(np.random.default_rng(0), 5, 16).all()  # unless it is all there is
+    with pytest.raises(UserError, match="shorter than one window"):
+        windows.batch(np.random.default_rng(0), 1, 100)
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "3", "{}", '{"text": 3}', '{"prompt": "x"}', "\udcff"])
+def test_a_broken_record_is_one_clear_line(tmp_path, line):
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "x"}\n' + line.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError, match="cannot be read"):
+        list(read_records(tmp_path / "a.jsonl"))
 
 
 def test_windows_follow_the_weights():
