@@ -15,7 +15,8 @@ from .errors import UserError
 from .race import Outcome, first_difference
 from .sampling import Sampling
 
-SMALL_MARGIN = 1e-4  # of the target's two best logits: a fork at such a place is explained by the last bits of a sum
+SMALL_MARGINS = {"float32": 1e-4}  # of the target's two best scores: a fork at such a place is explained by the last bits of a sum
+SMALL_MARGIN = 0.25  # in bf16, and with weights rounded further: four times the step between logits of 8 to 16
 
 
 def compare(engine: Engine, request: Request, methods: list[str]) -> tuple[int, dict[str, dict]]:
@@ -77,8 +78,9 @@ def identity(engine: Engine, prompts: list[str], temperatures: list[float], meth
         cells.close()
     print(file=sys.stderr)
     rows = [_row(temperature, method, cells) for temperature in temperatures for method in methods]
-    unexplained = [f for row in rows for f in row["forks"] if f["margin"] is None or f["margin"] >= SMALL_MARGIN]
-    report = facts | {"rows": rows, "unexplained": len(unexplained)}
+    small = SMALL_MARGINS.get(target.precision, SMALL_MARGIN)
+    unexplained = [f for row in rows for f in row["forks"] if f["margin"] is None or f["margin"] >= small]
+    report = facts | {"rows": rows, "small_margin": small, "unexplained": len(unexplained)}
     _print_table(report)
     return report
 
@@ -96,4 +98,4 @@ def _print_table(report: dict) -> None:
         same = f"{row['runs'] - len(row['forks'])} of {row['runs']}"
         margins = " ".join("end" if fork["margin"] is None else f"{fork['margin']:.1e}" for fork in row["forks"])
         print(f"{row['temperature']:4.1f}  {row['method']:>10}  {same:>10}  {row['tokens']:11,}  {margins}")
-    print(f"forks with a margin of {SMALL_MARGIN:g} or more: {report['unexplained']}")
+    print(f"forks with a margin of {report['small_margin']:g} or more: {report['unexplained']}")

@@ -42,6 +42,17 @@ def test_the_context_may_be_exactly_full(agreeing, length):
     assert timed_run(agreeing, request).ids == written(agreeing, request)
 
 
+def test_the_exit_layer_sees_what_rounds_without_drafts_write(engine):
+    """Else later drafts would attend to places that nobody filled."""
+    ids = engine.encode(Request("Once upon a time"))
+    steps = DeviceSteps(engine.target, engine.exit_layer, 64, Sampling())
+    steps.begin(ids)
+    for drafts in (0, 0, 0, 2, 0, 0, 1):
+        steps.round(drafts)
+    keys = steps.exit_cache.keys[0]  # (1, G, d, positions)
+    assert (keys[..., : steps.start - 1].abs().amax((0, 1, 2)) > 0).all()  # the next draft fills the last place
+
+
 def test_the_same_rounds(engine):
     request = Request("Once upon a time", 40, controller="fixed", settings={"length": 3})
     rounds = [r.event for r in engine.run(request) if r.event.type == "round_verified"]
