@@ -107,6 +107,11 @@
       setText(this.live, announcement(state));
     }
 
+    // Behind a change of the type's size, which may leave the boxes as large as they were.
+    measure() {
+      for (const lane of Object.values(this.lanes)) lane.text.measure();
+    }
+
     settle() {
       for (const lane of Object.values(this.lanes)) lane.text.settle();
     }

@@ -69,6 +69,7 @@
       document.documentElement.toggleAttribute("data-presenting", on);
       this.root.classList.toggle("e-present", on);
       this.toolbar.leave.hidden = !on;
+      this.race.measure();
       if (on) this.root.scrollIntoView(); // from wherever one was on the page
       if (on) document.documentElement.requestFullscreen?.().catch(() => {}); // needs a click or a key
       else if (document.fullscreenElement) document.exitFullscreen();

@@ -1,5 +1,6 @@
 """Tour, glossary, presenter mode, and the page in Chinese."""
 
+import pytest
 import renderer_fixture as made
 from playwright.sync_api import expect
 from renderer_page import feed, no_sideways_scroll, wait_for_text
@@ -99,6 +100,21 @@ def test_presenter_mode_is_large_and_bare_and_can_be_left(page):
     page.keyboard.press("f")
     expect(page.locator(".e-scrub")).to_be_visible()
     assert page.evaluate(size) == before
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_stage_begins_with_the_race_and_keeps_the_end_of_the_text_in_sight(open_page, url, width):
+    page = open_page(url, width, 800)
+    start(page, "over")
+    page.locator(".e-lane-eesd .e-tok").last.wait_for()
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.keyboard.press("f")
+    expect(page.locator(".e-race")).to_be_in_viewport(ratio=0.8)
+    for lane in ("eesd", "vanilla"):
+        page.wait_for_function(f"""() => {{
+            const box = document.querySelector('.e-lane-{lane} .e-text');
+            return box.scrollHeight - box.scrollTop - box.clientHeight < 2;
+        }}""")
 
 
 def test_presenter_mode_from_the_address(open_page, url):
