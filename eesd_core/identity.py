@@ -57,6 +57,8 @@ def prompts_that_fit(engine: Engine, paths: list[Path], limit: int | None, new_t
 def identity(engine: Engine, prompts: list[str], temperatures: list[float], methods: list[str], new_tokens: int, out: Path) -> dict:
     """Compare, print a table, return it as plain values. The seed of prompt i is i. Raises UserError if `out` holds another comparison."""
     target = engine.target
+    if target.shards > 1:
+        raise UserError("a comparison runs in one process: start it without torchrun")
     facts = {"model": target.name, "fingerprint": target.fingerprint, "dtype": target.precision, "level": engine.level}
     facts |= {"prompts": len(prompts), "temperatures": temperatures, "methods": methods, "new_tokens": new_tokens, "versions": versions()}
     for method in methods:

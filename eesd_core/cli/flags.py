@@ -87,8 +87,9 @@ def load_engine(arguments, exit_layer: bool = True):
 
     flags = arguments.model, arguments.exit_layer, arguments.device, arguments.dtype, arguments.quantize
     engine = load(*flags, need_exit_layer=exit_layer)
-    if not is_first():  # of several processes that run one model (torchrun), one speaks
+    if not is_first():  # of several processes that run one model (torchrun), one speaks and writes
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        arguments.trace = None
     if exit_layer and engine.exit_layer.note:
         print(f"note: {printable(engine.exit_layer.note)}", file=sys.stderr)
     return engine

@@ -126,9 +126,7 @@ class DeviceSteps:
             self.place.copy_(self.at)
             for _ in range(drafts):
                 self.recorder(("draft", reach), lambda: self._draft(reach))
-            last = (
-                self._shallow if drafts else self._draft
-            )  # without drafts too the exit layer must see what is pending: one is made for nothing
+            last = self._shallow if drafts else self._draft  # a draft for nothing: the exit layer must see what is pending
             self.recorder(("shallow" if drafts else "draft", reach), lambda: last(reach))
             rows = next(size for size in VERIFY_ROWS if size > drafts)
             self.drafted.fill_(drafts)
