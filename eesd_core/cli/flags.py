@@ -51,7 +51,8 @@ def shared_flags() -> Shared:
     model.add_argument("--model", metavar="PATH_OR_ID", help="folder or Hub id[@revision] (default: the embedded model)")
     where = "folder or Hub id[@revision] of its exit layer (default: the model's folder); frozen:N for the model's own head after N layers"
     model.add_argument("--exit-layer", metavar="DIR_OR_ID", help=where)
-    model.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="weights by bitsandbytes, on CUDA and on a CPU; the rest in bf16")
+    weights = "weights by bitsandbytes, on CUDA and on a CPU; the rest in bf16"
+    model.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help=weights)
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     model.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     said = Parser(add_help=False)
