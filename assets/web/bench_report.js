@@ -95,7 +95,7 @@
     button.addEventListener("click", () => { document.body.classList.toggle("dark"); draw(); });
     const chips = [`suite ${suite}`, model.name, `${machine.device} ${model.dtype}`, model.exactness, `${finished.replace("T", " ")} UTC`];
     document.querySelector("header").append(el("h1", {}, "Benchmark"), ...chips.map((text) => el("span", { className: "chip" }, text)), button);
-    main.append(el("p", {}, "Every method wrote the same prompts with the same model on this machine, in one process, in turns (A B B A). Every figure stands in report.json beside this file, and in this file."));
+    main.append(el("p", {}, "Every method wrote the same prompts with the same model on this machine, in one process, in turns (A B B A). Every figure is also in report.json, which the command line writes beside this page."));
     if (machine.load_at_start > 1.5) main.append(el("p", {}, `Other work was running when this began (load ${machine.load_at_start}): these figures are not to be quoted.`));
   }
 
