@@ -1,13 +1,14 @@
-"""Memory on large pages, so that weights are read at one pace in every process.
+"""Memory on large pages.
 
 A plain step of a small model on a CPU reads all of its weights, and packed weights lie on thousands of 4 KiB pages, wherever the system
-had some left: one process was up to 14 % slower than the next (docs/notes.md). Pages of 2 MiB take most of that away.
+had some left, which slows some processes down and not others. Pages of 2 MiB made six processes 4 % slower to 14 % faster (docs/notes.md).
 """
 
 import ctypes
 from pathlib import Path
 
 LARGE = 2 << 20  # bytes
+MOST = 1 << 30  # bytes: some 300 MB take a second, and a larger model's weights are long stretches in any case
 COLLAPSE = 25  # MADV_COLLAPSE, Linux 6.1 and later
 MAPS = Path("/proc/self/maps")
 
@@ -24,9 +25,11 @@ def private_memory() -> dict[int, int]:
 
 
 def use_large_pages(since: dict[int, int]) -> None:
-    """Bring private memory that came after `since` onto large pages. A system that does not know the call changes nothing."""
-    for start, end in private_memory().items():
-        start = since.get(start, start)  # the stretch has grown: from its old end on
-        start, end = -(-start // LARGE) * LARGE, end // LARGE * LARGE
-        if start < end:
+    """Bring private memory that came after `since` onto large pages, if it is not too much. A system that does not know the call changes
+    nothing."""
+    now = {since.get(start, start): end for start, end in private_memory().items()}  # of a stretch that has grown, from its old end on
+    whole = [(-(-start // LARGE) * LARGE, end // LARGE * LARGE) for start, end in now.items()]
+    whole = [(start, end) for start, end in whole if start < end]
+    if sum(end - start for start, end in whole) <= MOST:
+        for start, end in whole:
             ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), COLLAPSE)

@@ -1,5 +1,6 @@
 """The comparison over many prompts: it finds forks, goes on where it stopped, and refuses what belongs to another comparison."""
 
+import copy
 import json
 
 import pytest
@@ -25,12 +26,15 @@ def test_all_identical_and_taken_up_again(engine, tmp_path, capsys):
             identity(engine, prompts, temperatures, ["beta", "fixed:4"], 12, out)
 
 
-def test_a_fork_is_found_and_its_margin_told(engine, tmp_path, monkeypatch):
-    """Pretend that an earlier comparison found one."""
+@pytest.mark.parametrize(("level", "explained"), [("exact-as-observed", 1), ("exact-by-construction", 0)])
+def test_a_fork_is_found_and_its_margin_told(engine, tmp_path, level, explained):
+    """Pretend that an earlier comparison found one. By construction there is none to explain."""
+    engine = copy.copy(engine)
+    engine.level = level
     out = tmp_path / "found.ndjson"
     report = identity(engine, PROMPTS[:1], [0.0], ["beta"], 8, out)
     facts, cell = map(json.loads, out.read_text().splitlines())
-    for margin, unexplained in ((1e-6, 0), (0.5, 1), (None, 1)):
+    for margin, unexplained in ((1e-6, 1 - explained), (0.5, 1), (None, 1)):
         cell["fork"] = {"position": 3, "margin": margin}
         out.write_text(json.dumps(facts) + "\n" + json.dumps(cell) + "\n")
         report = identity(engine, PROMPTS[:1], [0.0], ["beta"], 8, out)

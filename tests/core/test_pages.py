@@ -14,7 +14,6 @@ def test_memory_keeps_what_it_holds():
     pages.use_large_pages(before)
     pages.use_large_pages({})
     assert [tensor.tolist() for tensor in tensors[::8]] == copies
-    assert sum(pages.private_memory().values()) > sum(before.values())
 
 
 def test_another_system_is_left_alone(monkeypatch, tmp_path):
