@@ -65,10 +65,10 @@ def row_invariant(target: Target) -> bool:
 
 @torch.inference_mode()
 def reach_invariant(target: Target) -> bool:
-    """Compare attention of several rows that looks one step of the cache further than it needs with attention of one that does not, at every
-    step up to the full context: a verify pass looks as far as its last row must. Rounding hides most of such a difference from a pass
-    through whole layers (in bf16, 199 of 200 rows came out alike), so the products over the cache are compared themselves, many times. Only
-    our own attention is.
+    """Compare attention of several rows that looks one step of the cache further than it needs with attention of one row that does not, at
+    every step up to the full context: a verify pass looks as far as its last row must. Rounding hides most of such a difference from a
+    pass through whole layers (in bf16, 199 of 200 rows came out alike), so the products over the cache are compared themselves, many
+    times. Only our own attention is.
     """
     config, generator = target.config, torch.Generator(target.device).manual_seed(0)
     if config._attn_implementation != NAME:

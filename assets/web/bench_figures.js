@@ -17,11 +17,11 @@
 
   function speedups(group, theme) {
     const rows = rowsOf(group);
-    const at = rows.map(([, row]) => row.speedup.median);
+    const at = rows.map(([, row]) => row.speedup.overall);
     const error = {
       type: "data", symmetric: false, color: theme("ink"), thickness: 1.5, width: 4,
-      array: upwards(rows.map(([, row]) => row.speedup.interval[1] - row.speedup.median)),
-      arrayminus: upwards(rows.map(([, row]) => row.speedup.median - row.speedup.interval[0])),
+      array: upwards(rows.map(([, row]) => row.speedup.interval[1] - row.speedup.overall)),
+      arrayminus: upwards(rows.map(([, row]) => row.speedup.overall - row.speedup.interval[0])),
     };
     const figure = bars(rows, at, "times vanilla", { error_x: error, marker: { color: upwards(rows.map(([, row]) => theme(row.peer ? "overhead" : "accent"))) } });
     figure.shapes = [{ type: "line", x0: 1, x1: 1, yref: "paper", y0: 0, y1: 1, line: { color: theme("muted"), dash: "dot" } }];
@@ -35,7 +35,7 @@
   }
 
   const categories = (group, theme) =>
-    heat(Object.keys(group.methods), group.categories, rowsOf(group).map(([, row]) => group.categories.map((name) => row.categories[name].median)), "", theme);
+    heat(Object.keys(group.methods), group.categories, rowsOf(group).map(([, row]) => group.categories.map((name) => row.categories[name].overall)), "", theme);
 
   function positions(group, theme) {
     const rows = rowsOf(group).filter(([, row]) => row.acceptance_per_position.length > 0);

@@ -11,7 +11,7 @@ SAME = ("suite", "model", "machine")  # what two reports must share, for their d
 
 
 def compare(first: Path, second: Path) -> dict:
-    """Print for every method both speedups over vanilla (medians) and their ratio, and the largest difference; return that as plain values.
+    """Print for every method both speedups over vanilla and their ratio, and the largest difference; return that as plain values.
 
     `first` and `second`: folders of reports, or report.json in them. Raises UserError for files that are none, or have no method in common.
     """
@@ -24,7 +24,7 @@ def compare(first: Path, second: Path) -> dict:
     for group in reports[0]["groups"]:
         for name, row in group["methods"].items():
             if name != "vanilla" and (other := theirs.get(group["name"], {}).get(name)):
-                speedups = row["speedup"]["median"], other["speedup"]["median"]
+                speedups = row["speedup"]["overall"], other["speedup"]["overall"]
                 rows.append({"group": group["name"], "method": name, "speedups": speedups, "ratio": round(speedups[1] / speedups[0], 4)})
     if not rows:
         raise UserError("the two reports have no method in common")

@@ -1,7 +1,8 @@
 """From cells to figures. Every figure of the report is here; the page and the table only show them.
 
-Speed: seconds a token while decoding (without prefill), per prompt the median over repeats. Speedup: vanilla's over the method's for the
-same prompt; given is the median over prompts with its 95 % bootstrap interval (percentiles of 2,000 resamplings of the prompts).
+Pace: seconds a token while decoding (without prefill), per prompt the median over repeats. Speedup: vanilla's pace over the method's, both
+summed up over the prompts, which is how much sooner all texts are there; with its 95 % bootstrap interval (percentiles of 2,000
+resamplings of the prompts), and beside it the median over prompts, which says what a usual one sees and is the noisier figure.
 Counts have the definitions of vLLM and llama.cpp (trace.py): acceptance rate = accepted / drafted, mean accepted length = 1 + accepted /
 rounds, acceptance per position = of the rounds that tested position i, the share that accepted it. They are of the first repeat.
 """
@@ -46,27 +47,25 @@ def pace(repeats: Sequence[dict]) -> float:
     return median(cell["seconds"] / cell["counted"] for cell in repeats)
 
 
-def interval(values: np.ndarray, percent: float = 95) -> list[float]:
-    """Of the median, by bootstrap over prompts."""
-    random = np.random.default_rng(0)
-    resampled = np.median(values[random.integers(0, len(values), (RESAMPLES, len(values)))], axis=1)
-    return np.percentile(resampled, [50 - percent / 2, 50 + percent / 2]).round(4).tolist()
-
-
-def ratio(values: np.ndarray, percent: float = 95) -> dict:
-    return {"median": round(float(np.median(values)), 4), "interval": interval(values, percent), "prompts": len(values)}
+def ratio(theirs: np.ndarray, mine: np.ndarray, percent: float = 95) -> dict:
+    """How much faster `mine` is, of paces on the same prompts, and the bootstrap interval over prompts of that."""
+    picks = np.random.default_rng(0).integers(0, len(mine), (RESAMPLES, len(mine)))
+    resampled = theirs[picks].sum(1) / mine[picks].sum(1)
+    found = {"overall": round(float(theirs.sum() / mine.sum()), 4)}
+    found["interval"] = np.percentile(resampled, [50 - percent / 2, 50 + percent / 2]).round(4).tolist()
+    return found | {"median": round(float(np.median(theirs / mine)), 4), "prompts": len(mine)}
 
 
 def _row(group: Group, name: str, runs: Runs, paces: dict[str, np.ndarray], plain: str, categories: list[str]) -> dict:
     method, mine, every = parse_method(name), runs[name], [cell for repeats in runs[name] for cell in repeats]
     first = [repeats[0] for repeats in mine]
-    speedups, tokens = paces["vanilla"] / paces[name], [len(cell["ids"]) for cell in first]
+    vanilla, own, tokens = paces["vanilla"], paces[name], [len(cell["ids"]) for cell in first]
     masks = {category: np.array([c == category for c in categories]) for category in dict.fromkeys(categories)}
     row = {"describes": method.describes, "drafter": every[0]["drafter"], "controller": method.controller, "peer": bool(method.peer)}
-    row |= {"speedup": ratio(speedups), "speedup_over_fastest_plain": ratio(paces[plain] / paces[name])}
-    row["categories"] = {category: ratio(speedups[mask]) for category, mask in masks.items()}
-    row["speedup_by_prompt"] = speedups.round(4).tolist()
-    row["tokens_per_second"] = round(sum(tokens) / float((paces[name] * tokens).sum()), 3)
+    row |= {"speedup": ratio(vanilla, own), "speedup_over_fastest_plain": ratio(paces[plain], own)}
+    row["categories"] = {category: ratio(vanilla[mask], own[mask]) for category, mask in masks.items()}
+    row["speedup_by_prompt"] = (vanilla / own).round(4).tolist()
+    row["tokens_per_second"] = round(sum(tokens) / float((own * tokens).sum()), 3)
     row["new_tokens"] = sum(tokens)
     row["prefill_seconds"] = round(median(cell["prefill_seconds"] for cell in every), 6)
     row["wall_seconds"] = round(sum(cell["wall_seconds"] for cell in every), 3)
@@ -135,7 +134,7 @@ def _identity(group: Group, acceptance: str, mine: list[list[dict]], vanilla: li
 def _regrets(group: Group, rows: dict[str, dict], paces: dict[str, np.ndarray]) -> None:
     """Of every controller over the early-exit drafter against the fixed draft length that turned out fastest: time lost, in per cent, and
     summed up from prompt to prompt in milliseconds. Negative: it was faster. `speed` is its speed over that length's on the same prompt
-    (median, 90 % interval), `over_beta` the same over the paper's rule, where that ran."""
+    (90 % interval), `over_beta` the same over the paper's rule, where that ran."""
     ours = [name for name, row in rows.items() if row["drafter"] == "early-exit" and row["controller"] and "@" not in name]
     best = min((name for name in ours if name.startswith("fixed")), key=lambda name: paces[name].sum(), default=None)
     for name, row in rows.items():
@@ -144,5 +143,5 @@ def _regrets(group: Group, rows: dict[str, dict], paces: dict[str, np.ndarray]) 
             lost = (paces[name] - paces[best]) * group.new_tokens
             percent = 100 * float(lost.sum() / (paces[best] * group.new_tokens).sum())
             row["regret"] = {"against": best, "percent": round(percent, 3), "summed_ms": (1e3 * lost.cumsum()).round(2).tolist()}
-            row["regret"]["speed"] = ratio(paces[best] / paces[name], 90)
-            row["regret"]["over_beta"] = ratio(paces["beta"] / paces[name], 90) if "beta" in paces and name != "beta" else None
+            row["regret"]["speed"] = ratio(paces[best], paces[name], 90)
+            row["regret"]["over_beta"] = ratio(paces["beta"], paces[name], 90) if "beta" in paces and name != "beta" else None

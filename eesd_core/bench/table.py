@@ -7,9 +7,9 @@ from ..terminal import printable
 
 COLUMNS = (
     "group", "x", "temperature", "acceptance", "new_tokens", "method", "drafter", "controller", "category", "prompts",
-    "speedup", "low", "high", "speedup_over_fastest_plain", "tokens_per_second", "acceptance_rate", "mean_accepted_length",
-    "target_passes_per_token", "draft_passes_per_token", "draft_share", "verify_share", "overhead_share", "joules_per_token", "peak_bytes",
-    "regret_percent", "identical", "compared",
+    "speedup", "low", "high", "median_speedup", "speedup_over_fastest_plain", "tokens_per_second", "acceptance_rate",
+    "mean_accepted_length", "target_passes_per_token", "draft_passes_per_token", "draft_share",
+    "verify_share", "overhead_share", "joules_per_token", "peak_bytes", "regret_percent", "identical", "compared",
 )  # fmt: skip
 
 
@@ -36,14 +36,14 @@ def _cell(text: str) -> str:
 
 def _spread(spread: dict) -> dict:
     low, high = spread["interval"]
-    return {"prompts": spread["prompts"], "speedup": spread["median"], "low": low, "high": high}
+    return {"prompts": spread["prompts"], "speedup": spread["overall"], "low": low, "high": high, "median_speedup": spread["median"]}
 
 
 def _whole(row: dict) -> dict:
     names = ("tokens_per_second", "acceptance_rate", "mean_accepted_length", "target_passes_per_token", "draft_passes_per_token")
     found = {name: row[name] for name in (*names, "joules_per_token", "peak_bytes", "identical", "compared")}
     found |= {f"{stage}_share": share for stage, share in (row["time"] or {}).items()}
-    found["speedup_over_fastest_plain"] = row["speedup_over_fastest_plain"]["median"]
+    found["speedup_over_fastest_plain"] = row["speedup_over_fastest_plain"]["overall"]
     return found | {"regret_percent": row["regret"]["percent"] if row["regret"] else None}
 
 
@@ -58,9 +58,10 @@ def print_report(report: dict) -> None:
         sampling = ", ".join(f"{name} {value}" for name, value in group["sampling"].items())
         size = f"{len(group['prompts'])} prompts, {group['new_tokens']} new tokens, {group['repeats']} repeats"
         print(f"\n{group['title']}: {size}, {sampling}")
-        print(f"speedup over vanilla with its 95 % interval; the fastest without drafts is {group['fastest_plain']}")
+        print("speedup over vanilla on all prompts together, with its 95 % interval; median: of the prompts' own")
+        print(f"the fastest without drafts is {group['fastest_plain']}")
         width = max(map(len, group["methods"]))
-        titles = "tokens/s  speedup  (interval)   over fastest  acceptance  tokens/round  draft  verify   rest   regret  identical"
+        titles = "tokens/s  speedup  (interval)   median  over fastest  acceptance  tokens/round  draft  verify   rest   regret  identical"
         print(f"{'method':>{width}}  {titles}")
         for name, row in group["methods"].items():
             print(f"{name:>{width}}  {_line(row)}")
@@ -71,7 +72,7 @@ def print_report(report: dict) -> None:
 
 def _against(regret: dict) -> str:
     pairs = ((regret["against"], regret["speed"]), ("beta", regret["over_beta"]))
-    return ", ".join(f"{p['median']:.3f} times {name}'s ({p['interval'][0]:.3f}-{p['interval'][1]:.3f})" for name, p in pairs if p)
+    return ", ".join(f"{p['overall']:.3f} times {name}'s ({p['interval'][0]:.3f}-{p['interval'][1]:.3f})" for name, p in pairs if p)
 
 
 def _line(row: dict) -> str:
@@ -80,6 +81,6 @@ def _line(row: dict) -> str:
     stages = "    -       -      -" if row["time"] is None else "  ".join(f"{share:5.1%}" for share in row["time"].values())
     regret = "-" if row["regret"] is None else f"{row['regret']['percent']:+.1f}%"
     same = "same law" if row["identical"] is None else f"{row['identical']} of {row['compared']}"
-    speed = f"{row['tokens_per_second']:8.1f}  {row['speedup']['median']:6.2f}x  ({low:.2f}-{high:.2f})"
-    over, rounds = f"{row['speedup_over_fastest_plain']['median']:11.2f}x", f"{row['mean_accepted_length']:12.2f}"
+    speed = f"{row['tokens_per_second']:8.1f}  {row['speedup']['overall']:6.2f}x  ({low:.2f}-{high:.2f})  {row['speedup']['median']:6.2f}x"
+    over, rounds = f"{row['speedup_over_fastest_plain']['overall']:11.2f}x", f"{row['mean_accepted_length']:12.2f}"
     return f"{speed}  {over}  {rate:>10}  {rounds}  {stages}  {regret:>7}  {same}"

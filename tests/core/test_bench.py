@@ -50,10 +50,10 @@ def test_all_methods_write_vanillas_text(engine, tmp_path, capsys, sampling):
     assert all(rows[name]["draft_passes_per_token"] == 0 for name in ("vanilla", "hf", "prompt-lookup", "hf-prompt-lookup"))
     assert rows["hf-early-exit:2"]["draft_passes_per_token"] > 0 and rows["hf-early-exit:2"]["draft_layers"] == 2
     assert rows["layer-skip:a1.m2+fixed:2"]["draft_layers"] == 3 and rows["untrained-exit:1+fixed:2"]["draft_layers"] == 2
-    assert rows["fixed:3"]["regret"]["speed"] == {"median": 1, "interval": [1, 1], "prompts": 3}
+    assert rows["fixed:3"]["regret"]["speed"] == {"overall": 1, "interval": [1, 1], "median": 1, "prompts": 3}
     speed, (low, high) = rows["beta"]["regret"]["speed"], rows["beta"]["regret"]["speed"]["interval"]
     assert rows["beta"]["regret"]["over_beta"] is None
-    assert low <= speed["median"] <= high and rows["fixed:3"]["regret"]["over_beta"]["prompts"] == 3
+    assert low <= speed["overall"] <= high and rows["fixed:3"]["regret"]["over_beta"]["prompts"] == 3
     assert rows["beta"]["regret"]["against"] == "fixed:3" and rows["fixed:3"]["regret"]["percent"] == 0 and rows["hf"]["regret"] is None
     shown = capsys.readouterr()
     assert "3 of 3" in shown.out and "times fixed:3's" in shown.out and "min left" in shown.err
