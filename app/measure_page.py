@@ -7,6 +7,7 @@ the memory of the page that shows it. The trace is the recorded race over and ov
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -20,6 +21,7 @@ TOKENS = 5000
 FRAMES = 300
 LATE = 34.0  # milliseconds: a frame of two refreshes of a screen, 30 a second, reads 33.3 or 33.4
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+THRIFTY = "--enable-low-end-device-mode"
 ONCE = ("run_started", "prefill_done", "cost_measured")  # of a lane
 LAST = ("run_finished", "race_finished", "what_if")
 
@@ -80,12 +82,12 @@ def lengthened(trace: str, tokens: int) -> str:
     return "".join(json.dumps(r) + "\n" for r in (head, *merged, verdict | {"t": merged[-1]["t"]}))
 
 
-def chromium(playwright) -> Browser:
+def chromium(playwright, *arguments: str) -> Browser:
     """Raises UserError."""
     executable = os.environ.get("EESD_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if not executable or not Path(executable).exists():
         raise UserError("needs Chromium: install the package `chromium` or set EESD_CHROMIUM to its executable")
-    return playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+    return playwright.chromium.launch(executable_path=executable, args=[*ARGUMENTS, *arguments])
 
 
 def open_page(browser: Browser, url: str) -> Page:
@@ -96,42 +98,70 @@ def open_page(browser: Browser, url: str) -> Page:
     return page
 
 
-def page_mb(before: set[int]) -> float:
-    """Memory of the largest page whose process is none of these, unshared."""
-    pages = [p for p in psutil.Process().children(recursive=True) if "--type=renderer" in p.cmdline() and p.pid not in before]
-    return max(p.memory_full_info().uss for p in pages) / 2**20
+class Memory:
+    """Of the largest page in a process that is none of these, in MB, unshared; with the highest seen since `watch`."""
+
+    def __init__(self, before: set[int]):
+        self.before, self.highest, self.over = before, 0.0, threading.Event()
+
+    @property
+    def now(self) -> float:
+        pages = [p for p in psutil.Process().children(recursive=True) if "--type=renderer" in p.cmdline() and p.pid not in self.before]
+        return max(p.memory_full_info().uss for p in pages) / 2**20
+
+    def watch(self) -> None:
+        while not self.over.wait(0.2):
+            self.highest = max(self.highest, self.now)
+
+    def __enter__(self) -> "Memory":
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.over.set()
+        self.thread.join()
+
+
+def measure_times(browser: Browser, url: str) -> None:
+    paints, plays = [], []
+    for _ in range(LOADS + 1):
+        page = open_page(browser, url)
+        paint, play = page.evaluate(TIMES)
+        paints.append(paint)
+        plays.append(play)
+        page.context.close()
+    paints, plays = paints[1:], plays[1:]  # the first load warms up the server
+    print(f"first paint {median(paints):.0f} ms after the server's answer, at most {max(paints):.0f} ms")
+    print(f"the recorded race plays {median(plays):.0f} ms after it, at most {max(plays):.0f} ms")
+
+
+def measure_scrubbing(browser: Browser, url: str, trace: str) -> None:
+    before = {p.pid for p in psutil.Process().children(recursive=True)}
+    page = open_page(browser, url)
+    page.evaluate("text => EESD.page.view.open(text, 'over')", lengthened(trace, TOKENS))
+    page.wait_for_function(f"EESD.page.view.state.tokens.eesd >= {TOKENS}")
+    page.wait_for_timeout(1000)
+    with Memory(before) as memory:
+        frames = page.evaluate(SCRUB, FRAMES)
+    late, most = sum(frame > LATE for frame in frames), quantiles(frames, n=20)[-1]
+    print(f"scrubbing {TOKENS} tokens: {1000 * len(frames) / sum(frames):.0f} frames a second; a frame takes {median(frames):.1f} ms,")
+    print(f"  95 of 100 less than {most:.1f} ms, {late} of {len(frames)} more than {LATE} ms")
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    heap = session.send("Runtime.getHeapUsage")["usedSize"] / 2**20
+    rest = f"{memory.now:.0f} MB when garbage is collected, {heap:.0f} of it JavaScript's"
+    print(f"  memory of the page: at most {memory.highest:.0f} MB, and {rest}")
 
 
 def measure_page(url: str, trace: str) -> None:
+    """Chromium lets garbage lie while there is memory, so scrubbing is measured again where it is to be thrifty."""
     with sync_playwright() as playwright:
         browser = chromium(playwright)
-        paints, plays = [], []
-        for _ in range(LOADS + 1):
-            page = open_page(browser, url)
-            paint, play = page.evaluate(TIMES)
-            paints.append(paint)
-            plays.append(play)
-            page.context.close()
-        paints, plays = paints[1:], plays[1:]  # the first load warms up the server
-        print(f"first paint {median(paints):.0f} ms after the server's answer, at most {max(paints):.0f} ms")
-        print(f"the recorded race plays {median(plays):.0f} ms after it, at most {max(plays):.0f} ms")
-
-        before = {p.pid for p in psutil.Process().children(recursive=True)}
-        page = open_page(browser, url)
-        page.evaluate("text => EESD.page.view.open(text, 'over')", lengthened(trace, TOKENS))
-        page.wait_for_function(f"EESD.page.view.state.tokens.eesd >= {TOKENS}")
-        page.wait_for_timeout(1000)
-        frames = page.evaluate(SCRUB, FRAMES)
-        late, most = sum(frame > LATE for frame in frames), quantiles(frames, n=20)[-1]
-        print(f"scrubbing {TOKENS} tokens: {1000 * len(frames) / sum(frames):.0f} frames a second; a frame takes {median(frames):.1f} ms,")
-        print(f"  95 of 100 less than {most:.1f} ms, {late} of {len(frames)} more than {LATE} ms")
-        session = page.context.new_cdp_session(page)
-
-        def held() -> str:
-            heap = session.send("Runtime.getHeapUsage")["usedSize"] / 2**20
-            return f"{page_mb(before):.0f} MB, {heap:.0f} MB of it JavaScript's"
-
-        print(f"memory of that page, with garbage not collected yet: {held()}")
-        session.send("HeapProfiler.collectGarbage")
-        print(f"memory of that page: {held()}")
+        measure_times(browser, url)
+        measure_scrubbing(browser, url, trace)
+        browser.close()
+        browser = chromium(playwright, THRIFTY)
+        print("as on a device with little memory:")
+        measure_scrubbing(browser, url, trace)
         browser.close()

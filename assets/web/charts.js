@@ -3,6 +3,7 @@
 (() => {
   "use strict";
   const { el, setText, words: { charts: words } } = window.EESD;
+  const REST = 300; // milliseconds
   const CONFIG = { displayModeBar: false, responsive: false, scrollZoom: false, doubleClick: false, showTips: false };
 
   // Colours, sizes and fonts come from CSS when the chart is drawn, so a chart follows the page's theme and the presenter's type.
@@ -130,11 +131,12 @@
     }
   }
 
-  // Draws one thing after the other, each a few times a second, and never spends more than a quarter of the time on them. One at a
-  // time, because several in a row would hold up the text. `isFrameComing()`: then that frame asks whose turn it is.
+  // Draws one thing after the other, each a few times a second, and never spends more than a quarter of the time on them, or a ninth while
+  // somebody drags the playhead and looks for a place in the text. One at a time, because several in a row would hold up the text.
+  // `isFrameComing()`: then that frame asks whose turn it is.
   class Pace {
-    constructor(works, isFrameComing) {
-      Object.assign(this, { works, isFrameComing, waiting: [], next: 0, timer: null });
+    constructor(works, isFrameComing, isDragged) {
+      Object.assign(this, { works, isFrameComing, isDragged, waiting: [], next: 0, timer: null });
     }
 
     request() {
@@ -158,13 +160,30 @@
       let drawn = false;
       while (!drawn && this.waiting.length && start >= this.next) drawn = this.waiting.shift()() !== false; // false: there was nothing to do
       const end = performance.now();
-      if (drawn) this.next = end + Math.max(40, 3 * (end - start));
+      if (drawn) this.next = end + Math.max(40, (this.isDragged() ? 8 : 3) * (end - start));
       this.schedule();
       return drawn;
     }
   }
 
+  // Work for a panel of many elements: in sight it is drawn in its turn, out of sight once nothing has moved for a while, for whoever reads
+  // the page without looking at it. Drawn all the time, two such panels shed more elements than the text does.
+  function patient(node, draw) {
+    let [seen, rest] = [true, null];
+    const watch = (entries) => {
+      seen = entries.at(-1).isIntersecting;
+      if (seen) draw();
+    };
+    new IntersectionObserver(watch, { rootMargin: "200px" }).observe(node);
+    return () => {
+      clearTimeout(rest);
+      if (seen) return draw();
+      rest = setTimeout(draw, REST);
+      return false;
+    };
+  }
+
   const swatch = (kind, name, hint = name) => el("span", { title: hint }, el("i", { class: `e-swatch e-fill-${kind}` }), name);
 
-  Object.assign(window.EESD, { Chart, Pace, swatch });
+  Object.assign(window.EESD, { Chart, Pace, patient, swatch });
 })();

@@ -2,11 +2,12 @@
 (() => {
   "use strict";
   const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4];
+  const DRAG = 150; // milliseconds between two places that are sought in one go
   const LONGEST_FRAME = 0.1; // seconds; after a longer gap (a hidden tab) playing goes on where it was
 
   class Player {
     constructor(onChange) {
-      Object.assign(this, { onChange, speed: 1 });
+      Object.assign(this, { onChange, speed: 1, sought: -Infinity });
       this.load(new window.EESD.Timeline());
     }
 
@@ -19,6 +20,11 @@
     add(record) {
       this.timeline.add(record, this.following);
       if (this.following) this.time = this.timeline.duration;
+    }
+
+    // Whether somebody is looking for a place, not at one.
+    get dragged() {
+      return performance.now() - this.sought < DRAG;
     }
 
     get live() {
@@ -66,6 +72,7 @@
     }
 
     seek(time) {
+      this.sought = performance.now();
       this.time = Math.min(Math.max(0, time), this.timeline.duration);
       this.moveTo(this.timeline.placeAt(this.time));
     }

@@ -49,7 +49,9 @@
       this.toolbar = new EESD.Toolbar(this, this.options.link);
       this.root.prepend(this.alert, this.disturbed, this.intro.node, this.stage, this.tip.box, this.tour.card, ...Object.values(this.dialogs), this.toolbar.leave);
       (this.options.toolbar ?? this.root).prepend(this.toolbar.node);
-      this.pace = new EESD.Pace([() => this.microscope.draw(this.run.lanes.eesd), ...this.charts.map((own) => () => this.drawChart(own)), () => this.lossless.draw(this.run)], () => this.waiting);
+      const microscope = EESD.patient(this.microscope.node, () => this.microscope.draw(this.run.lanes.eesd));
+      const lossless = EESD.patient(this.lossless.node, () => this.lossless.draw(this.run));
+      this.pace = new EESD.Pace([microscope, ...this.charts.map((own) => () => this.drawChart(own)), lossless], () => this.waiting, () => this.player.dragged);
       for (const own of this.charts) own.onVisible = () => this.request();
     }
 

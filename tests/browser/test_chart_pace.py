@@ -4,14 +4,14 @@
 # sees the clock.
 BENCH = """script => {
     const [clock, timer] = [performance.now, window.setTimeout];
-    const bench = { now: 1000, timers: [], drawn: [], cost: { a: 10, b: 10 }, frame: false };
+    const bench = { now: 1000, timers: [], drawn: [], cost: { a: 10, b: 10 }, frame: false, dragged: false };
     performance.now = () => bench.now;
     window.setTimeout = (work, wait) => bench.timers.push({ work, at: bench.now + wait });
     const work = (name) => () => {
         bench.drawn.push(name);
         bench.now += bench.cost[name];
     };
-    bench.pace = new EESD.Pace([work('a'), work('b'), () => false], () => bench.frame);
+    bench.pace = new EESD.Pace([work('a'), work('b'), () => false], () => bench.frame, () => bench.dragged);
     bench.ring = () => {  // the timer that is due next
         const { work, at } = bench.timers.shift();
         bench.now = Math.max(bench.now, at);
@@ -50,6 +50,30 @@ def test_a_turn_draws_one_chart_and_the_next_one_waits(page):
 
 def test_what_takes_long_waits_three_times_as_long(page):
     assert on_bench(page, "bench.cost.a = 100; bench.pace.request(); bench.pace.turn(); return bench.pace.next - bench.now;") == 300
+
+
+def test_while_the_playhead_is_dragged_charts_take_a_ninth_of_the_time(page):
+    slow = "bench.dragged = true; bench.cost.a = 100;"
+    assert on_bench(page, f"{slow} bench.pace.request(); bench.pace.turn(); return bench.pace.next - bench.now;") == 800
+
+
+# A panel of its own, far below what can be seen, and how often it was drawn: as soon as it was asked for three times, and later.
+UNSEEN = """async (away) => {
+    const panel = document.body.appendChild(EESD.el("div", { style: `position: absolute; top: ${away}px; height: 9px; width: 9px` }));
+    let drawn = 0;
+    const work = EESD.patient(panel, () => { drawn += 1; });
+    await new Promise((done) => setTimeout(done, 100)); // the observer has looked
+    drawn = 0;
+    const answers = [work(), work(), work()];
+    const at = drawn;
+    await new Promise((done) => setTimeout(done, 600));
+    return [answers.map((answer) => answer === false), at, drawn];
+}"""
+
+
+def test_a_panel_out_of_sight_is_drawn_once_when_all_is_quiet(page):
+    assert page.evaluate(UNSEEN, 9000) == [[True, True, True], 0, 1]
+    assert page.evaluate(UNSEEN, 10) == [[False, False, False], 3, 3]
 
 
 def test_asked_for_twice_is_drawn_once(page):
