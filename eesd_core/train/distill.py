@@ -1,8 +1,9 @@
 """Self-distillation of the exit layer: the frozen model writes, the exit layer learns to predict what it wrote.
 
-The paper says that the layer learns from the target's own output; prompts, temperatures, loss and schedule are ours. Targets are soft
-(KL divergence from the target's distribution), hard (cross-entropy with its likeliest token) or a mixture, on text that the target
-generated itself (generations.py).
+The paper says that the layer learns from the target's own output; prompts, temperatures, loss and schedule are ours. Every text is taught
+as it was written: what the target drew at random with soft targets (KL divergence from its distribution), what it wrote greedily with
+hard ones (cross-entropy with its likeliest token), since greedy drafting asks for nothing else. The layer tells the two kinds of text
+apart; hard targets everywhere would cost it nearly half of what is accepted when sampling (docs/notes.md).
 
 Rollouts on the layer's own mistakes, which drafters that feed on their own predicted features need (EAGLE), would teach nothing here: a
 draft is only ever judged behind accepted drafts, which are the target's own text, and its input is what the target's own first layers
@@ -52,7 +53,7 @@ class DistillConfig:
     new_tokens: int = 224
     rows: int = 16
     steps: int = 1500
-    hard: float = 0.0  # share of the hard target in the loss
+    hard: float = 1.0  # share of the hard target in the loss of greedy texts
     learning_rate: float = 2e-3
     warmup_steps: int = 50
     seed: int = 1
@@ -75,14 +76,15 @@ class Student(nn.Module):
         super().__init__()
         self.layer, self.hard, self.target = layer, hard, [target]  # in a list: its weights are no part of this module
 
-    def forward(self, states: Tensor, finals: Tensor, judged: Tensor) -> Tensor:
-        """States after N layers and after the final norm (B, T, D), and which places count (B, T) -> nats a token."""
+    def forward(self, states: Tensor, finals: Tensor, judged: Tensor, greedy: Tensor) -> Tensor:
+        """States after N layers and after the final norm (B, T, D), which places count (B, T), which texts are greedy (B,) -> nats a
+        token."""
         target = self.target[0]
         law, teacher = self.layer.rows(target, states).log_softmax(-1), target.head_rows(finals)  # (B, T, V)
         losses = nn.functional.kl_div(law, teacher.log_softmax(-1), log_target=True, reduction="none").sum(-1)  # (B, T)
         if self.hard:
             hard = nn.functional.nll_loss(law.flatten(0, 1), teacher.argmax(-1).flatten(), reduction="none").view_as(losses)
-            losses = losses + self.hard * (hard - losses)
+            losses = losses + self.hard * greedy[:, None] * (hard - losses)
         return (losses * judged).sum() / judged.sum()
 
 
@@ -155,6 +157,7 @@ def train(accelerator: Accelerator, target: Target, layer: ExitLayer, texts: Tex
         kept = [torch.cat(parts) for parts in zip(*lessons)]  # (G, T, D) each, bfloat16
     place = torch.arange(texts.ids.shape[1])
     judged = (place >= texts.first[:, None] // 2) & (place < texts.length[:, None] - 1)  # first places guess somebody else's text
+    greedy = texts.temperature == 0
     generator = torch.Generator().manual_seed(config.seed + first + 1000 * accelerator.process_index)
     began = saved = time.monotonic()
     total = 0.0
@@ -166,7 +169,7 @@ def train(accelerator: Accelerator, target: Target, layer: ExitLayer, texts: Tex
         picks = torch.randint(len(texts), (config.rows,), generator=generator)
         lesson = [part[picks] for part in kept] if kept else teach(target, texts.ids[picks], config.exit_after)
         with torch.autocast(target.device.type, dtype=torch.bfloat16):
-            loss = loss_of(*(part.to(target.device) for part in (*lesson, judged[picks])))
+            loss = loss_of(*(part.to(target.device) for part in (*lesson, judged[picks], greedy[picks])))
         accelerator.backward(loss)
         for optimizer in optimizers:
             optimizer.step()

@@ -25,22 +25,26 @@ from ..model.split import Target
 from .corpus import LAST_WEIGHTS, OWN_TEXT, Windows, documents, find_sources, pack
 
 BATCH = 128  # texts written at once; small ones in tests
-TEMPERATURES = (0.0, 0.0, 0.7, 0.8, 1.0)  # greedy weighs most: it is what speed is quoted for
+TEMPERATURES = (0.0, 0.8, 0.0, 0.7, 1.0)  # of one batch after the other; greedy weighs most: it is what speed is quoted for
+
+FACTS = ("first", "length", "temperature")
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """ids (G, T), padded on the right; of each text where what the model wrote begins, and where it ends, (G,) each."""
+    """ids (G, T), padded on the right; of each text where what the model wrote begins, where it ends, and at what temperature it was
+    written, (G,) each."""
 
     ids: Tensor
     first: Tensor
     length: Tensor
+    temperature: Tensor
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def part(self, picks) -> "Texts":
-        return Texts(self.ids[picks], self.first[picks], self.length[picks])
+        return Texts(self.ids[picks], self.first[picks], self.length[picks], self.temperature[picks])
 
 
 def own_prompts(target: Target) -> list[list[int]]:
@@ -78,7 +82,8 @@ def collect(target: Target, prompts: Prompts, work: Path, count: int, new_tokens
     `work` holds texts for other prompts, or of another length."""
     work.mkdir(parents=True, exist_ok=True)
     began, made = time.monotonic(), 0
-    batches = [(index, min(BATCH, count - low)) for index, low in enumerate(range(0, count, BATCH))]
+    size = _batch(count)
+    batches = [(index, min(size, count - low)) for index, low in enumerate(range(0, count, size))]
     mine = batches[rank::ranks]
     for done, (index, size) in enumerate(mine, 1):
         path, drawn = _path(work, index), prompts.draw(np.random.default_rng([seed, index]), size)
@@ -87,7 +92,7 @@ def collect(target: Target, prompts: Prompts, work: Path, count: int, new_tokens
             continue
         torch.manual_seed(seed * 100_000 + index)
         texts = write(target, drawn, new_tokens, TEMPERATURES[index % len(TEMPERATURES)])
-        tensors = {"ids": texts.ids.to(torch.int32), "first": texts.first, "length": texts.length}
+        tensors = {"ids": texts.ids.to(torch.int32)} | {name: getattr(texts, name) for name in FACTS}
         save_file(tensors, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
         made += 1
@@ -97,8 +102,9 @@ def collect(target: Target, prompts: Prompts, work: Path, count: int, new_tokens
 
 def _load(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as problem:
+        found = load_file(path)
+        return {name: found[name] for name in ("ids", *FACTS)}
+    except (OSError, SafetensorError, KeyError) as problem:  # KeyError: of an earlier version
         raise UserError(f"{path} is broken ({problem}): delete it, and it is written again") from None
 
 
@@ -112,10 +118,10 @@ def _check(path: Path, drawn: list[list[int]], new_tokens: int) -> None:
 
 def read(work: Path, count: int, end: int) -> Texts:
     """What `collect` kept. Raises UserError for a broken file."""
-    parts = [_load(_path(work, index)) for index, _ in enumerate(range(0, count, BATCH))]
+    parts = [_load(_path(work, index)) for index, _ in enumerate(range(0, count, _batch(count)))]
     width = max(part["ids"].shape[1] for part in parts)
     ids = [torch.nn.functional.pad(part["ids"].long(), (0, width - part["ids"].shape[1]), value=end) for part in parts]
-    return Texts(torch.cat(ids), *(torch.cat([part[name] for part in parts]) for name in ("first", "length")))
+    return Texts(torch.cat(ids), *(torch.cat([part[name] for part in parts]) for name in FACTS))
 
 
 @torch.inference_mode()
@@ -142,7 +148,12 @@ def write(target: Target, prompts: list[list[int]], new_tokens: int, temperature
         lengths.append(len(texts[-1]))
     width = longest + new_tokens
     ids = torch.tensor([text + [end] * (width - len(text)) for text in texts])  # (B, P + new)
-    return Texts(ids, torch.tensor([len(p) for p in prompts]), torch.tensor(lengths))
+    return Texts(ids, torch.tensor([len(p) for p in prompts]), torch.tensor(lengths), torch.full((len(ids),), temperature))
+
+
+def _batch(count: int) -> int:
+    """Texts a batch: few enough that every temperature has its share."""
+    return min(BATCH, -(-count // len(TEMPERATURES)))
 
 
 def _path(work: Path, index: int) -> Path:

@@ -12,7 +12,7 @@ from eesd_core.loading import load_engine
 from eesd_core.model.exit_layer import ExitLayer
 from eesd_core.model.load import load_target
 from eesd_core.train import distill as module
-from eesd_core.train.distill import DistillConfig, distill
+from eesd_core.train.distill import DistillConfig, Student, distill, teach
 from eesd_core.train.generations import Prompts, collect, read, write
 
 SMALL = DistillConfig(2, generations=16, prompt_tokens=12, new_tokens=20, rows=4, steps=12, warmup_steps=5)
@@ -58,6 +58,24 @@ def test_texts_are_kept_and_a_broken_file_is_named(engine, tmp_path):
     next(tmp_path.glob("texts-*")).write_bytes(b"x")
     with pytest.raises(UserError, match="delete it"):
         read(tmp_path, 6, 0)
+
+
+def test_few_texts_are_written_at_every_temperature_too(engine, tmp_path):
+    collect(engine.target, Prompts(engine.target, None, None, 12), tmp_path, 5, 8, 1)
+    assert [round(t, 1) for t in read(tmp_path, 5, 0).temperature.tolist()] == [0.0, 0.8, 0.0, 0.7, 1.0]
+
+
+def test_greedy_texts_have_hard_targets_and_the_others_soft_ones(bare):
+    target = load_target(bare, "cpu", "float32")
+    ids = torch.randint(5, 200, (2, 9), generator=torch.Generator().manual_seed(0))
+    states, finals = (part.float() for part in teach(target, ids, 2))
+    layer, judged = ExitLayer(target, 2), torch.ones(2, 9, dtype=torch.bool)
+    student, teacher = layer.rows(target, states).log_softmax(-1), target.head_rows(finals)
+    soft = (teacher.softmax(-1) * (teacher.log_softmax(-1) - student)).sum(-1).mean(1)  # (B,)
+    hard = -student.gather(-1, teacher.argmax(-1, keepdim=True)).squeeze(-1).mean(1)
+    for greedy in ([True, False], [False, False], [True, True]):
+        expected = torch.where(torch.tensor(greedy), hard, soft).mean()
+        torch.testing.assert_close(Student(target, layer, 1.0)(states, finals, judged, torch.tensor(greedy)), expected)
 
 
 @pytest.mark.parametrize("quantize", ["none", "4bit"])
