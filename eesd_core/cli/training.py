@@ -53,7 +53,8 @@ def add_commands(commands, shared: Shared) -> None:
     lessons.add_argument("--prompt-tokens", type=whole, default=32, metavar="N", help="longest prompt")
     lessons.add_argument("--new-tokens", type=whole, default=224, metavar="N", help="that the model writes after each")
     lessons.add_argument("--steps", type=whole, default=1500, metavar="S", help="may be changed on resume")
-    lessons.add_argument("--hard", type=number, default=1.0, metavar="H", help="share of hard targets in the loss of greedy texts, 0 to 1")
+    hard = "share of hard targets in the loss of greedy texts, 0 to 1: better when greedy, worse when sampling"
+    lessons.add_argument("--hard", type=number, default=0.0, metavar="H", help=hard)
     lessons.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     distill = commands.add_parser("distill", parents=[lessons], help="train an exit layer on the model's own text (self-distillation)")
     distill.add_argument("--exit-after", type=whole, required=True, metavar="N", help="the exit layer stands on the first N layers")

@@ -1,9 +1,9 @@
 """Self-distillation of the exit layer: the frozen model writes, the exit layer learns to predict what it wrote.
 
-The paper says that the layer learns from the target's own output; prompts, temperatures, loss and schedule are ours. Every text is taught
-as it was written: what the target drew at random with soft targets (KL divergence from its distribution), what it wrote greedily with
-hard ones (cross-entropy with its likeliest token), since greedy drafting asks for nothing else. The layer tells the two kinds of text
-apart; hard targets everywhere would cost it nearly half of what is accepted when sampling (docs/notes.md).
+The paper says that the layer learns from the target's own output; prompts, temperatures, loss and schedule are ours. Targets are soft
+(KL divergence from the target's distribution) on text that the target generated itself (generations.py). What it wrote greedily may be
+taught with hard ones in part (cross-entropy with its likeliest token): for a layer that will only ever draft greedily, since it costs
+much of what is accepted when sampling (docs/notes.md).
 
 Rollouts on the layer's own mistakes, which drafters that feed on their own predicted features need (EAGLE), would teach nothing here: a
 draft is only ever judged behind accepted drafts, which are the target's own text, and its input is what the target's own first layers
@@ -53,7 +53,7 @@ class DistillConfig:
     new_tokens: int = 224
     rows: int = 16
     steps: int = 1500
-    hard: float = 1.0  # share of the hard target in the loss of greedy texts
+    hard: float = 0.0  # share of the hard target in the loss of greedy texts
     learning_rate: float = 2e-3
     warmup_steps: int = 50
     seed: int = 1
