@@ -121,11 +121,11 @@ def test_packed_float_linear_is_the_plain_one(shape, bias):
 
 def test_float_layers_are_packed_where_that_treats_rows_alike(engine):
     model = deepcopy(engine.target.model)
+    widths = {name: module.in_features for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    assert len(widths) == 4 * 7 + 1
     pack_linears(model)
-    layers = [module for module in model.modules() if isinstance(module, nn.Linear | PackedFloatLinear)]
-    assert len(layers) == 4 * 7 + 1
-    for layer in layers:
-        width = layer.in_features if isinstance(layer, nn.Linear) else layer.shape.shape[1]
+    for name, width in widths.items():
+        layer = model.get_submodule(name)
         assert isinstance(layer, PackedFloatLinear) <= treats_rows_alike(layer, width)
 
 

@@ -81,6 +81,6 @@ def test_two_processes_train_one_exit_layer(model_folder, tmp_path):
     here = {"cwd": Path(__file__).parents[2], "env": os.environ | {"OMP_NUM_THREADS": "1"}}
     done = subprocess.run(launch + arguments, capture_output=True, text=True, timeout=300, **here)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("generated 1 of 1") == 2 and done.stdout.count("measured_speedup") == 1
-    assert len(list((tmp_path / "work").glob("*/texts-*"))) == 2
+    assert done.stdout.count("generated") == 5 and done.stdout.count("measured_speedup") == 1
+    assert len(list((tmp_path / "work").glob("*/texts-*"))) == 5
     assert ExitLayer.load(tmp_path / "out", load_target(model_folder, "cpu", "bfloat16")).exit_after == 1
