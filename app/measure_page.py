@@ -99,7 +99,7 @@ def open_page(browser: Browser, url: str) -> Page:
 
 
 class Memory:
-    """Of the largest page in a process that is none of these, in MB, unshared; with the highest seen since `watch`."""
+    """Of the largest page in a process that is none of these, in MB, unshared; `highest` is of the time while it is entered."""
 
     def __init__(self, before: set[int]):
         self.before, self.highest, self.over = before, 0.0, threading.Event()

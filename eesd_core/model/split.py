@@ -63,7 +63,7 @@ class Target:
 
     def embed(self, ids: list[int]) -> Tensor:  # (1, m, D), not to be changed in place
         if len(ids) == 1 and self._table is not None:
-            return self._table[ids[0]][None, None]  # a look at the table: no gathering, which costs a draft step four per cent
+            return self._table[ids[0]][None, None]  # a look at the table: no gathering, some four per cent of a draft step
         return self.embedding(torch.tensor([ids], dtype=torch.long, device=self.device))
 
     def run(self, layers, hidden: Tensor, cache: KVCache, start: int) -> Tensor:

@@ -105,7 +105,7 @@ def _load(path: Path) -> dict[str, Tensor]:
         found = load_file(path)
         return {name: found[name] for name in ("ids", *FACTS)}
     except (OSError, SafetensorError, KeyError) as problem:  # KeyError: of an earlier version
-        raise UserError(f"{path} is broken ({problem}): delete it, and it is written again") from None
+        raise UserError(f"{path} is broken or of an earlier version ({problem}): delete it, and it is written again") from None
 
 
 def _check(path: Path, drawn: list[list[int]], new_tokens: int) -> None:
