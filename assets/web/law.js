@@ -12,15 +12,17 @@
     const rounds = figures.verified(eesd);
     const tested = eesd.accepted + rounds.filter(figures.rejectedIn).length;
     if (!tested) return null;
-    const sum = (values) => rounds.reduce((total, round) => total + values(round), 0);
+    const sum = (values, over = rounds) => over.reduce((total, round) => total + values(round), 0);
+    const lasting = ({ start, end }) => end - start;
     const verifying = sum(({ outcome }) => outcome.verify_seconds);
     const drafting = sum(({ outcome }) => outcome.draft_seconds);
     const shape = eesd.costs?.verify ?? [1];
     const shapeOf = (drafts) => shape[Math.min(drafts, shape.length - 1)];
     const scale = verifying / sum(({ outcome }) => shapeOf(outcome.drafted));
-    const overhead = Math.max(0, sum(({ start, end }) => end - start) - verifying - drafting) / rounds.length;
+    const overhead = Math.max(0, sum(lasting) - verifying - drafting) / rounds.length;
     const draft = drafting / eesd.drafted;
-    const plain = vanilla.written ? vanilla.clock / vanilla.written : scale * shapeOf(0) + overhead;
+    const steps = figures.verified(vanilla); // the one that is being taken is on the lane's clock already, and has written nothing yet
+    const plain = steps.length ? sum(lasting, steps) / steps.length : scale * shapeOf(0) + overhead;
     return { alpha: eesd.accepted / tested, cost: draft / plain, plain, overhead, verify: (k) => scale * shapeOf(k), length: eesd.drafted / rounds.length, speedup: state.speedup };
   }
 

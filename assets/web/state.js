@@ -45,7 +45,7 @@
     }
 
     get rate() {
-      return this.clock > 0 ? this.written / this.clock : NaN;
+      return this.clock > 0 && this.written ? this.written / this.clock : NaN;
     }
 
     get meanAcceptedLength() {
