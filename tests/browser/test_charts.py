@@ -145,6 +145,28 @@ def test_the_law_gives_what_the_formula_says(shown):
     assert values[0] == 1
 
 
+def test_the_law_does_not_count_a_step_that_has_written_nothing_yet(shown):
+    """Between the verdict on vanilla's step and its text, the step is on the clock; what the law says is the same on both sides."""
+    says = """() => {
+        const { player } = view, records = player.timeline.records;
+        const isJudged = (r, i) => i > 60 && r.lane === 'vanilla' && r.type === 'round_verified';
+        const at = records.findIndex((r, i) => isJudged(r, i) && records[i + 1].type === 'tokens_committed');
+        return [at + 1, at + 2].map((cursor) => {
+            player.moveTo(cursor);
+            view.drawAll();
+            return document.querySelector('.e-law-says').textContent.split(' This run')[0];
+        });
+    }"""
+    before, after = shown.evaluate(says)
+    assert before == after and before.startswith("Best")
+
+
+def test_a_lane_that_has_written_nothing_has_no_rate(shown):
+    shown.evaluate("view.player.moveTo(view.player.timeline.records.findIndex((r) => r.lane === 'eesd' && r.type === 'draft_token') + 1)")
+    assert shown.evaluate("Number.isNaN(view.run.lanes.eesd.rate)")
+    expect(shown.locator(".e-speedup b")).to_have_text("–")
+
+
 def test_the_law_moves_with_its_sliders(shown):
     says = shown.locator(".e-law-says")
     expect(says).to_contain_text("This run:")
