@@ -80,6 +80,9 @@ class Engine:
         kind = drafter.name.partition(":")[0]
         return self._costs.setdefault(kind, CostTracker(self.measured, drafter.shares_layers, drafter.draft_share))
 
+    def exit_layer_at(self, sampling: Sampling) -> ExitLayer | None:
+        return self.exit_layer and self.exit_layer.at(sampling.temperature)
+
     def encode(self, request: Request) -> list[int]:
         """Prompt ids. Raises UserError if prompt and new tokens together exceed the model's context."""
         context, text = self.target.context, request.prompt
@@ -115,7 +118,8 @@ class Engine:
         controller = (controller or make_controller(request.controller, **request.settings)) if drafting else FixedController(0)
         controller = agreed(controller, self.target.shards)
         capacity = len(ids) + request.max_new_tokens
-        drafter = make_drafter(request.drafter, self.target, self.exit_layer, capacity) if drafting else NoDrafter()
+        layer = self.exit_layer_at(request.sampling)
+        drafter = make_drafter(request.drafter, self.target, layer, capacity) if drafting else NoDrafter()
         clock = Clock()
         return _stamped(run, lane or request.method, clock, self._events(request, ids, drafter, controller, cancelled, clock, candidates))
 

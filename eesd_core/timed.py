@@ -42,7 +42,7 @@ def timed_run(engine: Engine, request: Request, steps: DeviceSteps | None = None
     if drafting and request.controller not in BLIND:
         raise UserError(f"the controller {request.controller} looks at every draft: timed runs take {', '.join(BLIND)}")
     ids, target = engine.encode(request), engine.target
-    layer = engine.exit_layer if drafting else None
+    layer = engine.exit_layer_at(request.sampling) if drafting else None
     steps = steps or DeviceSteps(target, layer, len(ids) + request.max_new_tokens, request.sampling)
     controller = make_controller(request.controller, **request.settings) if drafting else None
     costs = CostTracker(engine.measured, steps.split).costs()

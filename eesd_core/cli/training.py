@@ -52,9 +52,9 @@ def add_commands(commands, shared: Shared) -> None:
     lessons.add_argument("--generations", type=whole, default=4096, metavar="G", help="texts the model writes to learn from")
     lessons.add_argument("--prompt-tokens", type=whole, default=32, metavar="N", help="longest prompt")
     lessons.add_argument("--new-tokens", type=whole, default=224, metavar="N", help="that the model writes after each")
-    lessons.add_argument("--steps", type=whole, default=1500, metavar="S", help="may be changed on resume")
-    hard = "share of hard targets in the loss of greedy texts, 0 to 1: better when greedy, worse when sampling"
-    lessons.add_argument("--hard", type=number, default=0.0, metavar="H", help=hard)
+    lessons.add_argument("--steps", type=whole, default=1500, metavar="S", help="may be changed on resume; 0 keeps the model's exit layer")
+    twin = "then train a twin of it that drafts when decoding is greedy (default: none)"
+    lessons.add_argument("--greedy-steps", type=whole, default=0, metavar="S", help=twin)
     lessons.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     distill = commands.add_parser("distill", parents=[lessons], help="train an exit layer on the model's own text (self-distillation)")
     distill.add_argument("--exit-after", type=whole, required=True, metavar="N", help="the exit layer stands on the first N layers")
@@ -107,7 +107,7 @@ def distill(arguments) -> int:
     from ..train.distill import DistillConfig, distill
 
     a = arguments
-    config = DistillConfig(a.exit_after, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, hard=a.hard)
+    config = DistillConfig(a.exit_after, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, greedy_steps=a.greedy_steps)
     distill(a.model, a.data, a.prompts, a.work, a.out, config, a.device, a.quantize)
     return 0
 
@@ -117,7 +117,7 @@ def sweep(arguments) -> int:
     from ..train.sweep import sweep as run_sweep
 
     a = arguments
-    config = DistillConfig(1, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, hard=a.hard)
+    config = DistillConfig(1, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, greedy_steps=a.greedy_steps)
     run_sweep(a.model, a.depths, a.data, a.prompts, a.work, a.out, config, a.device, a.quantize)
     return 0
 

@@ -3,6 +3,9 @@
 Stored as `exit_layer.safetensors` beside `exit_layer.json`, which names the base model it was trained for (fingerprints), the exit
 depth N and the facts of its training. Sharing the frozen head is ours: the paper trains a head of its own.
 
+Greedy decoding asks for the likeliest token, sampling for the whole distribution, and one small layer can't be best at both. So an exit
+layer may have a twin, with weights of its own, that drafts when decoding is greedy (`at`; ours). It is stored as its difference, in 8 bits.
+
 A model without a trained exit layer drafts with its own final norm and head at depth N, as models trained with early-exit loss do
 (LayerSkip, arXiv 2404.16710); in others few drafts are accepted, so that is never done without saying so (`note`).
 """
@@ -20,11 +23,12 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from .cache import KVCache
-from .quantize import dense_state, is_quantized
+from .quantize import dense_state, from_8_bits, is_quantized, to_8_bits
 from .split import Target
 
 FORMAT = "eesd-exit-layer/1"
 WEIGHTS, FACTS = "exit_layer.safetensors", "exit_layer.json"
+TWIN, SCALE = "greedy.", ".scale"  # before and behind the names of the twin's tensors
 
 
 class ExitLayer(nn.Module):
@@ -47,7 +51,12 @@ class ExitLayer(nn.Module):
             weights = {f"layer.{name}": tensor.to(target.dtype) for name, tensor in dense_state(last).items()}
             weights |= {f"norm.{name}": tensor.clone() for name, tensor in self.norm.state_dict().items()}
         self.load_state_dict(weights, assign=True)
+        self.greedy: ExitLayer | None = None
         self.eval()  # also in training: what is trained is what drafts, without dropout
+
+    def at(self, temperature: float) -> "ExitLayer":
+        """What drafts at this temperature: the twin, where there is one and decoding is greedy."""
+        return self if temperature or self.greedy is None else self.greedy
 
     def forward(self, target: Target, states: Tensor, cache: KVCache, start: int) -> Tensor:
         """Hidden states after N layers (1, m, D) at positions start .. -> logits behind the last of them, (1, V)."""
@@ -63,10 +72,17 @@ class ExitLayer(nn.Module):
 
     def save(self, folder: Path, target: Target, facts: dict) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: p.detach().to(torch.bfloat16).contiguous() for name, p in self.state_dict().items()}, folder / WEIGHTS)
+        tensors = {name: tensor.bfloat16().contiguous() for name, tensor in self._own().items()}
+        for name, tensor in self.greedy._own().items() if self.greedy else ():
+            tensors[TWIN + name], tensors[TWIN + name + SCALE] = to_8_bits(tensor.float() - tensors[name].float())
+        save_file(tensors, folder / WEIGHTS)
         header = {"format": FORMAT, "base_fingerprint": fingerprint(target), "norms_fingerprint": norms_fingerprint(target)}
         header |= {"base_model": target.name, "exit_after": self.exit_after}
         (folder / FACTS).write_text(json.dumps(header | {"training": facts}, indent=2) + "\n")
+
+    def _own(self) -> dict[str, Tensor]:
+        """State without the twin's."""
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(TWIN)}
 
     @classmethod
     def load(cls, folder: Path, target: Target) -> "ExitLayer":
@@ -84,8 +100,12 @@ class ExitLayer(nn.Module):
         if not _fits(facts, target):
             raise UserError(f"the exit layer in {folder} was trained for another model: train one for {target.name} with `distill`")
         try:
-            layer = cls(target, depth, facts, {name: tensor.to(target.dtype) for name, tensor in tensors.items()})
-        except RuntimeError as problem:
+            own = {name: tensor for name, tensor in tensors.items() if not name.startswith(TWIN)}
+            layer = cls(target, depth, facts, {name: tensor.to(target.dtype) for name, tensor in own.items()})
+            if len(own) < len(tensors):
+                twin = {n: t.float() + from_8_bits(tensors[TWIN + n], tensors[TWIN + n + SCALE]) for n, t in own.items()}
+                layer.greedy = cls(target, depth, facts, {name: tensor.to(target.dtype) for name, tensor in twin.items()})
+        except (RuntimeError, KeyError) as problem:
             raise UserError(f"the exit layer in {folder} does not fit {target.name}: {str(problem).splitlines()[0]}") from None
         return layer.to(target.device)
 
@@ -98,6 +118,9 @@ class FrozenExit(nn.Module):
         self.exit_after, self.facts = _check_depth(target, exit_after), {}
         self.note = f"no exit layer was trained for {target.name}: drafts come from its own norm and head after layer {exit_after}, "
         self.note += "of which few are accepted unless it was trained for early exits; train one with `distill`"
+
+    def at(self, temperature: float) -> "FrozenExit":
+        return self
 
     def forward(self, target: Target, states: Tensor, cache: KVCache, start: int) -> Tensor:
         cache.lengths = [start + states.shape[1]]

@@ -121,8 +121,9 @@ def fuse_layers(target: Target, exit_layer: nn.Module | None) -> None:
     for number, layer in enumerate(target.layers):
         target.layers[number] = FusedLayer(layer)
     target.extend_ropes(_turning)
-    if hasattr(exit_layer, "layer"):
+    while hasattr(exit_layer, "layer"):
         exit_layer.layer = FusedLayer(exit_layer.layer)
+        exit_layer = exit_layer.greedy
 
 
 def _turning(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,6 +55,16 @@ def precision_of(model: PreTrainedModel) -> str:
     return str(model.dtype).removeprefix("torch.")
 
 
+def to_8_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """(..., n) -> whole numbers from -127 to 127, int8, and one scale a row, float32 (..., 1)."""
+    scale = weight.float().abs().amax(-1, keepdim=True).clamp_min(1e-8) / 127
+    return (weight / scale).round().to(torch.int8), scale
+
+
+def from_8_bits(numbers: Tensor, scale: Tensor) -> Tensor:
+    return numbers * scale
+
+
 @torch.no_grad()
 def dense_state(module: nn.Module) -> dict[str, Tensor]:
     """The state of a module with its quantised weights made dense again (rounded as they are), copied."""

@@ -1,9 +1,9 @@
 """Self-distillation of the exit layer: the frozen model writes, the exit layer learns to predict what it wrote.
 
 The paper says that the layer learns from the target's own output; prompts, temperatures, loss and schedule are ours. Targets are soft
-(KL divergence from the target's distribution) on text that the target generated itself (generations.py). What it wrote greedily may be
-taught with hard ones in part (cross-entropy with its likeliest token): for a layer that will only ever draft greedily, since it costs
-much of what is accepted when sampling (docs/notes.md).
+(KL divergence from the target's distribution) on text that the target generated itself (generations.py). With `greedy_steps` the layer
+then gets a twin that drafts where decoding is greedy: it goes on from the layer with hard targets (cross-entropy with the target's
+likeliest token) on what the target wrote greedily. In one set of weights the two are at each other's expense (docs/notes.md).
 
 Rollouts on the layer's own mistakes, which drafters that feed on their own predicted features need (EAGLE), would teach nothing here: a
 draft is only ever judged behind accepted drafts, which are the target's own text, and its input is what the target's own first layers
@@ -13,6 +13,7 @@ Only the exit layer has gradients and float32 weights; the target may be in any 
 target: `accelerate launch -m eesd_core distill ...`.
 """
 
+import copy
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -37,11 +38,11 @@ from ..model.split import Target
 from ..sampling import Sampling
 from ..trace import Metrics
 from .evaluate import acceptance_per_position
-from .generations import Prompts, Texts, collect, read
+from .generations import GREEDY, TEMPERATURES, Prompts, Texts, collect, read
 from .pretrain import load_checkpoint, save_checkpoint
 
 MOST_KEPT = 8e9  # bytes of hidden states that are kept in memory; beyond, the target runs again in every step
-MAY_CHANGE = ("steps", "save_seconds")  # when training is taken up again
+MAY_CHANGE = ("steps", "greedy_steps", "save_seconds")  # when training is taken up again
 TRACED = 200  # steps from which on compiling the loss is worth its time
 
 
@@ -52,8 +53,8 @@ class DistillConfig:
     prompt_tokens: int = 32  # the longest prompt
     new_tokens: int = 224
     rows: int = 16
-    steps: int = 1500
-    hard: float = 0.0  # share of the hard target in the loss of greedy texts
+    steps: int = 1500  # 0: the exit layer stays as it is
+    greedy_steps: int = 0  # of the twin; 0: there is none
     learning_rate: float = 2e-3
     warmup_steps: int = 50
     seed: int = 1
@@ -65,26 +66,25 @@ class DistillConfig:
         return max(1, min(128, self.generations // 8))
 
     def __post_init__(self):
-        if self.generations < 2 or self.steps < 1:
-            raise UserError("--generations must be at least 2, and --steps at least 1")
+        if self.generations < 2 or min(self.steps, self.greedy_steps) < 0 or not self.steps + self.greedy_steps:
+            raise UserError("--generations must be at least 2, and --steps or --greedy-steps at least 1")
 
 
 class Student(nn.Module):
     """Loss of the exit layer on a batch: what `accelerate` distributes."""
 
-    def __init__(self, target: Target, layer: ExitLayer, hard: float):
+    def __init__(self, target: Target, layer: ExitLayer, hard: bool):
         super().__init__()
         self.layer, self.hard, self.target = layer, hard, [target]  # in a list: its weights are no part of this module
 
-    def forward(self, states: Tensor, finals: Tensor, judged: Tensor, greedy: Tensor) -> Tensor:
-        """States after N layers and after the final norm (B, T, D), which places count (B, T), which texts are greedy (B,) -> nats a
-        token."""
+    def forward(self, states: Tensor, finals: Tensor, judged: Tensor) -> Tensor:
+        """States after N layers and after the final norm (B, T, D), which places count (B, T) -> nats a token."""
         target = self.target[0]
         law, teacher = self.layer.rows(target, states).log_softmax(-1), target.head_rows(finals)  # (B, T, V)
-        losses = nn.functional.kl_div(law, teacher.log_softmax(-1), log_target=True, reduction="none").sum(-1)  # (B, T)
         if self.hard:
-            hard = nn.functional.nll_loss(law.flatten(0, 1), teacher.argmax(-1).flatten(), reduction="none").view_as(losses)
-            losses = losses + self.hard * greedy[:, None] * (hard - losses)
+            losses = -law.gather(-1, teacher.argmax(-1, keepdim=True)).squeeze(-1)  # (B, T)
+        else:
+            losses = nn.functional.kl_div(law, teacher.log_softmax(-1), log_target=True, reduction="none").sum(-1)
         return (losses * judged).sum() / judged.sum()
 
 
@@ -94,7 +94,7 @@ def distill(
 ) -> dict:  # fmt: skip
     """Train, save and measure an exit layer; prints and returns its facts. Resumes from `work`.
 
-    It starts from the model's own exit layer of this depth, where there is one, else from the last layer.
+    It starts from the model's own exit layer of this depth, where there is one, else from the last layer; a twin starts from the layer.
     """
     accelerator = Accelerator(cpu=device == "cpu" or not torch.cuda.is_available())
     main = accelerator.is_main_process
@@ -106,6 +106,7 @@ def distill(
     folder = Path(model or EMBEDDED)
     if (folder / WEIGHTS).exists() and (own := ExitLayer.load(folder, target)).exit_after == config.exit_after:
         layer = own
+    layer.greedy = None
     layer.float()
     work = work / (fingerprint(target) or f"{target.precision}-{norms_fingerprint(target)}")
     width = config.prompt_tokens + config.new_tokens
@@ -115,11 +116,19 @@ def distill(
         print(memory_estimate(target, layer, config, quantize), flush=True)
     target.see_whole_rows()
     drawn = Prompts(target, data, prompts, config.prompt_tokens)
-    collect(target, drawn, work, config.generations, config.new_tokens, config.seed, accelerator.process_index, accelerator.num_processes)
+    temperatures = TEMPERATURES if config.steps else GREEDY
+    shape = config.generations, config.new_tokens, config.seed, temperatures
+    collect(target, drawn, work, *shape, accelerator.process_index, accelerator.num_processes)
     accelerator.wait_for_everyone()
     texts = read(work, config.generations, next(iter(sorted(target.end_ids)), 0))
     held, texts = texts.part(slice(-config.held_out, None)), texts.part(slice(0, -config.held_out))
-    train(accelerator, target, layer, texts, config, work / f"exit-after-{config.exit_after}.safetensors")
+    checkpoint = work / f"exit-after-{config.exit_after}.safetensors"
+    if config.steps:
+        train(accelerator, target, layer, texts, config, checkpoint)
+    if config.greedy_steps:
+        layer.greedy = copy.deepcopy(layer)
+        lessons, checkpoint = texts.part(texts.temperature == 0), checkpoint.with_stem(checkpoint.stem + "-greedy")
+        train(accelerator, target, layer.greedy, lessons, config, checkpoint, greedy=True)
     facts = asdict(config) | {"data": "the model's own generations", "base_precision": target.precision}
     quality, courses = evaluate(target, layer, held, config)
     facts |= quality
@@ -134,13 +143,17 @@ def distill(
     return facts
 
 
-def train(accelerator: Accelerator, target: Target, layer: ExitLayer, texts: Texts, config: DistillConfig, checkpoint: Path) -> None:
-    """Gradient steps on the exit layer, in place, from `checkpoint` on where there is one. Raises UserError if its settings differ."""
+def train(
+    accelerator: Accelerator, target: Target, layer: ExitLayer, texts: Texts, config: DistillConfig, checkpoint: Path, greedy: bool = False
+) -> None:  # fmt: skip
+    """Gradient steps on the exit layer, or on a twin for greedy decoding, in place, from `checkpoint` on where there is one. Raises
+    UserError if its settings differ."""
+    steps, free = (config.greedy_steps, ("greedy_steps", "save_seconds")) if greedy else (config.steps, MAY_CHANGE)
     layer.requires_grad_(True)
     matrices, gains = ([p for p in layer.parameters() if (p.ndim == 2) == square] for square in (True, False))
     rate = {"lr": config.learning_rate, "weight_decay": 0.0}
     optimizers = [torch.optim.Muon(matrices, adjust_lr_fn="match_rms_adamw", **rate), torch.optim.AdamW(gains, **rate)]
-    first, settings = 0, json.dumps({name: value for name, value in asdict(config).items() if name not in MAY_CHANGE})
+    first, settings = 0, json.dumps({name: value for name, value in asdict(config).items() if name not in free})
     if checkpoint.exists():
         with safe_open(checkpoint, "pt") as header:
             before = header.metadata()
@@ -149,27 +162,26 @@ def train(accelerator: Accelerator, target: Target, layer: ExitLayer, texts: Tex
         load_checkpoint(checkpoint, layer, optimizers)
         first = int(before["step"])
         print(f"resuming at step {first}", flush=True)
-    student = accelerator.prepare(Student(target, layer, config.hard))
-    loss_of = torch.compile(student) if config.steps - first >= TRACED and not is_quantized(target.model) else student
+    student = accelerator.prepare(Student(target, layer, greedy))
+    loss_of = torch.compile(student) if steps - first >= TRACED and not is_quantized(target.model) else student
     kept = None
     if kept_bytes(target, len(texts), texts.ids.shape[1]) <= MOST_KEPT:
         lessons = [teach(target, part, config.exit_after) for part in texts.ids.split(32)]
         kept = [torch.cat(parts) for parts in zip(*lessons)]  # (G, T, D) each, bfloat16
     place = torch.arange(texts.ids.shape[1])
     judged = (place >= texts.first[:, None] // 2) & (place < texts.length[:, None] - 1)  # first places guess somebody else's text
-    greedy = texts.temperature == 0
     generator = torch.Generator().manual_seed(config.seed + first + 1000 * accelerator.process_index)
     began = saved = time.monotonic()
     total = 0.0
-    for step in range(first, config.steps):
-        now = config.learning_rate * min((step + 1) / config.warmup_steps, 1 - step / config.steps)
+    for step in range(first, steps):
+        now = config.learning_rate * min((step + 1) / config.warmup_steps, 1 - step / steps)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = now
         picks = torch.randint(len(texts), (config.rows,), generator=generator)
         lesson = [part[picks] for part in kept] if kept else teach(target, texts.ids[picks], config.exit_after)
         with torch.autocast(target.device.type, dtype=torch.bfloat16):
-            loss = loss_of(*(part.to(target.device) for part in (*lesson, judged[picks], greedy[picks])))
+            loss = loss_of(*(part.to(target.device) for part in (*lesson, judged[picks])))
         accelerator.backward(loss)
         for optimizer in optimizers:
             optimizer.step()
@@ -178,10 +190,10 @@ def train(accelerator: Accelerator, target: Target, layer: ExitLayer, texts: Tex
         if not accelerator.is_main_process:
             continue
         if (step + 1) % 50 == 0:
-            left = (time.monotonic() - began) / (step + 1 - first) * (config.steps - step - 1) / 60
+            left = (time.monotonic() - began) / (step + 1 - first) * (steps - step - 1) / 60
             print(f"step {step + 1}: loss {total / 50:.4f} nats, {left:.1f} min left", flush=True)
             total = 0.0
-        if step + 1 == config.steps or time.monotonic() - saved > config.save_seconds:
+        if step + 1 == steps or time.monotonic() - saved > config.save_seconds:
             save_checkpoint(checkpoint, layer, optimizers, {"step": str(step + 1), "settings": settings})
             saved = time.monotonic()
     layer.requires_grad_(False)
@@ -223,7 +235,8 @@ def evaluate(target: Target, layer: ExitLayer, held: Texts, config: DistillConfi
         first, length = int(text.first), int(text.length)
         states, finals = (part.to(target.device) for part in teach(target, text.ids[:, : length - 1], config.exit_after))
         with torch.autocast(target.device.type, dtype=torch.bfloat16):
-            student, teacher = layer.rows(target, states)[0, first - 1 :], target.head_rows(finals)[0, first - 1 :]  # (n, V)
+            drafting = layer.at(text.temperature.item())
+            student, teacher = (rows[0, first - 1 :] for rows in (drafting.rows(target, states), target.head_rows(finals)))  # (n, V)
         law = student.softmax(-1)
         right = (student.argmax(-1) == teacher.argmax(-1)).tolist()
         entropies = torch.special.entr(law).sum(-1).tolist()

@@ -26,6 +26,7 @@ from .corpus import LAST_WEIGHTS, OWN_TEXT, Windows, documents, find_sources, pa
 
 BATCH = 128  # texts written at once; small ones in tests
 TEMPERATURES = (0.0, 0.8, 0.0, 0.7, 1.0)  # of one batch after the other; greedy weighs most: it is what speed is quoted for
+GREEDY = (0.0,)  # the same for a twin alone
 
 FACTS = ("first", "length", "temperature")
 
@@ -77,21 +78,25 @@ class Prompts:
         return [self.listed[i] for i in rng.integers(0, len(self.listed), count)]
 
 
-def collect(target: Target, prompts: Prompts, work: Path, count: int, new_tokens: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
+def collect(
+    target: Target, prompts: Prompts, work: Path, count: int, new_tokens: int, seed: int, temperatures: tuple[float, ...] = TEMPERATURES,
+    rank: int = 0, ranks: int = 1,
+) -> None:  # fmt: skip
     """Have `count` texts written into `work`, each process its share. An interruption loses one batch at most. Raises UserError where
-    `work` holds texts for other prompts, or of another length."""
+    `work` holds other texts than would be written."""
     work.mkdir(parents=True, exist_ok=True)
     began, made = time.monotonic(), 0
     size = _batch(count)
     batches = [(index, min(size, count - low)) for index, low in enumerate(range(0, count, size))]
     mine = batches[rank::ranks]
     for done, (index, size) in enumerate(mine, 1):
+        temperature = temperatures[index % len(temperatures)]
         path, drawn = _path(work, index), prompts.draw(np.random.default_rng([seed, index]), size)
         if path.exists():
-            _check(path, drawn, new_tokens)
+            _check(path, drawn, new_tokens, temperature)
             continue
         torch.manual_seed(seed * 100_000 + index)
-        texts = write(target, drawn, new_tokens, TEMPERATURES[index % len(TEMPERATURES)])
+        texts = write(target, drawn, new_tokens, temperature)
         tensors = {"ids": texts.ids.to(torch.int32)} | {name: getattr(texts, name) for name in FACTS}
         save_file(tensors, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
@@ -108,12 +113,13 @@ def _load(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is broken or of an earlier version ({problem}): delete it, and it is written again") from None
 
 
-def _check(path: Path, drawn: list[list[int]], new_tokens: int) -> None:
+def _check(path: Path, drawn: list[list[int]], new_tokens: int, temperature: float) -> None:
     """Raises UserError."""
     kept = _load(path)
     begun = [ids[:first] for ids, first in zip(kept["ids"].tolist(), kept["first"].tolist())]
-    if begun != drawn or kept["ids"].shape[1] != max(map(len, drawn)) + new_tokens:
-        raise UserError(f"{path} holds texts for other prompts or of another length: delete it, or give another --work")
+    told = torch.full((len(begun),), temperature)  # as `write` tells it
+    if begun != drawn or kept["ids"].shape[1] != max(map(len, drawn)) + new_tokens or not torch.equal(kept["temperature"], told):
+        raise UserError(f"{path} holds texts for other prompts, of another length or temperature: delete it, or give another --work")
 
 
 def read(work: Path, count: int, end: int) -> Texts:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import UserError
-from ..model.exit_layer import FACTS, WEIGHTS, ExitLayer
+from ..model.exit_layer import FACTS, TWIN, WEIGHTS, ExitLayer
 from ..model.load import load_target
 
 MODEL = "model.safetensors"
@@ -35,9 +35,14 @@ def mix(first: Path, second: Path, share: float, out: Path) -> None:
     layer.save(out, target, facts["training"] | {"mixed": {"from": [first.name, second.name], "share_of_second": share}})
 
 
+def _without_twin(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Between two twins in 8 bits there is nothing: the mixed exit layer has none."""
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(TWIN)}
+
+
 def _mixed(first: Path, second: Path, share: float) -> dict[str, torch.Tensor]:
     try:
-        ours, theirs = load_file(first), load_file(second)
+        ours, theirs = (_without_twin(load_file(file)) for file in (first, second))
     except (OSError, SafetensorError) as problem:
         raise UserError(f"{first.parent} and {second.parent} must both hold {first.name} ({problem})") from None
     if {name: t.shape for name, t in ours.items()} != {name: t.shape for name, t in theirs.items()}:

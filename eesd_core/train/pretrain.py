@@ -201,6 +201,7 @@ def pretrain(
     model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32) if start else build_model(config, tokenizer)
     target = Target(model.to(device), tokenizer, "embedded model")
     layer = ExitLayer.load(start, target) if start and (start / WEIGHTS).exists() else ExitLayer(target, config.exit_after)
+    layer.greedy = None  # a twin is for distillation to make
     own = OwnText(target, last_windows, config.window + 1)
     both = torch.nn.ModuleDict({"base": model, "exit": layer})
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters on {device}", flush=True)

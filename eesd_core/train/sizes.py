@@ -20,6 +20,7 @@ from ..errors import UserError
 from ..lab import best_fixed, drafts_of
 from ..loading import load_engine
 from ..model.load import load_target
+from ..model.quantize import from_8_bits, to_8_bits
 from ..sampling import Sampling
 from .evaluate import bits_per_character, continuations
 from .pretrain import PretrainConfig, train_base
@@ -96,8 +97,7 @@ def judge(folder: Path, validation: Path, prompts: Path | None, device: str) -> 
 
 @torch.no_grad()
 def round_to_8_bits(model: nn.Module) -> None:
-    """Every matrix, in place, as it would come back from storage: whole numbers from -127 to 127 times one scale a row."""
+    """Every matrix, in place, as it would come back from storage."""
     for weight in model.parameters():
         if weight.ndim == 2:
-            scale = weight.abs().amax(1, keepdim=True).clamp_min(1e-8) / 127  # (rows, 1)
-            weight.copy_((weight / scale).round() * scale)
+            weight.copy_(from_8_bits(*to_8_bits(weight)))

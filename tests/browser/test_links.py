@@ -5,6 +5,8 @@ from hostile import hostile
 from playwright.sync_api import expect
 
 from app.form import FIELDS
+from app.page import launch
+from app.visit import Visits
 
 LINK = "EESD.page.behind.link()"
 
@@ -116,3 +118,26 @@ def open_at(visit, link: str):
     page = visit(query="?" + link.split("?", 1)[1])
     page.wait_for_function("EESD.page.values")
     return page
+
+
+def test_a_link_outlives_the_server(paced, open_page):
+    """Nothing of it is kept there: opened at a server that was started anew, it brings back form and view."""
+    first = launch(Visits(paced), prevent_thread_lock=True, quiet=True)
+    page = open_page(first.local_url + "?paused=1&seed=99&prompt=A%20cat%20%26%20a%20%22dog%22")
+    page.wait_for_function("window.EESD?.page?.values")
+    page.evaluate("EESD.page.view.player.seek(0.5)")
+    page.locator(".e-lengths").wait_for()
+    page.evaluate("EESD.page.view.choose(3)")
+    link, there = page.evaluate(LINK), state(page)
+    page.close()
+    first.close()
+    second = launch(Visits(paced), port=first.server_port, prevent_thread_lock=True, quiet=True)
+    try:
+        again = open_page(link)
+        again.wait_for_function("window.EESD?.page?.values")
+        expect(again.locator("#prompt textarea")).to_have_value('A cat & a "dog"')
+        expect(again.locator(".e-microscope .e-round")).to_contain_text("3")
+        assert state(again) == there and again.evaluate(LINK) == link
+        again.close()
+    finally:
+        second.close()

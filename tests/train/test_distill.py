@@ -53,7 +53,7 @@ def test_texts_are_kept_and_a_broken_file_is_named(engine, tmp_path):
     collect(target, prompts, tmp_path, 6, 8, 1)  # nothing is written again
     assert torch.equal(read(tmp_path, 6, 0).ids, before.ids)
     for others, new_tokens in ((Prompts(target, None, None, 7), 8), (prompts, 9)):
-        with pytest.raises(UserError, match="other prompts or of another length"):
+        with pytest.raises(UserError, match="other prompts, of another length"):
             collect(target, others, tmp_path, 6, new_tokens, 1)
     next(tmp_path.glob("texts-*")).write_bytes(b"x")
     with pytest.raises(UserError, match="delete it"):
@@ -65,17 +65,16 @@ def test_few_texts_are_written_at_every_temperature_too(engine, tmp_path):
     assert [round(t, 1) for t in read(tmp_path, 5, 0).temperature.tolist()] == [0.0, 0.8, 0.0, 0.7, 1.0]
 
 
-def test_greedy_texts_have_hard_targets_and_the_others_soft_ones(bare):
+def test_the_layer_has_soft_targets_and_its_twin_hard_ones(bare):
     target = load_target(bare, "cpu", "float32")
     ids = torch.randint(5, 200, (2, 9), generator=torch.Generator().manual_seed(0))
     states, finals = (part.float() for part in teach(target, ids, 2))
     layer, judged = ExitLayer(target, 2), torch.ones(2, 9, dtype=torch.bool)
     student, teacher = layer.rows(target, states).log_softmax(-1), target.head_rows(finals)
-    soft = (teacher.softmax(-1) * (teacher.log_softmax(-1) - student)).sum(-1).mean(1)  # (B,)
-    hard = -student.gather(-1, teacher.argmax(-1, keepdim=True)).squeeze(-1).mean(1)
-    for greedy in ([True, False], [False, False], [True, True]):
-        expected = torch.where(torch.tensor(greedy), hard, soft).mean()
-        torch.testing.assert_close(Student(target, layer, 1.0)(states, finals, judged, torch.tensor(greedy)), expected)
+    soft = (teacher.softmax(-1) * (teacher.log_softmax(-1) - student)).sum(-1).mean()
+    hard = torch.nn.functional.cross_entropy(student.flatten(0, 1), teacher.argmax(-1).flatten())
+    for expected, is_hard in ((soft, False), (hard, True)):
+        torch.testing.assert_close(Student(target, layer, is_hard)(states, finals, judged), expected)
 
 
 @pytest.mark.parametrize("quantize", ["none", "4bit"])
@@ -105,7 +104,27 @@ def test_only_the_exit_layer_learns_and_training_resumes(bare, tmp_path, monkeyp
     distill(str(bare), None, None, tmp_path / "work0", tmp_path / "out0", more, "cpu")
     assert "resuming at step 12" in capsys.readouterr().out
     with pytest.raises(UserError, match="other settings"):
-        distill(str(bare), None, None, tmp_path / "work0", tmp_path / "out0", replace(SMALL, hard=0.5), "cpu")
+        distill(str(bare), None, None, tmp_path / "work0", tmp_path / "out0", replace(SMALL, rows=3), "cpu")
+
+
+def test_a_twin_learns_to_draft_greedily_and_the_layer_stays(model_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "measure", lambda *_: {})
+    target, twins = load_target(model_folder, "cpu", "float32"), replace(SMALL, exit_after=1, steps=0, greedy_steps=40)
+    before = ExitLayer.load(model_folder, target)
+    facts = distill(str(model_folder), None, None, tmp_path / "work", tmp_path / "out", twins, "cpu")
+    after = ExitLayer.load(tmp_path / "out", target)
+    assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
+    work = next((tmp_path / "work").iterdir())
+    texts = read(work, 16, 0)
+    assert (texts.temperature == 0).all() and facts["greedy_steps"] == 40
+    states, finals = (part.float() for part in teach(target, texts.ids, 1))
+    judged = torch.ones(texts.ids.shape, dtype=torch.bool)
+    losses = [Student(target, layer, True)(states, finals, judged).item() for layer in (after, after.greedy)]
+    assert losses[1] < losses[0]
+    with pytest.raises(UserError, match="temperature"):  # those texts are no lesson for the layer itself
+        distill(str(model_folder), None, None, tmp_path / "work", tmp_path / "out", replace(SMALL, exit_after=1), "cpu")
+    with pytest.raises(UserError, match="--greedy-steps"):
+        replace(SMALL, steps=0)
 
 
 def test_sweep_writes_a_table_and_a_chart(bare, tmp_path, capsys):
