@@ -130,6 +130,8 @@ def distill(
         lessons, checkpoint = texts.part(texts.temperature == 0), checkpoint.with_stem(checkpoint.stem + "-greedy")
         train(accelerator, target, layer.greedy, lessons, config, checkpoint, greedy=True)
     facts = asdict(config) | {"data": "the model's own generations", "base_precision": target.precision}
+    if not config.steps:
+        facts["layer"] = layer.facts.get("training")  # of the layer itself, which stays
     quality, courses = evaluate(target, layer, held, config)
     facts |= quality
     if main:

@@ -36,6 +36,8 @@ def test_the_report_opens_offline(browser, page_file, width, scheme):
     assert page.locator("figure").count() == page.locator("figure .main-svg:first-child").count() > 3
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+    ground = "getComputedStyle(document.{}).backgroundColor"
+    assert page.evaluate(ground.format("body")) == page.evaluate(ground.format("documentElement"))  # beside the column too
     assert page.locator("main img").count() == 0 and page.title() == "EESD Live: benchmark" and not problems
     assert page.locator("tr", has_text="arXiv 2406.03853").count() == 2
     context.close()
