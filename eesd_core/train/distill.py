@@ -38,7 +38,7 @@ from ..model.split import Target
 from ..sampling import Sampling
 from ..trace import Metrics
 from .evaluate import acceptance_per_position
-from .generations import GREEDY, TEMPERATURES, Prompts, Texts, collect, read
+from .generations import GREEDY, MIXED, SAMPLED, Prompts, Texts, collect, read
 from .pretrain import load_checkpoint, save_checkpoint
 
 MOST_KEPT = 8e9  # bytes of hidden states that are kept in memory; beyond, the target runs again in every step
@@ -95,6 +95,7 @@ def distill(
     """Train, save and measure an exit layer; prints and returns its facts. Resumes from `work`.
 
     It starts from the model's own exit layer of this depth, where there is one, else from the last layer; a twin starts from the layer.
+    With a twin, new or kept, greedy text is the twin's to learn, and the layer's what is drawn.
     """
     accelerator = Accelerator(cpu=device == "cpu" or not torch.cuda.is_available())
     main = accelerator.is_main_process
@@ -106,7 +107,6 @@ def distill(
     folder = Path(model or EMBEDDED)
     if (folder / WEIGHTS).exists() and (own := ExitLayer.load(folder, target)).exit_after == config.exit_after:
         layer = own
-    layer.greedy = None
     layer.float()
     work = work / (fingerprint(target) or f"{target.precision}-{norms_fingerprint(target)}")
     width = config.prompt_tokens + config.new_tokens
@@ -116,19 +116,22 @@ def distill(
         print(memory_estimate(target, layer, config, quantize), flush=True)
     target.see_whole_rows()
     drawn = Prompts(target, data, prompts, config.prompt_tokens)
-    temperatures = TEMPERATURES if config.steps else GREEDY
-    shape = config.generations, config.new_tokens, config.seed, temperatures
+    twin = layer.greedy if not config.greedy_steps else None
+    draws = GREEDY if not config.steps else SAMPLED if twin else MIXED
+    shape = config.generations, config.new_tokens, config.seed, draws
     collect(target, drawn, work, *shape, accelerator.process_index, accelerator.num_processes)
     accelerator.wait_for_everyone()
     texts = read(work, config.generations, next(iter(sorted(target.end_ids)), 0))
     held, texts = texts.part(slice(-config.held_out, None)), texts.part(slice(0, -config.held_out))
     checkpoint = work / f"exit-after-{config.exit_after}.safetensors"
+    greedy, layer.greedy = texts.temperature == 0, None
     if config.steps:
-        train(accelerator, target, layer, texts, config, checkpoint)
+        lessons = texts.part(~greedy) if twin or config.greedy_steps else texts
+        train(accelerator, target, layer, lessons, config, checkpoint)
     if config.greedy_steps:
-        layer.greedy = copy.deepcopy(layer)
-        lessons, checkpoint = texts.part(texts.temperature == 0), checkpoint.with_stem(checkpoint.stem + "-greedy")
-        train(accelerator, target, layer.greedy, lessons, config, checkpoint, greedy=True)
+        twin = copy.deepcopy(layer)
+        train(accelerator, target, twin, texts.part(greedy), config, checkpoint.with_stem(checkpoint.stem + "-greedy"), greedy=True)
+    layer.greedy = twin
     facts = asdict(config) | {"data": "the model's own generations", "base_precision": target.precision}
     if not config.steps:
         facts["layer"] = layer.facts.get("training")  # of the layer itself, which stays
@@ -164,6 +167,8 @@ def train(
         load_checkpoint(checkpoint, layer, optimizers)
         first = int(before["step"])
         print(f"resuming at step {first}", flush=True)
+        if first >= steps:
+            return
     student = accelerator.prepare(Student(target, layer, greedy))
     loss_of = torch.compile(student) if steps - first >= TRACED and not is_quantized(target.model) else student
     kept = None
@@ -230,7 +235,8 @@ def teach(target: Target, ids: Tensor, exit_after: int) -> tuple[Tensor, Tensor]
 
 @torch.no_grad()
 def evaluate(target: Target, layer: ExitLayer, held: Texts, config: DistillConfig) -> tuple[dict, list[Course]]:
-    """On held-out texts: top-1 agreement, overlap (sum of min(p, q), the expected acceptance at T = 1), acceptance per position."""
+    """On held-out texts: top-1 agreement, overlap (sum of min(p, q), the expected acceptance at T = 1; not of a twin, which knows only the
+    likeliest token), acceptance per position."""
     overlaps, courses = [], []
     for number in range(len(held)):
         text = held.part(slice(number, number + 1))
@@ -245,10 +251,11 @@ def evaluate(target: Target, layer: ExitLayer, held: Texts, config: DistillConfi
         best = student.topk(2).values.float()  # (n, 2)
         leads = (best[:, 0] - best[:, 1]).tolist()
         courses.append(Course([MAX_DRAFT * same for same in right], law.amax(-1).tolist(), entropies, leads))
-        overlaps += torch.minimum(law, teacher.softmax(-1)).sum(-1).tolist()
+        if drafting is layer:
+            overlaps += torch.minimum(law, teacher.softmax(-1)).sum(-1).tolist()
     matches = [[reach > 0 for reach in course.reach] for course in courses]
     agreed = sum(map(sum, matches)) / max(1, sum(map(len, matches)))
-    quality = {"held_out_agreement": round(agreed, 4), "held_out_overlap": round(sum(overlaps) / max(1, len(overlaps)), 4)}
+    quality = {"held_out_agreement": round(agreed, 4), "held_out_overlap": round(sum(overlaps) / len(overlaps), 4) if overlaps else None}
     return quality | {"acceptance_per_position": acceptance_per_position(matches)}, courses
 
 

@@ -116,16 +116,16 @@ def evaluate(target: Target, layer: ExitLayer, validation: Path | None, prompts:
             "distinct": [round(distinct(texts, n), 3) for n in (1, 2, 3)],
             "agreement": _share(matches),
             "agreement_without_loops": _share([same for same, loop in zip(matches, looping) if not loop]),
-            "overlap": round(sum(overlaps) / len(overlaps), 4),
+            "overlap": round(sum(overlaps) / len(overlaps), 4) if temperature else None,  # greedy there is nothing to overlap
             "acceptance_per_position": acceptance_per_position(matches),
             "samples": [target.tokenizer.decode(openings[i] + texts[i]) for i in range(0, len(texts), max(1, len(texts) // 5))][:5],
         }
         report["temperatures"][str(temperature)] = row
         grams, positions = "  ".join(f"{x:.2f}" for x in row["distinct"]), " ".join(f"{x:.2f}" for x in row["acceptance_per_position"])
-        clean_share = row["agreement_without_loops"]
+        clean_share, overlap = row["agreement_without_loops"], "-" if row["overlap"] is None else f"{row['overlap']:.3f}"
         print(
             f"{temperature:4.1f}  {row['loops']:3d}/{len(texts)}  {grams:>16}  {row['agreement']:12.3f}  {clean_share:13.3f}"
-            f"  {row['overlap']:7.3f}  {positions}"
+            f"  {overlap:>7}  {positions}"
         )
     for temperature in ("0.0", "0.8"):
         for text in report["temperatures"][temperature]["samples"]:

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,27 +26,36 @@ from ..model.split import Target
 from .corpus import LAST_WEIGHTS, OWN_TEXT, Windows, documents, find_sources, pack
 
 BATCH = 128  # texts written at once; small ones in tests
-TEMPERATURES = (0.0, 0.8, 0.0, 0.7, 1.0)  # of one batch after the other; greedy weighs most: it is what speed is quoted for
-GREEDY = (0.0,)  # the same for a twin alone
+FACTS = ("first", "length", "temperature", "min_p")
 
-FACTS = ("first", "length", "temperature")
+
+class Draw(NamedTuple):
+    """How a batch of texts is written."""
+
+    temperature: float
+    min_p: float = 0.0
+
+
+GREEDY, SAMPLED = (Draw(0.0),), (Draw(0.8, 0.1), Draw(0.8), Draw(1.0))  # of one batch after the other; first as the page draws
+MIXED = (Draw(0.0), Draw(0.8, 0.1), Draw(0.0), Draw(0.8), Draw(1.0))  # greedy weighs most: it is what speed is quoted for
 
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """ids (G, T), padded on the right; of each text where what the model wrote begins, where it ends, and at what temperature it was
-    written, (G,) each."""
+    """ids (G, T), padded on the right; of each text where what the model wrote begins, where it ends, and at what temperature and min-p
+    it was written, (G,) each."""
 
     ids: Tensor
     first: Tensor
     length: Tensor
     temperature: Tensor
+    min_p: Tensor
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def part(self, picks) -> "Texts":
-        return Texts(self.ids[picks], self.first[picks], self.length[picks], self.temperature[picks])
+        return Texts(self.ids[picks], *(getattr(self, name)[picks] for name in FACTS))
 
 
 def own_prompts(target: Target) -> list[list[int]]:
@@ -79,7 +89,7 @@ class Prompts:
 
 
 def collect(
-    target: Target, prompts: Prompts, work: Path, count: int, new_tokens: int, seed: int, temperatures: tuple[float, ...] = TEMPERATURES,
+    target: Target, prompts: Prompts, work: Path, count: int, new_tokens: int, seed: int, draws: tuple[Draw, ...] = MIXED,
     rank: int = 0, ranks: int = 1,
 ) -> None:  # fmt: skip
     """Have `count` texts written into `work`, each process its share. An interruption loses one batch at most. Raises UserError where
@@ -90,13 +100,13 @@ def collect(
     batches = [(index, min(size, count - low)) for index, low in enumerate(range(0, count, size))]
     mine = batches[rank::ranks]
     for done, (index, size) in enumerate(mine, 1):
-        temperature = temperatures[index % len(temperatures)]
+        draw = draws[index % len(draws)]
         path, drawn = _path(work, index), prompts.draw(np.random.default_rng([seed, index]), size)
         if path.exists():
-            _check(path, drawn, new_tokens, temperature)
+            _check(path, drawn, new_tokens, draw)
             continue
         torch.manual_seed(seed * 100_000 + index)
-        texts = write(target, drawn, new_tokens, temperature)
+        texts = write(target, drawn, new_tokens, draw)
         tensors = {"ids": texts.ids.to(torch.int32)} | {name: getattr(texts, name) for name in FACTS}
         save_file(tensors, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
@@ -113,12 +123,12 @@ def _load(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path} is broken or of an earlier version ({problem}): delete it, and it is written again") from None
 
 
-def _check(path: Path, drawn: list[list[int]], new_tokens: int, temperature: float) -> None:
+def _check(path: Path, drawn: list[list[int]], new_tokens: int, draw: Draw) -> None:
     """Raises UserError."""
     kept = _load(path)
     begun = [ids[:first] for ids, first in zip(kept["ids"].tolist(), kept["first"].tolist())]
-    told = torch.full((len(begun),), temperature)  # as `write` tells it
-    if begun != drawn or kept["ids"].shape[1] != max(map(len, drawn)) + new_tokens or not torch.equal(kept["temperature"], told):
+    alike = all(torch.equal(kept[name], told) for name, told in _told(draw, len(begun)).items())
+    if begun != drawn or kept["ids"].shape[1] != max(map(len, drawn)) + new_tokens or not alike:
         raise UserError(f"{path} holds texts for other prompts, of another length or temperature: delete it, or give another --work")
 
 
@@ -131,14 +141,14 @@ def read(work: Path, count: int, end: int) -> Texts:
 
 
 @torch.inference_mode()
-def write(target: Target, prompts: list[list[int]], new_tokens: int, temperature: float) -> Texts:
+def write(target: Target, prompts: list[list[int]], new_tokens: int, draw: Draw) -> Texts:
     """Plain batched sampling by transformers, in bfloat16. Prompts are padded on the left for it, which is undone: behind a causal mask,
     padding on the right needs none. A text ends with the end-of-text token or after `new_tokens`."""
     end = next(iter(sorted(target.end_ids)), 0)
     longest = max(map(len, prompts))
     padded = torch.tensor([[end] * (longest - len(p)) + p for p in prompts], device=target.device)  # (B, P)
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=target.device)
-    how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}
+    how = {"do_sample": True, "top_k": 0, "top_p": 1.0} | draw._asdict() if draw.temperature else {"do_sample": False}
     model = target.model
     if target.dtype == torch.float32 and not is_quantized(model):  # twice as fast: weights cast once, keys and values never copied
         model = copy.deepcopy(model).bfloat16()
@@ -154,12 +164,16 @@ def write(target: Target, prompts: list[list[int]], new_tokens: int, temperature
         lengths.append(len(texts[-1]))
     width = longest + new_tokens
     ids = torch.tensor([text + [end] * (width - len(text)) for text in texts])  # (B, P + new)
-    return Texts(ids, torch.tensor([len(p) for p in prompts]), torch.tensor(lengths), torch.full((len(ids),), temperature))
+    return Texts(ids, torch.tensor([len(p) for p in prompts]), torch.tensor(lengths), **_told(draw, len(ids)))
+
+
+def _told(draw: Draw, count: int) -> dict[str, Tensor]:
+    return {name: torch.full((count,), value) for name, value in draw._asdict().items()}
 
 
 def _batch(count: int) -> int:
-    """Texts a batch: few enough that every temperature has its share."""
-    return min(BATCH, -(-count // len(TEMPERATURES)))
+    """Texts a batch: few enough that every way of drawing has its share."""
+    return min(BATCH, -(-count // len(MIXED)))
 
 
 def _path(work: Path, index: int) -> Path:

@@ -1,6 +1,7 @@
 """Distillation end to end on tiny models, at full speed of a few steps: it learns, resumes, measures and says what it needs."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from eesd_core.model.exit_layer import ExitLayer
 from eesd_core.model.load import load_target
 from eesd_core.train import distill as module
 from eesd_core.train.distill import DistillConfig, Student, distill, teach
-from eesd_core.train.generations import Prompts, collect, read, write
+from eesd_core.train.generations import MIXED, SAMPLED, Draw, Prompts, collect, read, write
 
 SMALL = DistillConfig(2, generations=16, prompt_tokens=12, new_tokens=20, rows=4, steps=12, warmup_steps=5)
 FACTS = {
@@ -39,7 +40,7 @@ def bare(model_folder, tmp_path):
 def test_texts_are_what_generate_writes(engine):
     """Prompts of different lengths in one batch: padding leaves no trace."""
     target, prompts = engine.target, [[40, 41, 42], [50] * 9, [60, 61]]
-    texts = write(target, prompts, 10, 0.0)
+    texts = write(target, prompts, 10, Draw(0.0))
     for prompt, ids, first, length in zip(prompts, texts.ids, texts.first, texts.length):
         assert ids[: len(prompt)].tolist() == prompt and first == len(prompt) and length == len(prompt) + 10
         assert (ids[length:] == 0).all()
@@ -60,9 +61,11 @@ def test_texts_are_kept_and_a_broken_file_is_named(engine, tmp_path):
         read(tmp_path, 6, 0)
 
 
-def test_few_texts_are_written_at_every_temperature_too(engine, tmp_path):
+def test_few_texts_are_drawn_in_every_way_too(engine, tmp_path):
     collect(engine.target, Prompts(engine.target, None, None, 12), tmp_path, 5, 8, 1)
-    assert [round(t, 1) for t in read(tmp_path, 5, 0).temperature.tolist()] == [0.0, 0.8, 0.0, 0.7, 1.0]
+    texts = read(tmp_path, 5, 0)
+    for name, values in zip(Draw._fields, zip(*MIXED)):
+        torch.testing.assert_close(getattr(texts, name), torch.tensor(values))
 
 
 def test_the_layer_has_soft_targets_and_its_twin_hard_ones(bare):
@@ -123,6 +126,19 @@ def test_a_twin_learns_to_draft_greedily_and_the_layer_stays(model_folder, tmp_p
     assert losses[1] < losses[0]
     with pytest.raises(UserError, match="temperature"):  # those texts are no lesson for the layer itself
         distill(str(model_folder), None, None, tmp_path / "work", tmp_path / "out", replace(SMALL, exit_after=1), "cpu")
+    # Behind that the layer learns on, from text that was drawn, and the twin stays.
+    both = tmp_path / "both"
+    shutil.copytree(model_folder, both)
+    for file in (tmp_path / "out").iterdir():
+        shutil.copy(file, both)
+    more = replace(SMALL, exit_after=1, steps=4)
+    distill(str(both), None, None, tmp_path / "more", tmp_path / "end", more, "cpu")
+    last = ExitLayer.load(tmp_path / "end", target)
+    assert any(not torch.equal(tensor, last.state_dict()[name]) for name, tensor in before.state_dict().items())
+    for name, tensor in after.greedy.state_dict().items():
+        torch.testing.assert_close(last.greedy.state_dict()[name], tensor, rtol=0.02, atol=0.01)
+    drawn = {round(value, 1) for value in read(next((tmp_path / "more").iterdir()), 16, 0).temperature.tolist()}
+    assert drawn == {draw.temperature for draw in SAMPLED}
     with pytest.raises(UserError, match="--greedy-steps"):
         replace(SMALL, steps=0)
 
