@@ -68,8 +68,8 @@ class Drawing:
         capacity = len(self.ids) + PLACES + DRAFTED
         if capacity > target.context:
             raise UserError(f"the prompt ({len(self.ids)} tokens) leaves no room in the context of {target.context}: shorten it")
-        speculates = method == "eesd"
-        self.drafter = make_drafter(request.drafter, target, engine.exit_layer_at(request.sampling), capacity) if speculates else NoDrafter()
+        speculates, layer = method == "eesd", engine.exit_layer_at(request.sampling)
+        self.drafter = make_drafter(request.drafter, target, layer, capacity) if speculates else NoDrafter()
         self.controller = FixedController(DRAFTED if speculates else 0)
         self.cache = target.new_cache(capacity)
         self.tested = self.accepted = 0

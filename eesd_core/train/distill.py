@@ -38,7 +38,7 @@ from ..model.split import Target
 from ..sampling import Sampling
 from ..trace import Metrics
 from .evaluate import acceptance_per_position
-from .generations import GREEDY, MIXED, SAMPLED, Prompts, Texts, collect, read
+from .generations import DRAWS, Prompts, Texts, collect, read
 from .pretrain import load_checkpoint, save_checkpoint
 
 MOST_KEPT = 8e9  # bytes of hidden states that are kept in memory; beyond, the target runs again in every step
@@ -117,8 +117,9 @@ def distill(
     target.see_whole_rows()
     drawn = Prompts(target, data, prompts, config.prompt_tokens)
     twin = layer.greedy if not config.greedy_steps else None
-    draws = GREEDY if not config.steps else SAMPLED if twin else MIXED
-    shape = config.generations, config.new_tokens, config.seed, draws
+    kind = "greedy" if not config.steps else "drawn" if twin else "mixed"
+    work /= kind
+    shape = config.generations, config.new_tokens, config.seed, DRAWS[kind]
     collect(target, drawn, work, *shape, accelerator.process_index, accelerator.num_processes)
     accelerator.wait_for_everyone()
     texts = read(work, config.generations, next(iter(sorted(target.end_ids)), 0))

@@ -36,8 +36,11 @@ class Draw(NamedTuple):
     min_p: float = 0.0
 
 
-GREEDY, SAMPLED = (Draw(0.0),), (Draw(0.8, 0.1), Draw(0.8), Draw(1.0))  # of one batch after the other; first as the page draws
-MIXED = (Draw(0.0), Draw(0.8, 0.1), Draw(0.0), Draw(0.8), Draw(1.0))  # greedy weighs most: it is what speed is quoted for
+DRAWS = {  # of one batch after the other; (0.8, 0.1) is how the page draws
+    "mixed": (Draw(0.0), Draw(0.8, 0.1), Draw(0.0), Draw(0.8), Draw(1.0)),  # greedy weighs most: it is what speed is quoted for
+    "greedy": (Draw(0.0),),
+    "drawn": (Draw(0.8, 0.1), Draw(0.8), Draw(1.0)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Prompts:
 
 
 def collect(
-    target: Target, prompts: Prompts, work: Path, count: int, new_tokens: int, seed: int, draws: tuple[Draw, ...] = MIXED,
+    target: Target, prompts: Prompts, work: Path, count: int, new_tokens: int, seed: int, draws: tuple[Draw, ...] = DRAWS["mixed"],
     rank: int = 0, ranks: int = 1,
 ) -> None:  # fmt: skip
     """Have `count` texts written into `work`, each process its share. An interruption loses one batch at most. Raises UserError where
@@ -173,7 +176,7 @@ def _told(draw: Draw, count: int) -> dict[str, Tensor]:
 
 def _batch(count: int) -> int:
     """Texts a batch: few enough that every way of drawing has its share."""
-    return min(BATCH, -(-count // len(MIXED)))
+    return min(BATCH, -(-count // len(DRAWS["mixed"])))
 
 
 def _path(work: Path, index: int) -> Path:

@@ -14,7 +14,7 @@ from eesd_core.model.exit_layer import ExitLayer
 from eesd_core.model.load import load_target
 from eesd_core.train import distill as module
 from eesd_core.train.distill import DistillConfig, Student, distill, teach
-from eesd_core.train.generations import MIXED, SAMPLED, Draw, Prompts, collect, read, write
+from eesd_core.train.generations import DRAWS, Draw, Prompts, collect, read, write
 
 SMALL = DistillConfig(2, generations=16, prompt_tokens=12, new_tokens=20, rows=4, steps=12, warmup_steps=5)
 FACTS = {
@@ -56,6 +56,8 @@ def test_texts_are_kept_and_a_broken_file_is_named(engine, tmp_path):
     for others, new_tokens in ((Prompts(target, None, None, 7), 8), (prompts, 9)):
         with pytest.raises(UserError, match="other prompts, of another length"):
             collect(target, others, tmp_path, 6, new_tokens, 1)
+    with pytest.raises(UserError, match="or temperature"):
+        collect(target, prompts, tmp_path, 6, 8, 1, DRAWS["greedy"])
     next(tmp_path.glob("texts-*")).write_bytes(b"x")
     with pytest.raises(UserError, match="delete it"):
         read(tmp_path, 6, 0)
@@ -64,7 +66,7 @@ def test_texts_are_kept_and_a_broken_file_is_named(engine, tmp_path):
 def test_few_texts_are_drawn_in_every_way_too(engine, tmp_path):
     collect(engine.target, Prompts(engine.target, None, None, 12), tmp_path, 5, 8, 1)
     texts = read(tmp_path, 5, 0)
-    for name, values in zip(Draw._fields, zip(*MIXED)):
+    for name, values in zip(Draw._fields, zip(*DRAWS["mixed"])):
         torch.testing.assert_close(getattr(texts, name), torch.tensor(values))
 
 
@@ -117,15 +119,12 @@ def test_a_twin_learns_to_draft_greedily_and_the_layer_stays(model_folder, tmp_p
     facts = distill(str(model_folder), None, None, tmp_path / "work", tmp_path / "out", twins, "cpu")
     after = ExitLayer.load(tmp_path / "out", target)
     assert all(torch.equal(tensor, after.state_dict()[name]) for name, tensor in before.state_dict().items())
-    work = next((tmp_path / "work").iterdir())
-    texts = read(work, 16, 0)
+    texts = read(next((tmp_path / "work").glob("*/greedy")), 16, 0)
     assert (texts.temperature == 0).all() and facts["greedy_steps"] == 40
     states, finals = (part.float() for part in teach(target, texts.ids, 1))
     judged = torch.ones(texts.ids.shape, dtype=torch.bool)
     losses = [Student(target, layer, True)(states, finals, judged).item() for layer in (after, after.greedy)]
     assert losses[1] < losses[0]
-    with pytest.raises(UserError, match="temperature"):  # those texts are no lesson for the layer itself
-        distill(str(model_folder), None, None, tmp_path / "work", tmp_path / "out", replace(SMALL, exit_after=1), "cpu")
     # Behind that the layer learns on, from text that was drawn, and the twin stays.
     both = tmp_path / "both"
     shutil.copytree(model_folder, both)
@@ -137,8 +136,8 @@ def test_a_twin_learns_to_draft_greedily_and_the_layer_stays(model_folder, tmp_p
     assert any(not torch.equal(tensor, last.state_dict()[name]) for name, tensor in before.state_dict().items())
     for name, tensor in after.greedy.state_dict().items():
         torch.testing.assert_close(last.greedy.state_dict()[name], tensor, rtol=0.02, atol=0.01)
-    drawn = {round(value, 1) for value in read(next((tmp_path / "more").iterdir()), 16, 0).temperature.tolist()}
-    assert drawn == {draw.temperature for draw in SAMPLED}
+    drawn = {round(value, 1) for value in read(next((tmp_path / "more").glob("*/drawn")), 16, 0).temperature.tolist()}
+    assert drawn == {draw.temperature for draw in DRAWS["drawn"]}
     with pytest.raises(UserError, match="--greedy-steps"):
         replace(SMALL, steps=0)
 

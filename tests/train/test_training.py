@@ -8,7 +8,7 @@ import torch
 from eesd_core.errors import UserError
 from eesd_core.train import pretrain
 from eesd_core.train.corpus import OWN_TEXT, Windows, clean, documents, find_sources, pack, read_records
-from eesd_core.train.generations import write
+from eesd_core.train.generations import Draw, write
 from eesd_core.train.plot import loss_curve
 from eesd_core.train.pretrain import (
     PretrainConfig,
@@ -162,7 +162,7 @@ def test_own_text_is_what_the_model_would_write_and_is_used_once(engine):
     taken = np.concatenate([own.batch(np.random.default_rng(seed), 3) for seed in range(2)])
     assert taken.shape == (6, PROMPT + 12) and len(np.unique(taken, axis=0)) == 6
     prompts = taken[:, :PROMPT].tolist()
-    assert np.array_equal(write(target, prompts, 12, 0.0).ids.numpy(), taken)
+    assert np.array_equal(write(target, prompts, 12, Draw(0.0)).ids.numpy(), taken)
 
 
 def test_likelihood_and_unlikelihood_token_by_token(engine):
