@@ -13,7 +13,7 @@ import numpy as np
 
 from ..model.split import Target
 from .corpus import Windows
-from .generations import write
+from .generations import Draw, write
 
 GRAM = 4  # tokens; in rows of 256, 1 to 4 % of a corpus' tokens complete such a repetition, and half of a looping model's
 PROMPT = 32  # tokens of a book that each text goes on from
@@ -42,7 +42,7 @@ class OwnText:
         """Returns (rows, length) int64, none of them twice. Texts that ended early are left out."""
         while len(self.kept) < rows:
             prompts = self.windows.batch(rng, self.pool, PROMPT).tolist()
-            texts = write(self.target, prompts, self.length - PROMPT, 0.0)
+            texts = write(self.target, prompts, self.length - PROMPT, Draw(0.0))
             self.kept = np.concatenate([self.kept, texts.ids[texts.length == self.length].cpu().numpy()])
         taken, self.kept = self.kept[:rows], self.kept[rows:]
         return taken
