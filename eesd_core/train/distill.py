@@ -134,8 +134,8 @@ def distill(
         train(accelerator, target, twin, texts.part(greedy), config, checkpoint.with_stem(checkpoint.stem + "-greedy"), greedy=True)
     layer.greedy = twin
     facts = asdict(config) | {"data": "the model's own generations", "base_precision": target.precision}
-    if not config.steps:
-        facts["layer"] = layer.facts.get("training")  # of the layer itself, which stays
+    if kind != "mixed":
+        facts["kept"] = layer.facts.get("training")  # of the part that stays: the layer, or its twin
     quality, courses = evaluate(target, layer, held, config)
     facts |= quality
     if main:
