@@ -31,6 +31,9 @@ class UntrainedExit(nn.Module):
         attention.layer_idx = 0  # it has a cache of its own
         self.layer._modules = self.layer._modules | {name: attention}
 
+    def at(self, temperature: float) -> "UntrainedExit":
+        return self
+
     def forward(self, target: Target, states: Tensor, cache: KVCache, start: int) -> Tensor:
         return target.logits(target.run([self.layer], states, cache, start)[:, -1:])
 
