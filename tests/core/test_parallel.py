@@ -82,5 +82,5 @@ def test_two_processes_train_one_exit_layer(model_folder, tmp_path):
     done = subprocess.run(launch + arguments, capture_output=True, text=True, timeout=300, **here)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("generated") == 5 and done.stdout.count("measured_speedup") == 1
-    assert len(list((tmp_path / "work").glob("*/texts-*"))) == 5
+    assert len(list((tmp_path / "work").glob("*/mixed/texts-*"))) == 5
     assert ExitLayer.load(tmp_path / "out", load_target(model_folder, "cpu", "bfloat16")).exit_after == 1
