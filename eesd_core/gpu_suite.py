@@ -184,7 +184,7 @@ def embedded(device: torch.device) -> dict:
         new = 128 if device.type == "cuda" else 16
         settings = {"controller": "fixed", "settings": {"length": 3}}
         requests = {method: Request(prompt, new, method=method, **settings) for method in ("vanilla", "eesd")}
-        layers, capacity = {"vanilla": None, "eesd": engine.exit_layer.at(0)}, len(engine.encode(requests["eesd"])) + new
+        layers, capacity = {"vanilla": None, "eesd": engine.exit_layer_at(Sampling())}, len(engine.encode(requests["eesd"])) + new
         steps = {method: DeviceSteps(engine.target, layer, capacity, Sampling()) for method, layer in layers.items()}
         for method, request in requests.items():
             timed_run(engine, request, steps[method])  # records the graphs that the timed run replays

@@ -73,6 +73,7 @@ def test_timed_runs_and_hindsight_use_it_too(folder, name):
     reach, place = drafts_of(engine, ids + timed.ids, len(ids), sampling).reach, 0
     for verified in rounds:
         assert all(reach[place : place + verified.accepted])
+        assert verified.accepted == verified.drafted or not reach[place + verified.accepted]
         place += verified.accepted + 1
 
 
