@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import contextmanager
 
 from playwright.sync_api import expect
 
@@ -58,8 +59,15 @@ def run(page, prompt: str | None = None) -> None:
     """Press Run, and wait until the new run is on the page."""
     if prompt is not None:
         page.locator("#prompt textarea").fill(prompt)
+    with a_new_run(page):
+        page.locator("#run").click()
+
+
+@contextmanager
+def a_new_run(page):
+    """Wait until what is done inside has put a new run on the page: the recorded one that it opens with runs too."""
     before = page.evaluate(FIRST_LINE)
-    page.locator("#run").click()
+    yield
     page.wait_for_function(f"before => ![before, ''].includes({FIRST_LINE}) && {IS_DRAWN}", arg=before)
 
 

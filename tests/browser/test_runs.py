@@ -3,7 +3,7 @@
 import re
 import time
 
-from app_page import LONG, REST, reach, run, seconds_to_stop, settings, state, until_free
+from app_page import LONG, REST, a_new_run, reach, run, seconds_to_stop, settings, state, until_free
 from playwright.sync_api import expect
 
 
@@ -51,7 +51,8 @@ def test_the_seed_matters_and_repeats(visit):
 
 def test_run_pressed_twice_is_one_run(visit, device, held):
     page = visit()
-    page.locator("#run").dblclick()
+    with a_new_run(page):
+        page.locator("#run").dblclick()
     reach(page, "running")
     assert device.waiting() == 1
     expect(page.locator("#run")).to_be_disabled()
@@ -62,7 +63,8 @@ def test_run_pressed_twice_is_one_run(visit, device, held):
 def test_keys_run_and_stop(visit, held):
     page = visit()
     settings(page, new_tokens=str(LONG))
-    page.locator("#prompt textarea").press("Control+Enter")
+    with a_new_run(page):
+        page.locator("#prompt textarea").press("Control+Enter")
     reach(page, "running")
     assert page.locator("#prompt textarea").input_value().endswith("so clever that")
     page.keyboard.press("Escape")
