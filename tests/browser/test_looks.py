@@ -1,7 +1,7 @@
 """What is where on the page, in both themes, on a laptop and on a phone."""
 
 import pytest
-from app_page import reach, run, settings
+from app_page import a_new_run, reach, run, settings
 from playwright.sync_api import expect
 from renderer_page import no_sideways_scroll
 
@@ -84,7 +84,8 @@ def test_a_phone_shows_run_at_once_and_needs_no_sideways_scroll(visit):
     assert 0 < button["y"] - (prompt["y"] + prompt["height"]) < 40
     settings(page, new_tokens="32")
     assert no_sideways_scroll(page)
-    page.locator("#run").tap()
+    with a_new_run(page):
+        page.locator("#run").tap()
     reach(page, "finished")
     assert no_sideways_scroll(page)
 

@@ -148,10 +148,11 @@ def test_reset_ends_the_run_and_restores_the_form(visit, device, slowly):
 
 def test_a_run_right_after_reset_is_not_stopped(visit):
     page = visit()
-    page.evaluate("""() => {
-        document.getElementById('reset').click();
-        document.getElementById('run').click();
-    }""")
+    with a_new_run(page):
+        page.evaluate("""() => {
+            document.getElementById('reset').click();
+            document.getElementById('run').click();
+        }""")
     reach(page, "finished")
 
 
