@@ -14,19 +14,22 @@ import torch
 from torch import nn
 
 from ..bench import read_prompts
+from ..control import FixedController
 from ..costs import CostTracker
-from ..engine import Engine
+from ..engine import Engine, Request
 from ..errors import UserError
-from ..lab import best_fixed, drafts_of
+from ..lab import best_fixed, drafts_of, replay
 from ..loading import load_engine
 from ..model.load import load_target
 from ..model.quantize import from_8_bits, to_8_bits
 from ..sampling import Sampling
-from .evaluate import bits_per_character, continuations
+from ..trace import Metrics
+from .evaluate import bits_per_character
 from .pretrain import PretrainConfig, train_base
 
 HEAD, MLP = 64, 2.5  # width of an attention head; width of the MLP over the model's
-SAMPLING = Sampling(0.8, seed=7)  # as on the page; half-trained models only repeat themselves when greedy
+SAMPLING = Sampling(0.8, min_p=0.1, seed=7)  # as on the page; half-trained models only repeat themselves when greedy
+NEW_TOKENS = 96
 SHOWN = {"parameters": "M weights", "mib": "MiB bf16", "bits": "bits/char", "bits_8": "from 8 bits", "plain_ms": "step ms", "c": "c",
          "accepted": "accepted", "length": "best k", "speedup": "speedup", "pace": "tokens/s"}  # fmt: skip
 
@@ -75,24 +78,28 @@ def compare_sizes(
 
 
 def judge(folder: Path, validation: Path, prompts: Path | None, device: str) -> dict:
-    """Loss, and what its exit layer is worth: acceptance on the model's own text at T = 0.8, costs, and both put together by replaying
-    the best fixed draft length."""
+    """Loss, and what its exit layer is worth: acceptance on the model's own text as the page draws it, costs, and both put together by
+    replaying the best fixed draft length."""
     target = load_target(folder, device, "float32", alone=True)
     target.see_whole_rows()
     count = sum(p.numel() for p in target.model.parameters())
-    openings = [target.encode(prompt) for prompt in read_prompts(prompts, None)]
-    texts = continuations(target, openings, 96, SAMPLING.temperature)
     row = {"parameters": round(count / 1e6, 2), "mib": round(2 * count / 2**20, 1)}
     row["bits"] = round(bits_per_character(target, validation), 4)
     round_to_8_bits(target.model)
     row["bits_8"] = round(bits_per_character(target, validation), 4)
     engine: Engine = load_engine(str(folder), None, device)
-    courses = [drafts_of(engine, opening + text, len(opening), SAMPLING) for opening, text in zip(openings, texts) if text]
-    length, replayed = best_fixed(courses, CostTracker(engine.measured, engine.exit_layer.exit_after).costs())
+    courses = []
+    for prompt in read_prompts(prompts, None):
+        request = Request(prompt, NEW_TOKENS, SAMPLING, "vanilla")
+        opening, text = engine.encode(request), Metrics.fold(engine.run(request), "vanilla").token_ids
+        courses.append(drafts_of(engine, opening + text, len(opening), SAMPLING))
+    costs = CostTracker(engine.measured, engine.exit_layer.exit_after).costs()
+    length, best = best_fixed(courses, costs)
+    without = replay(FixedController(0), courses, costs)
     right = [reach > 0 for course in courses for reach in course.reach]
     plain = engine.measured.plain
     row |= {"plain_ms": round(1e3 * plain, 2), "c": round(engine.measured.draft / plain, 3), "accepted": round(sum(right) / len(right), 3)}
-    return row | {"length": length, "speedup": round(replayed.speed * plain, 3), "pace": round(replayed.speed, 1)}
+    return row | {"length": length, "speedup": round(best.speed / without.speed, 3), "pace": round(best.speed, 1)}
 
 
 @torch.no_grad()

@@ -4,10 +4,13 @@ import pytest
 import torch
 from test_training import LINES
 
+from eesd_core.engine import Request
 from eesd_core.errors import UserError
+from eesd_core.loading import load_engine
+from eesd_core.trace import Metrics
 from eesd_core.train import pretrain
 from eesd_core.train.pretrain import PretrainConfig, build_model
-from eesd_core.train.sizes import Size, compare_sizes, round_to_8_bits
+from eesd_core.train.sizes import NEW_TOKENS, SAMPLING, Size, compare_sizes, round_to_8_bits
 from eesd_core.train.tokenizer import train_tokenizer
 
 
@@ -37,6 +40,14 @@ def test_rounding_to_8_bits_keeps_every_row_within_half_a_step():
             assert all(len(row.unique()) <= 255 for row in weight)
 
 
+def accepted(folder) -> float:
+    """By running: of one-draft rounds, the share whose draft was accepted."""
+    engine = load_engine(str(folder), device="cpu", dtype="float32")
+    request = Request("It was a long", NEW_TOKENS, SAMPLING, controller="fixed", settings={"length": 1})
+    metrics = Metrics.fold(engine.run(request), "eesd")
+    return metrics.accepted / metrics.drafted
+
+
 def test_candidates_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch, "compile", lambda function: function)
     monkeypatch.setattr(pretrain, "VALIDATION_TOKENS", 64)
@@ -58,5 +69,7 @@ def test_candidates_are_trained_and_compared(tmp_path, monkeypatch, capsys):
     )
     assert all(row["bits"] > 1 and row["bits_8"] == pytest.approx(row["bits"], rel=0.05) and 0 <= row["accepted"] <= 1 for row in rows)
     assert "bits/char" in capsys.readouterr().out
+    for row, folder in zip(rows, ("2x64-1-320", "3x64-2-320")):  # drafts are judged where the noise that drew the text is the drafts' own
+        assert row["accepted"] == pytest.approx(accepted(tmp_path / "out" / folder), abs=0.15)
     compare_sizes([Size(2, 64, 1, 320)], *files, config, "cpu")  # what is trained is not trained again
     assert "parameters on" not in capsys.readouterr().out
