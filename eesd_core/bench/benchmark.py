@@ -23,7 +23,7 @@ from .suites import Group, make_suite
 from .summary import summarise
 from .table import print_report, to_csv
 
-FORMAT = "eesd-bench/2"
+FORMAT = "eesd-bench/3"
 OUT = Path("runs/bench")
 
 

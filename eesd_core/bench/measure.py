@@ -4,7 +4,6 @@ For every prompt all methods run in turn, in reverse order on every second repea
 A controller keeps what it has learned from prompt to prompt, as a server's would, also over an interruption; every repeat starts afresh.
 """
 
-import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -51,8 +50,7 @@ def settings_of(engine: Engine, suite: str, groups: tuple[Group, ...]) -> dict:
     model = {"name": target.name, "fingerprint": target.fingerprint, "layers": target.depth, "vocabulary": target.vocab}
     model |= {"dtype": str(target.dtype).removeprefix("torch."), "context": target.context, "exactness": engine.level}
     if exit_layer is not None:
-        sample = b"".join(p.detach().flatten()[:256].float().cpu().numpy().tobytes() for p in exit_layer.parameters())
-        model |= {"exit_after": exit_layer.exit_after, "exit_layer": hashlib.sha256(sample).hexdigest()[:12]}
+        model |= {"exit_after": exit_layer.exit_after, "exit_layer": exit_layer.fingerprint}
         model |= {"exit_note": getattr(exit_layer, "note", "")}
     rest = {"machine": machine.machine(target.device)} | {"suite": suite, "groups": [asdict(group) for group in groups]}
     return {"model": model} | rest

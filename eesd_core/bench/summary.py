@@ -1,7 +1,8 @@
 """From cells to figures. Every figure of the report is here; the page and the table only show them.
 
-Pace: seconds a token while decoding (without prefill), per prompt the median over repeats. Speedup: vanilla's pace over the method's, both
-summed up over the prompts, which is how much sooner all texts are there; with its 95 % bootstrap interval (percentiles of 2,000
+Pace: seconds a token while decoding (without prefill), per prompt the median over repeats. A text's time is its pace times the tokens of
+vanilla's text, so that one that ends early weighs little, and a peer that wrote another text is not paid for its length. Speedup: vanilla's
+time for all texts over the method's, which is how much sooner they are there; with its 95 % bootstrap interval (percentiles of 2,000
 resamplings of the prompts), and beside it the median over prompts, which says what a usual one sees and is the noisier figure.
 Counts have the definitions of vLLM and llama.cpp (trace.py): acceptance rate = accepted / drafted, mean accepted length = 1 + accepted /
 rounds, acceptance per position = of the rounds that tested position i, the share that accepted it. They are of the first repeat.
@@ -32,11 +33,12 @@ def summarise(group: Group, cells: Sequence[dict]) -> dict:
     places = range(len(group.prompts))
     whole = [name for name in group.methods if len(found[name]) == len(places) * group.repeats]
     runs: Runs = {name: [[found[name][prompt, repeat] for repeat in range(group.repeats)] for prompt in places] for name in whole}
-    paces = {name: np.array([pace(repeats) for repeats in prompts]) for name, prompts in runs.items()}
+    tokens = np.array([len(repeats[0]["ids"]) for repeats in runs["vanilla"]])
+    times = {name: tokens * [pace(repeats) for repeats in prompts] for name, prompts in runs.items()}  # seconds a text
     categories = [prompt.category for prompt in group.prompts]
-    plain = min((name for name in PLAIN if name in paces), key=lambda name: paces[name].sum())
-    rows = {name: _row(group, name, runs, paces, plain, categories) for name in whole}
-    _regrets(group, rows, paces)
+    plain = min((name for name in PLAIN if name in times), key=lambda name: times[name].sum())
+    rows = {name: _row(group, name, runs, times, plain, categories) for name in whole}
+    _regrets(rows, times)
     prompts = [{"id": prompt.id, "category": prompt.category, "chat": prompt.chat} for prompt in group.prompts]
     facts = {"name": group.name, "title": group.title, "x": group.x, "fastest_plain": plain, "categories": list(dict.fromkeys(categories))}
     return facts | {"prompts": prompts, "methods": rows}
@@ -48,7 +50,7 @@ def pace(repeats: Sequence[dict]) -> float:
 
 
 def ratio(theirs: np.ndarray, mine: np.ndarray, percent: float = 95) -> dict:
-    """How much faster `mine` is, of paces on the same prompts, and the bootstrap interval over prompts of that."""
+    """How much faster `mine` is, of times for the same texts, and the bootstrap interval over prompts of that."""
     picks = np.random.default_rng(0).integers(0, len(mine), (RESAMPLES, len(mine)))
     resampled = theirs[picks].sum(1) / mine[picks].sum(1)
     found = {"overall": round(float(theirs.sum() / mine.sum()), 4)}
@@ -56,20 +58,20 @@ def ratio(theirs: np.ndarray, mine: np.ndarray, percent: float = 95) -> dict:
     return found | {"median": round(float(np.median(theirs / mine)), 4), "prompts": len(mine)}
 
 
-def _row(group: Group, name: str, runs: Runs, paces: dict[str, np.ndarray], plain: str, categories: list[str]) -> dict:
+def _row(group: Group, name: str, runs: Runs, times: dict[str, np.ndarray], plain: str, categories: list[str]) -> dict:
     method, mine, every = parse_method(name), runs[name], [cell for repeats in runs[name] for cell in repeats]
     first = [repeats[0] for repeats in mine]
-    vanilla, own, tokens = paces["vanilla"], paces[name], [len(cell["ids"]) for cell in first]
+    vanilla, own, tokens = times["vanilla"], times[name], sum(len(cell["ids"]) for cell in first)
     masks = {category: np.array([c == category for c in categories]) for category in dict.fromkeys(categories)}
     row = {"describes": method.describes, "drafter": every[0]["drafter"], "controller": method.controller, "peer": bool(method.peer)}
-    row |= {"speedup": ratio(vanilla, own), "speedup_over_fastest_plain": ratio(paces[plain], own)}
+    row |= {"speedup": ratio(vanilla, own), "speedup_over_fastest_plain": ratio(times[plain], own)}
     row["categories"] = {category: ratio(vanilla[mask], own[mask]) for category, mask in masks.items()}
     row["speedup_by_prompt"] = (vanilla / own).round(4).tolist()
-    row["tokens_per_second"] = round(sum(tokens) / float((own * tokens).sum()), 3)
-    row["new_tokens"] = sum(tokens)
+    row["tokens_per_second"] = round(sum(len(repeats[0]["ids"]) for repeats in runs["vanilla"]) / float(own.sum()), 3)
+    row["new_tokens"] = tokens
     row["prefill_seconds"] = round(median(cell["prefill_seconds"] for cell in every), 6)
     row["wall_seconds"] = round(sum(cell["wall_seconds"] for cell in every), 3)
-    row |= _counts(first, sum(tokens)) | _time(every)
+    row |= _counts(first, tokens) | _time(every)
     joules = [cell["joules"] for cell in every]
     row["joules_per_token"] = None if None in joules else round(sum(joules) / sum(len(cell["ids"]) for cell in every), 4)
     row["peak_bytes"] = max((cell["peak_bytes"] for cell in every if cell["peak_bytes"]), default=None)
@@ -131,17 +133,17 @@ def _identity(group: Group, acceptance: str, mine: list[list[dict]], vanilla: li
     return {"identical": len(mine) - len(forks), "compared": len(mine), "forks": forks[:FORKS_SHOWN]}
 
 
-def _regrets(group: Group, rows: dict[str, dict], paces: dict[str, np.ndarray]) -> None:
+def _regrets(rows: dict[str, dict], times: dict[str, np.ndarray]) -> None:
     """Of every controller over the early-exit drafter against the fixed draft length that turned out fastest: time lost, in per cent, and
     summed up from prompt to prompt in milliseconds. Negative: it was faster. `speed` is its speed over that length's on the same prompt
     (90 % interval), `over_beta` the same over the paper's rule, where that ran."""
     ours = [name for name, row in rows.items() if row["drafter"] == "early-exit" and row["controller"] and "@" not in name]
-    best = min((name for name in ours if name.startswith("fixed")), key=lambda name: paces[name].sum(), default=None)
+    best = min((name for name in ours if name.startswith("fixed")), key=lambda name: times[name].sum(), default=None)
     for name, row in rows.items():
         row["regret"] = None
         if best and name in ours:
-            lost = (paces[name] - paces[best]) * group.new_tokens
-            percent = 100 * float(lost.sum() / (paces[best] * group.new_tokens).sum())
+            lost = times[name] - times[best]
+            percent = 100 * float(lost.sum() / times[best].sum())
             row["regret"] = {"against": best, "percent": round(percent, 3), "summed_ms": (1e3 * lost.cumsum()).round(2).tolist()}
-            row["regret"]["speed"] = ratio(paces[best], paces[name], 90)
-            row["regret"]["over_beta"] = ratio(paces["beta"], paces[name], 90) if "beta" in paces and name != "beta" else None
+            row["regret"]["speed"] = ratio(times[best], times[name], 90)
+            row["regret"]["over_beta"] = ratio(times["beta"], times[name], 90) if "beta" in times and name != "beta" else None

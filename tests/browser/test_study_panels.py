@@ -94,7 +94,7 @@ def test_the_latest_report_opens_here_and_in_a_tab_without_an_origin(visit, tmp_
     folder = tmp_path / "2026-01-01T000000-default"
     folder.mkdir()
     model, machine = {"name": "<b>tiny</b>", "dtype": "float32"}, {"processor": "an old one"}
-    report = {"format": "eesd-bench/2", "suite": "default", "finished": "2026-01-01T00:00:00", "model": model, "machine": machine}
+    report = {"format": "eesd-bench/3", "suite": "default", "finished": "2026-01-01T00:00:00", "model": model, "machine": machine}
     (folder / "report.json").write_text(json.dumps(report))
     (folder / "report.html").write_text("<!doctype html><title>r</title><p id=where></p><script>where.textContent = self.origin</script>")
     monkeypatch.setattr(studies, "latest_report", lambda: latest.latest_report(tmp_path, tmp_path / "none"))

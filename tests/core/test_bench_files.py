@@ -13,8 +13,8 @@ from eesd_core.bench import bench, compare, load_prompts, plan, read_prompts, re
 from eesd_core.bench.methods import parse_method
 from eesd_core.bench.page import to_html
 from eesd_core.bench.prompts import Prompt
-from eesd_core.bench.suites import DEFAULT, FULL
-from eesd_core.bench.summary import ratio
+from eesd_core.bench.suites import DEFAULT, FULL, Group
+from eesd_core.bench.summary import ratio, summarise
 from eesd_core.bench.table import to_csv
 from eesd_core.cli import main
 from eesd_core.draft import SkipSet
@@ -106,6 +106,23 @@ def test_a_speedup_is_that_of_all_texts_together():
     found = ratio(np.array([1.0, 2.0, 3.0]), np.array([1.0, 1.0, 1.0]))
     assert found["overall"] == 2.0 and found["median"] == 2.0 and 1.0 <= found["interval"][0] <= 2.0 <= found["interval"][1] <= 3.0
     assert ratio(np.array([1.0, 1.0, 9.0]), np.ones(3))["overall"] == pytest.approx(11 / 3, abs=1e-4)
+
+
+def test_a_text_weighs_as_much_as_it_is_long():
+    """One of 1 token and one of 99; a method that wrote another text is judged by its pace."""
+    facts = {"group": "g", "repeat": 0, "drafter": "early-exit", "draft_seconds": 0.0, "verify_seconds": 0.0, "rounds": [[0, 0]]}
+    facts |= {"prefill_seconds": 0.0, "wall_seconds": 0.0, "draft_passes": 0, "draft_layers": 0}
+    facts |= {"joules": None, "peak_bytes": None, "margins": []}
+    cells = []
+    for name, speeds in (("vanilla", (1, 1)), ("fixed:2", (2, 1)), ("beta", (1, 2))):  # tokens a second, text by text
+        for prompt, (length, speed) in enumerate(zip((1, 99), speeds)):
+            length += 10 * (name == "beta")
+            cells.append(facts | {"method": name, "prompt": prompt, "ids": [0] * length, "counted": length, "seconds": length / speed})
+    prompts = (Prompt("short", "a", "x"), Prompt("long", "b", "x"))
+    rows = summarise(Group("g", "g", ("vanilla", "fixed:2", "beta"), prompts, Sampling(), 99, 1), cells)["methods"]
+    assert rows["fixed:2"]["speedup"]["overall"] == pytest.approx(100 / 99.5, abs=1e-4)
+    assert rows["beta"]["speedup"]["overall"] == pytest.approx(100 / 50.5, abs=1e-3) == rows["beta"]["tokens_per_second"]
+    assert rows["beta"]["regret"]["summed_ms"] == [500.0, -49000.0] and rows["beta"]["speedup"]["median"] == 1.5
 
 
 def test_two_reports_are_compared(report, tmp_path, capsys):
