@@ -123,7 +123,7 @@ def distill(
     collect(target, drawn, work, *shape, accelerator.process_index, accelerator.num_processes)
     accelerator.wait_for_everyone()
     texts = read(work, config.generations, next(iter(sorted(target.end_ids)), 0))
-    held, texts = texts.part(slice(-config.held_out, None)), texts.part(slice(0, -config.held_out))
+    held, texts = texts.hold_out(config.held_out)
     checkpoint = work / f"exit-after-{config.exit_after}.safetensors"
     greedy, layer.greedy = texts.temperature == 0, None
     if config.steps:
@@ -180,7 +180,7 @@ def train(
     judged = (place >= texts.first[:, None] // 2) & (place < texts.length[:, None] - 1)  # first places guess somebody else's text
     generator = torch.Generator().manual_seed(config.seed + first + 1000 * accelerator.process_index)
     began = saved = time.monotonic()
-    total = 0.0
+    losses: list[float] = []
     for step in range(first, steps):
         now = config.learning_rate * min((step + 1) / config.warmup_steps, 1 - step / steps)
         for optimizer in optimizers:
@@ -194,13 +194,13 @@ def train(
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        total += loss.item()
+        losses.append(loss.item())
         if not accelerator.is_main_process:
             continue
         if (step + 1) % 50 == 0:
             left = (time.monotonic() - began) / (step + 1 - first) * (steps - step - 1) / 60
-            print(f"step {step + 1}: loss {total / 50:.4f} nats, {left:.1f} min left", flush=True)
-            total = 0.0
+            print(f"step {step + 1}: loss {sum(losses) / len(losses):.4f} nats, {left:.1f} min left", flush=True)
+            losses.clear()
         if step + 1 == steps or time.monotonic() - saved > config.save_seconds:
             save_checkpoint(checkpoint, layer, optimizers, {"step": str(step + 1), "settings": settings})
             saved = time.monotonic()
@@ -229,7 +229,7 @@ def teach(target: Target, ids: Tensor, exit_after: int) -> tuple[Tensor, Tensor]
     Both are kept instead of the logits, which the frozen head makes again from the second: vocabulary is 24 times the width.
     """
     with torch.autocast(target.device.type, dtype=torch.bfloat16):
-        states = target.run_rows(target.layers[:exit_after], target.embedding(ids.to(target.device)))
+        states = target.run_rows(target.layers[:exit_after], target.embed_rows(ids.to(target.device)))
         finals = target.norm(target.run_rows(target.layers[exit_after:], states))
     return states.bfloat16().cpu(), finals.bfloat16().cpu()
 

@@ -70,7 +70,7 @@ def judge_drafts(
 ) -> tuple[list[bool], list[float]]:
     """For every token written: would the exit layer's draft have been accepted (greedy, or shared noise), and the overlap of both laws."""
     ids, layer = torch.tensor([prompt + written], device=target.device), layer.at(sampling.temperature)
-    states = target.run_rows(target.layers[: layer.exit_after], target.embedding(ids))  # (1, T, D)
+    states = target.run_rows(target.layers[: layer.exit_after], target.embed_rows(ids))  # (1, T, D)
     rest = target.norm(target.run_rows(target.layers[layer.exit_after :], states))
     final, early = (logits[0, len(prompt) - 1 : -1] for logits in (target.head_rows(rest), layer.rows(target, states)))  # (n, V) each
     sampler = Sampler(sampling, target.vocab, target.device)

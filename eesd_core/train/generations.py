@@ -60,6 +60,20 @@ class Texts:
     def part(self, picks) -> "Texts":
         return Texts(self.ids[picks], *(getattr(self, name)[picks] for name in FACTS))
 
+    def hold_out(self, count: int) -> tuple["Texts", "Texts"]:
+        """About `count` texts to judge on, of all ways of drawing alike, and the rest to learn from. No prompt is in both: a greedy text
+        follows from its prompt. Raises UserError where there is one prompt only."""
+        behind: dict[tuple[int, ...], list[int]] = {}
+        for number, (ids, first) in enumerate(zip(self.ids.tolist(), self.first.tolist())):
+            behind.setdefault(tuple(ids[:first]), []).append(number)
+        prompts = list(behind.values())
+        if len(prompts) < 2:
+            raise UserError("all texts have the same prompt: give more, since some are held out to judge on")
+        held = min(max(1, round(count * len(prompts) / len(self))), len(prompts) // 2)
+        mask = torch.zeros(len(self), dtype=torch.bool)
+        mask[[number for place in range(held) for number in prompts[place * len(prompts) // held]]] = True
+        return self.part(mask), self.part(~mask)
+
 
 def own_prompts(target: Target) -> list[list[int]]:
     """Openings of the project's stories and, for a model with a chat template, its requests."""

@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from ..errors import UserError
 from ..model.exit_layer import WEIGHTS, ExitLayer
 from ..model.load import choose_device
 from ..model.split import Target
@@ -213,6 +214,10 @@ def pretrain(
         with safe_open(checkpoint, "pt") as header:
             done = int(header.metadata()["tokens"])
         print(f"resuming at {done / 1e6:.2f} M tokens", flush=True)
+        if done > config.tokens:
+            raise UserError(f"{checkpoint} has seen {done:,} tokens already: ask for more with --tokens, or give another --work")
+        entries = log.read_text().splitlines() if log.exists() else []
+        log.write_text("".join(f"{line}\n" for line in entries if json.loads(line)["tokens"] <= done))  # what was lost comes again
 
     compiled = torch.compile(losses)
 

@@ -14,7 +14,7 @@ from eesd_core.model.exit_layer import ExitLayer
 from eesd_core.model.load import load_target
 from eesd_core.train import distill as module
 from eesd_core.train.distill import DistillConfig, Student, distill, teach
-from eesd_core.train.generations import DRAWS, Draw, Prompts, collect, read, write
+from eesd_core.train.generations import DRAWS, Draw, Prompts, Texts, collect, read, write
 
 SMALL = DistillConfig(2, generations=16, prompt_tokens=12, new_tokens=20, rows=4, steps=12, warmup_steps=5)
 FACTS = {
@@ -44,6 +44,28 @@ def test_texts_are_what_generate_writes(engine):
     for prompt, ids, first, length in zip(prompts, texts.ids, texts.first, texts.length):
         assert ids[: len(prompt)].tolist() == prompt and first == len(prompt) and length == len(prompt) + 10
         assert (ids[length:] == 0).all()
+
+
+def texts_behind(prompts: list[int]) -> Texts:
+    """A text a prompt, which is one token; at a temperature that says which text it is."""
+    count, ids = len(prompts), torch.tensor(prompts)[:, None]
+    ones, numbers = torch.ones(count, dtype=torch.long), torch.arange(count) / count
+    return Texts(torch.cat([ids, ids * 0], 1), ones, ones * 2, numbers, numbers * 0)
+
+
+@pytest.mark.parametrize("prompts", [list(range(400)), [7 * i % 40 for i in range(400)], [0, 1], [0] * 399 + [1]])
+def test_no_prompt_is_both_learned_from_and_judged_on(prompts):
+    texts = texts_behind(prompts)
+    held, rest = texts.hold_out(50)
+    assert len(held) + len(rest) == len(texts) and len(held) and len(rest)
+    assert not set(held.ids[:, 0].tolist()) & set(rest.ids[:, 0].tolist())
+    if len(set(prompts)) > 2:
+        assert len(held) == 50 and abs(held.temperature.mean() - 0.5) < 0.05  # from all of them
+
+
+def test_texts_behind_one_prompt_are_refused():
+    with pytest.raises(UserError, match="same prompt"):
+        texts_behind([3, 3, 3]).hold_out(1)
 
 
 def test_texts_are_kept_and_a_broken_file_is_named(engine, tmp_path):

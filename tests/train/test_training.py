@@ -126,7 +126,7 @@ def test_training_sees_what_drafting_computes(engine):
     """The exit layer over a whole row at once, as in training, against its cached passes, as in the engine."""
     target, layer, ids = engine.target, engine.exit_layer, list(range(40, 80))
     cache, own = target.new_cache(len(ids)), target.new_cache(len(ids), layers=1)
-    states = target.run_range(0, layer.exit_after, target.embed(ids), cache, 0)
+    states = target.run_range(0, layer.exit_after, target.embed(ids, 0), cache, 0)
     cached = torch.cat([layer(target, states[:, i : i + 1], own, i) for i in range(len(ids))])
     torch.testing.assert_close(layer.rows(target, states)[0], cached, rtol=1e-4, atol=1e-4)
 
