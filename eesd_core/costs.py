@@ -75,13 +75,13 @@ def measure_costs(target: Target, exit_layer: ExitLayer | None, position: int = 
     ends with a number on the host, since a GPU goes on while Python does."""
     split, depth, position = exit_layer.exit_after if exit_layer else 0, target.depth, min(position, target.context - MAX_ROWS)
     cache, exit_cache = target.new_cache(position + MAX_ROWS), target.new_cache(position + MAX_ROWS, layers=1)
-    states = target.run_range(0, split, target.embed([0] * position), cache, 0)
+    states = target.run_range(0, split, target.embed([0] * position, 0), cache, 0)
     target.run_range(split, depth, states, cache, 0)
     if exit_layer:
         exit_layer(target, states, exit_cache, 0)
 
     def shallow() -> torch.Tensor:  # (1, 1, D)
-        return target.run_range(0, split, target.embed([0]), cache, position)
+        return target.run_range(0, split, target.embed([0], position), cache, position)
 
     def draft() -> None:
         exit_layer(target, shallow(), exit_cache, position).argmax(-1).tolist()

@@ -189,7 +189,7 @@ class Engine:
         """Run all prompt tokens but the last through the target, and the drafter's part on them. It ends with a number on the host: a GPU
         would still be at it when the clock of decoding starts."""
         target, shared = self.target, drafter.shares_layers
-        hidden = target.embed(context.ids[:-1])
+        hidden = target.embed(context.ids[:-1], 0)
         if len(context.ids) > 1:
             hidden = target.run_range(0, shared, hidden, context.cache, 0)
         drafter.begin(context, hidden)
@@ -201,7 +201,7 @@ class Engine:
         """One pass of the remaining layers over the pending token and all drafts; the acceptance rule judges them."""
         began = time.perf_counter()
         target, sampler, start, drafted = self.target, context.sampler, context.start, len(draft.ids)
-        hidden = target.embed(context.ids[-1:] + draft.ids) if draft.states is None else draft.states  # (1, k + 1, D)
+        hidden = target.embed(context.ids[-1:] + draft.ids, start) if draft.states is None else draft.states  # (1, k + 1, D)
         hidden = target.run_range(drafter.shares_layers, target.depth, hidden, context.cache, start)
         logits = target.logits(hidden)  # (k + 1, V)
         log_probs = sampler.log_probs(logits)

@@ -48,7 +48,7 @@ def row_invariant(target: Target) -> bool:
     def passes(depth: int, start: int, sizes: list[int]) -> torch.Tensor:  # (sum of sizes, V), or D behind fewer layers than all
         cache.lengths, at, parts = [start] * target.depth, 0, []
         for rows in sizes:
-            hidden = target.run_range(0, depth, target.embed(ids[at : at + rows]), cache, start + at)
+            hidden = target.run_range(0, depth, target.embed(ids[at : at + rows], start + at), cache, start + at)
             parts.append(target.logits(hidden) if depth == target.depth else hidden[0])
             at += rows
         return torch.cat(parts)
@@ -58,7 +58,7 @@ def row_invariant(target: Target) -> bool:
         return all(torch.equal(passes(depth, start, [m]), single[:m]) for m in sizes)
 
     last = target.context - MAX_ROWS
-    whole = {min(BLOCK - 6, last): range(2, MAX_ROWS + 1), last: (2, 4)}
+    whole = {last: (2, 4), min(BLOCK - 6, last): range(2, MAX_ROWS + 1)}  # the same place in a short context
     ends = range(BLOCK - 1, last, BLOCK)
     return all(same(1, start, (2,)) for start in ends) and all(same(target.depth, start, sizes) for start, sizes in whole.items())
 

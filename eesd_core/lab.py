@@ -58,7 +58,7 @@ def drafts_of(engine: Engine, ids: Sequence[int], prompt_length: int, sampling: 
     if sampling.rejects:
         raise UserError("what would have been cannot be told by rejection sampling: run with greedy decoding or shared noise")
     target, layer, tokens = engine.target, engine.exit_layer_at(sampling), len(ids) - 1
-    states = target.run_range(0, layer.exit_after, target.embed(list(ids[:-1])), target.new_cache(tokens), 0)  # (1, tokens, D)
+    states = target.run_range(0, layer.exit_after, target.embed(list(ids[:-1]), 0), target.new_cache(tokens), 0)  # (1, tokens, D)
     states = layer.hidden(target, states, target.new_cache(tokens, layers=1), 0)
     sampler = Sampler(sampling, target.vocab, target.device)
     reach, confidence, entropy, lead = [], [], [], []

@@ -45,8 +45,8 @@ class Sampling:
             raise UserError(f"temperature must be between 0 and 10, not {self.temperature}")
         if not 0.0 < self.top_p <= 1.0:
             raise UserError(f"top-p must be above 0 and at most 1, not {self.top_p}")
-        if not 0 <= self.seed < 2**63:
-            raise UserError(f"seed must be a whole number from 0 to 2^63 - 1, not {self.seed}")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
+            raise UserError(f"seed must be a whole number from 0 to 2^63 - 1, not {self.seed!r}")
         if type(self.top_k) is not int or self.top_k < 0:
             raise UserError(f"top-k must be a whole number of at least 1, or 0 for all tokens, not {self.top_k!r}")
         if not 0.0 <= self.min_p < 1.0:

@@ -111,7 +111,7 @@ class Random64(Random):
     """Random numbers whose whole state is the seed and `draws`, how many were drawn (SplitMix64): a state that fits into a trace."""
 
     def __init__(self, seed: int):
-        self.key, self.draws = seed, 0
+        self.key, self.draws = check_whole("the seed", seed, 0, 2**63 - 1), 0
 
     def random(self) -> float:
         """Uniform in [0, 1), 53 bits."""
@@ -155,4 +155,5 @@ def check_limit(limit: int) -> int:
 
 
 def check_prior(alpha: float, beta: float) -> tuple[float, float]:
-    return check_number("the prior's alpha", alpha, 1e-3, 1e6), check_number("the prior's beta", beta, 1e-3, 1e6)
+    """Below 0.01 Python's `betavariate` underflows, and its mean is no longer the prior's."""
+    return check_number("the prior's alpha", alpha, 1e-2, 1e6), check_number("the prior's beta", beta, 1e-2, 1e6)

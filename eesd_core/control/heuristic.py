@@ -22,6 +22,8 @@ class HeuristicController(Stateful):
         return Decision(i + 1 < self.length, {})
 
     def observe(self, outcome: Outcome) -> None:
+        if not outcome.drafted:  # there was no draft to propose, or no room for one
+            return
         all_accepted = outcome.accepted == outcome.drafted
         self.length = min(self.length + 2, self.limit) if all_accepted else max(self.length - 1, 1)
 

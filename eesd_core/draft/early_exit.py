@@ -41,7 +41,7 @@ class EarlyExitDrafter(StepwiseDrafter):
     def _shallow(self, context: Context, ids: list[int]) -> int:
         """The last token through the first N layers; its state is kept. Returns its position."""
         position = context.start + len(ids)
-        hidden = self.target.embed([ids[-1] if ids else context.ids[-1]])
+        hidden = self.target.embed([ids[-1] if ids else context.ids[-1]], position)
         self.states[:, position : position + 1] = self.target.run_range(0, self.shares_layers, hidden, context.cache, position)
         return position
 

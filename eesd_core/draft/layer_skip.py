@@ -102,7 +102,7 @@ class LayerSkipDrafter(StepwiseDrafter):
 
     def next(self, context: Context, ids: list[int]) -> Choice:
         position = context.start + len(ids)
-        hidden = self.target.embed([ids[-1] if ids else context.ids[-1]])
+        hidden = self.target.embed([ids[-1] if ids else context.ids[-1]], position)
         logits = self.target.logits(self.target.run(self.layers, hidden, context.cache, position))  # (1, V)
         return choose(context, logits, position + 1)
 

@@ -96,7 +96,7 @@ def shares(target: Target, position: int = 64, repeats: int = 30) -> tuple[float
         for number, layers in enumerate(stacks):
             cache.lengths = [position] * target.depth
             began = time.perf_counter()
-            target.logits(target.run(layers, target.embed([0]), cache, position)).argmax(-1).tolist()
+            target.logits(target.run(layers, target.embed([0], position), cache, position)).argmax(-1).tolist()
             best[number] = min(best[number], time.perf_counter() - began)
     whole, without_attention, without_mlp = best
     return tuple(round(max(0.0, 1 - rest / whole), 1) / target.depth for rest in (without_attention, without_mlp))

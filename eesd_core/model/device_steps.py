@@ -92,12 +92,11 @@ class DeviceSteps:
         self.states = torch.zeros(1, self.reaches[-1], target.config.hidden_size, dtype=target.dtype, device=device)
         self.at, self.place, self.drafted = (torch.zeros(1, dtype=torch.long, device=device) for _ in range(3))
         self.result = torch.zeros(MAX_ROWS + 1, dtype=torch.long, device=device)  # accepted, then the target's choices
-        self.margins = torch.zeros(MAX_ROWS, device=device)
         self.ids, self.rows = torch.arange(target.vocab, device=device), torch.arange(MAX_ROWS, device=device)
         self.keys = torch.arange(self.reaches[-1], device=device)
         one_device = not hasattr(target.model, "hf_device_map") or len(set(target.model.hf_device_map.values())) == 1
         use = device.type == "cuda" and one_device and target.shards == 1 if graphs is None else graphs
-        self.recorder = Recorder([self.tokens, self.at, self.place, self.drafted, self.result, self.margins], use)
+        self.recorder = Recorder([self.tokens, self.at, self.place, self.drafted, self.result], use)
 
     @torch.inference_mode()
     def begin(self, ids: list[int]) -> None:
@@ -162,11 +161,10 @@ class DeviceSteps:
     def _judge(self, logits: Tensor, rows: int) -> None:
         """The longest prefix of the drafts that equals the target's choices, and the token after it."""
         places = self.at + 1 + self.rows[:rows]
-        scores = self._scores(logits, places)  # (m, V)
-        choices, best = scores.argmax(-1), scores.topk(2).values
+        choices = self._scores(logits, places).argmax(-1)
         right = (choices == self.tokens[places]) & (self.rows[:rows] < self.drafted)
         accepted = right.long().cumprod(0).sum(0, keepdim=True)
-        self.result[:1], self.result[1 : rows + 1], self.margins[:rows] = accepted, choices, best[:, 0] - best[:, 1]
+        self.result[:1], self.result[1 : rows + 1] = accepted, choices
         self.tokens.index_copy_(0, self.at + 1 + accepted, choices[accepted])
         self.at.add_(accepted + 1)
 

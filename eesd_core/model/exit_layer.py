@@ -35,6 +35,7 @@ class ExitLayer(nn.Module):
     """Predicts the next token from the hidden state after N layers. Its KV cache has the one layer and is its own."""
 
     note = ""  # for whoever looks on, where something is not as one expects
+    fingerprint: str | None = None  # of the weights as they were loaded: packed ones cannot be looked at any more
 
     def __init__(self, target: Target, exit_after: int, facts: dict | None = None, weights: dict[str, Tensor] | None = None):
         """Without weights a copy of the target's last layer and final norm, dense: the starting point of training."""
@@ -107,11 +108,14 @@ class ExitLayer(nn.Module):
                 layer.greedy = cls(target, depth, facts, {name: tensor.to(target.dtype) for name, tensor in twin.items()})
         except (RuntimeError, KeyError) as problem:
             raise UserError(f"the exit layer in {folder} does not fit {target.name}: {str(problem).splitlines()[0]}") from None
+        layer.fingerprint = _digest(layer.state_dict())
         return layer.to(target.device)
 
 
 class FrozenExit(nn.Module):
     """Drafts with the target's own final norm and head at depth N: no layer, nothing trained."""
+
+    fingerprint = "frozen"
 
     def __init__(self, target: Target, exit_after: int):
         super().__init__()

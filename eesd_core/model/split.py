@@ -61,10 +61,17 @@ class Target:
         heads, width = cache_shape(self.config)
         return KVCache(devices, heads if layers else heads // self.shards, capacity, width, self.dtype)
 
-    def embed(self, ids: list[int]) -> Tensor:  # (1, m, D), not to be changed in place
+    def embed(self, ids: list[int], start: int) -> Tensor:
+        """What the first layer reads of the tokens at positions start .. start + m - 1: (1, m, D), not to be changed in place."""
         if len(ids) == 1 and self._table is not None:
-            return self._table[ids[0]][None, None]  # a look at the table: no gathering, some four per cent of a draft step
-        return self.embedding(torch.tensor([ids], dtype=torch.long, device=self.device))
+            hidden = self._table[ids[0]][None, None]  # a look at the table: no gathering, some four per cent of a draft step
+        else:
+            hidden = self.embedding(torch.tensor([ids], dtype=torch.long, device=self.device))
+        return self._placed(hidden, start)
+
+    def embed_rows(self, ids: Tensor) -> Tensor:
+        """The same for whole rows, from position 0 on: (B, T) -> (B, T, D)."""
+        return self._placed(self.embedding(ids), 0)
 
     def run(self, layers, hidden: Tensor, cache: KVCache, start: int) -> Tensor:
         """Run decoder layers over the m tokens at positions start .. start + m - 1. hidden (1, m, D) -> (1, m, D)."""
@@ -74,7 +81,7 @@ class Target:
         for layer in layers:
             if layer.kind not in told:
                 told[layer.kind] = {self.family.cache: cache} | self.tell(layer.kind, start, rows, extent)
-            hidden = layer(self._placed(layer, hidden, start), **told[layer.kind])
+            hidden = layer(hidden, **told[layer.kind])
         return hidden
 
     def run_range(self, low: int, high: int, hidden: Tensor, cache: KVCache, start: int) -> Tensor:
@@ -87,7 +94,7 @@ class Target:
             told = self.tell(layer.kind, 0, length, length)
             if fused and (layer.kind.window or length) >= length:
                 told["attention_mask"] = None
-            hidden = layer(self._placed(layer, hidden, 0), **told)
+            hidden = layer(hidden, **told)
         return hidden
 
     def see_whole_rows(self) -> None:
@@ -138,9 +145,9 @@ class Target:
         hidden = key > query if window is None else (key > query) | (key <= query - window)
         return torch.zeros(hidden.shape, dtype=self.dtype, device=self.device).masked_fill_(hidden, torch.finfo(self.dtype).min)
 
-    def _placed(self, layer: nn.Module, hidden: Tensor, start: int) -> Tensor:
-        """Learned positions enter in front of the first layer."""
-        if self.learned is None or layer is not self.layers[0]:
+    def _placed(self, hidden: Tensor, start: int) -> Tensor:
+        """With learned positions, where the family has them."""
+        if self.learned is None:
             return hidden
         return hidden + self.learned(torch.arange(start, start + hidden.shape[1], device=self.device))
 

@@ -5,7 +5,7 @@ from eesd_core.model.cache import BLOCK, SPAN
 
 @torch.no_grad()
 def logits_after(target, ids, cache, start):
-    return target.logits(target.run_range(0, target.depth, target.embed(ids), cache, start))
+    return target.logits(target.run_range(0, target.depth, target.embed(ids, start), cache, start))
 
 
 def test_rolled_back_cache_equals_a_fresh_prefill(engine):

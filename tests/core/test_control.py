@@ -110,7 +110,7 @@ def test_the_same_seed_decides_alike_and_rounds_without_drafts_are_no_outcome(na
     controller.start_round(COSTS)
     controller.observe(Outcome(0, 0))
     after = controller.snapshot()
-    assert all(before[key] == after[key] for key in ("alpha", "beta", "arms", "threshold") if key in before)
+    assert all(before[key] == after[key] for key in ("alpha", "beta", "arms", "threshold", "length") if key in before)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,8 @@ def test_settings_behind_a_name(text, expected):
     "text",
     ["best", "", ":", "fixed:99", "fixed:-1", "fixed:2.5", "fixed:x", "fixed:alpha=1", "beta:alpha=0", "beta:alpha=nan", "beta:limit=0",
      "beta:limit=2.5", "beta:draw=word", "beta:forget=2", "calibrated:0.5", "threshold:1.5", "threshold:x", "adaptive-threshold:-1",
-     "entropy:inf", "heuristic:0", "heuristic:start=9:limit=8", "throughput:forget=0.1", "throughput:explore=0", "ucb:limit=16"],
+     "entropy:inf", "heuristic:0", "heuristic:start=9:limit=8", "throughput:forget=0.1", "throughput:explore=0", "ucb:limit=16",
+     "beta:seed=1.5", "throughput:seed=x", "calibrated:seed=-1", "beta:alpha=0.001"],
 )  # fmt: skip
 def test_nonsense_is_refused(text):
     with pytest.raises(UserError) as problem:

@@ -144,7 +144,7 @@ def test_split_forward_is_the_whole_models_forward(engine):
     target, ids = engine.target, list(range(40, 90))
     with torch.no_grad():
         cache = target.new_cache(len(ids))
-        hidden = target.run_range(0, 2, target.embed(ids), cache, 0)
+        hidden = target.run_range(0, 2, target.embed(ids, 0), cache, 0)
         split = target.logits(target.run_range(2, target.depth, hidden, cache, 0))
         torch.testing.assert_close(split, target.model(torch.tensor([ids])).logits[0], rtol=1e-4, atol=1e-4)
 

@@ -114,7 +114,7 @@ def test_a_promise_holds(model_folder, dtype):
     def passes(sizes: list[int]) -> torch.Tensor:
         cache, parts, at = target.new_cache(len(ids)), [], 0
         for size in sizes:
-            hidden = target.run_range(0, 2, target.embed(ids[at : at + size]), cache, at)
+            hidden = target.run_range(0, 2, target.embed(ids[at : at + size], at), cache, at)
             parts.append(target.logits(target.run_range(2, target.depth, hidden, cache, at)))
             at += size
         return torch.cat(parts)

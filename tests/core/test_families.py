@@ -13,6 +13,8 @@ from transformers import MambaConfig
 
 from eesd_core.bench.prompts import read_prompts
 from eesd_core.control import CONTROLLERS
+from eesd_core.draft import SkipSet
+from eesd_core.draft.layer_skip import remaining
 from eesd_core.engine import Engine, Request
 from eesd_core.errors import UserError
 from eesd_core.model.attention import NAME
@@ -51,7 +53,7 @@ def test_the_split_is_the_model(variant, target):
     whole, ids = tiny(variant), list(range(40, 120))
     cache, parts, at = target.new_cache(len(ids)), [], 0
     for rows in (40, 1, 16, 2, 1, 7, 13):
-        hidden = target.run_range(0, 2, target.embed(ids[at : at + rows]), cache, at)
+        hidden = target.run_range(0, 2, target.embed(ids[at : at + rows], at), cache, at)
         parts.append(target.logits(target.run_range(2, target.depth, hidden, cache, at)))
         at += rows
     torch.testing.assert_close(torch.cat(parts), whole(torch.tensor([ids])).logits[0], rtol=1e-4, atol=1e-4)
@@ -82,7 +84,7 @@ def test_training_sees_what_drafting_computes(target):
     ids = list(range(40, 100))
     layer = ExitLayer(target, 2)
     cache, own = target.new_cache(len(ids)), target.new_cache(len(ids), layers=1)
-    states = target.run_range(0, 2, target.embed(ids), cache, 0)
+    states = target.run_range(0, 2, target.embed(ids, 0), cache, 0)
     theirs = target.model(torch.tensor([ids]), output_hidden_states=True).hidden_states
     torch.testing.assert_close(states, theirs[2], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(target.head_rows(theirs[-1]), target.model(torch.tensor([ids])).logits, rtol=1e-4, atol=1e-4)
@@ -95,6 +97,16 @@ def test_without_an_exit_layer_the_models_own_head_drafts(target):
     engine = Engine(target, FrozenExit(target, 2), "exact-as-observed")
     assert "distill" in engine.exit_layer.note
     assert written(engine, PROMPTS[0])[0] == written(engine, PROMPTS[0], "vanilla")[0]
+
+
+@pytest.mark.parametrize("variant", ["gpt2"])
+@torch.no_grad()
+def test_learned_positions_enter_whatever_is_skipped(target):
+    whole, ids = tiny("gpt2"), list(range(40, 60))
+    rest = remaining(target, SkipSet(frozenset({0}), frozenset({0})))
+    skipped = target.logits(target.run(rest, target.embed(ids, 0), target.new_cache(len(ids)), 0))
+    del whole.transformer.h[0]
+    torch.testing.assert_close(skipped, whole(torch.tensor([ids]), use_cache=False).logits[0], rtol=1e-4, atol=1e-4)
 
 
 def test_other_architectures_are_refused_by_name():

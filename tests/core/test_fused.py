@@ -35,7 +35,7 @@ def test_fused_layers_are_the_modules(variant, engine, dtype, near):
         cache, parts, at = target.new_cache(80), [], 0
         for rows in (40, 1, 16, 2, 13):
             ids = list(range(40 + at, 40 + at + rows))
-            parts.append(target.logits(target.run_range(0, target.depth, target.embed(ids), cache, at)))
+            parts.append(target.logits(target.run_range(0, target.depth, target.embed(ids, at), cache, at)))
             at += rows
         outputs.append(torch.cat(parts))
     scale = outputs[0].abs().max()
@@ -49,7 +49,7 @@ def test_copies_with_other_sub_layers_are_their_own(engine):
     plain, fused = both("llama", engine)
     fuse_layers(fused, None)
     for target in (plain, fused):
-        states = target.embed(list(range(40, 60)))
+        states = target.embed(list(range(40, 60)), 0)
         target.run_range(0, target.depth, states, target.new_cache(20), 0)
         skipped = target.run(remaining(target, skips), states, target.new_cache(20), 0)
         outputs.append((skipped, UntrainedExit(target, 1)(target, states, target.new_cache(20, layers=1), 0)))

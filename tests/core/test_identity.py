@@ -7,6 +7,7 @@ import pytest
 
 from eesd_core.errors import UserError
 from eesd_core.identity import identity, prompts_that_fit
+from eesd_core.model.exit_layer import FrozenExit
 
 PROMPTS = ["Once upon a time", "The old clock"]
 
@@ -24,6 +25,10 @@ def test_all_identical_and_taken_up_again(engine, tmp_path, capsys):
     for prompts, temperatures in ((PROMPTS, [0.0]), (PROMPTS[::-1], [0.0, 0.8])):
         with pytest.raises(UserError, match="--out"):
             identity(engine, prompts, temperatures, ["beta", "fixed:4"], 12, out)
+    other = copy.copy(engine)
+    other.exit_layer = FrozenExit(engine.target, 1)
+    with pytest.raises(UserError, match="--out"):
+        identity(other, PROMPTS, [0.0, 0.8], ["beta", "fixed:4"], 12, out)
 
 
 @pytest.mark.parametrize(("level", "explained"), [("exact-as-observed", 1), ("exact-by-construction", 0)])
