@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import socket
 import sys
 from importlib.util import find_spec
 
@@ -12,6 +13,19 @@ from app.settings import Limits
 from app.visit import Visits
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
+
+LOCAL = "127.0.0.1"
+
+
+def check_address(host: str | None, port: int | None) -> None:
+    """Before the model is loaded, which takes longer. Gradio wants the port on 127.0.0.1 too. Raises UserError."""
+    try:
+        for name in {host or LOCAL, LOCAL}:
+            family, *_, address = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0]
+            socket.create_server((address[0], port or 0), family=family).close()
+    except (OSError, OverflowError) as problem:
+        place = f"{host or 'this machine'}{'' if port is None else f', port {port}'}"
+        raise UserError(f"the server cannot listen on {place} ({problem}): choose another --host or --port") from None
 
 
 def main() -> int:
@@ -29,6 +43,9 @@ def main() -> int:
     flags = parser.parse_args([*shlex.split(os.environ.get("EESD_FLAGS", "")), *sys.argv[1:]])
     limits = Limits(runs_a_minute=flags.runs_per_minute)
     try:
+        if flags.runs_per_minute < 1:
+            raise UserError("--runs-per-minute must be at least 1")
+        check_address(flags.host, flags.port)
         if flags.mcp and not find_spec("mcp"):
             raise UserError("MCP tools need one more package: pip install -r hosting/requirements-mcp.txt")
         if ZERO_GPU:

@@ -18,11 +18,12 @@ from eesd_core.events import RaceFinished, Record, TokensCommitted
 from eesd_core.export import parse_trace
 from eesd_core.trace import Metrics, to_line
 
-from .settings import quantize_from_form, request_from_form, whole_number
+from .settings import quantize_from_form, request_from_form, shown, whole_number
 from .visit import FRAME_SECONDS, Contest, Visits
 
 Acceptance = Literal["shared-noise", "rejection"]
 Precision = Literal["host", "none", "8bit", "4bit"]
+LANES = ("eesd", "vanilla")
 MOST_TRACE = 8 * 2**20  # bytes of a trace that is sent here
 MOST_CONTROLLER = 200  # characters
 
@@ -30,7 +31,7 @@ MOST_CONTROLLER = 200  # characters
 def add_endpoints(visits: Visits, streams: int) -> None:
     """Inside gr.Blocks."""
     api = Api(visits)
-    for function in (api.race, api.generate):
+    for function in (api.race, api.generate) if visits.studies else (api.race,):  # an engine that is lent runs races and nothing else
         gr.api(function, api_name=function.__name__, concurrency_limit=streams, concurrency_id="api")
     gr.api(api.replay, api_name="replay", concurrency_limit=1)
 
@@ -121,14 +122,15 @@ class Api:
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "chat": chat}
         wanted = asked(form | {"wrong": wrong, "wrong_from": wrong_from}, controller)
-        lane = "vanilla" if method == "vanilla" else "eesd"
+        if method not in LANES:
+            raise refusal(UserError(f"method must be one of {', '.join(LANES)}, not {shown(method)}"))
 
         def work(engine, request, run, stopped):
-            return engine.run(request, lane, run, stopped)
+            return engine.run(request, method, run, stopped)
 
-        async for state in self._run(request, wanted, quantize, work, lane):
+        async for state in self._run(request, wanted, quantize, work, method):
             if records := state.pop("records", None):
-                state = {"status": "finished", "method": lane} | Metrics.fold(records, lane).to_json()
+                state = {"status": "finished", "method": method} | Metrics.fold(records, method).to_json()
             yield state
 
     def replay(self, trace: str) -> dict:
@@ -153,7 +155,7 @@ class Api:
             wanted = Request(wanted.prompt, wanted.max_new_tokens, wanted.sampling, "vanilla", chat=wanted.chat)
         try:
             weights = None if quantize == "host" else quantize_from_form(quantize=quantize)
-            job = self.visits.admit(address_of(caller), wanted, uuid.uuid4().hex[:8], work, weights)
+            job = self.visits.admit(address_of(caller), wanted, uuid.uuid4().hex[:8], work, weights)()
         except UserError as problem:
             raise refusal(problem) from None
         device, records, tokens, done = self.visits.device, [], 0, False

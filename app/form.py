@@ -42,7 +42,7 @@ def takers(setting: str) -> list[str]:
 def usual(setting: str) -> str:
     """Its default, in words where controllers differ."""
     values = {signature(CONTROLLERS[name]).parameters[setting].default for name in takers(setting)}
-    return f"{values.pop():g}" if len(values) == 1 else "the controller's own"
+    return f"{values.pop():g}" if len(values) == 1 else "its own"
 
 
 def knob(name: str, label: str, info: str) -> Field:

@@ -41,6 +41,10 @@ LEVELS = {
         "On this machine a pass over many tokens rounds a little differently from one token at a time, so two nearly equal candidates "
         "could swap. Every run compares both texts token by token and says what it found.",
     ),
+    "same-distribution": (
+        "same distribution",
+        "Rejection sampling: both texts are draws of their own from the same distribution. They may differ, their chances do not.",
+    ),
 }
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # the visitor's own: nothing to load
 THEME = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **FONTS)
@@ -178,6 +182,8 @@ def head(visits: Visits) -> str:
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
     page = {"opening": opening, "facts": facts, "form": for_links(), "levels": LEVELS, "studies": visits.studies}
+    engine = visits.engine
+    page["host"] = {"level": engine.level, "device": str(engine.target.device), "dtype": engine.target.precision}
     page["plotly"] = plotly_address()
     values = f"EESD.schema = {in_script(SCHEMA)};\nObject.assign(EESD.page, {in_script(page)});"
     return f"<style>{style}\n{visibility()}</style><script>{scripts}\n{values}</script>"

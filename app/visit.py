@@ -1,8 +1,8 @@
 """A visitor's run: from the form to a stream of text that only grows (NDJSON), which the renderer draws.
 
 All of this runs in the server's event loop, so its steps never overlap between two awaits; the device has a thread of its own. The
-first line leaves before the device is asked for, because Gradio can close a stream only after its first line. Whatever ends the
-stream (the run's end, Stop, a closed tab), the device is released in `finally`.
+first line leaves after all checks and before the device is asked for, because Gradio can close a stream only after its first line.
+Whatever ends the stream (the run's end, Stop, a closed tab), the device is released in `finally`.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
 import torch
 
@@ -83,13 +84,14 @@ class Visits:
     async def run(self, session: str | None, address: str, *form) -> AsyncIterator[str]:
         """Race both lanes for one visitor of the page. Yields the whole text so far each time."""
         run = uuid.uuid4().hex[:8]
+        try:
+            queue_up = self.admit(address, request_from_form(*form), run, quantize=quantize_from_form(*form))
+        except UserError as problem:
+            yield note(type="error", run=run, message=str(problem))  # alone: the page keeps the run that it shows
+            return
         text = note(type="queue", run=run, place=0, waiting=0)
         yield text
-        try:
-            job = self.admit(address, request_from_form(*form), run, quantize=quantize_from_form(*form))
-        except UserError as problem:
-            yield text + note(type="error", message=str(problem))
-            return
+        job = queue_up()
         visitor = session or run  # a bare HTTP client may have no session: then nobody else may have its place
         if earlier := self._jobs.get(visitor):
             self.device.leave(earlier)
@@ -108,7 +110,7 @@ class Visits:
         yield note(type="queue", place=0, waiting=0)
         try:
             wanted = self.precisions.wanted(quantize)
-            job = self.enter(address, wanted, study)
+            job = self.enter(address, wanted, study)()
         except UserError as problem:
             yield note(type="error", message=str(problem))
             return
@@ -118,19 +120,23 @@ class Visits:
         finally:
             self.device.leave(job)
 
-    def admit(self, address: str, request: Request, run: str, work: Contest | None = None, quantize: str | None = None) -> Job:
-        """Put a request into the line. Raises UserError: too long a prompt, a full line or too many runs are refused before they wait."""
+    def admit(
+        self, address: str, request: Request, run: str, work: Contest | None = None, quantize: str | None = None
+    ) -> Callable[[], Job]:
+        """Check a request; what is returned puts it into the line. Raises UserError: too long a prompt, a full line or too many runs are
+        refused before they wait."""
         self.engine.encode(request)
         wanted, work = self.precisions.wanted(quantize), work or self.contest
         return self.enter(address, wanted, lambda engine, stopped: work(engine, request, run, stopped))
 
-    def enter(self, address: str, quantize: str, work: Study) -> Job:
-        """Work for the engine of this precision, which is loaded first if nobody asked for it before. Raises UserError."""
+    def enter(self, address: str, quantize: str, work: Study) -> Callable[[], Job]:
+        """Work for the engine of this precision, which is loaded first if nobody asked for it before; as `admit`. Raises UserError."""
         if self.device.waiting() >= self.limits.waiting:
             raise UserError(f"{self.limits.waiting} runs are waiting already: try again in a minute")
         if wait := self.pace.ask(address):
             raise UserError(f"{self.limits.runs_a_minute} runs a minute is the most here: try again in {wait:.0f} seconds")
-        return self.device.submit(lambda stopped: work(self.precisions.engine(quantize), stopped), lambda: self.precisions.engine(quantize))
+        prepare = partial(self.precisions.engine, quantize)
+        return lambda: self.device.submit(lambda stopped: work(prepare(), stopped), prepare)
 
     async def stop(self, session: str | None) -> None:
         """Stop the visitor's run, also one that was asked for so shortly before that it has not come yet."""

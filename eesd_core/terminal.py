@@ -48,18 +48,22 @@ class Painter:
     def summary(self, lanes: dict[str, dict], verdict: RaceFinished) -> None:
         self.out.write("\n\nvanilla: " + "".join(map(printable, self.plain)) + "\n\n")
         for lane, m in lanes.items():
-            line = f"{lane:>8}  {m['seconds']:6.2f} s  {m['tokens_per_second']:6.1f} tokens/s  "
-            line += f"{m['mean_accepted_length']:.2f} tokens per round"
+            line = f"{lane:>8}  {m['seconds']:6.2f} s  {known(m['tokens_per_second'], '6.1f')} tokens/s  "
+            line += f"{known(m['mean_accepted_length'], '.2f')} tokens per round"
             self.out.write(line + f"  (prefill {m['prefill_seconds'] * 1e3:.0f} ms)\n")
-        self.out.write(f" speedup  {verdict.speedup:.2f}x against this engine with k = 0\n")
+        self.out.write(f" speedup  {known(verdict.speedup, '.2f')}x against this engine with k = 0\n")
         if verdict.identical is None:
             self.out.write(" verdict  same distribution: the texts may differ, their chances do not\n")
         elif verdict.identical:
             self.out.write(f" verdict  identical, {verdict.level.replace('-', ' ')}\n")
+        elif (d := verdict.first_difference) is None:
+            self.out.write(" verdict  the texts differ\n")
         else:
-            d = verdict.first_difference
-            margin = "unknown" if d["margin"] is None else f"{d['margin']:.4f}"
-            self.out.write(f" verdict  differs at token {d['position'] + 1}, margin {margin}\n")
+            self.out.write(f" verdict  differs at token {d['position'] + 1}, margin {known(d['margin'], '.4f')}\n")
+
+
+def known(value: float | None, form: str) -> str:
+    return "unknown" if value is None else format(value, form)
 
 
 def printable(text: str) -> str:

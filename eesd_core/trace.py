@@ -5,7 +5,7 @@ acceptance per position = of the rounds that tested position i, the share that a
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,19 +24,6 @@ def write_trace(path: Path, records: Iterable[Record]) -> None:
             lines.writelines(map(to_line, records))
     except OSError as problem:
         raise UserError(f"the trace cannot be written to {path}: {problem.strerror}") from None
-
-
-def read_trace(path: Path) -> Iterator[Record]:
-    """Raises UserError naming the line that is broken."""
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    yield Record.from_json(json.loads(line.decode("utf-8")))
-                except (ValueError, RecursionError) as problem:
-                    raise UserError(f"{path}, line {number}: {str(problem)[:200]}") from None
-    except OSError as problem:
-        raise UserError(f"the trace {path} cannot be read: {problem.strerror}") from None
 
 
 @dataclass

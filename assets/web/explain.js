@@ -35,7 +35,7 @@
 
   function stop(round) {
     if (round.outcome && !round.decisions.length) return step(true, words.stop.reason.none, []);
-    const rows = drafts(round).map((token, i) => row(token, words.stop.token(round.decisions[i])));
+    const rows = drafts(round).map((token, i) => row(token, words.stop.token(round.decisions[i], round.reason)));
     return step(Boolean(round.reason ?? round.outcome), words.stop.note, [words.stop.reason[round.reason]], rows);
   }
 
@@ -104,7 +104,7 @@
     const { outcome, reason, posterior, decisions } = round;
     const count = decisions.length;
     if (!reason && !outcome) return words.why.drafting(count);
-    return [because(reason ?? "none", count, posterior, decisions.at(-1)?.terms), outcome && count ? hindsight(outcome) : ""].filter(Boolean).join(" ");
+    return [because(reason ?? "none", count, posterior, decisions.at(-1)?.terms), outcome && count ? hindsight(outcome, reason) : ""].filter(Boolean).join(" ");
   }
 
   function because(reason, count, { controller }, terms) {
@@ -113,7 +113,11 @@
     return words.why[reason](count);
   }
 
-  const hindsight = ({ accepted, drafted }) => (accepted === drafted ? words.why.right : words.why.wrong(accepted, drafted - accepted));
+  // Behind the end of the text nothing could have paid.
+  function hindsight({ accepted, drafted }, reason) {
+    if (accepted < drafted) return words.why.wrong(accepted, drafted - accepted);
+    return reason === "length" || reason === "eos" ? "" : words.why.right;
+  }
 
   window.EESD.explain = (lane, round) => ({
     why: why(round),

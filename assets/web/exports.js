@@ -106,7 +106,9 @@
   // ---- one offline file: the server's template, the trace filled in here ----
 
   const PLACE = ["<", 'script type="application/x-ndjson" id="trace">'].join(""); // in two, because this file stands in that one too
-  const html = (trace, template) => template.split(PLACE).join(PLACE + ndjson(trace));
+  const LANGUAGE = '<html lang="en">'; // its first place is the file's own
+  const spoken = () => (EESD.language.now === "en" ? LANGUAGE : LANGUAGE.replace("en", document.documentElement.lang));
+  const html = (trace, template) => template.replace(LANGUAGE, spoken()).split(PLACE).join(PLACE + ndjson(trace));
 
   window.EESD.exports = { ndjson, csv, perfetto, html, PLACE };
 })();

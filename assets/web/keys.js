@@ -4,6 +4,7 @@
   const { el, words: { keys: words } } = window.EESD;
   const FIELDS = "input:not(.e-slider):not([type=checkbox]), textarea, select:not(.e-select), [contenteditable]:not([contenteditable=false])";
   const PRESSED = "button, a, summary, label, input[type=checkbox], [role=button], [role=option]"; // space has a meaning there
+  const SCROLLED = ".e-table, .w-scroll"; // arrows have one there
 
   // Asks the view anew at every key: its parts are made again when the language changes.
   const commands = (view) => ({
@@ -43,6 +44,7 @@
       const { key, target } = event;
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || !(key in acts) || !isHere(key)) return;
       if (key !== "Escape" && (target.closest?.(FIELDS) || (key === " " && target.closest?.(PRESSED)))) return;
+      if (key.startsWith("Arrow") && target.closest?.(SCROLLED)) return;
       event.preventDefault();
       acts[key](event);
     });

@@ -16,9 +16,10 @@
     now: "en",
     names: [...Object.keys(CODES), ...Object.values(CODES)],
     other: () => (EESD.language.now === "en" ? "zh" : "en"),
+    saved: "", // the language of the page that an offline file was saved from
     // What the address asks for: "zh" and "zh-CN" of ?lang=; anything unknown is English.
     speak() {
-      const name = (new URLSearchParams(window.location.search).get("lang") ?? "").slice(0, 2).toLowerCase();
+      const name = (new URLSearchParams(window.location.search).get("lang") ?? EESD.language.saved).slice(0, 2).toLowerCase();
       if (!Object.hasOwn(EESD.translations, name)) return;
       fill(EESD.words, EESD.translations[name]);
       EESD.language.now = name;

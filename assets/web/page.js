@@ -17,6 +17,7 @@
       this.translate();
       element.addEventListener("eesd-source", ({ detail }) => this.sayWhere(detail));
       this.takeaway = new EESD.Takeaway(this.view, this.behind);
+      this.takeaway.onOpen = () => button("stop").click(); // nobody watches that run any more
       this.runs = new EESD.Runs(this.view);
       element.append(new EESD.WhatIf(this.view).node, this.runs.node, ...this.studyPanels(), this.takeaway.node);
       this.followPrecision();
@@ -53,17 +54,19 @@
       return [benchmark.node];
     },
 
-    // The title says of a live run in what precision it was made and what was promised: the visitor may have chosen another than the host's.
+    // The title says of a live run in what precision it was made and what was promised: the visitor may have chosen another than the host's,
+    // or another rule.
     followPrecision() {
       const draw = this.view.draw.bind(this.view);
       this.view.draw = () => {
         draw();
         this.runs.draw();
         const run = !this.view.recording && this.view.player.timeline.records.find(({ type }) => type === "run_started");
-        const [name, hint] = (run && this.levels[run.level]) || [];
-        if (run) EESD.setText(document.querySelector(".eesd-where-live"), `${run.device} ${run.dtype}`);
-        if (name) EESD.setText(document.querySelector(".eesd-level > b"), this.said(name));
-        if (name) EESD.setText(document.querySelector(".eesd-level .eesd-hint"), this.said(hint));
+        const { level, device, dtype } = run || this.host;
+        const [name, hint] = this.levels[level];
+        EESD.setText(document.querySelector(".eesd-where-live"), `${device} ${dtype}`);
+        EESD.setText(document.querySelector(".eesd-level > b"), this.said(name));
+        EESD.setText(document.querySelector(".eesd-level .eesd-hint"), this.said(hint));
       };
     },
 

@@ -6,9 +6,15 @@
   const { el, swatch, words } = EESD;
   let views = 0;
 
+  // Why a run was refused before it began: then its text is one error and nothing else.
+  function refusalOf(text) {
+    if (!text.startsWith('{"type": "error"') || text.indexOf("\n") !== text.length - 1) return "";
+    return JSON.parse(text).message;
+  }
+
   class View {
     constructor(root, options) {
-      Object.assign(this, { root, options, pointed: null });
+      Object.assign(this, { root, options, pointed: null, refused: "" });
       views += 1;
       this.id = views;
       this.stream = new EESD.Stream();
@@ -82,6 +88,8 @@
     feed(text) {
       const whole = text ?? "";
       if (this.stream.isDismissed(whole)) return;
+      this.refused = refusalOf(whole); // then what is there stays
+      if (this.refused) return this.request();
       if (this.stream.isNewRun(whole) || (this.recording && whole)) this.reset();
       const records = this.stream.read(whole);
       records.forEach((record) => this.player.add(record));
@@ -91,6 +99,7 @@
     // A recorded run, whose first line says where and when it was made. `start`: "playing", "paused" or "over".
     open(text, start) {
       const [recording, ...records] = new EESD.Stream().read(text);
+      if (this.stream.consumed) this.stream.dismiss(); // what still comes of a live run would wipe it away
       this.reset(recording);
       records.forEach((record) => this.player.add(record));
       if (start !== "over") this.player.seek(0);
@@ -104,7 +113,7 @@
 
     reset(recording = null) {
       this.stream.reset();
-      this.recording = recording;
+      Object.assign(this, { recording, refused: "" });
       this.player.load(new EESD.Timeline());
       this.tip.hide();
       this.race.reset();
@@ -167,8 +176,9 @@
     }
 
     draw() {
-      const { phase, error, started } = this.run;
-      this.root.dataset.phase = phase;
+      const { phase, started } = this.run;
+      const error = this.refused || this.run.error;
+      this.root.dataset.phase = this.refused ? "failed" : phase;
       if (phase !== "queued") this.showStage(started); // while a run waits, what is there stays: nothing jumps
       this.intro.draw(this.run);
       this.alert.hidden = !error;

@@ -16,11 +16,15 @@
 
     draw() {
       const { view, seen } = this;
-      const started = view.player.timeline.records.find(({ type }) => type === "run_started");
-      if (view.recording || !started || !view.run.result || seen.has(started.run)) return;
+      const { records, notes } = view.player.timeline;
+      if (view.recording || !notes.some(({ type }) => type === "race_finished")) return;
+      const started = records.find(({ type }) => type === "run_started");
+      if (seen.has(started.run)) return;
       seen.add(started.run);
       this.node.hidden = false;
-      this.body.prepend(this.row(started, view.run));
+      const whole = new window.EESD.RaceState(); // the view's own stands where the playhead is
+      for (const record of records) whole.apply(record);
+      this.body.prepend(this.row(started, whole));
       if (this.body.children.length > MOST) this.body.lastChild.remove();
     }
 

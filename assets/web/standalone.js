@@ -4,13 +4,14 @@
   const EESD = window.EESD;
   const { el } = EESD;
   const text = (id) => document.getElementById(id).textContent;
+  const said = (words) => EESD.words.page.form[words] ?? words;
   const chip = (words, more = "") => el("span", { class: `s-chip ${more}` }, words);
 
   function title(head, records) {
     const { model, device, dtype } = records.find(({ type }) => type === "run_started");
-    const theme = el("button", { type: "button", class: "s-theme", title: "light or dark", "aria-label": "light or dark" }, "◐");
+    const theme = el("button", { type: "button", class: "s-theme", title: said("light or dark"), "aria-label": said("light or dark") }, "◐");
     theme.addEventListener("click", () => document.body.classList.toggle("dark"));
-    const chips = [chip("RECORDED", "s-mode"), ...(head.machine ? [chip(EESD.recordedWhere(head))] : []), chip(model), chip(`${device} ${dtype}`)];
+    const chips = [chip(said("RECORDED"), "s-mode"), ...(head.machine ? [chip(EESD.recordedWhere(head))] : []), chip(model), chip(`${device} ${dtype}`)];
     document.querySelector(".s-title").replaceChildren(el("h1", {}, "EESD Live"), ...chips, theme);
   }
 
@@ -24,6 +25,7 @@
     }
   }
 
+  EESD.language.saved = document.documentElement.lang;
   if (window.matchMedia("(prefers-color-scheme: dark)").matches) document.body.classList.add("dark");
   EESD.view = EESD.attach(document.querySelector(".eesd"));
   const takeaway = (EESD.takeaway = new EESD.Takeaway(EESD.view));

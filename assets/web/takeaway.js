@@ -32,6 +32,7 @@
       this.picker = el("input", { type: "file", accept: ".ndjson,.jsonl,.json,.txt", class: "e-hidden", tabindex: "-1", "aria-hidden": "true" });
       this.picker.addEventListener("change", () => this.open(this.picker.files[0]));
       this.dialog = el("dialog", { class: "e-key-list t-dialog" });
+      this.dialog.addEventListener("keydown", (event) => event.stopPropagation()); // Escape closes it and nothing else
       const own = page ? [button("html", () => this.html())] : [];
       const shared = page ? [button("link", () => this.link()), button("qr", () => this.qr())] : [];
       const files = [button("trace", () => this.save("trace")), ...own, button("csv", () => this.save("csv")), button("perfetto", () => this.save("perfetto"))];
@@ -161,14 +162,14 @@
   function citation({ head, records }) {
     const started = records.find(({ type, lane }) => type === "run_started" && lane === "eesd") ?? records.find(({ type }) => type === "run_started");
     const result = records.find(({ type }) => type === "race_finished");
-    const { controller = {}, ...settings } = started?.settings ?? {};
+    const { controller, controller_settings: own = {}, ...settings } = started?.settings ?? {};
     const written = records.filter(({ type, lane }) => type === "tokens_committed" && lane === started?.lane).reduce((sum, { ids }) => sum + ids.length, 0);
     return [
       `EESD Live${head?.date ? `, run of ${head.date}` : ""}.`,
       `Prompt: ${JSON.stringify(started?.prompt ?? "")}`,
       `Model: ${started?.model}, ${started?.device} ${started?.dtype}${head?.machine ? `, ${head.machine}` : ""}`,
       `Settings: ${listed(settings)}`,
-      `Controller: ${controller.controller}`,
+      `Controller: ${[controller?.controller, listed(own)].filter(Boolean).join(", ")}`,
       `Versions: ${listed(started?.versions ?? {})}`,
       `Result: ${written} tokens${result ? `, ${result.level.replaceAll("-", " ")}, speedup ${number(result.speedup)}x against this engine with k = 0` : ", not finished"}`,
       "",

@@ -73,7 +73,8 @@
       this.looked?.classList.remove("e-looked-at");
       this.looked = selector && this.view.root.querySelector(selector);
       this.looked?.classList.add("e-looked-at");
-      const place = (this.looked?.offsetHeight ?? 0) > window.innerHeight / 2 ? "start" : "center";
+      const room = window.innerHeight - 2 * this.card.offsetHeight; // in the middle of the window, above the card
+      const place = (this.looked?.offsetHeight ?? 0) > room ? "start" : "center";
       this.looked?.scrollIntoView({ block: place, behavior: wantsLessMotion() ? "auto" : "smooth" });
     }
 

@@ -65,7 +65,7 @@
   // Rounds one after the other, drafts inside a round, a verdict over exactly these drafts.
   class LaneOrder {
     constructor() {
-      Object.assign(this, { seq: 0, t: 0, rounds: 0, drafts: null });
+      Object.assign(this, { seq: 0, t: 0, rounds: 0, drafts: null, arms: 0 });
     }
 
     see(type, line) {
@@ -78,6 +78,7 @@
       if (type === "round_started") {
         this.rounds += 1;
         this.drafts = 0;
+        this.arms = (line.posterior.arms ?? []).length;
       }
       const inRound = !("round" in line) || (this.drafts !== null && line.round === this.rounds - 1);
       if (!inRound || !this.addsUp(type, line)) throw new Error(`${type} does not fit its round`);
@@ -91,9 +92,17 @@
       if (type === "draft_stopped") return line.drafted === this.drafts;
       if (type === "round_verified") {
         const judged = line.probabilities.length === this.drafts && line.margins.length > line.accepted;
-        return judged && line.accepted >= 0 && line.accepted <= line.drafted && line.drafted === this.drafts;
+        const ended = (line.next_kind === "none") === (line.next_id === null);
+        return judged && ended && line.accepted >= 0 && line.accepted <= line.drafted && line.drafted === this.drafts && this.coins(line);
       }
+      if (type === "posterior_updated") return (line.posterior.arms ?? []).length === this.arms;
       return true;
+    }
+
+    // A chance and a random number for every tested draft, or neither.
+    coins({ accepted, accept_probabilities: chances = null, uniforms = null }) {
+      const tested = Math.min(this.drafts, accepted + 1);
+      return (chances === null && uniforms === null) || [chances, uniforms].every((numbers) => numbers?.length === tested);
     }
   }
 

@@ -17,7 +17,7 @@
       layout: { margin: { l: 34, r: 8, t: 6, b: 32 }, annotations: [] },
       xaxis: { title: words.axis, range: [0, 1], tickvals: [0, 0.25, 0.5, 0.75, 1] },
       yaxis: { title: words.density, range: [-0.16, 1.1], tickvals: [0, 1], showgrid: false },
-      table: () => ({ columns: words.columns, rows: (round?.decisions ?? []).map(({ go, terms }, i) => [i + 1, number(terms.theta), go ? words.go : words.stop]) }),
+      table: () => ({ columns: words.columns, rows: (round?.decisions ?? []).map((decision, i) => [i + 1, number(decision.terms.theta), decided(decision, round.reason)]) }),
     };
     if (!isBeta(round?.posterior)) return { ...axes, data: [], label: words.noCurve };
     const now = betaCurve(round.posterior);
@@ -75,12 +75,17 @@
     };
   };
 
-  // "theta 0.78, chi 1: go on". Another controller's terms are shown by their own names.
-  function inWords({ go, terms }) {
+  // A round can end although the controller would have gone on: then what ended it is named.
+  const decided = ({ go, terms }, reason) => (go ? words.go : (terms.chi !== 0 && words.ended[reason]) || words.stop);
+
+  // "theta 0.78, chi 1: go on". Another controller's terms are shown by their own names, behind the decision, since they can be many.
+  function inWords(decision, reason) {
+    const { terms } = decision;
     const names = "chi" in terms ? ["theta", "chi"] : Object.keys(terms);
     const value = (term) => (Number.isInteger(term) || typeof term !== "number" ? String(term) : number(term));
     const said = names.filter((name) => name in terms).map((name) => `${name} ${value(terms[name])}`).join(", ");
-    return `${said ? `${said}: ` : ""}${go ? words.go : words.stop}`;
+    const parts = [said, decided(decision, reason)].filter(Boolean);
+    return ("chi" in terms ? parts : parts.reverse()).join(": ");
   }
 
   function noteFor(posterior) {
@@ -106,12 +111,12 @@
       this.node.classList.toggle("e-no-curve", Boolean(note));
       setText(this.note, note);
       setText(this.headline, round ? words.headline(round.number, round.decisions.length, round.reason) : "");
-      const lines = (round?.decisions ?? []).map(inWords);
+      const lines = (round?.decisions ?? []).map((decision) => inWords(decision, round.reason));
       while (this.list.children.length > lines.length) this.list.lastChild.remove();
       lines.forEach((line, i) => setText(this.list.children[i] ?? this.list.appendChild(el("li")), line));
     }
 
-    // The last decision is the one that stopped.
+    // The last decision is the one the round ended with.
     settle() {
       this.list.scrollTop = this.list.scrollHeight;
     }

@@ -16,7 +16,7 @@
     tourHint: "a guided tour, with tasks (T)",
     glossaryHint: "glossary and formulas (G)",
     presentHint: "large type for a talk (F)",
-    leave: "Esc or F: back to the page",
+    leave: "back to the page (F)",
     form: {}, // words of the form, which come from the server in English: a translation says them anew
   };
 
@@ -163,6 +163,7 @@
     none: (controller) => `Controller ${controller ?? "without a name"}: it keeps no Beta posterior, so there is no curve.`,
     go: "go on",
     stop: "stop",
+    ended: { limit: "at the limit", length: "at the full length", eos: "end of text" },
     columns: ["draft", "theta", "decision"],
   };
 

@@ -1,9 +1,10 @@
 // The words of what explains: the round microscope, the guided tour, the glossary and the formulas.
 (() => {
   "use strict";
-  const { number, plural } = window.EESD;
+  const { number, plural, words: { why: { ended } } } = window.EESD;
   const ms = (value) => `${number(1000 * value, 1)} ms`;
   const count = (value) => number(value, Number.isInteger(value) ? 0 : 2); // alpha and beta are whole until something is forgotten
+  const exact = (value) => number(value, Number.isInteger(value) ? 0 : 3); // so that what has moved looks moved
 
   // ---- microscope ----
 
@@ -39,7 +40,7 @@
     },
     stop: {
       note: "After every draft: go on, or stop?",
-      token: ({ go, terms: own }) => [decision(own), go ? "go on" : "stop"].filter(Boolean).join(", "),
+      token: ({ go, terms: own }, reason) => [decision(own), go ? "go on" : (own.chi !== 0 && ended[reason]) || "stop"].filter(Boolean).join(", "),
       reason: {
         controller: "The controller said stop.",
         limit: "The most drafts a round may have.",
@@ -72,7 +73,7 @@
       note: "Accepted drafts add to α, a rejected one to β, untested ones to neither.",
       alpha: (before, accepted, after) => `α = ${count(before)} + ${accepted} accepted = ${count(after)}`,
       beta: (before, rejected, after) => `β = ${count(before)} + ${rejected} rejected = ${count(after)}`,
-      moved: (name, before, after) => `${name}: ${count(before)} → ${count(after)}`,
+      moved: (name, before, after) => `${name}: ${exact(before)} → ${exact(after)}`,
       mean: (before, after) => `mean ${number(before, 3)} → ${number(after, 3)}`,
       arm: (before, after) => `${before.label}: ${shifts(before, after).join(", ")}`,
       nothing: "Nothing it believes has moved.",
@@ -167,7 +168,7 @@
       },
       law: {
         title: "When does it pay?",
-        text: "The law of speedup: more acceptance helps, a dearer draft hurts, and the best length depends on both. The dot is the run you have watched.",
+        text: "The law of speedup: more acceptance helps, a dearer draft hurts, and the best length depends on both. The star is the run you have watched.",
         task: "Move the sliders until the best is no drafts at all.",
       },
       yours: {

@@ -1,11 +1,14 @@
 // Chinese: what the view says (see words.js).
 (() => {
   "use strict";
-  const { number, seconds } = window.EESD;
+  const { number } = window.EESD;
   const states = { pending: "待验证", accepted: "接受", rejected: "拒绝", untested: "未检验", correction: "更正", bonus: "奖励" };
   const levels = { "exact-by-construction": "构造上保证完全一致", "exact-as-observed": "实测一致", "same-distribution": "同一分布" };
   const against = "相对本引擎 k = 0";
   const reasons = { controller: "控制器说停", limit: "已到每轮草稿上限", length: "文本已到总长度", eos: "草稿结束了文本", none: "没有草稿" };
+
+  // The server says in English why a run was stopped (app/device.py).
+  const stopped = (how) => (!how || how === "by you" ? "已被你停止" : `已停止：${how.replace(/^after (\d+) seconds.*$/, "已达 $1 秒的上限")}`);
 
   // Labels of a controller's beliefs: "confidence 0.3 to 0.4", "length 3".
   const arm = (label) => label.replace("confidence", "置信度").replace("certainty", "把握").replace("length", "长度").replace(" to ", " 至 ");
@@ -19,7 +22,7 @@
     tourHint: "带任务的导览 (T)",
     glossaryHint: "术语与公式 (G)",
     presentHint: "演讲用大字模式 (F)",
-    leave: "按 Esc 或 F 返回页面",
+    leave: "返回页面 (F)",
     caution: (model, layer) => `没有为 ${model} 训练过退出层：草稿来自第 ${layer} 层之后它自己的归一化与输出头，除非模型为提前退出训练过，否则很少被接受；可用 distill 命令训练一个`,
     form: {
       "Early-exiting speculative decoding: the same text, two clocks.": "提前退出推测解码：同样的文本，两个时钟。",
@@ -27,12 +30,15 @@
       RECORDED: "录制",
       "exact by construction": levels["exact-by-construction"],
       "exact as observed": levels["exact-as-observed"],
+      "same distribution": levels["same-distribution"],
+      "Rejection sampling: both texts are draws of their own from the same distribution. They may differ, their chances do not.":
+        "拒绝采样：两段文本各自是同一分布的一次抽样。它们可以不同，概率相同。",
       "Tested when the model was loaded: on this machine, checking many tokens in one pass gives bit for bit what one token at a time gives. So the text of EESD cannot differ from the plain one.":
         "载入模型时检验过：在这台机器上，一次检查多个词元与逐个处理的结果逐比特相同。所以 EESD 的文本不可能与普通解码的不同。",
       "On this machine a pass over many tokens rounds a little differently from one token at a time, so two nearly equal candidates could swap. Every run compares both texts token by token and says what it found.":
         "在这台机器上，一次处理多个词元的舍入与逐个处理略有不同，两个几乎相等的候选可能互换。每次运行都会逐个词元比较两段文本，并说明结果。",
       "light or dark": "浅色或深色",
-      "the controller's own": "由控制器决定",
+      "its own": "由控制器决定",
       "1 to 512": "1 到 512",
       "0 to 15, every round": "0 到 15，每轮相同",
       "most drafts a round, 1 to 15": "每轮最多草稿数，1 到 15",
@@ -109,7 +115,7 @@
     units: { clock: "秒", rate: "词元/秒", length: "词元/轮" },
     lanes: { eesd: "EESD", vanilla: "普通" },
     text: (lane) => `${lane}：文本。用方向键在词元之间移动。`,
-    prefill: (time) => `预填充 ${seconds(time)}`,
+    prefill: (time) => `预填充 ${number(time)} 秒`,
     prefillHint: "读取提示词；不计入时钟",
     preparing: "准备中……",
     loading: (seconds) => `正在加载权重，已用 ${seconds} 秒：只需一次，不计入任何时钟`,
@@ -125,7 +131,7 @@
   };
 
   const verdict = {
-    stopped: (how) => (how ? `已停止：${how}` : "已被你停止"),
+    stopped,
     same: "同一分布：文本可以不同，概率相同",
     fork: (token, margin) => `在第 ${token} 个词元处不同${margin === null ? "" : `，差距 ${number(margin, 4)}`}`,
     differ: "两段文本不同",
@@ -231,6 +237,7 @@
     none: (controller) => `控制器 ${controller ?? "（无名）"}：它没有 Beta 后验，所以没有曲线。`,
     go: "继续",
     stop: "停",
+    ended: { limit: "到上限", length: "到总长度", eos: "文本结束" },
     columns: ["草稿", "θ", "决定"],
   };
 

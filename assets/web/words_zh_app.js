@@ -53,7 +53,7 @@
     studies: {
       start: "开始",
       stop: "停止",
-      stopped: (why) => (why ? `已停止：${why}` : "已被你停止"),
+      stopped: window.EESD.translations.zh.verdict.stopped,
       preparing: "准备中……",
       lost: "服务器没有回应：请再试一次。",
     },

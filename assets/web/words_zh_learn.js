@@ -1,9 +1,10 @@
 // Chinese: what explains (see words_learn.js).
 (() => {
   "use strict";
-  const { number } = window.EESD;
+  const { number, translations: { zh: { why: { ended } } } } = window.EESD;
   const ms = (value) => `${number(1000 * value, 1)} 毫秒`;
   const count = (value) => number(value, Number.isInteger(value) ? 0 : 2);
+  const exact = (value) => number(value, Number.isInteger(value) ? 0 : 3);
   const coin = ({ theta, chi, u }) => `u ${number(u)} ${chi ? "<" : "≥"} θ ${number(theta)}：χ = ${chi}`;
   const terms = (own) => Object.entries(own).map(([name, value]) => `${name} ${count(value)}`).join("，");
   const shifts = (before, after) =>
@@ -38,7 +39,7 @@
     },
     stop: {
       note: "每个草稿之后：继续，还是停？",
-      token: ({ go, terms: own }) => [decision(own), go ? "继续" : "停"].filter(Boolean).join("，"),
+      token: ({ go, terms: own }, reason) => [decision(own), go ? "继续" : (own.chi !== 0 && ended[reason]) || "停"].filter(Boolean).join("，"),
       reason: {
         controller: "控制器说停。",
         limit: "已到每轮草稿上限。",
@@ -71,7 +72,7 @@
       note: "接受的草稿加到 α，被拒绝的加到 β，未检验的都不加。",
       alpha: (before, accepted, after) => `α = ${count(before)} + ${accepted} 个接受 = ${count(after)}`,
       beta: (before, rejected, after) => `β = ${count(before)} + ${rejected} 个拒绝 = ${count(after)}`,
-      moved: (name, before, after) => `${name}：${count(before)} → ${count(after)}`,
+      moved: (name, before, after) => `${NUMBERS[name] ?? name}：${exact(before)} → ${exact(after)}`,
       mean: (before, after) => `均值 ${number(before, 3)} → ${number(after, 3)}`,
       arm: (before, after) => `${armOf(before.label)}：${shifts(before, after).join("，")}`,
       nothing: "它的信念没有变化。",

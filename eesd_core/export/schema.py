@@ -84,6 +84,15 @@ def is_fork(difference: dict) -> bool:
     return all(isinstance(rows, list) and all(whole(row, CANDIDATE) for row in rows) for rows in candidates.values())
 
 
+def with_whole_numbers(line: dict) -> dict:
+    """A checked line, in which 2.0 is the whole number 2 where one is wanted, as in a browser."""
+    found = {}
+    for name, kind in SCHEMA[line["type"]].items():
+        if str(kind).startswith("integer") and line.get(name) is not None:
+            found[name] = list(map(int, line[name])) if str(kind).startswith("integers") else int(line[name])
+    return line | found
+
+
 class Check:
     """Sees the lines of one trace in turn; `see` raises ValueError for one that cannot stand there."""
 
@@ -117,6 +126,7 @@ class LaneOrder:
     def __init__(self):
         self.seq, self.t, self.rounds = 0, 0.0, 0
         self.drafts: int | None = None  # of the round that is open
+        self.arms = 0  # of the belief it began with
 
     def see(self, kind: str, line: dict) -> None:
         if line["seq"] != self.seq or line["t"] < self.t or line["row"] < 0:
@@ -127,7 +137,7 @@ class LaneOrder:
             raise ValueError(f"{kind} cannot stand there")
         self.seq, self.t = self.seq + 1, line["t"]
         if kind == "round_started":
-            self.rounds, self.drafts = self.rounds + 1, 0
+            self.rounds, self.drafts, self.arms = self.rounds + 1, 0, len(line["posterior"].get("arms", []))
         in_round = "round" not in line or (self.drafts is not None and line["round"] == self.rounds - 1)
         if not in_round or not self._adds_up(kind, line):
             raise ValueError(f"{kind} does not fit its round")
@@ -140,5 +150,13 @@ class LaneOrder:
             return line["drafted"] == self.drafts
         if kind == "round_verified":
             judged = len(line["probabilities"]) == self.drafts and len(line["margins"]) > line["accepted"]
-            return judged and 0 <= line["accepted"] <= line["drafted"] == self.drafts
+            ended = (line["next_kind"] == "none") == (line["next_id"] is None)
+            return judged and ended and 0 <= line["accepted"] <= line["drafted"] == self.drafts and self._coins(line)
+        if kind == "posterior_updated":
+            return len(line["posterior"].get("arms", [])) == self.arms
         return True
+
+    def _coins(self, line: dict) -> bool:
+        """A chance and a random number for every tested draft, or neither."""
+        tested, coins = min(self.drafts, line["accepted"] + 1), [line.get("accept_probabilities"), line.get("uniforms")]
+        return coins == [None, None] or all(numbers is not None and len(numbers) == tested for numbers in coins)

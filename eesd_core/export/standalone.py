@@ -18,7 +18,9 @@ from .source import Trace
 
 WEB = Path(__file__).resolve().parents[2] / "assets" / "web"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-OWN = ("takeaway_words.js", "trace.js", "exports.js", "takeaway.js", "whatif.js", "standalone.js")  # besides the renderer's
+OWN = (  # besides the renderer's
+    "takeaway_words.js", "words_zh_app.js", "trace.js", "exports.js", "takeaway.js", "whatif.js", "standalone.js",
+)  # fmt: skip
 PLACE = '<script type="application/x-ndjson" id="trace">'  # the trace goes behind this
 
 

@@ -91,6 +91,7 @@ def test_what_an_endpoint_refuses_it_refuses_in_one_line(client, visits):
         ("/race", {"prompt": "x", "wrong": 0.5, "wrong_from": 513}, "wrong from must be a whole number from 0 to 512"),
         ("/generate", {"prompt": "x", "wrong": "much"}, "wrong drafts must be a number"),
         ("/generate", {"prompt": "too long"}, "the prompt is <too> long"),
+        ("/generate", {"prompt": "x", "method": "foo"}, "method must be one of eesd, vanilla, not foo"),
         ("/replay", {"trace": "hello"}, "this is no trace"),
         ("/replay", {"trace": None}, "send the text of a trace"),
         ("/replay", {"trace": "x" * 9_000_000}, "at most 8 MB"),
@@ -125,9 +126,13 @@ def test_twenty_visitors_at_once_are_served_in_order_and_see_their_own_run_alone
     admitted, admit = [], visits.admit
 
     def noting(address, request, *rest, **named):
-        job = admit(address, request, *rest, **named)
-        admitted.append(request.prompt)
-        return job
+        queue_up = admit(address, request, *rest, **named)
+
+        def noted():
+            admitted.append(request.prompt)
+            return queue_up()
+
+        return noted
 
     visits.admit = noting
     clients = [Client(server[1], verbose=False, httpx_kwargs={"timeout": 120}) for _ in range(VISITORS)]

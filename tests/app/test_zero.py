@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+from app.page import build_page
 from app.settings import Limits
 
 
@@ -46,3 +47,5 @@ def test_a_run_crosses_the_boundary_as_plain_values(engine, monkeypatch):
     assert posteriors and all(posterior["alpha"] > 0 for posterior in posteriors)
     texts = [[line["text"] for line in run if line.get("lane") == "eesd" and line["type"] == "tokens_committed"] for run in (lines, again)]
     assert texts[0] == texts[1]  # nothing was kept between two calls
+    offered = {function.api_name for function in build_page(visits).fns.values()}
+    assert "race" in offered and "generate" not in offered

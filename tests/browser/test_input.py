@@ -1,6 +1,6 @@
 """What visitors send: bad values are one clear line, hostile text stays text."""
 
-from app_page import alert, reach, run, settings
+from app_page import FIRST_LINE, alert, reach, run, settings, state
 from gradio_client import Client
 from playwright.sync_api import expect
 
@@ -24,7 +24,7 @@ BAD = [  # prompt, settings, what the page says
     (None, {"new_tokens": ""}, "new tokens must be a whole number from 1 to 512, not empty"),
     (None, {"temperature": "9"}, "temperature must be a number from 0 to 2, not 9"),
     (None, {"top_p": "0"}, "top-p must be a number from 0.01 to 1, not 0"),
-    (None, {"alpha": "0"}, "the prior's alpha must be a number from 0.001 to"),
+    (None, {"alpha": "0"}, "the prior's alpha must be a number from 0.01 to"),
     (None, {"controller": "fixed", "length": "2.5"}, "draft length must be a whole number from 0 to 15, not 2.5"),
 ]
 
@@ -33,7 +33,9 @@ def test_bad_input_is_one_clear_line_and_the_next_run_works(visit):
     page = visit()
     for prompt, values, line in BAD:
         settings(page, **values)
-        run(page, prompt)
+        if prompt is not None:
+            page.locator("#prompt textarea").fill(prompt)
+        page.locator("#run").click()
         expect(alert(page)).to_contain_text(line)
         expect(page.locator("#run")).to_be_enabled()
         page.locator("#reset").click()
@@ -42,6 +44,25 @@ def test_bad_input_is_one_clear_line_and_the_next_run_works(visit):
         settings(page, new_tokens="8")
         run(page)
         reach(page, "finished")
+
+
+def test_a_refused_run_leaves_the_one_on_the_page(visit):
+    page = visit()
+    settings(page, new_tokens="8")
+    run(page)
+    reach(page, "finished")
+    text, address = state(page)["texts"], page.evaluate(FIRST_LINE)
+    for _ in range(2):
+        settings(page, temperature="9")
+        page.locator("#run").click()
+        expect(alert(page)).to_contain_text("temperature must be")
+        expect(page.locator("#run")).to_be_enabled()
+        assert state(page)["texts"] == text and page.evaluate(FIRST_LINE) == address
+        expect(page.locator(".e-lane-eesd .e-text")).to_be_visible()
+    settings(page, temperature="0.8")
+    run(page)
+    reach(page, "finished")
+    expect(alert(page)).to_be_hidden()
 
 
 def test_hostile_prompts_are_text(visit):

@@ -7,9 +7,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from eesd_core.errors import UserError
-from eesd_core.events import Record, RunFinished
+from eesd_core.events import Record, RunStarted
+from eesd_core.export import open_trace
 from eesd_core.loading import load_engine
-from eesd_core.trace import read_trace, to_line
+from eesd_core.trace import to_line
 
 
 @pytest.fixture
@@ -82,8 +83,9 @@ def test_a_model_that_lacks_a_tensor(copy):
         load_engine(str(copy), device="cpu", dtype="float32", need_exit_layer=False)
 
 
-LINE = to_line(Record("r", "eesd", 0, 0.0, RunFinished("eos", 3)))
-TRACES = {"cut off": LINE[:-9].encode(), "empty line": b"\n", "a string": b'"x"\n', "null": b"null\n", "type is a list": b'{"type":[]}\n'}
+STARTED = RunStarted("eesd", "m", "cpu", "float32", "exact-as-observed", "Once", (1, 2), {}, {})
+LINE = to_line(Record("r", "eesd", 0, 0.0, STARTED))
+TRACES = {"cut off": LINE[:-9].encode(), "a string": b'"x"\n', "null": b"null\n", "type is a list": b'{"type":[]}\n'}
 TRACES |= {
     "not UTF-8": b"\xff\xfe\n",
     "deeply nested": b"[" * 200_000,
@@ -96,7 +98,7 @@ def test_a_broken_trace_is_one_line(tmp_path, data):
     path = tmp_path / "t.ndjson"
     path.write_bytes(LINE.encode() + data)
     with pytest.raises(UserError, match="line 2"):
-        list(read_trace(path))
+        open_trace(path)
 
 
 def test_a_trace_of_a_later_format_is_refused(tmp_path, engine):
@@ -105,10 +107,10 @@ def test_a_trace_of_a_later_format_is_refused(tmp_path, engine):
     first = json.loads(to_line(next(iter(engine.run(Request("a", 1))))))
     (tmp_path / "t.ndjson").write_text(json.dumps(first | {"format": "eesd-trace/2"}) + "\n")
     with pytest.raises(UserError):
-        list(read_trace(tmp_path / "t.ndjson"))
+        open_trace(tmp_path / "t.ndjson")
 
 
 def test_an_unreadable_trace(tmp_path):
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(UserError):
-            list(read_trace(path))
+            open_trace(path)

@@ -142,6 +142,25 @@ def test_records_that_are_missing_doubled_or_swapped_are_noticed(lines):
             parse_trace("".join(broken).encode())
 
 
+def test_a_whole_number_may_be_written_with_a_point(lines):
+    at = next(i for i, line in enumerate(lines) if '"round_verified"' in line and '"eesd"' in line)
+    record = json.loads(lines[at])
+    changed = json.dumps(record | {name: float(record[name]) for name in ("drafted", "accepted", "seq", "round")})
+    changed = changed.replace(json.dumps(record["target_ids"]), json.dumps(list(map(float, record["target_ids"]))))
+    trace = parse_trace("".join([*lines[:at], changed + "\n", *lines[at + 1 :]]).encode())
+    assert list(map(to_line, trace.records)) == lines
+
+
+COINS = [{"next_kind": "none"}, {"next_id": None}, {"uniforms": []}, {"accept_probabilities": [0.5] * 9, "uniforms": [0.5] * 9}]
+
+
+@pytest.mark.parametrize("change", COINS)
+def test_a_verdict_that_contradicts_itself_is_refused(lines, change):
+    at = next(i for i, line in enumerate(lines) if '"round_verified"' in line and '"next_kind":"none"' not in line)
+    with pytest.raises(UserError, match="does not fit its round"):
+        parse_trace("".join([*lines[:at], json.dumps(json.loads(lines[at]) | change) + "\n", *lines[at + 1 :]]).encode())
+
+
 def mutations(lines):
     """One field of one record of every type is something else."""
     values = [None, True, -1, 1.5, 2**60, "x", [], [[]], {}, ["a"], [None], {"alpha": "1"}, {"alpha": -1}, {"arms": 3}, {"arms": [{}]}]

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.events import DraftToken, Record, RunCancelled, RunFinished
+from eesd_core.export import open_trace
 from eesd_core.race import Outcome, first_difference, race, verdict
 from eesd_core.sampling import Sampling
 from eesd_core.text import Detokenizer
-from eesd_core.trace import Metrics, read_trace, to_line, write_trace
+from eesd_core.trace import Metrics, to_line, write_trace
 
 REQUEST = Request("Once upon a time", 40, Sampling(0.8, 1.0, 2))
 
@@ -23,7 +24,7 @@ def records(engine):
 def test_a_trace_is_the_run(tmp_path, records):
     path = tmp_path / "run.ndjson"
     write_trace(path, records)
-    again = list(read_trace(path))
+    again = open_trace(path).records
     assert [r.event for r in again] == [r.event for r in records]
     for lane in ("vanilla", "eesd"):
         assert Metrics.fold(again, lane).to_json()["text"] == Metrics.fold(records, lane).to_json()["text"]
@@ -42,7 +43,7 @@ def test_a_broken_line_is_named(tmp_path, records, broken):
     path = tmp_path / "run.ndjson"
     path.write_text(to_line(records[0]) + broken + "\n")
     with pytest.raises(UserError, match="line 2"):
-        list(read_trace(path))
+        open_trace(path)
 
 
 def test_both_lanes_write_the_same_and_the_verdict_says_so(records, engine):

@@ -1,0 +1,44 @@
+"""`python app.py`: what cannot be served is said in one line, before the model is loaded."""
+
+import runpy
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+@pytest.fixture
+def start(monkeypatch):
+    main = runpy.run_path(str(APP))["main"]
+
+    def start(*flags: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["app.py", *flags])
+        return main()
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--runs-per-minute", "0"], "--runs-per-minute must be at least 1"),
+        (["--port", "99999"], "port 99999"),
+        (["--host", "name.invalid"], "cannot listen on name.invalid"),
+        (["--model", "nowhere"], "nowhere"),
+    ],
+)
+def test_wrong_flags_are_one_line(start, capsys, flags, line):
+    assert start(*flags) == 2
+    said = capsys.readouterr().err
+    assert line in said and said.startswith("error: ") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", [[], ["--host", "0.0.0.0"]])
+def test_a_port_in_use_is_one_line(start, capsys, host):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert start(*host, "--port", str(taken.getsockname()[1])) == 2
+    said = capsys.readouterr().err
+    assert "choose another" in said and said.count("\n") == 1
