@@ -15,6 +15,7 @@ from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 
 LOCAL = "127.0.0.1"
+PRIVATE = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # networks
 
 
 def check_address(host: str | None, port: int | None) -> None:
@@ -40,6 +41,8 @@ def main() -> int:
     parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")
     parser.add_argument("--ssr", action="store_true", help="render the page on the server too; needs Node 24")
     parser.add_argument("--mcp", action="store_true", help="offer the endpoints as MCP tools; needs hosting/requirements-mcp.txt")
+    if "SPACE_ID" in os.environ:  # behind the Hub's proxies, whose addresses are private: visitors have their own, for the limit on runs
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE)
     flags = parser.parse_args([*shlex.split(os.environ.get("EESD_FLAGS", "")), *sys.argv[1:]])
     limits = Limits(runs_a_minute=flags.runs_per_minute)
     try:

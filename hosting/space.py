@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACES = ROOT / "hosting" / "spaces"
-NEEDED = ("app.py", "app", "eesd_core", "assets", "requirements.txt", "LICENSE", "docs")
+NEEDED = ("app.py", "app", "eesd_core", "assets", "requirements.txt", "LICENSE", "docs", "hosting")  # what runs, and what the README names
 OPENING = ROOT / "assets" / "traces" / "opening.ndjson"
 
 
@@ -15,11 +15,12 @@ def build(kind: str, out: Path, trace: Path = OPENING) -> None:
     """Raises UserError, FileExistsError."""
     out.mkdir(parents=True)
     front = (SPACES / f"{kind}.md").read_text(encoding="utf-8")
-    (out / "README.md").write_text(front + "\n" + (ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
     if kind == "static":
         from eesd_core.export import export, open_trace, write_export
 
+        (out / "README.md").write_text(front, encoding="utf-8")
         return write_export(out / "index.html", export(open_trace(trace), "html"))
+    (out / "README.md").write_text(front + "\n" + (ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
     for name in NEEDED:
         source = ROOT / name
         copy = shutil.copytree if source.is_dir() else shutil.copy2

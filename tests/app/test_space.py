@@ -1,0 +1,19 @@
+"""Spaces as `hosting/space.py` puts them together: whatever their README names is there."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "hosting" / "space.py"
+
+
+@pytest.mark.parametrize("kind", ["cpu", "zerogpu", "static"])
+def test_no_link_in_its_readme_is_dead(tmp_path, kind):
+    out = tmp_path / kind
+    runpy.run_path(str(SCRIPT))["build"](kind, out)
+    readme = (out / "README.md").read_text(encoding="utf-8")
+    names = re.findall(r"\]\((?!https?:)([^)#]+)", readme)
+    assert readme.startswith("---\n") and [name for name in names if not (out / name).exists()] == []
+    assert (out / ("index.html" if kind == "static" else "app.py")).exists()
