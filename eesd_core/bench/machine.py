@@ -10,13 +10,15 @@ from pathlib import Path
 
 import torch
 
+from ..recording import processor
+
 RAPL = Path("/sys/class/powercap/intel-rapl:0")  # energy of the first processor package; mostly for root alone, absent in virtual machines
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
 def machine(device: torch.device) -> dict:
     """Stable: the same in every sitting."""
-    facts = {"system": platform.system(), "machine": platform.machine(), "processor": _processor(), "cores": len(_cores())}
+    facts = {"system": platform.system(), "machine": platform.machine(), "processor": processor(), "cores": len(_cores())}
     facts |= {"threads": torch.get_num_threads(), "device": str(device), "python": platform.python_version()}
     facts |= {name: version(name) for name in PACKAGES}
     if device.type == "cuda":
@@ -26,14 +28,6 @@ def machine(device: torch.device) -> dict:
 
 def _cores() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown"
 
 
 def load() -> float | None:

@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..sampling import Sampling
 
 EXITS = ("frozen-exit", "untrained-exit")
+SET = ("hf-early-exit", "hf-prompt-lookup")  # peers with a setting
 PEERS = {
     "hf": "transformers generate(), growing cache",
     "hf-stock": "transformers generate() on the model as from_pretrained loads it",
@@ -69,6 +70,8 @@ def parse_method(name: str) -> Method:
     if kind in PEERS:
         if acceptance:
             raise UserError(f"{kind} has an acceptance rule of its own: leave out @{acceptance}")
+        if setting and kind not in SET:
+            raise UserError(f"{kind} has no setting: leave out :{setting[:20]}")
         return Method(name, peer=kind, setting=_number(name, setting))
     drafter, plus, controller = text.partition("+")
     kind, _, setting = drafter.partition(":")
