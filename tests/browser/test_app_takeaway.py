@@ -1,8 +1,9 @@
 """What is taken away from the app, and opened again."""
 
-from app_page import reach, run, settings, state
+from app_page import LONG, reach, run, settings, state, until_free
 from playwright.sync_api import expect
 
+from app.page import OPENING
 from eesd_core.export import open_trace
 from eesd_core.recording import processor
 
@@ -51,3 +52,58 @@ def test_a_code_for_the_link_is_drawn(visit):
     page.locator(".t-qr").click()
     page.wait_for_function("document.querySelector('img.t-qr').naturalWidth > 0")
     expect(page.locator(".t-text")).to_contain_text("seed=7")
+
+
+def test_a_page_saved_in_chinese_opens_in_chinese(visit, browser, tmp_path):
+    page = visit(query="?lang=zh")
+    settings(page, new_tokens="8")
+    run(page)
+    reach(page, "finished")
+    with page.expect_download() as download:
+        page.locator(".t-html").click()
+    download.value.save_as(file := tmp_path / "run.html")
+    offline = browser.new_context(offline=True)
+    copy = offline.new_page()
+    copy.goto(file.as_uri())
+    for text, selector in (("录制", ".s-mode"), ("引用", ".t-cite"), ("如果", ".w-panel h2")):
+        expect(copy.locator(selector).first).to_have_text(text)
+    assert copy.evaluate("document.documentElement.lang") == "zh-CN"
+    copy.goto(file.as_uri() + "?lang=en")
+    expect(copy.locator(".t-cite")).to_have_text("Cite")
+    offline.close()
+
+
+def test_escape_closes_a_dialog_and_stops_nothing(visit, slowly):
+    page = visit()
+    settings(page, new_tokens=str(LONG))
+    run(page)
+    reach(page, "running")
+    page.locator(".t-cite").click()
+    expect(page.locator(".t-dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".t-dialog")).to_be_hidden()
+    assert page.evaluate("EESD.page.view.run.phase") == "running"
+    page.keyboard.press("Escape")
+    reach(page, "cancelled")
+
+
+def test_a_trace_opened_during_a_run_stays_and_the_run_ends(visit, slowly, device, tmp_path):
+    page = visit()
+    settings(page, new_tokens=str(LONG))
+    run(page)
+    reach(page, "running")
+    page.locator(".t-panel input[type=file]").set_input_files(OPENING)
+    expect(page.locator(".eesd-mode.eesd-recorded")).to_be_visible()
+    until_free(device)
+    expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator(".eesd-mode.eesd-recorded")).to_be_visible()
+
+
+def test_a_citation_says_how_the_controller_was_set(visit):
+    page = visit(query="?alpha=3&forget=0.9")
+    settings(page, new_tokens="8")
+    run(page)
+    reach(page, "finished")
+    page.locator(".t-cite").click()
+    expect(page.locator(".t-text")).to_contain_text("alpha 3")
+    expect(page.locator(".t-text")).to_contain_text("forget 0.9")
