@@ -114,6 +114,11 @@ class RoundVerified:
     accept_probabilities: tuple[float, ...] | None = None
     uniforms: tuple[float, ...] | None = None
 
+    @property
+    def written(self) -> int:
+        """Tokens that the round adds to the text: accepted drafts and, unless they ended it, one of the target's own."""
+        return self.accepted + (self.next_id is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class PosteriorUpdated:

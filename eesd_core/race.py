@@ -50,7 +50,7 @@ class Outcome:
     def observe(self, record: Record) -> None:
         match record.event:
             case RoundVerified() as e:
-                self.margins += e.margins[: e.accepted + (e.next_id is not None)]
+                self.margins += e.margins[: e.written]
             case TokensCommitted() as e:
                 self.ids += e.ids
             case RunFinished():

@@ -30,7 +30,7 @@ def write(engine: Engine, request: Request, controller: Controller | None, draft
         if isinstance(record.event, RoundVerified):
             e = record.event
             rounds.append([e.drafted, e.accepted])
-            margins += e.margins[: e.accepted + (e.next_id is not None)]
+            margins += e.margins[: e.written]
     return Written(
         metrics.token_ids, rounds, metrics.seconds, len(metrics.token_ids), metrics.prefill_seconds,
         metrics.drafted if draft_layers else 0, draft_layers, metrics.draft_seconds, metrics.verify_seconds, margins,

@@ -77,7 +77,7 @@ def search_skips(engine: Engine, prompts: Sequence[str], trials: int = TRIALS) -
         for prompt in prompts:
             for record in engine.run(Request(prompt, NEW_TOKENS, controller="adaptive-threshold", drafter=f"layer-skip:{skips}")):
                 if isinstance(record.event, RoundVerified):
-                    tokens += record.event.accepted + (record.event.next_id is not None)
+                    tokens += record.event.written
                     steps += 1 + cost * record.event.drafted
         return tokens / steps
 

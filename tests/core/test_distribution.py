@@ -36,7 +36,7 @@ class Chain:
     def new_cache(self, capacity: int, layers: int = 2) -> KVCache:
         return KVCache([self.device] * layers, 1, capacity, 1, self.dtype)
 
-    def embed(self, ids: list[int]) -> torch.Tensor:
+    def embed(self, ids: list[int], start: int) -> torch.Tensor:
         return torch.nn.functional.one_hot(torch.tensor([ids], dtype=torch.long), VOCAB).float()
 
     def run_range(self, low, high, hidden, cache, start) -> torch.Tensor:
