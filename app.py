@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="weights by bitsandbytes")
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, metavar="PORT")
+    parser.add_argument("--port", type=int, metavar="PORT", help="default: the first free one from 7860 on")
     parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")
     parser.add_argument("--ssr", action="store_true", help="render the page on the server too; needs Node 24")
     parser.add_argument("--mcp", action="store_true", help="offer the endpoints as MCP tools; needs hosting/requirements-mcp.txt")
@@ -64,7 +64,7 @@ def main() -> int:
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    launch(visits, flags.host, flags.port, ssr_mode=flags.ssr, mcp_server=flags.mcp)
+    launch(visits, flags.host, flags.port or None, ssr_mode=flags.ssr, mcp_server=flags.mcp)
     return 0
 
 

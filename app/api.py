@@ -84,9 +84,11 @@ class Api:
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "acceptance": acceptance}
         form |= {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat, "wrong": wrong, "wrong_from": wrong_from}
         wanted = asked(form, controller)
+        if not isinstance(with_trace, bool):
+            raise refusal(UserError(f"with trace must be one of True, False, not {shown(with_trace)}"))
         async for state in self._run(request, wanted, quantize, self.visits.contest):
             if records := state.pop("records", None):
-                state = race_result(records) | ({"trace": "".join(map(to_line, records))} if with_trace is True else {})
+                state = race_result(records) | ({"trace": "".join(map(to_line, records))} if with_trace else {})
             yield state
 
     async def generate(
@@ -183,8 +185,10 @@ def asked(form: dict, controller: str) -> Request:
     try:
         if not isinstance(controller, str) or len(controller) > MOST_CONTROLLER:
             raise UserError("the controller must be a short text such as throughput or fixed:4")
-        name, settings = parse_controller(controller, whole_number("seed", form["seed"], 0, 2**53))
-        settings.pop("seed", None)
+        seed = whole_number("seed", form["seed"], 0, 2**53)
+        name, settings = parse_controller(controller, seed)
+        if settings.pop("seed", seed) != seed:
+            raise UserError("the controller has the seed of the run: leave it out of the controller")
         return request_from_form(**form, controller=name, **settings)
     except UserError as problem:
         raise refusal(problem) from None

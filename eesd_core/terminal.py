@@ -51,7 +51,8 @@ class Painter:
             line = f"{lane:>8}  {m['seconds']:6.2f} s  {known(m['tokens_per_second'], '6.1f')} tokens/s  "
             line += f"{known(m['mean_accepted_length'], '.2f')} tokens per round"
             self.out.write(line + f"  (prefill {m['prefill_seconds'] * 1e3:.0f} ms)\n")
-        self.out.write(f" speedup  {known(verdict.speedup, '.2f')}x against this engine with k = 0\n")
+        if verdict.speedup is not None:
+            self.out.write(f" speedup  {verdict.speedup:.2f}x against this engine with k = 0\n")
         if verdict.identical is None:
             self.out.write(" verdict  same distribution: the texts may differ, their chances do not\n")
         elif verdict.identical:

@@ -54,8 +54,8 @@ def _read(path: Path) -> list[Prompt]:
 def _prompt(entry: dict, number: str) -> Prompt:
     spec_bench = "prompt" not in entry
     text = entry["turns"][0] if spec_bench else entry["prompt"]
-    if not isinstance(text, str):
-        raise TypeError("a prompt is text")
+    if not isinstance(text, str) or not text.strip():
+        raise TypeError("a prompt is text, and some")
     name, chat = entry.get("id", entry.get("question_id", number)), entry.get("chat", spec_bench)
     return Prompt(str(name), str(entry.get("category", "all prompts")), text, bool(chat))
 

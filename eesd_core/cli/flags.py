@@ -37,6 +37,14 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"must be a number, not {text[:40]!r}") from None
 
 
+def amount(text: str) -> int:
+    """Many, so also as 2e6."""
+    try:
+        return int(float(text))
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"must be a number such as 2e6, not {text[:40]!r}") from None
+
+
 class Shared(NamedTuple):
     """Flags of several commands, as parent parsers."""
 

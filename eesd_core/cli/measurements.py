@@ -58,7 +58,7 @@ def bench(arguments) -> int:
         return said(gpu_suite(a.device), a.json)
     sampling = sampling_of(a)
     prompts = load_prompts(a.prompts, a.limit)
-    methods = [name.strip() for name in a.methods.split(",")] if a.methods else None
+    methods = [name.strip() for name in a.methods.split(",")] if a.methods is not None else None
     for name in methods or ():
         parse_method(name)  # a wrong name is said now, not after loading
     engine = load_engine(a)

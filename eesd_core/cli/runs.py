@@ -120,6 +120,8 @@ def export(arguments) -> int:
     from ..export import export as make
     from ..export import open_trace, write_export
 
+    if arguments.out.resolve() == arguments.trace.resolve():
+        raise UserError("--out is the trace itself, which would be lost: give another name")
     write_export(arguments.out, make(open_trace(arguments.trace), arguments.format))
     print(f"{printable(str(arguments.out))}: {arguments.out.stat().st_size:,} bytes")
     return 0

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from .flags import Parser, Shared, load_engine, number, whole
+from .flags import Parser, Shared, amount, load_engine, number, whole
 
 
 def add_commands(commands, shared: Shared) -> None:
@@ -14,7 +14,7 @@ def add_commands(commands, shared: Shared) -> None:
     base.add_argument("--work", type=Path, default=Path("runs/base"), metavar="DIR", help="packed text and checkpoints; resumes from here")
     base.add_argument("--start", type=Path, metavar="DIR", help="a checkpoint to go on from, with its tokenizer (default: from nothing)")
     base.add_argument("--out", type=Path, default=Path("runs/model"), metavar="DIR", help="where the finished checkpoint goes")
-    base.add_argument("--tokens", type=number, default=20e6, metavar="N", help="training tokens in all; may be changed on resume")
+    base.add_argument("--tokens", type=amount, default=20_000_000, metavar="N", help="training tokens in all; may be changed on resume")
     base.add_argument("--window", type=whole, default=256, metavar="T", help="tokens a training row")
     base.add_argument("--rows", type=whole, default=32, metavar="B", help="rows a step")
     base.add_argument("--rate", type=number, default=4e-3, help="learning rate of the constant part")
@@ -35,7 +35,7 @@ def add_commands(commands, shared: Shared) -> None:
     sizes.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
     sizes.add_argument("--validation", type=Path, required=True, metavar="FILE", help="JSON Lines with a `text` field")
     sizes.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
-    sizes.add_argument("--tokens", type=number, default=2e6, metavar="N", help="training tokens for each")
+    sizes.add_argument("--tokens", type=amount, default=2_000_000, metavar="N", help="training tokens for each")
     sizes.add_argument(
         "--work", type=Path, default=Path("runs/sizes"), metavar="DIR", help="packed text and checkpoints; resumes from here"
     )
@@ -80,7 +80,7 @@ def train_base(arguments) -> int:
     shape = {"window": arguments.window, "rows": arguments.rows}
     rates = {"learning_rate": arguments.rate, "warmup_steps": arguments.warmup, "cooldown": arguments.cooldown}
     aims = {"exit_pull": arguments.exit_pull, "unlikelihood": arguments.unlikelihood}
-    config = replace(PretrainConfig(), tokens=int(arguments.tokens), **shape, **rates, **aims)
+    config = replace(PretrainConfig(), tokens=arguments.tokens, **shape, **rates, **aims)
     train_base(arguments.data, arguments.work, arguments.start, arguments.out, config, arguments.device)
     return 0
 
@@ -90,7 +90,7 @@ def sizes(arguments) -> int:
     from ..train.sizes import Size, compare_sizes
 
     a = arguments
-    config = replace(PretrainConfig(), tokens=int(a.tokens))
+    config = replace(PretrainConfig(), tokens=a.tokens)
     compare_sizes([Size.parse(text) for text in a.sizes], a.data, a.validation, a.prompts, a.work, a.out, config, a.device)
     return 0
 

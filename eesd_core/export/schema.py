@@ -86,11 +86,18 @@ def is_fork(difference: dict) -> bool:
 
 def with_whole_numbers(line: dict) -> dict:
     """A checked line, in which 2.0 is the whole number 2 where one is wanted, as in a browser."""
-    found = {}
-    for name, kind in SCHEMA[line["type"]].items():
-        if str(kind).startswith("integer") and line.get(name) is not None:
-            found[name] = list(map(int, line[name])) if str(kind).startswith("integers") else int(line[name])
+    found = whole_numbers(line, SCHEMA[line["type"]])
+    if line["type"] == "race_finished" and (fork := line["first_difference"]):
+        found["first_difference"] = fork | whole_numbers(fork, FORK)
     return line | found
+
+
+def whole_numbers(values: dict, table: dict) -> dict:
+    found = {}
+    for name, kind in table.items():
+        if str(kind).startswith("integer") and values.get(name) is not None:
+            found[name] = list(map(int, values[name])) if str(kind).startswith("integers") else int(values[name])
+    return found
 
 
 class Check:

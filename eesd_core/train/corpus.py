@@ -54,7 +54,7 @@ def read_records(path: Path) -> Iterator[dict]:
         with opener(path, "rt", encoding="utf-8") as lines:
             for line in filter(str.strip, lines):
                 record = json.loads(line)
-                if not all(isinstance(record[key], str) for key in (("prompt", "response") if "prompt" in record else ("text",))):
+                if not all(isinstance(record[key], str) for key in (("prompt", "response") if "response" in record else ("text",))):
                     raise TypeError
                 yield record
     except (OSError, EOFError, ValueError, KeyError, TypeError, lzma.LZMAError):
@@ -106,7 +106,7 @@ def documents(paths: list[Path]) -> Iterator[str]:
         for record in read_records(path):
             if record.get("source") in ARITHMETIC:
                 continue
-            if "prompt" in record:
+            if "response" in record:
                 yield turns(clean(record["prompt"]), clean(record["response"]))
                 continue
             kept = []

@@ -28,7 +28,7 @@ def bits_per_character(target: Target, path: Path) -> float:
     """Of the file's texts, cleaned as for training, in windows of the whole context that start afresh."""
     bits, characters = 0.0, 0
     for record in read_records(path):
-        text = clean(record["text"])
+        text = clean(record.get("text", ""))  # turns have none
         ids = target.tokenizer(text, split_special_tokens=True)["input_ids"]
         for start in range(0, len(ids), target.context - 1):
             part = ids[start : start + target.context - 1]

@@ -195,6 +195,9 @@ def pretrain(
 
     Writes `work/log.jsonl` (step, tokens, loss, validation loss, rate, tokens per second).
     """
+    per_step = config.rows * config.window
+    if not 0 < per_step <= config.tokens:
+        raise UserError(f"{config.tokens:,} tokens are not one step of {config.rows} rows of {config.window}: ask for more with --tokens")
     work.mkdir(parents=True, exist_ok=True)
     tokenizer, arrays = prepare_corpus(data, corpus, start, config)
     arrays, held = split_validation(arrays, config.window)
@@ -229,7 +232,6 @@ def pretrain(
             found = [compiled(model, layer, rows, torch.ones_like(rows))[0].item() for rows in parts]
         return {"validation_loss": round(sum(found) / len(found), 4)} if found else {}
 
-    per_step = config.rows * config.window
     steps, step = config.tokens // per_step, done // per_step
     rng = np.random.default_rng([config.seed, step])
     saved = began = time.monotonic()

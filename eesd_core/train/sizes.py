@@ -69,7 +69,8 @@ def compare_sizes(
         folder = out / str(size).replace(":", "-")
         if not (folder / "config.json").exists():
             train_base(data, work / folder.name, None, folder, size.config(config), device, work / f"corpus-{size.vocab}")
-        rows.append({"size": str(size), "tokens": config.tokens} | judge(folder, validation, prompts, device))
+        trained = json.loads((folder / "training_log.json").read_text())["stages"][-1]["config"]  # perhaps on another day
+        rows.append({"size": str(size), "tokens": trained["tokens"]} | judge(folder, validation, prompts, device))
     (out / "sizes.json").write_text(json.dumps(rows, indent=2) + "\n")
     print("size              " + "".join(f"{title:>13}" for title in SHOWN.values()))
     for row in rows:

@@ -82,6 +82,8 @@ def test_what_an_endpoint_refuses_it_refuses_in_one_line(client, visits):
         ("/race", {"prompt": "x", "controller": "magic"}, "unknown controller 'magic'"),
         ("/race", {"prompt": "x", "controller": ["beta"]}, "the controller must be a short text"),
         ("/race", {"prompt": "x", "controller": "fixed:99"}, "the draft length must be a whole number from 0 to 15"),
+        ("/race", {"prompt": "x", "controller": "beta:seed=3"}, "the controller has the seed of the run"),
+        ("/race", {"prompt": "x", "with_trace": "yes"}, "with trace must be one of True, False, not yes"),
         ("/race", {"prompt": "x", "max_new_tokens": 10**9}, "new tokens must be a whole number from 1 to 512"),
         ("/race", {"prompt": "x", "seed": "abc"}, "seed must be a whole number"),
         ("/race", {"prompt": "x", "chat": "maybe"}, "chat must be one of"),

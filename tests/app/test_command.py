@@ -1,11 +1,13 @@
 """`python app.py`: what cannot be served is said in one line, before the model is loaded."""
 
+import asyncio
 import runpy
 import socket
 import sys
 from pathlib import Path
 
 import pytest
+from uvicorn import Config
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -42,3 +44,23 @@ def test_a_port_in_use_is_one_line(start, capsys, host):
         assert start(*host, "--port", str(taken.getsockname()[1])) == 2
     said = capsys.readouterr().err
     assert "choose another" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("space", "seen"), [("someone/space", "203.0.113.9"), (None, "10.16.3.80")])
+def test_visitors_have_their_own_address_on_spaces_alone(start, monkeypatch, space, seen):
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")  # so that it is as before afterwards
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS")
+    if space:
+        monkeypatch.setenv("SPACE_ID", space)
+    start("--runs-per-minute", "0")
+    addresses = []
+
+    async def app(scope, receive, send):
+        addresses.append(scope["client"][0])
+
+    header = (b"x-forwarded-for", b"1.2.3.4, 203.0.113.9, 10.0.0.7")  # the first is what a visitor wrote
+    config = Config(app, lifespan="off")
+    config.load()
+    scope = {"type": "http", "client": ("10.16.3.80", 1), "headers": [header], "scheme": "http"}
+    asyncio.run(config.loaded_app(scope, None, None))
+    assert addresses == [seen]

@@ -67,7 +67,8 @@ def test_hostile_prompts_are_text(call, model_folder, prompt):
         ["generate", "x", "--top-p", "0"], ["generate", "x", "--draft-length", "99"], ["generate", "x", "--prior", "0", "1"],
         ["generate", "x", "--draft-length", "2", "--prior", "1", "1"], ["generate", "x", "--trace", "/nowhere/x.ndjson"],
         ["generate", "x", "--colour"], ["generate"], ["fly"], [], ["bench", "--prompts", "nowhere.jsonl"], ["bench", "--methods", "magic"],
-        ["bench", "--limit", "0"],
+        ["bench", "--limit", "0"], ["bench", "--methods", ""], ["train-base", "--data", "x", "--tokens", "nan"],
+        ["sizes", "2x64", "--data", "x", "--validation", "x", "--out", "x", "--tokens", "0"],
     ],
     ids=lambda a: " ".join(a)[:40],
 )  # fmt: skip
@@ -75,6 +76,12 @@ def test_a_mistake_is_one_clear_line(call, model_folder, arguments):
     where = ["--model", str(model_folder)] if arguments[:1] in (["generate"], ["bench"]) else []
     status, _, err = call(*arguments, *where)
     assert status == 2 and err.count("\n") == 1 and err.startswith("error: ")
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_line(call, model_folder, tmp_path):
+    (tmp_path / "file").touch()
+    status, _, err = call("mix", str(model_folder), str(model_folder), "--out", str(tmp_path / "file"))
+    assert status == 2 and err.count("\n") == 1 and "choose another path" in err
 
 
 def test_a_broken_model_is_one_clear_line(model_folder, tmp_path):

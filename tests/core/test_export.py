@@ -15,6 +15,7 @@ from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.export import export, open_trace, parse_trace
 from eesd_core.export import source as source_module
+from eesd_core.export.playback import play
 from eesd_core.hindsight import hindsight
 from eesd_core.race import race
 from eesd_core.sampling import Sampling
@@ -151,6 +152,15 @@ def test_a_whole_number_may_be_written_with_a_point(lines):
     assert list(map(to_line, trace.records)) == lines
 
 
+def test_a_verdict_without_a_speedup_is_replayed(lines):
+    at = next(i for i, line in enumerate(lines) if '"race_finished"' in line)
+    fork = {"position": 2.0, "margin": None, "vanilla_id": None, "eesd_id": 3.0}
+    changed = json.dumps(json.loads(lines[at]) | {"identical": False, "level": "fork", "speedup": None, "first_difference": fork})
+    facts = play(parse_trace("".join([*lines[:at], changed + "\n", *lines[at + 1 :]]).encode()), out := io.StringIO(), 0)
+    assert " speedup " not in out.getvalue() and "differs at token 3, margin unknown" in out.getvalue()
+    assert facts["speedup"] is None
+
+
 COINS = [{"next_kind": "none"}, {"next_id": None}, {"uniforms": []}, {"accept_probabilities": [0.5] * 9, "uniforms": [0.5] * 9}]
 
 
@@ -219,6 +229,7 @@ def test_the_commands(lines, tmp_path, capsys):
         ["replay", str(tmp_path)],
         ["export", str(tmp_path / "html"), "--format", "csv", "--out", str(tmp_path / "x")],
         ["export", str(path), "--format", "csv", "--out", str(tmp_path / "no" / "x")],
+        ["export", str(path), "--format", "csv", "--out", str(path)],
     ):
         assert main(wrong) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1

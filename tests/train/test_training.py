@@ -66,6 +66,11 @@ def test_a_broken_record_is_one_clear_line(tmp_path, line):
         list(read_records(tmp_path / "a.jsonl"))
 
 
+def test_a_text_may_have_a_prompt_beside_it(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"prompt": "Once", "text": LINES[2]}) + "\n")
+    assert list(documents([tmp_path / "a.jsonl"])) == [clean(LINES[2])]
+
+
 def test_windows_follow_the_weights():
     windows = Windows({"a": np.zeros(1000, np.uint16), "b": np.ones(1000, np.uint16)}, {"a": 3.0, "b": 1.0})
     rows = windows.batch(np.random.default_rng(0), 4000, 16)
