@@ -87,7 +87,8 @@ class Visits:
         try:
             queue_up = self.admit(address, request_from_form(*form), run, quantize=quantize_from_form(*form))
         except UserError as problem:
-            yield note(type="error", run=run, message=str(problem))  # alone: the page keeps the run that it shows
+            # Alone, so the page keeps the run that it shows; with its run, since a text like the last one is not sent.
+            yield note(type="error", run=run, message=str(problem))
             return
         text = note(type="queue", run=run, place=0, waiting=0)
         yield text

@@ -131,7 +131,8 @@ class Engine:
         context = Context(list(ids), target.new_cache(len(ids) + request.max_new_tokens), sampler, candidates)
         detokenizer = Detokenizer(target.tokenizer, ids)
         settings = {"max_new_tokens": request.max_new_tokens, "drafter": drafter.name, "exit_after": drafter.shares_layers}
-        settings |= asdict(request.sampling) | {"controller": controller.snapshot(), "controller_settings": request.settings}
+        settings |= asdict(request.sampling) | {"controller": controller.snapshot()}
+        settings["controller_settings"] = request.settings if request.method == "eesd" else {}
         yield RunStarted(
             request.method, target.name, str(target.device), target.precision,
             promise(self.level, request.sampling), request.prompt, tuple(ids), settings, versions(),

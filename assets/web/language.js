@@ -20,8 +20,8 @@
     // What the address asks for: "zh" and "zh-CN" of ?lang=; anything unknown is English.
     speak() {
       const name = (new URLSearchParams(window.location.search).get("lang") ?? EESD.language.saved).slice(0, 2).toLowerCase();
-      if (!Object.hasOwn(EESD.translations, name)) return;
-      fill(EESD.words, EESD.translations[name]);
+      if (!Object.hasOwn(CODES, name)) return;
+      fill(EESD.words, EESD.translations[name] ?? {});
       EESD.language.now = name;
       document.documentElement.lang = CODES[name];
     },

@@ -89,7 +89,10 @@
       const whole = text ?? "";
       if (this.stream.isDismissed(whole)) return;
       this.refused = refusalOf(whole); // then what is there stays
-      if (this.refused) return this.request();
+      if (this.refused) {
+        this.draw();
+        return this.reveal(this.alert); // below a long form, on a phone
+      }
       if (this.stream.isNewRun(whole) || (this.recording && whole)) this.reset();
       const records = this.stream.read(whole);
       records.forEach((record) => this.player.add(record));
@@ -131,7 +134,11 @@
 
     lookAt(token, own) {
       this.choose(this.roundOf(token, own));
-      this.microscope.node.scrollIntoView({ block: "nearest", behavior: EESD.wantsLessMotion() ? "auto" : "smooth" });
+      this.reveal(this.microscope.node);
+    }
+
+    reveal(node) {
+      node.scrollIntoView({ block: "nearest", behavior: EESD.wantsLessMotion() ? "auto" : "smooth" });
     }
 
     choose(round) {

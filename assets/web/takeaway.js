@@ -157,12 +157,12 @@
 
   // ---- how to quote a run: everything that is needed to do it again ----
 
-  const listed = (values) => Object.entries(values).map(([name, value]) => `${name} ${value}`).join(", ");
+  const listed = (values) => Object.entries(values ?? {}).map(([name, value]) => `${name} ${value}`).join(", ");
 
   function citation({ head, records }) {
     const started = records.find(({ type, lane }) => type === "run_started" && lane === "eesd") ?? records.find(({ type }) => type === "run_started");
     const result = records.find(({ type }) => type === "race_finished");
-    const { controller, controller_settings: own = {}, ...settings } = started?.settings ?? {};
+    const { controller, controller_settings: own, ...settings } = started?.settings ?? {};
     const written = records.filter(({ type, lane }) => type === "tokens_committed" && lane === started?.lane).reduce((sum, { ids }) => sum + ids.length, 0);
     return [
       `EESD Live${head?.date ? `, run of ${head.date}` : ""}.`,
@@ -170,7 +170,7 @@
       `Model: ${started?.model}, ${started?.device} ${started?.dtype}${head?.machine ? `, ${head.machine}` : ""}`,
       `Settings: ${listed(settings)}`,
       `Controller: ${[controller?.controller, listed(own)].filter(Boolean).join(", ")}`,
-      `Versions: ${listed(started?.versions ?? {})}`,
+      `Versions: ${listed(started?.versions)}`,
       `Result: ${written} tokens${result ? `, ${result.level.replaceAll("-", " ")}, speedup ${number(result.speedup)}x against this engine with k = 0` : ", not finished"}`,
       "",
       words.paper,

@@ -217,6 +217,7 @@ def test_a_full_line_and_too_many_runs_are_refused_in_words():
         await see(first, "tokens_committed")
         refused = await collect(visits.run("b", "there", *FORM))
         assert (refused[-1]["type"], refused[-1]["message"]) == ("error", "1 runs are waiting already: try again in a minute")
+        assert await collect(visits.run("b", "there", *FORM)) != refused  # a text like the last one is not sent
         visits.engine.go.set()
         await collect(first)
         assert types(await collect(visits.run("a", "here", *FORM)))[-1] == "race_finished"

@@ -70,6 +70,7 @@ def test_a_page_saved_in_chinese_opens_in_chinese(visit, browser, tmp_path):
     assert copy.evaluate("document.documentElement.lang") == "zh-CN"
     copy.goto(file.as_uri() + "?lang=en")
     expect(copy.locator(".t-cite")).to_have_text("Cite")
+    assert copy.evaluate("document.documentElement.lang") == "en"
     offline.close()
 
 

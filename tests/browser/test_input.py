@@ -65,6 +65,13 @@ def test_a_refused_run_leaves_the_one_on_the_page(visit):
     expect(alert(page)).to_be_hidden()
 
 
+def test_on_a_phone_the_reason_is_in_sight_below_a_long_form(visit):
+    page = visit(390, 844)
+    settings(page, temperature="9")
+    page.locator("#run").click()
+    expect(alert(page)).to_be_in_viewport(ratio=1)
+
+
 def test_hostile_prompts_are_text(visit):
     page = visit()
     dialogs = []

@@ -136,6 +136,17 @@ def test_runs_of_a_visit_are_listed_to_compare_them(visit):
     expect(rows.first).to_contain_text("fixed")
 
 
+def test_a_run_is_listed_and_its_promise_named_while_the_playhead_rests(visit, held):
+    page = visit(query="?new_tokens=12&acceptance=rejection")
+    run(page)
+    reach(page, "running")
+    page.evaluate("EESD.page.view.player.toggle()")
+    held.set()
+    expect(page.locator("section[aria-label='Runs of this visit'] tbody tr")).to_contain_text("same distribution")
+    assert page.evaluate("EESD.page.view.run.phase") == "running"
+    expect(page.locator(".eesd-level > b")).to_have_text("same distribution")
+
+
 def test_with_a_model_of_the_hosts_own_the_precision_stays(visit):
     page = visit(query="?quantize=8bit&new_tokens=8")
     page.locator("#settings .label-wrap").click()

@@ -117,6 +117,8 @@ def test_browser_and_python_refuse_the_same(offline, engine):
         {"arms": 3},
         {"arms": [{}]},
         {"arms": None},
+        {"arms": [{"label": "a", "alpha": 1, "beta": 1}]},
+        "none",
     ]
     first = {json.loads(line)["type"]: at for at, line in reversed(list(enumerate(lines)))}
     changes = []
@@ -213,3 +215,14 @@ def test_a_run_can_be_quoted(offline):
     for part in ("run of 2026-01-02", "seed 7", "Controller: beta", "40 tokens", "Findings of the Association"):
         expect(page.locator(".t-text")).to_contain_text(part)
     assert page.locator("dialog :is(img, b)").count() == 0
+
+
+def test_a_trace_that_names_no_controller_can_be_quoted(offline, text):
+    page = offline(reduced_motion="reduce")
+    lines = [json.loads(line) for line in text.splitlines()]
+    for line in lines:
+        if line["type"] == "run_started":
+            line["settings"] = {"controller": None, "controller_settings": None}
+    page.evaluate("text => EESD.takeaway.show(text)", "\n".join(map(json.dumps, lines)))
+    page.locator(".t-cite").click()
+    expect(page.locator(".t-text")).to_contain_text("40 tokens")
