@@ -7,7 +7,7 @@ caller who leaves frees the device too. What they yield on the way says where th
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Literal, get_args
 
 import gradio as gr
 
@@ -18,12 +18,15 @@ from eesd_core.events import RaceFinished, Record, TokensCommitted
 from eesd_core.export import parse_trace
 from eesd_core.trace import Metrics, to_line
 
-from .settings import quantize_from_form, request_from_form, shown, whole_number
+from .form import Field
+from .settings import checked, quantize_from_form, request_from_form, whole_number
 from .visit import FRAME_SECONDS, Contest, Visits
 
 Acceptance = Literal["shared-noise", "rejection"]
 Precision = Literal["host", "none", "8bit", "4bit"]
-LANES = ("eesd", "vanilla")
+Method = Literal["eesd", "vanilla"]
+METHOD = Field("method", "Method", "", "eesd", "choice", choices=get_args(Method))
+WITH_TRACE = Field("with_trace", "With trace", "", False, "flag")
 MOST_TRACE = 8 * 2**20  # bytes of a trace that is sent here
 MOST_CONTROLLER = 200  # characters
 
@@ -83,9 +86,7 @@ class Api:
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "acceptance": acceptance}
         form |= {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat, "wrong": wrong, "wrong_from": wrong_from}
-        wanted = asked(form, controller)
-        if not isinstance(with_trace, bool):
-            raise refusal(UserError(f"with trace must be one of True, False, not {shown(with_trace)}"))
+        wanted = asked(form, controller, (WITH_TRACE, with_trace))
         async for state in self._run(request, wanted, quantize, self.visits.contest):
             if records := state.pop("records", None):
                 state = race_result(records) | ({"trace": "".join(map(to_line, records))} if with_trace else {})
@@ -99,7 +100,7 @@ class Api:
         temperature: float = 0.8,
         seed: int = 7,
         controller: str = "throughput",
-        method: Literal["eesd", "vanilla"] = "eesd",
+        method: Method = "eesd",
         chat: bool = False,
         quantize: Precision = "host",
         wrong: float = 0.0,
@@ -123,9 +124,7 @@ class Api:
             text, token_ids, rounds, acceptance rate, draft lengths, seconds and tokens per second
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "chat": chat}
-        wanted = asked(form | {"wrong": wrong, "wrong_from": wrong_from}, controller)
-        if method not in LANES:
-            raise refusal(UserError(f"method must be one of {', '.join(LANES)}, not {shown(method)}"))
+        wanted = asked(form | {"wrong": wrong, "wrong_from": wrong_from}, controller, (METHOD, method))
 
         def work(engine, request, run, stopped):
             return engine.run(request, method, run, stopped)
@@ -180,9 +179,10 @@ class Api:
         yield {"records": records}
 
 
-def asked(form: dict, controller: str) -> Request:
-    """A request, its controller spelled as on the command line. Raises gr.Error."""
+def asked(form: dict, controller: str, more: tuple[Field, object]) -> Request:
+    """A request, its controller spelled as on the command line; `more` is what the form has no field for. Raises gr.Error."""
     try:
+        checked(*more)
         if not isinstance(controller, str) or len(controller) > MOST_CONTROLLER:
             raise UserError("the controller must be a short text such as throughput or fixed:4")
         seed = whole_number("seed", form["seed"], 0, 2**53)

@@ -35,7 +35,7 @@
 
   function stop(round) {
     if (round.outcome && !round.decisions.length) return step(true, words.stop.reason.none, []);
-    const rows = drafts(round).map((token, i) => row(token, words.stop.token(round.decisions[i], round.reason)));
+    const rows = drafts(round).map((token, i) => row(token, words.stop.token(round.decisions[i].terms, window.EESD.decided(round.decisions[i], round.reason))));
     return step(Boolean(round.reason ?? round.outcome), words.stop.note, [words.stop.reason[round.reason]], rows);
   }
 

@@ -122,5 +122,5 @@
     }
   }
 
-  window.EESD.Why = Why;
+  Object.assign(window.EESD, { Why, decided });
 })();

@@ -163,7 +163,7 @@
     none: (controller) => `Controller ${controller ?? "without a name"}: it keeps no Beta posterior, so there is no curve.`,
     go: "go on",
     stop: "stop",
-    ended: { limit: "at the limit", length: "at the full length", eos: "end of text" },
+    ended: { limit: "at limit", length: "text full", eos: "text ends" },
     columns: ["draft", "theta", "decision"],
   };
 

@@ -1,7 +1,7 @@
 // The words of what explains: the round microscope, the guided tour, the glossary and the formulas.
 (() => {
   "use strict";
-  const { number, plural, words: { why: { ended } } } = window.EESD;
+  const { number, plural } = window.EESD;
   const ms = (value) => `${number(1000 * value, 1)} ms`;
   const count = (value) => number(value, Number.isInteger(value) ? 0 : 2); // alpha and beta are whole until something is forgotten
   const exact = (value) => number(value, Number.isInteger(value) ? 0 : 3); // so that what has moved looks moved
@@ -40,7 +40,7 @@
     },
     stop: {
       note: "After every draft: go on, or stop?",
-      token: ({ go, terms: own }, reason) => [decision(own), go ? "go on" : (own.chi !== 0 && ended[reason]) || "stop"].filter(Boolean).join(", "),
+      token: (own, decided) => [decision(own), decided].filter(Boolean).join(", "),
       reason: {
         controller: "The controller said stop.",
         limit: "The most drafts a round may have.",

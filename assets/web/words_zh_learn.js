@@ -1,7 +1,7 @@
 // Chinese: what explains (see words_learn.js).
 (() => {
   "use strict";
-  const { number, translations: { zh: { why: { ended } } } } = window.EESD;
+  const { number } = window.EESD;
   const ms = (value) => `${number(1000 * value, 1)} 毫秒`;
   const count = (value) => number(value, Number.isInteger(value) ? 0 : 2);
   const exact = (value) => number(value, Number.isInteger(value) ? 0 : 3);
@@ -39,7 +39,7 @@
     },
     stop: {
       note: "每个草稿之后：继续，还是停？",
-      token: ({ go, terms: own }, reason) => [decision(own), go ? "继续" : (own.chi !== 0 && ended[reason]) || "停"].filter(Boolean).join("，"),
+      token: (own, decided) => [decision(own), decided].filter(Boolean).join("，"),
       reason: {
         controller: "控制器说停。",
         limit: "已到每轮草稿上限。",

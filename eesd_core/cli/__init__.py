@@ -2,6 +2,7 @@
 
 import os
 import sys
+from errno import ENOSPC
 
 from ..errors import UserError
 from . import measurements, runs, training
@@ -32,7 +33,9 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # a reader such as `head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered must not go to the pipe
         return 0
-    except OSError as problem:  # of the user's folders: one that cannot be made, a file that cannot be written, a full disk
+    except OSError as problem:
+        if problem.filename is None and problem.errno != ENOSPC:  # nothing about a user's files
+            raise
         complain(f"{problem}: choose another path, or make room")
         return 2
     except KeyboardInterrupt:

@@ -194,9 +194,9 @@ def train(
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
         if not accelerator.is_main_process:
             continue
+        losses.append(loss.item())
         if (step + 1) % 50 == 0:
             left = (time.monotonic() - began) / (step + 1 - first) * (steps - step - 1) / 60
             print(f"step {step + 1}: loss {sum(losses) / len(losses):.4f} nats, {left:.1f} min left", flush=True)

@@ -71,6 +71,13 @@ def a_new_run(page):
     page.wait_for_function(f"before => ![before, ''].includes({FIRST_LINE}) && {IS_DRAWN}", arg=before)
 
 
+def run_long(page) -> None:
+    """Begin a run that must be stopped."""
+    settings(page, new_tokens=str(LONG))
+    run(page)
+    reach(page, "running")
+
+
 def reach(page, phase: str) -> None:
     expect(page.locator(".eesd")).to_have_attribute("data-phase", phase, timeout=20_000)
 

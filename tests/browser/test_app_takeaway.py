@@ -1,6 +1,6 @@
 """What is taken away from the app, and opened again."""
 
-from app_page import LONG, reach, run, settings, state, until_free
+from app_page import reach, run, run_long, settings, state, until_free
 from playwright.sync_api import expect
 
 from app.page import OPENING
@@ -76,9 +76,7 @@ def test_a_page_saved_in_chinese_opens_in_chinese(visit, browser, tmp_path):
 
 def test_escape_closes_a_dialog_and_stops_nothing(visit, slowly):
     page = visit()
-    settings(page, new_tokens=str(LONG))
-    run(page)
-    reach(page, "running")
+    run_long(page)
     page.locator(".t-cite").click()
     expect(page.locator(".t-dialog")).to_be_visible()
     page.keyboard.press("Escape")
@@ -90,9 +88,7 @@ def test_escape_closes_a_dialog_and_stops_nothing(visit, slowly):
 
 def test_a_trace_opened_during_a_run_stays_and_the_run_ends(visit, slowly, device, tmp_path):
     page = visit()
-    settings(page, new_tokens=str(LONG))
-    run(page)
-    reach(page, "running")
+    run_long(page)
     page.locator(".t-panel input[type=file]").set_input_files(OPENING)
     expect(page.locator(".eesd-mode.eesd-recorded")).to_be_visible()
     until_free(device)

@@ -211,7 +211,7 @@ def test_what_ended_a_round_is_named_where_the_coin_said_go_on(page):
         const { why, steps } = EESD.explain({ settings: { temperature: 0 } }, round);
         return [why, steps[2].rows[0].text];
     })""")
-    assert [row.rpartition(", ")[2] for _, row in said] == ["at the limit", "at the full length", "end of text", "stop"]
+    assert [row.rpartition(", ")[2] for _, row in said] == ["at limit", "text full", "text ends", "stop"]
     assert ["one more might have paid" in why for why, _ in said] == [True, False, False, True]
 
 

@@ -3,7 +3,7 @@
 import re
 import time
 
-from app_page import LONG, REST, a_new_run, reach, run, seconds_to_stop, settings, state, until_free
+from app_page import LONG, REST, a_new_run, reach, run, run_long, seconds_to_stop, settings, state, until_free
 from playwright.sync_api import expect
 
 
@@ -73,9 +73,7 @@ def test_keys_run_and_stop(visit, held):
 
 def test_escape_closes_an_open_list_and_does_not_stop(visit, held):
     page = visit()
-    settings(page, new_tokens=str(LONG))
-    run(page)
-    reach(page, "running")
+    run_long(page)
     page.locator("#examples input").click()
     page.locator("#examples [role=option]").first.wait_for()
     page.locator("#examples input").press("Escape")
@@ -158,9 +156,7 @@ def test_a_run_right_after_reset_is_not_stopped(visit):
 
 def test_closing_the_tab_frees_the_device(visit, device, slowly):
     page = visit()
-    settings(page, new_tokens=str(LONG))
-    run(page)
-    reach(page, "running")
+    run_long(page)
     assert device.waiting() == 1
     began = time.monotonic()
     page.close()
