@@ -8,9 +8,9 @@ import sys
 from importlib.util import find_spec
 
 from app import ZERO_GPU
+from app.form_values import Limits
 from app.page import launch
-from app.settings import Limits
-from app.visit import Visits
+from app.runs import Visits
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 
@@ -52,7 +52,7 @@ def main() -> int:
         if flags.mcp and not find_spec("mcp"):
             raise UserError("MCP tools need one more package: pip install -r hosting/requirements-mcp.txt")
         if ZERO_GPU:
-            from app.zero import lent_visits
+            from app.zero_gpu import lent_visits
 
             visits = lent_visits(lambda device: load_engine(flags.model, flags.exit_layer, device, flags.dtype, flags.quantize), limits)
         else:

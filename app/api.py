@@ -19,8 +19,8 @@ from eesd_core.export import parse_trace
 from eesd_core.trace import Metrics, to_line
 
 from .form import Field
-from .settings import checked, quantize_from_form, request_from_form, whole_number
-from .visit import FRAME_SECONDS, Contest, Visits
+from .form_values import checked, quantize_from_form, request_from_form, whole_number
+from .runs import FRAME_SECONDS, Contest, Visits
 
 Acceptance = Literal["shared-noise", "rejection"]
 Precision = Literal["host", "none", "8bit", "4bit"]

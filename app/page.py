@@ -16,10 +16,10 @@ from eesd_core.export.schema import SCHEMA
 from eesd_core.recording import processor
 
 from .api import add_endpoints, address_of
+from .engines import Precisions
 from .form import CONTROLLER, KNOBS, PROMPT, QUANTIZE, SAMPLING, WRONG, WRONG_FROM, Field, for_links, visibility
-from .precisions import Precisions
 from .routes import PackedPage, plotly_address, routes
-from .visit import Visits
+from .runs import Visits
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`

@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from eesd_core.export.standalone import PLOTLY_JS, template
 
+from .runs import Visits
 from .studies import study_routes
-from .visit import Visits
 
 OWN = "/gradio_api/eesd"  # where the page is rendered on the server too, Node passes on what is below /gradio_api and nothing else
 MOST_LINK = 1000  # characters: more makes a code that no camera reads off a screen

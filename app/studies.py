@@ -19,15 +19,15 @@ from starlette.routing import Route
 from eesd_core.bench import Benchmark, latest_report, load_prompts
 from eesd_core.bench.page import to_html
 from eesd_core.bench.suites import Group
+from eesd_core.checks.same_law import same_law
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
-from eesd_core.same_law import same_law
 from eesd_core.sampling import Sampling
 
 from .api import address_of
 from .form import FIELDS
-from .settings import quantize_from_form, request_from_form
-from .visit import Study, Visits, note
+from .form_values import quantize_from_form, request_from_form
+from .runs import Study, Visits, note
 
 METHODS = ("vanilla", "hf", "prompt-lookup", "fixed:3", "beta", "throughput")
 PROMPTS, NEW_TOKENS = 4, 32

@@ -2,7 +2,9 @@
 
 from importlib import import_module
 
-_HOMES = {"Engine": "engine", "Request": "engine", "Sampling": "sampling", "UserError": "errors", "load_engine": "loading", "race": "race"}
+_HOMES = {
+    "Engine": "engine", "Request": "engine", "Sampling": "sampling", "UserError": "errors", "load_engine": "loading", "race": "racing",
+}  # fmt: skip
 __all__ = list(_HOMES)
 
 

@@ -11,8 +11,8 @@ from functools import partial
 import torch
 
 from .control.base import MAX_ROWS, Costs
-from .model.exit_layer import ExitLayer
-from .model.split import Target
+from .heads.exit_layer import ExitLayer
+from .model.target import Target
 
 ROWS = (1, 2, 4, 8, MAX_ROWS)  # verify passes that are measured; between them T_v(m) is taken as straight
 

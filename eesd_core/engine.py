@@ -31,12 +31,12 @@ from .events import (
     RunStarted,
     TokensCommitted,
 )
-from .exactness import Level, promise
-from .model.exit_layer import ExitLayer
+from .heads.exit_layer import ExitLayer
 from .model.parallel import agreed
-from .model.split import Target
+from .model.target import Target
+from .row_invariance import Level, promise
 from .sampling import NEXT, Sampler, Sampling
-from .text import Detokenizer
+from .text.detokenizer import Detokenizer
 from .verify import by_matching, by_rejection
 
 MOST_MARGIN = 1e4  # stands for "no other token was left" after top-p, since JSON has no infinity

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from .engine import Engine
 from .errors import UserError
-from .exactness import self_check
-from .model.exit_layer import FACTS, WEIGHTS, ExitLayer, FrozenExit, fingerprint
-from .model.fused import fuse_layers
-from .model.hub import find_exit_layer
+from .heads.exit_layer import FACTS, WEIGHTS, ExitLayer, FrozenExit, fingerprint
+from .heads.hub import find_exit_layer
+from .model.cpu.fused import fuse_layers
+from .model.cpu.huge_pages import private_memory, use_large_pages
+from .model.cpu.packed_linear import pack_linears
 from .model.load import EMBEDDED, load_target
-from .model.packed import pack_linears
-from .model.pages import private_memory, use_large_pages
-from .model.split import Target
+from .model.target import Target
+from .row_invariance import self_check
 
 FROZEN = "frozen"  # in place of a folder: draft with the model's own norm and head, as in frozen:8
 

@@ -16,7 +16,7 @@ import torch
 from .engine import Engine, Request, versions
 from .errors import UserError
 from .events import FORMAT, Record
-from .race import race
+from .racing import race
 from .trace import to_line
 
 WARM_UP_TOKENS = 24

@@ -14,7 +14,7 @@ from .control.base import MAX_DRAFT
 from .costs import CostTracker
 from .engine import Engine, Request
 from .errors import UserError
-from .model.device_steps import DeviceSteps
+from .model.cuda.graph_steps import DeviceSteps
 
 BLIND = ("fixed", "beta", "ucb", "heuristic")  # controllers that do not look at confidence
 

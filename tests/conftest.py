@@ -9,9 +9,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from eesd_core.engine import Engine
-from eesd_core.model.exit_layer import ExitLayer
+from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.model.load import EMBEDDED
-from eesd_core.model.split import Target
+from eesd_core.model.target import Target
 
 EXIT_AFTER = 2
 torch.set_num_threads(1)  # matrices this small gain nothing from a second thread and lose much where another process wants it

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from ..cli.terminal import printable
 from ..errors import UserError
-from ..terminal import printable
 from .benchmark import FORMAT
 
 SAME = ("suite", "model", "machine")  # what two reports must share, for their difference to be chance alone

@@ -16,7 +16,7 @@ from ..draft import SkipSet
 from ..draft.skip_search import TRIALS, search_skips
 from ..engine import Engine
 from ..errors import UserError
-from ..model.pages import use_large_pages
+from ..model.cpu.huge_pages import use_large_pages
 from . import machine
 from .cells import Cells
 from .methods import parse_method

@@ -18,7 +18,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from ..errors import UserError
 from ..model.load import weight_bytes
-from ..model.split import Target
+from ..model.target import Target
 from ..sampling import Sampler, Sampling
 from .written import Written
 

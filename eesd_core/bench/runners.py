@@ -10,9 +10,9 @@ from ..draft import SkipSet, parse_drafter
 from ..draft.layer_skip import remaining
 from ..engine import Engine
 from ..errors import UserError
+from ..heads.exit_layer import FrozenExit
 from ..model.cache import KVCache
-from ..model.exit_layer import FrozenExit
-from ..model.split import Target
+from ..model.target import Target
 from ..sampling import Sampling
 from . import peers
 from .methods import EXITS, Method

@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 
-from ..race import first_difference
+from ..racing import first_difference
 from .methods import PLAIN, parse_method
 from .suites import Group
 

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from ..terminal import printable
+from ..cli.terminal import printable
 
 COLUMNS = (
     "group", "x", "temperature", "acceptance", "new_tokens", "method", "drafter", "controller", "category", "prompts",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..control import CONTROLLERS, make_controller, parse_controller
 from ..control.base import MAX_DRAFT
-from ..terminal import printable
+from .terminal import printable
 
 
 class Parser(argparse.ArgumentParser):

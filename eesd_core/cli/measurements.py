@@ -49,7 +49,7 @@ def add_commands(commands, shared: Shared) -> None:
 def bench(arguments) -> int:
     from ..bench import bench as run_bench
     from ..bench import compare, load_prompts, parse_method, plan
-    from ..gpu_suite import gpu_suite
+    from ..bench.gpu_suite import gpu_suite
 
     a = arguments
     if a.compare:
@@ -79,8 +79,8 @@ def said(report: dict, where: bool | str | None) -> int:
 
 
 def identity(arguments) -> int:
-    from ..identity import identity as run_identity
-    from ..identity import prompts_that_fit
+    from ..checks.identity import identity as run_identity
+    from ..checks.identity import prompts_that_fit
 
     engine = load_engine(arguments)
     prompts = prompts_that_fit(engine, arguments.prompts, arguments.limit, arguments.max_new_tokens)
@@ -92,8 +92,8 @@ def identity(arguments) -> int:
 
 
 def same_law(arguments) -> int:
+    from ..checks.same_law import same_law as compare
     from ..engine import Request
-    from ..same_law import same_law as compare
 
     a = arguments
     if a.draws < 1:

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from ..errors import UserError
-from ..terminal import printable
 from .flags import Parser, Shared, controller_of, dtype_of, load_engine, number, request_of
+from .terminal import printable
 
 
 def add_commands(commands, shared: Shared) -> None:
@@ -60,9 +60,9 @@ def generate(arguments) -> int:
 
 
 def race(arguments) -> int:
-    from ..race import race as run_race
-    from ..terminal import Painter
+    from ..racing import race as run_race
     from ..trace import Metrics, write_trace
+    from .terminal import Painter
 
     request = request_of(arguments)
     if arguments.trace:
@@ -85,8 +85,8 @@ def race(arguments) -> int:
 
 
 def record(arguments) -> int:
-    from ..hindsight import hindsight
     from ..recording import record_race, write_recording
+    from ..simulate.hindsight import hindsight
     from ..trace import Metrics
 
     request = request_of(arguments)
@@ -129,7 +129,7 @@ def export(arguments) -> int:
 
 def doctor(arguments) -> int:
     from ..engine import versions
-    from ..exactness import EXPLANATION
+    from ..row_invariance import EXPLANATION
 
     began = time.perf_counter()
     engine = load_engine(arguments)

@@ -123,7 +123,7 @@ def sweep(arguments) -> int:
 
 
 def push(arguments) -> int:
-    from ..model.hub import push as push_to_hub
+    from ..heads.hub import push as push_to_hub
 
     print(push_to_hub(arguments.folder, arguments.repository, arguments.private))
     return 0

@@ -1,8 +1,8 @@
 """Drafters: who proposes tokens. They never accept any."""
 
 from ..errors import UserError
-from ..model.exit_layer import ExitLayer
-from ..model.split import Target
+from ..heads.exit_layer import ExitLayer
+from ..model.target import Target
 from .base import Context, Draft, Drafter
 from .disturbed import DisturbedDrafter
 from .early_exit import EarlyExitDrafter

@@ -7,8 +7,8 @@ remaining layers only. The last draft passes the first N layers too, which is wh
 import torch
 from torch import Tensor
 
-from ..model.exit_layer import ExitLayer
-from ..model.split import Target
+from ..heads.exit_layer import ExitLayer
+from ..model.target import Target
 from .base import Context
 from .stepwise import Choice, StepwiseDrafter, choose
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
-from ..model.split import Target
+from ..model.target import Target
 from .base import Context
 from .stepwise import Choice, StepwiseDrafter, choose
 

@@ -8,7 +8,7 @@ as in LZ77, so that a text that repeats itself is followed to the limit.
 from torch import Tensor
 
 from ..control.base import check_whole
-from ..model.split import Target
+from ..model.target import Target
 from .base import Context
 from .stepwise import Choice, StepwiseDrafter
 

@@ -15,7 +15,7 @@ import torch
 
 from ..engine import Engine, Request
 from ..events import RoundVerified
-from ..model.split import Target
+from ..model.target import Target
 from .layer_skip import SkipSet, remaining
 
 TRIALS, FIRST, CANDIDATES, KAPPA = 40, 8, 400, 2.0

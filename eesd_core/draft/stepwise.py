@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..control import Controller
 from ..events import DraftToken
-from ..model.split import Target
+from ..model.target import Target
 from .base import Context, Draft
 
 MOST_LEAD = 1e4  # stands for "there was no other token", since JSON has no infinity

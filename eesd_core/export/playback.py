@@ -3,8 +3,8 @@
 import time
 from typing import TextIO
 
+from ..cli.terminal import Painter, printable
 from ..events import RaceFinished
-from ..terminal import Painter, printable
 from ..trace import Metrics
 from .source import Trace
 

@@ -14,10 +14,10 @@ from transformers.utils import logging
 
 from ..errors import UserError
 from . import attention
+from .cpu.packed_linear import pack_linears
 from .families import family_of
-from .packed import pack_linears
 from .quantize import BYTES, check_quantize, quantization_config
-from .split import Target
+from .target import Target
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "model"
 MEASURED = 16_000_000  # weights, for `--dtype auto`

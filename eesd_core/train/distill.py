@@ -29,13 +29,13 @@ from ..control.base import MAX_DRAFT
 from ..costs import CostTracker
 from ..engine import Request
 from ..errors import UserError
-from ..lab import Course, best_fixed
+from ..heads.exit_layer import WEIGHTS, ExitLayer, fingerprint, norms_fingerprint
 from ..loading import load_engine
-from ..model.exit_layer import WEIGHTS, ExitLayer, fingerprint, norms_fingerprint
 from ..model.load import EMBEDDED, load_target, weight_bytes
 from ..model.quantize import is_quantized
-from ..model.split import Target
+from ..model.target import Target
 from ..sampling import Sampling
+from ..simulate.courses import Course, best_fixed
 from ..trace import Metrics
 from .evaluate import acceptance_per_position
 from .generations import DRAWS, Prompts, Texts, collect, read

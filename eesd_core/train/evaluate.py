@@ -13,8 +13,8 @@ import torch
 
 from ..bench import read_prompts
 from ..errors import UserError
-from ..model.exit_layer import ExitLayer
-from ..model.split import Target
+from ..heads.exit_layer import ExitLayer
+from ..model.target import Target
 from ..sampling import Sampler, Sampling
 from .corpus import clean, read_records
 

@@ -22,7 +22,7 @@ from ..bench.prompts import read_prompts
 from ..errors import UserError
 from ..model.attention import NAME as GROUPED
 from ..model.quantize import is_quantized
-from ..model.split import Target
+from ..model.target import Target
 from .corpus import LAST_WEIGHTS, OWN_TEXT, Windows, documents, find_sources, pack
 
 BATCH = 128  # texts written at once; small ones in tests

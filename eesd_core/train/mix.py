@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..errors import UserError
-from ..model.exit_layer import FACTS, TWIN, WEIGHTS, ExitLayer
+from ..heads.exit_layer import FACTS, TWIN, WEIGHTS, ExitLayer
 from ..model.load import load_target
 
 MODEL = "model.safetensors"

@@ -24,9 +24,9 @@ from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ..errors import UserError
-from ..model.exit_layer import WEIGHTS, ExitLayer
+from ..heads.exit_layer import WEIGHTS, ExitLayer
 from ..model.load import choose_device
-from ..model.split import Target
+from ..model.target import Target
 from .corpus import LAST_WEIGHTS, SOURCE_WEIGHTS, Windows, documents, find_sources, pack
 from .plot import loss_curve
 from .tokenizer import CHAT_TEMPLATE, TURN_TOKENS, train_tokenizer

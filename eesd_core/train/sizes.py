@@ -18,11 +18,11 @@ from ..control import FixedController
 from ..costs import CostTracker
 from ..engine import Engine, Request
 from ..errors import UserError
-from ..lab import best_fixed, drafts_of, replay
 from ..loading import load_engine
 from ..model.load import load_target
 from ..model.quantize import from_8_bits, to_8_bits
 from ..sampling import Sampling
+from ..simulate.courses import best_fixed, drafts_of, replay
 from ..trace import Metrics
 from .evaluate import bits_per_character
 from .pretrain import PretrainConfig, train_base

@@ -11,7 +11,7 @@ model would write now.
 
 import numpy as np
 
-from ..model.split import Target
+from ..model.target import Target
 from .corpus import Windows
 from .generations import Draw, write
 

@@ -13,11 +13,11 @@ from gradio_client import Client
 from hostile import hostile
 
 from app.form import FIELDS
+from app.form_values import Limits
 from app.page import STREAMS_AT_ONCE, launch
-from app.settings import Limits
-from app.soak import soak
-from app.visit import Visits
-from eesd_core.race import race
+from app.runs import Visits
+from eesd_core.racing import race
+from tools.soak import soak
 
 OPENING = Path(__file__).parents[2] / "assets" / "traces" / "opening.ndjson"
 VISITORS = 20

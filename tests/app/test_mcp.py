@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fake_engine import FakeEngine
 
+from app.form_values import Limits
 from app.page import launch
-from app.settings import Limits
-from app.visit import Visits
-from eesd_core.race import race
+from app.runs import Visits
+from eesd_core.racing import race
 
 if not os.environ.get("EESD_FORBID_SKIPS"):
     pytest.importorskip("mcp", reason="needs mcp: pip install -r hosting/requirements-mcp.txt")

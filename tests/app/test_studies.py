@@ -9,9 +9,9 @@ import pytest
 from fake_engine import FakeEngine
 
 from app import studies
+from app.form_values import Limits
 from app.page import launch
-from app.settings import Limits
-from app.visit import Visits
+from app.runs import Visits
 from eesd_core.bench import Prompt, latest
 from eesd_core.bench.latest import latest_report
 

@@ -11,9 +11,9 @@ from app_page import REST, PacedEngine, until_free
 from playwright.sync_api import expect, sync_playwright
 from renderer_page import PLOTLY, our_scripts, write_page
 
+from app.form_values import Limits
 from app.page import launch
-from app.settings import Limits
-from app.visit import Visits
+from app.runs import Visits
 from eesd_core.loading import load_engine
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]

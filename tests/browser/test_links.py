@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 from app.form import FIELDS
 from app.page import launch
-from app.visit import Visits
+from app.runs import Visits
 
 LINK = "EESD.page.behind.link()"
 

@@ -6,9 +6,9 @@ from playwright.sync_api import expect
 from renderer_page import no_sideways_scroll
 
 from app.page import launch
-from app.visit import Visits
+from app.runs import Visits
 from eesd_core.engine import Engine
-from eesd_core.model.exit_layer import FrozenExit
+from eesd_core.heads.exit_layer import FrozenExit
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,9 +1,9 @@
-"""The trace that `app.measure --page` scrubs is a trace like any other. What the page costs is measured there, not here."""
+"""The trace that `tools.measure --page` scrubs is a trace like any other. What the page costs is measured there, not here."""
 
-from app.measure_page import lengthened
 from app.page import OPENING
 from eesd_core.export.source import parse_trace
 from eesd_core.trace import Metrics
+from tools.measure_page import lengthened
 
 
 def test_a_lengthened_trace_is_a_trace():

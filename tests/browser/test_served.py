@@ -12,7 +12,7 @@ from app_page import reach, run, until_free
 
 from app.page import head, launch
 from app.routes import plotly_address
-from app.visit import Visits
+from app.runs import Visits
 from eesd_core.export.standalone import PLOTLY_JS
 
 

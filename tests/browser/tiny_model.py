@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from eesd_core.model.exit_layer import ExitLayer
+from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.model.load import load_target
 
 END, NEWLINE, SPACE = "<|endoftext|>", "Ċ", "Ġ"  # the last two as byte-level tokenizers spell them

@@ -18,9 +18,9 @@ from eesd_core.draft import SkipSet
 from eesd_core.draft.skip_search import Trial
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
+from eesd_core.heads.exit_layer import FrozenExit
 from eesd_core.loading import load_engine
-from eesd_core.model.exit_layer import FrozenExit
-from eesd_core.model.split import Target
+from eesd_core.model.target import Target
 from eesd_core.sampling import Sampling
 
 PROMPTS = [Prompt(f"p{number}", "odd" if number % 2 else "even", text) for number, text in enumerate(TEXTS)]

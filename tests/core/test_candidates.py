@@ -8,7 +8,7 @@ import torch
 from eesd_core.engine import Request
 from eesd_core.events import Record
 from eesd_core.export.schema import Check
-from eesd_core.race import race
+from eesd_core.racing import race
 from eesd_core.sampling import Sampling
 from eesd_core.trace import to_line
 

@@ -15,7 +15,7 @@ from eesd_core.draft import EarlyExitDrafter, NoDrafter
 from eesd_core.engine import Clock, Engine, Request
 from eesd_core.events import Record
 from eesd_core.model.cache import KVCache
-from eesd_core.race import race
+from eesd_core.racing import race
 from eesd_core.sampling import ACCEPT, DRAFT, NEXT, Sampling, gumbel_noise, processed_log_probs, uniform
 from eesd_core.trace import Metrics, to_line
 

@@ -16,9 +16,9 @@ from eesd_core.errors import UserError
 from eesd_core.export import export, open_trace, parse_trace
 from eesd_core.export import source as source_module
 from eesd_core.export.playback import play
-from eesd_core.hindsight import hindsight
-from eesd_core.race import race
+from eesd_core.racing import race
 from eesd_core.sampling import Sampling
+from eesd_core.simulate.hindsight import hindsight
 from eesd_core.trace import Metrics, to_line
 
 HOSTILE = '</script><script>window.__x=1</script>=SUM(A1)\u202e"'

@@ -17,10 +17,10 @@ from eesd_core.draft import SkipSet
 from eesd_core.draft.layer_skip import remaining
 from eesd_core.engine import Engine, Request
 from eesd_core.errors import UserError
+from eesd_core.heads.exit_layer import ExitLayer, FrozenExit
 from eesd_core.model.attention import NAME
-from eesd_core.model.exit_layer import ExitLayer, FrozenExit
 from eesd_core.model.families import FAMILIES, family_of
-from eesd_core.model.split import Target
+from eesd_core.model.target import Target
 from eesd_core.train.corpus import OWN_TEXT
 
 LONG = "EESD_LONG" in os.environ

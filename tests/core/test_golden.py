@@ -8,7 +8,7 @@ import pytest
 
 from eesd_core.engine import Request
 from eesd_core.loading import load_engine
-from eesd_core.race import race
+from eesd_core.racing import race
 from eesd_core.sampling import Sampling
 from eesd_core.trace import Metrics
 

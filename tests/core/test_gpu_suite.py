@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from eesd_core import gpu_suite as suite
+from eesd_core.bench import gpu_suite as suite
 from eesd_core.cli import main
 
 

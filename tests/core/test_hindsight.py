@@ -3,9 +3,9 @@
 import pytest
 
 from eesd_core.engine import Request
-from eesd_core.hindsight import OWN, costs_of, hindsight
-from eesd_core.race import race
+from eesd_core.racing import race
 from eesd_core.sampling import Sampling
+from eesd_core.simulate.hindsight import OWN, costs_of, hindsight
 from eesd_core.trace import Metrics
 
 

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from eesd_core.checks.identity import identity, prompts_that_fit
 from eesd_core.errors import UserError
-from eesd_core.identity import identity, prompts_that_fit
-from eesd_core.model.exit_layer import FrozenExit
+from eesd_core.heads.exit_layer import FrozenExit
 
 PROMPTS = ["Once upon a time", "The old clock"]
 

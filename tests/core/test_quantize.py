@@ -10,8 +10,8 @@ from transformers import LlamaConfig
 
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
+from eesd_core.heads.exit_layer import ExitLayer, fingerprint
 from eesd_core.loading import load_engine
-from eesd_core.model.exit_layer import ExitLayer, fingerprint
 from eesd_core.model.load import load_target, weight_bytes
 from eesd_core.model.quantize import check_quantize, dense_state
 

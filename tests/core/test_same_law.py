@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from eesd_core import engine as engine_module
+from eesd_core.checks.same_law import DRAFTED, PLACES, Drawing, distance, same_law
 from eesd_core.cli import main
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
-from eesd_core.same_law import DRAFTED, PLACES, Drawing, distance, same_law
 from eesd_core.sampling import Sampling
 from eesd_core.verify import Verdict
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from eesd_core.engine import Engine, Request
-from eesd_core.model.exit_layer import ExitLayer
-from eesd_core.model.split import Target
-from eesd_core.race import race
+from eesd_core.heads.exit_layer import ExitLayer
+from eesd_core.model.target import Target
+from eesd_core.racing import race
 from eesd_core.sampling import Sampling
 from eesd_core.trace import Metrics, to_line
 

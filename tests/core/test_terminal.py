@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eesd_core.cli import main
+from eesd_core.cli.terminal import MARKS, STYLES, Painter, printable
 from eesd_core.engine import Request
-from eesd_core.race import race
-from eesd_core.terminal import MARKS, STYLES, Painter, printable
+from eesd_core.racing import race
 
 
 @given(st.text())

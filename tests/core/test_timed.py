@@ -6,10 +6,10 @@ from tiny_families import VARIANTS, tiny
 
 from eesd_core.engine import Engine, Request
 from eesd_core.errors import UserError
+from eesd_core.heads.exit_layer import ExitLayer, FrozenExit
 from eesd_core.model.attention import NAME
-from eesd_core.model.device_steps import DeviceSteps, Recorder
-from eesd_core.model.exit_layer import ExitLayer, FrozenExit
-from eesd_core.model.split import Target
+from eesd_core.model.cuda.graph_steps import DeviceSteps, Recorder
+from eesd_core.model.target import Target
 from eesd_core.sampling import Sampling
 from eesd_core.timed import timed_run
 

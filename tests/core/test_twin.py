@@ -8,11 +8,11 @@ from safetensors.torch import load_file, save_file
 
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
-from eesd_core.lab import drafts_of
+from eesd_core.heads.exit_layer import WEIGHTS, ExitLayer
 from eesd_core.loading import load_engine
-from eesd_core.model.exit_layer import WEIGHTS, ExitLayer
 from eesd_core.model.load import load_target
 from eesd_core.sampling import Sampling
+from eesd_core.simulate.courses import drafts_of
 from eesd_core.timed import timed_run
 
 SETTINGS = {"greedy": Sampling(), "sampled": Sampling(0.8, seed=3)}

@@ -9,8 +9,8 @@ import torch
 
 from eesd_core.cli import main
 from eesd_core.errors import UserError
+from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.loading import load_engine
-from eesd_core.model.exit_layer import ExitLayer
 from eesd_core.model.load import load_target
 from eesd_core.train import distill as module
 from eesd_core.train.distill import DistillConfig, Student, distill, teach

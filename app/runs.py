@@ -1,0 +1,170 @@
+"""A visitor's run: from the form to a stream of text that only grows (NDJSON), which the renderer draws.
+
+All of this runs in the server's event loop, so its steps never overlap between two awaits; the device has a thread of its own. The
+first line leaves after all checks and before the device is asked for, because Gradio can close a stream only after its first line.
+Whatever ends the stream (the run's end, Stop, a closed tab), the device is released in `finally`.
+"""
+
+import asyncio
+import json
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+
+import torch
+
+from eesd_core.engine import Engine, Request
+from eesd_core.errors import UserError
+from eesd_core.events import RaceFinished, Record
+from eesd_core.racing import race
+from eesd_core.simulate.hindsight import hindsight
+from eesd_core.trace import to_line
+
+from .device import Device, Job
+from .engines import Precisions
+from .form_values import Limits, quantize_from_form, request_from_form
+from .rate_limit import Pace
+
+FRAME_SECONDS = 0.1  # between two updates of the page
+LATE_SECONDS = 0.5  # within which a run that was asked for has come
+ESTIMATE_SECONDS = 3.0  # between two estimates of a wait
+
+Contest = Callable[[Engine, Request, str, Callable[[], bool]], Iterator[Record]]
+Study = Callable[[Engine, Callable[[], bool]], Iterator[dict]]  # work that says lines of its own instead of records
+
+
+def note(**line) -> str:
+    """A line that is not an engine record: `queue`, `stopped` or `error`. Free of "<", as those of `to_line` are."""
+    return json.dumps(line).replace("<", "\\u003c") + "\n"
+
+
+def contest(engine: Engine, request: Request, run: str, stopped: Callable[[], bool]) -> Iterator[Record]:
+    """The race, and behind its verdict what other draft lengths would have made of it."""
+    records = []
+    for record in race(engine, request, run, stopped):
+        records.append(record)
+        yield record
+    if records and isinstance(records[-1].event, RaceFinished) and (more := hindsight(engine, request, records)):
+        yield more
+
+
+class Visits:
+    """Runs of all visitors, by Gradio's session. A visitor has one run at most."""
+
+    def __init__(self, engine: Engine | None, limits: Limits | None = None, contest: Contest = contest):
+        self.engine, self.limits, self.contest = engine, limits or Limits(), contest
+        self.precisions = Precisions(engine)
+        self.studies = True  # the engine is here and not lent
+        self.device, self.pace = Device(self.limits.seconds), Pace(self.limits.runs_a_minute)
+        self.machine: str | None = None  # what the device is called, where it cannot say itself
+        self._jobs: dict[str, Job] = {}
+
+    @classmethod
+    def load(cls, load: Callable[[str], Engine], limits: Limits | None = None, quantize: str = "none", choice: bool = True) -> "Visits":
+        """With an engine that is loaded in the device's own thread. `load` takes the precision of the weights; with `choice` visitors may
+        ask for others than the host's.
+
+        One core is left to the server and to a browser on the same machine: torch's threads wait for each other, so one that shares
+        its core halves the speed of all (two cores and Chromium: 37 tokens/s with two threads, 80 with one).
+        """
+        visits = cls(None, limits)
+
+        def prepare() -> Engine:
+            if "OMP_NUM_THREADS" not in os.environ:
+                torch.set_num_threads(max(1, torch.get_num_threads() - 1))
+            return load(quantize)
+
+        visits.engine = visits.device.call(prepare)
+        visits.precisions = Precisions(visits.engine, quantize, load if choice else None)
+        visits.device.mean_seconds = None  # loading was no run
+        return visits
+
+    async def run(self, session: str | None, address: str, *form) -> AsyncIterator[str]:
+        """Race both lanes for one visitor of the page. Yields the whole text so far each time."""
+        run = uuid.uuid4().hex[:8]
+        try:
+            queue_up = self.admit(address, request_from_form(*form), run, quantize=quantize_from_form(*form))
+        except UserError as problem:
+            # Alone, so the page keeps the run that it shows; with its run, since a text like the last one is not sent.
+            yield note(type="error", run=run, message=str(problem))
+            return
+        text = note(type="queue", run=run, place=0, waiting=0)
+        yield text
+        job = queue_up()
+        visitor = session or run  # a bare HTTP client may have no session: then nobody else may have its place
+        if earlier := self._jobs.get(visitor):
+            self.device.leave(earlier)
+        self._jobs[visitor] = job
+        try:
+            async for part in self._follow(job):
+                text += part
+                yield text
+        finally:
+            self.device.leave(job)
+            if self._jobs.get(visitor) is job:
+                del self._jobs[visitor]
+
+    async def study(self, address: str, study: Study, quantize: str | None) -> AsyncIterator[str]:
+        """Lines of something else that needs the device, in the same queue and under the same limits as runs. Closing it is its Stop."""
+        yield note(type="queue", place=0, waiting=0)
+        try:
+            wanted = self.precisions.wanted(quantize)
+            job = self.enter(address, wanted, study)()
+        except UserError as problem:
+            yield note(type="error", message=str(problem))
+            return
+        try:
+            async for part in self._follow(job, lambda line: note(**line)):
+                yield part
+        finally:
+            self.device.leave(job)
+
+    def admit(
+        self, address: str, request: Request, run: str, work: Contest | None = None, quantize: str | None = None
+    ) -> Callable[[], Job]:
+        """Check a request; what is returned puts it into the line. Raises UserError: too long a prompt, a full line or too many runs are
+        refused before they wait."""
+        self.engine.encode(request)
+        wanted, work = self.precisions.wanted(quantize), work or self.contest
+        return self.enter(address, wanted, lambda engine, stopped: work(engine, request, run, stopped))
+
+    def enter(self, address: str, quantize: str, work: Study) -> Callable[[], Job]:
+        """Work for the engine of this precision, which is loaded first if nobody asked for it before; as `admit`. Raises UserError."""
+        if self.device.waiting() >= self.limits.waiting:
+            raise UserError(f"{self.limits.waiting} runs are waiting already: try again in a minute")
+        if wait := self.pace.ask(address):
+            raise UserError(f"{self.limits.runs_a_minute} runs a minute is the most here: try again in {wait:.0f} seconds")
+        prepare = partial(self.precisions.engine, quantize)
+        return lambda: self.device.submit(lambda stopped: work(prepare(), stopped), prepare)
+
+    async def stop(self, session: str | None) -> None:
+        """Stop the visitor's run, also one that was asked for so shortly before that it has not come yet."""
+        for _ in range(round(LATE_SECONDS / FRAME_SECONDS)):
+            if job := self._jobs.get(session):
+                return self.device.leave(job)
+            await asyncio.sleep(FRAME_SECONDS)
+
+    async def _follow(self, job: Job, line: Callable[..., str] = to_line) -> AsyncIterator[str]:
+        """What to append to the text, a frame at a time; often nothing, but only at a yield does Gradio notice a closed tab."""
+        stand, told_at, began, told, done = None, 0.0, False, False, False
+        while not done:
+            records, done = job.take()
+            part = "".join(map(line, records))
+            began = began or bool(records)
+            loading = self.device.preparing  # by this job or, which its visitor is told too, by the one before it
+            now = (self.device.place(job), None if loading is None else round(loading))
+            if not began and not done and (now != stand or time.monotonic() > told_at + ESTIMATE_SECONDS):
+                stand, told_at = now, time.monotonic()
+                place, loading = now
+                wait = {"seconds": self.device.wait(place)} if loading is None else {"loading": loading}  # seconds so far
+                part += note(type="queue", place=place, waiting=self.device.waiting(), **wait)
+            if job.why_stopped and not told:  # the visitor hears it at once, the device stops at its next step
+                told = True
+                part += note(type="stopped", message=job.why_stopped)
+            if done and job.error:
+                part += note(type="error", message=job.error)
+            yield part
+            if not done:
+                await asyncio.sleep(FRAME_SECONDS)

@@ -1,0 +1,1 @@
+"""Checks of what the engine promises: the same text, the same law."""

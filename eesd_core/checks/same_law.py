@@ -1,0 +1,157 @@
+"""A live test of the promise of rejection sampling: speculation draws from the target's own distribution.
+
+The same beginning is continued many times, in turn by speculative rejection sampling and plainly, each time with random numbers of its own,
+and the tokens at each place are counted. Two fair samples of one law differ too, by chance: so their distance stands beside the distances
+that come out when the same draws are dealt to the two methods at random (a permutation test). Ours.
+
+The rounds are the engine's own; only the prompt is read once instead of once a draw.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..control import FixedController
+from ..draft import Context, NoDrafter, make_drafter
+from ..engine import Engine, Request
+from ..errors import UserError
+from ..sampling import Sampler
+
+PLACES = 2  # tokens of a draw
+DRAFTED = 2  # in every round: so both places are drafted, and drafts behind a rejected one occur
+SHOWN = 12  # tokens of a place that are named; the others are one
+DEALS = 200  # random deals of the draws to the two methods
+EVERY = 20  # draws of each method between two reports
+METHODS = ("eesd", "vanilla")
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """Total variation between two samples: half the sum of the differences of shares, 0 to 1."""
+
+    measured: float
+    chance: float  # mean of the random deals
+    most: float  # 95 % of them stay below
+    p: float  # share of the deals that come to at least as much; the measured one counts as one
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What came at one place of the continuation. `tokens`: text and counts of the likeliest, [text, eesd, vanilla]; `other` the rest."""
+
+    tokens: list[tuple[str, int, int]]
+    other: tuple[int, int]
+    distance: Distance
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    drawn: int  # by each method
+    wanted: int
+    places: tuple[Place, ...]
+    together: Distance  # of all places as one
+    acceptance: float  # share of tested drafts that were accepted
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+
+class Drawing:
+    """One prompt, read once. Every draw begins behind it anew."""
+
+    def __init__(self, engine: Engine, request: Request, method: str):
+        """Raises UserError."""
+        self.engine, self.sampling, target = engine, request.sampling, engine.target
+        self.ids = engine.encode(request)
+        capacity = len(self.ids) + PLACES + DRAFTED
+        if capacity > target.context:
+            raise UserError(f"the prompt ({len(self.ids)} tokens) leaves no room in the context of {target.context}: shorten it")
+        speculates, layer = method == "eesd", engine.exit_layer_at(request.sampling)
+        self.drafter = make_drafter(request.drafter, target, layer, capacity) if speculates else NoDrafter()
+        self.controller = FixedController(DRAFTED if speculates else 0)
+        self.cache = target.new_cache(capacity)
+        self.tested = self.accepted = 0
+        with torch.inference_mode():
+            engine._prefill(self._context(0), self.drafter)
+
+    def _context(self, seed: int) -> Context:
+        target = self.engine.target
+        return Context(list(self.ids), self.cache, Sampler(replace(self.sampling, seed=seed), target.vocab, target.device))
+
+    @torch.inference_mode()
+    def draw(self, seed: int) -> list[int]:
+        """The first PLACES tokens; fewer where the text ends. Rounds as in Engine._events."""
+        context, first = self._context(seed), len(self.ids)
+        while len(context.ids) < first + PLACES and self.engine.target.end_ids.isdisjoint(context.ids[first:]):
+            self._roll_back(context)
+            draft = _result(self.drafter.propose(context, self.controller, self.controller.start_round(None)))
+            verdict = self.engine._verify(context, self.drafter, draft)
+            context.ids += [*draft.ids[: verdict.accepted], *([] if verdict.next_id is None else [verdict.next_id])]
+            context.round += 1
+            self.tested += min(verdict.accepted + 1, verdict.drafted)
+            self.accepted += verdict.accepted
+        return context.ids[first : first + PLACES]
+
+    def _roll_back(self, context: Context) -> None:
+        """To the pending token: behind the last round, or behind the prompt when a draw begins."""
+        self.cache.truncate(context.start)
+        self.drafter.commit(context.start)
+
+
+def _result(steps):
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def same_law(engine: Engine, request: Request, wanted: int, cancelled: Callable[[], bool] = bool) -> Iterator[Comparison]:
+    """Draw `wanted` times by each method, and compare now and then, at the end in any case. Raises UserError before the first draw."""
+    if not request.sampling.temperature:
+        raise UserError("at temperature 0 nothing is drawn: choose a temperature above 0")
+    request = replace(request, sampling=replace(request.sampling, acceptance="rejection"), max_new_tokens=PLACES)
+    drawings = {method: Drawing(engine, request, method) for method in METHODS}
+    draws: dict[str, list[list[int]]] = {method: [] for method in METHODS}
+    nothing = engine.target.vocab  # in place of a token behind the end of the text
+    for number in range(wanted):
+        for i, (method, drawing) in enumerate(drawings.items()):
+            if cancelled():
+                return
+            seed = (request.sampling.seed + len(METHODS) * number + i) % 2**63  # every draw has its own: the methods share no numbers
+            ids = drawing.draw(seed)
+            draws[method].append(ids + [nothing] * (PLACES - len(ids)))
+        if (number + 1) % EVERY == 0 or number + 1 == wanted:
+            samples = [torch.tensor(draws[method]) for method in METHODS]
+            yield compare(samples, wanted, engine.target.piece, nothing, drawings["eesd"])
+
+
+def compare(samples: list[Tensor], wanted: int, piece: Callable[[int], str], nothing: int, drawing: Drawing) -> Comparison:
+    """samples: one of each method, (n, PLACES) token ids."""
+    places = []
+    for place in range(PLACES):
+        eesd, vanilla = (sample[:, place] for sample in samples)
+        ids, counts = torch.cat([eesd, vanilla]).unique(return_counts=True)
+        best = ids[counts.argsort(descending=True, stable=True)[:SHOWN]].tolist()
+        rows = [("" if id == nothing else piece(id), int((eesd == id).sum()), int((vanilla == id).sum())) for id in best]
+        other = (len(eesd) - sum(row[1] for row in rows), len(vanilla) - sum(row[2] for row in rows))
+        places.append(Place(rows, other, distance(eesd, vanilla)))
+    together = [sample @ torch.tensor([(nothing + 1) ** i for i in range(PLACES)]) for sample in samples]
+    return Comparison(len(samples[0]), wanted, tuple(places), distance(*together), drawing.accepted / max(1, drawing.tested))
+
+
+def distance(a: Tensor, b: Tensor) -> Distance:
+    """Of two samples of tokens, (n,) and (m,), and of random deals of all of them."""
+    kinds, pooled = torch.cat([a, b]).unique(return_inverse=True)
+    generator = torch.Generator().manual_seed(0)
+
+    def between(order: Tensor) -> float:
+        left, right = (torch.bincount(part, minlength=len(kinds)).double() for part in (order[: len(a)], order[len(a) :]))
+        return float((left / len(a) - right / len(b)).abs().sum() / 2)
+
+    measured = between(pooled)
+    deals = torch.tensor([between(pooled[torch.randperm(len(pooled), generator=generator)]) for _ in range(DEALS)], dtype=torch.float64)
+    at_least = int((deals >= measured - 1e-12).sum())
+    return Distance(measured, float(deals.mean()), float(deals.quantile(0.95)), (at_least + 1) / (DEALS + 1))

@@ -1,0 +1,72 @@
+"""The race in a terminal: coloured tokens, one line of text per lane, shapes where there is no colour."""
+
+import os
+import re
+from typing import TextIO
+
+from ..events import DraftToken, RaceFinished, Record, RoundVerified, RunStarted
+
+STYLES = {"accepted": "4;34", "rejected": "9;31", "untested": "9;90", "correction": "32", "bonus": "33", "plain": "0"}
+MARKS = {"accepted": "{}", "rejected": "[-{}-]", "untested": "[-{}-]", "correction": "<{}>", "bonus": "+{}+", "plain": "{}"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+class Painter:
+    """EESD's text streams; vanilla's is printed when the race is over (a terminal has one cursor)."""
+
+    def __init__(self, out: TextIO):
+        self.out = out
+        self.colour = out.isatty() and not os.environ.get("NO_COLOR")
+        self.drafts: list[DraftToken] = []
+        self.plain: list[str] = []
+
+    def show(self, record: Record) -> None:
+        event = record.event
+        if isinstance(event, RunStarted) and record.lane == "eesd":
+            self.out.write("\n" + "  ".join(self._paint(state, state) for state in list(STYLES)[:-1]) + "\n\n")
+            self.out.write(printable(event.prompt))
+        elif isinstance(event, DraftToken):
+            self.drafts.append(event)
+        elif isinstance(event, RoundVerified) and record.lane == "vanilla":
+            self.plain.append(event.next_text)
+        elif isinstance(event, RoundVerified):
+            self._round(event)
+
+    def _round(self, event: RoundVerified) -> None:
+        for i, draft in enumerate(self.drafts):
+            state = "accepted" if i < event.accepted else "rejected" if i == event.accepted else "untested"
+            self.out.write(self._paint(draft.text, state))
+        if event.next_kind != "none":
+            self.out.write(self._paint(event.next_text, event.next_kind if event.drafted else "plain"))
+        self.drafts = []
+        self.out.flush()
+
+    def _paint(self, text: str, state: str) -> str:
+        text = printable(text)
+        return f"\x1b[{STYLES[state]}m{text}\x1b[0m" if self.colour else MARKS[state].format(text)
+
+    def summary(self, lanes: dict[str, dict], verdict: RaceFinished) -> None:
+        self.out.write("\n\nvanilla: " + "".join(map(printable, self.plain)) + "\n\n")
+        for lane, m in lanes.items():
+            line = f"{lane:>8}  {m['seconds']:6.2f} s  {known(m['tokens_per_second'], '6.1f')} tokens/s  "
+            line += f"{known(m['mean_accepted_length'], '.2f')} tokens per round"
+            self.out.write(line + f"  (prefill {m['prefill_seconds'] * 1e3:.0f} ms)\n")
+        if verdict.speedup is not None:
+            self.out.write(f" speedup  {verdict.speedup:.2f}x against this engine with k = 0\n")
+        if verdict.identical is None:
+            self.out.write(" verdict  same distribution: the texts may differ, their chances do not\n")
+        elif verdict.identical:
+            self.out.write(f" verdict  identical, {verdict.level.replace('-', ' ')}\n")
+        elif (d := verdict.first_difference) is None:
+            self.out.write(" verdict  the texts differ\n")
+        else:
+            self.out.write(f" verdict  differs at token {d['position'] + 1}, margin {known(d['margin'], '.4f')}\n")
+
+
+def known(value: float | None, form: str) -> str:
+    return "unknown" if value is None else format(value, form)
+
+
+def printable(text: str) -> str:
+    """Control and direction characters of a model or a prompt must not reach the terminal."""
+    return _CONTROL.sub("\ufffd", text)

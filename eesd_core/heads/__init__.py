@@ -1,0 +1,1 @@
+"""What reads hidden states and proposes tokens."""

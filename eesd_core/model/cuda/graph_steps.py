@@ -1,0 +1,209 @@
+"""The steps of a round with all their state on the device: nothing comes to the host before the round is over, so every step can be
+recorded once as a CUDA graph and replayed without Python. The engine's own steps are the reference that this one is compared with.
+
+Positions are tensors here. A pass looks at a fixed reach of the cache, one of few sizes, and masks the rest; drafts are padded to few
+sizes of verify passes. What is padded is computed and thrown away, which costs little as long as reading the weights costs most.
+Has run on a CPU only, without graphs.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ...control.base import MAX_ROWS
+from ...heads.exit_layer import ExitLayer
+from ...sampling import Sampling, gumbel_noise, processed_log_probs
+from ..cache import KVCache
+from ..families import Kind, cache_shape
+from ..target import Target
+
+VERIFY_ROWS = (1, 2, 3, 5, 9, MAX_ROWS)
+SHORTEST_REACH = 256  # positions; the others are its doubles
+
+
+class StaticCache(KVCache):
+    """Rolls back by length like its parent, but where a pass writes and how far it looks is set from outside."""
+
+    positions: Tensor  # (m,) int64, of the pass that runs
+    reach: int
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
+        """(1, heads, m, head_dim) -> views of the layer's keys and values, (1, heads, reach, head_dim)."""
+        self.keys[layer].index_copy_(3, self.positions, keys.transpose(2, 3))
+        self.values[layer].index_copy_(2, self.positions, values)
+        return self.keys[layer][:, :, :, : self.reach].transpose(2, 3), self.values[layer][:, :, : self.reach]
+
+
+class Recorder:
+    """Calls functions that read and write fixed buffers; on CUDA each is recorded at its first call and replayed from then on."""
+
+    def __init__(self, buffers: list[Tensor], graphs: bool):
+        """`buffers` are put back after the warm-up that recording needs."""
+        self.buffers, self.graphs, self.note = buffers, graphs, ""
+        self._recorded: dict = {}
+
+    def __call__(self, key, function: Callable[[], None]) -> None:
+        if not self.graphs:
+            return function()
+        if key not in self._recorded:
+            try:
+                self._recorded[key] = self._record(function)
+            except RuntimeError as problem:
+                self.graphs, self.note = False, f"CUDA graphs are refused here ({str(problem).splitlines()[0][:120]}): running without"
+                return function()
+        self._recorded[key]()
+
+    def _record(self, function: Callable[[], None]) -> Callable[[], None]:
+        before = [buffer.clone() for buffer in self.buffers]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        try:
+            with torch.cuda.stream(side):
+                for _ in range(2):
+                    function()
+            torch.cuda.current_stream().wait_stream(side)
+        finally:
+            for buffer, old in zip(self.buffers, before):
+                buffer.copy_(old)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            function()
+        return graph.replay
+
+
+class DeviceSteps:
+    """Drafting, verification and plain steps for one text, greedy or with shared noise, batch size 1."""
+
+    def __init__(self, target: Target, exit_layer: ExitLayer | None, capacity: int, sampling: Sampling, graphs: bool | None = None):
+        """`capacity`: positions of prompt and text; `graphs` None: on CUDA, where the model is on one device."""
+        device = target.device
+        self.target, self.exit_layer, self.sampling = target, exit_layer, sampling
+        self.split = exit_layer.exit_after if exit_layer else 0
+        self.layers = list(target.layers)
+        self.reaches = [SHORTEST_REACH]
+        while self.reaches[-1] < capacity + MAX_ROWS:
+            self.reaches.append(2 * self.reaches[-1])
+        heads, width = cache_shape(target.config)
+        shape = heads // target.shards, self.reaches[-1], width, target.dtype
+        self.cache = StaticCache([device] * target.depth, *shape)
+        self.exit_cache = StaticCache([device], heads, *shape[1:])
+        self.tokens = torch.zeros(self.reaches[-1] + 1, dtype=torch.long, device=device)  # prompt, text, drafts
+        self.states = torch.zeros(1, self.reaches[-1], target.config.hidden_size, dtype=target.dtype, device=device)
+        self.at, self.place, self.drafted = (torch.zeros(1, dtype=torch.long, device=device) for _ in range(3))
+        self.result = torch.zeros(MAX_ROWS + 1, dtype=torch.long, device=device)  # accepted, then the target's choices
+        self.ids, self.rows = torch.arange(target.vocab, device=device), torch.arange(MAX_ROWS, device=device)
+        self.keys = torch.arange(self.reaches[-1], device=device)
+        one_device = not hasattr(target.model, "hf_device_map") or len(set(target.model.hf_device_map.values())) == 1
+        use = device.type == "cuda" and one_device and target.shards == 1 if graphs is None else graphs
+        self.recorder = Recorder([self.tokens, self.at, self.place, self.drafted, self.result], use)
+
+    @torch.inference_mode()
+    def begin(self, ids: list[int]) -> None:
+        """Read the prompt; its last token is pending, as in the engine."""
+        self.tokens[: len(ids)] = torch.tensor(ids, device=self.tokens.device)
+        self.at.fill_(len(ids) - 1)
+        self.start = len(ids) - 1
+        if self.start:
+            positions, reach = self.keys[: self.start], self._reach(0)
+            hidden = self._run(self.layers[: self.split], self._embed(positions), positions, reach, self.cache)
+            self.states[:, : self.start] = hidden
+            if self.split:
+                self._exit(hidden, positions, reach)
+            self._run(self.layers[self.split :], hidden, positions, reach, self.cache)
+
+    @torch.inference_mode()
+    def round(self, drafts: int) -> tuple[int, list[int]]:
+        """Draft so many tokens and verify them. Returns how many were accepted, and the target's choices at all places: the one copy to
+        the host of a round. The text goes on with choices[: accepted + 1]."""
+        if not self.split:
+            reach = self._reach(1)
+            self.recorder(("plain", reach), lambda: self._plain(reach))
+            accepted, *choices = self.result[:2].tolist()
+        else:
+            reach = self._reach(drafts + 2)
+            self.place.copy_(self.at)
+            for _ in range(drafts):
+                self.recorder(("draft", reach), lambda: self._draft(reach))
+            last = self._shallow if drafts else self._draft  # a draft for nothing: the exit layer must see what is pending
+            self.recorder(("shallow" if drafts else "draft", reach), lambda: last(reach))
+            rows = next(size for size in VERIFY_ROWS if size > drafts)
+            self.drafted.fill_(drafts)
+            reach = self._reach(rows)
+            self.recorder(("verify", rows, reach), lambda: self._verify(rows, reach))
+            accepted, *choices = self.result[: drafts + 2].tolist()
+        self.start += accepted + 1
+        return accepted, choices
+
+    def _plain(self, reach: int) -> None:
+        hidden = self._run(self.layers, self._embed(self.at), self.at, reach, self.cache)
+        self._judge(self.target.logits(hidden), 1)
+
+    def _draft(self, reach: int) -> None:
+        """One draft token behind `place`. The exit layer runs over two places, because after a fully accepted draft it has not seen the
+        last draft's state."""
+        self._shallow(reach)
+        pair = torch.cat([(self.place - 1).clamp(min=0), self.place])
+        logits = self._exit(self.states[:, pair], pair, reach)
+        following = self.place + 1
+        self.tokens.index_copy_(0, following, self._scores(logits, following).argmax(-1))
+        self.place.add_(1)
+
+    def _shallow(self, reach: int) -> None:
+        hidden = self._run(self.layers[: self.split], self._embed(self.place), self.place, reach, self.cache)
+        self.states.index_copy_(1, self.place, hidden)
+
+    def _verify(self, rows: int, reach: int) -> None:
+        positions = self.at + self.rows[:rows]
+        hidden = self._run(self.layers[self.split :], self.states[:, positions], positions, reach, self.cache)
+        self._judge(self.target.logits(hidden), rows)
+
+    def _judge(self, logits: Tensor, rows: int) -> None:
+        """The longest prefix of the drafts that equals the target's choices, and the token after it."""
+        places = self.at + 1 + self.rows[:rows]
+        choices = self._scores(logits, places).argmax(-1)
+        right = (choices == self.tokens[places]) & (self.rows[:rows] < self.drafted)
+        accepted = right.long().cumprod(0).sum(0, keepdim=True)
+        self.result[:1], self.result[1 : rows + 1] = accepted, choices
+        self.tokens.index_copy_(0, self.at + 1 + accepted, choices[accepted])
+        self.at.add_(accepted + 1)
+
+    def _scores(self, logits: Tensor, places: Tensor) -> Tensor:
+        """As Sampler.scores. logits (m, V) for tokens at places (m,) -> (m, V)."""
+        if not self.sampling.temperature:
+            return logits
+        return processed_log_probs(logits, self.sampling) + gumbel_noise(self.sampling.seed, places[:, None], self.ids)
+
+    def _exit(self, states: Tensor, positions: Tensor, reach: int) -> Tensor:
+        """(1, m, D) -> logits behind the last, (1, V)."""
+        layer = getattr(self.exit_layer, "layer", None)
+        if layer is None:
+            return self.target.logits(states[:, -1:])
+        return self.target.head(self.exit_layer.norm(self._run([layer], states, positions, reach, self.exit_cache)[:, -1:]))
+
+    def _embed(self, positions: Tensor) -> Tensor:
+        hidden = self.target.embedding(self.tokens[positions])[None]
+        return hidden if self.target.learned is None else hidden + self.target.learned(positions)
+
+    def _run(self, layers, hidden: Tensor, positions: Tensor, reach: int, cache: StaticCache) -> Tensor:
+        cache.positions, cache.reach = positions, reach
+        told: dict[Kind, dict] = {}
+        for layer in layers:
+            if layer.kind not in told:
+                told[layer.kind] = {self.target.family.cache: cache} | self._tell(layer.kind, positions, reach)
+            hidden = layer(hidden, **told[layer.kind])
+        return hidden
+
+    def _tell(self, kind: Kind, positions: Tensor, reach: int) -> dict:
+        """As Target.tell, by positions that are tensors."""
+        key, query = self.keys[:reach], positions[:, None]
+        hidden = key > query if kind.window is None else (key > query) | (key <= query - kind.window)
+        mask = torch.zeros(hidden.shape, dtype=self.target.dtype, device=key.device)
+        told: dict = {"attention_mask": mask.masked_fill_(hidden, torch.finfo(mask.dtype).min)[None, None]}
+        if self.target.learned is None:
+            known = positions.clamp(max=self.target.context - 1)  # what is padded may lie behind the context
+            told["position_embeddings"] = tuple(table.index_select(1, known) for table in self.target.rope_tables(kind.rope))
+        return told
+
+    def _reach(self, rows: int) -> int:
+        return next(reach for reach in self.reaches if reach >= self.start + rows)

@@ -1,0 +1,107 @@
+"""Is a pass over m rows bit for bit what m passes over one row are? Then speculation cannot change the text.
+
+If it holds for every operation of the model, the verify pass computes exactly the logits that plain decoding would, and greedy or
+shared-noise output is lossless *by construction*; where it does not, equality rests on the margin between the two best tokens.
+It is a property of kernels, so it is tested on the machine at hand and not assumed.
+"""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+
+from .control.base import MAX_ROWS
+from .model.attention import NAME, grouped_attention
+from .model.cache import BLOCK, KVCache
+from .model.families import cache_shape
+from .model.target import Target
+from .sampling import Sampling
+
+Level = Literal["exact-by-construction", "exact-as-observed", "fork", "same-distribution"]
+
+ATTENDED = 32  # heads whose attention is compared at every step of the cache
+ROWS_ATTENDED = (2, 3, 5, 8, MAX_ROWS)
+
+EXPLANATION = """\
+Speculative decoding should write exactly what the model alone would write. The model alone computes one token at a time; the verify pass
+computes several at once, and a processor may then add up the same numbers in another order, which changes their last bits. "Exact by
+construction": this machine was tested when the model was loaded, and a pass over several tokens gave the very same bits as one token at a
+time, so the text cannot differ. "Exact as observed": the last bits do depend on how many tokens a pass has, and two candidates that are
+almost equally good could swap; every race compares both texts and says what it found. "Fork at token n": there it happened, and the margin
+says how close the two candidates were. Rejection sampling promises another thing, the "same distribution": both texts are random draws and
+may differ, but every text is as likely as if the model alone had written it."""
+
+
+@torch.inference_mode()
+def row_invariant(target: Target) -> bool:
+    """Compare passes of up to MAX_ROWS rows with one-row passes: with every number of rows through the whole model, with a few at full
+    context; and through the first layer at the end of every block of the cache, where a pass looks at one block more than its first row
+    alone does. What lies between is attention's affair: `reach_invariant`.
+
+    The context is random keys and values: reading a prompt would take longer than the whole check.
+    """
+    generator = torch.Generator(target.device).manual_seed(0)
+    ids = torch.randint(target.vocab, (MAX_ROWS,), generator=generator, device=target.device).tolist()
+    cache = target.new_cache(target.context)
+    cache.randomize()
+
+    def passes(depth: int, start: int, sizes: list[int]) -> torch.Tensor:  # (sum of sizes, V), or D behind fewer layers than all
+        cache.lengths, at, parts = [start] * target.depth, 0, []
+        for rows in sizes:
+            hidden = target.run_range(0, depth, target.embed(ids[at : at + rows], start + at), cache, start + at)
+            parts.append(target.logits(hidden) if depth == target.depth else hidden[0])
+            at += rows
+        return torch.cat(parts)
+
+    def same(depth: int, start: int, sizes) -> bool:
+        single = passes(depth, start, [1] * max(sizes))
+        return all(torch.equal(passes(depth, start, [m]), single[:m]) for m in sizes)
+
+    last = target.context - MAX_ROWS
+    whole = {last: (2, 4), min(BLOCK - 6, last): range(2, MAX_ROWS + 1)}  # the same place in a short context
+    ends = range(BLOCK - 1, last, BLOCK)
+    return all(same(1, start, (2,)) for start in ends) and all(same(target.depth, start, sizes) for start, sizes in whole.items())
+
+
+@torch.inference_mode()
+def reach_invariant(target: Target) -> bool:
+    """Compare attention of several rows with that of one at every step of the cache up to the full context; also where the several look one
+    step further than they need, since a verify pass looks as far as its last row must. Rounding hides most of such a difference from a
+    pass through whole layers (in bf16, 199 of 200 rows came out alike), so the products over the cache are compared themselves, many
+    times. Only our own attention is.
+    """
+    config, generator = target.config, torch.Generator(target.device).manual_seed(0)
+    if config._attn_implementation != NAME:
+        return True
+    groups, width = cache_shape(config)
+    heads, cache = config.num_attention_heads, KVCache([], groups, target.context, width, target.dtype)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, device=target.device).to(target.dtype)
+
+    keys, values = draw(1, groups, width, cache.capacity), draw(1, groups, cache.capacity, width)
+
+    def attend(queries: torch.Tensor, seen: int, reach: int) -> torch.Tensor:  # (1, H, m, d) -> (1, m, H, d)
+        mask = torch.zeros(1, 1, queries.shape[2], reach, dtype=target.dtype, device=target.device)
+        mask[..., seen:] = torch.finfo(mask.dtype).min
+        return grouped_attention(None, queries, keys[..., :reach].transpose(2, 3), values[:, :, :reach], mask, scaling=width**-0.5)[0]
+
+    steps = sorted({cache.extent(length) for length in range(1, target.context + 1)})
+    for near, far in pairwise([*steps, steps[-1]]):
+        for _ in range(max(1, ATTENDED // heads)):
+            queries = draw(1, heads, MAX_ROWS, width)
+            single = torch.cat([attend(queries[:, :, j : j + 1], near, near) for j in range(MAX_ROWS)], dim=1)
+            several = ((m, attend(queries[:, :, :m], near, reach)) for m in ROWS_ATTENDED for reach in {near, far})
+            if not all(torch.equal(rows, single[:, :m]) for m, rows in several):
+                return False
+    return True
+
+
+def self_check(target: Target) -> Level:
+    """What can be promised for this model on this machine."""
+    return "exact-by-construction" if reach_invariant(target) and row_invariant(target) else "exact-as-observed"
+
+
+def promise(checked: Level, sampling: Sampling) -> Level:
+    """What a run can promise, given what the self-check found. Rejection sampling keeps the distribution, not the text."""
+    return "same-distribution" if sampling.rejects else checked

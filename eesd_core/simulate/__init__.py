@@ -1,0 +1,1 @@
+"""What other draft lengths and controllers would have done on a text."""

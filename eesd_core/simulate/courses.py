@@ -1,0 +1,219 @@
+"""The bandit laboratory: what any controller and any draft length would have done on a text, without running the model again.
+
+A *course* says for every place of a text whether a draft there would have been right, and how sure the drafter would have been. It is
+taken from a finished run by one teacher-forced pass (`drafts_of`), or made up. `replay` runs a real controller over courses at given
+costs; `best_fixed` and `oracle` are the two hindsights it is measured against.
+
+What a course cannot know: drafts behind a rejected one go on from a wrong token. No outcome depends on them, but a controller that looks
+at confidence also decides on them how long to go on; it is shown the confidence at that place of the true text.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import atanh, exp, log
+from random import Random
+
+import torch
+
+from ..control import Controller, Costs, FixedController, Outcome
+from ..control.base import MAX_DRAFT
+from ..draft.stepwise import MOST_LEAD
+from ..engine import Engine
+from ..errors import UserError
+from ..sampling import Sampler, Sampling
+
+ROWS = 128  # places whose logits are in memory at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Would-be drafts, one for every place of a text. At place p, as the i-th of its round, a draft is right if i < reach[p].
+
+    For the early-exit drafter a draft is right wherever it stands in a round or nowhere: reach is MAX_DRAFT or 0.
+    """
+
+    reach: Sequence[int]
+    confidence: Sequence[float]
+    entropy: Sequence[float]  # nats
+    lead: Sequence[float]  # of the choice's score over the runner-up's
+
+    def runs(self) -> list[int]:
+        """How many drafts in a row would be accepted from every place on, at most MAX_DRAFT."""
+        reach, found = [*self.reach, *[0] * MAX_DRAFT], []
+        for place in range(len(self.reach)):
+            run = 0
+            while run < MAX_DRAFT and run < reach[place + run]:
+                run += 1
+            found.append(run)
+        return found
+
+
+@torch.inference_mode()
+def drafts_of(engine: Engine, ids: Sequence[int], prompt_length: int, sampling: Sampling) -> Course:
+    """What the exit layer would have drafted at every place of a finished run. ids: prompt and text.
+
+    One pass over them all. Inside a round a draft follows earlier drafts, which equal the text as long as it is tested: so this gives every
+    tested draft exactly, up to rounding where passes are not row-invariant. Raises UserError for rejection sampling, where chance accepts.
+    """
+    if sampling.rejects:
+        raise UserError("what would have been cannot be told by rejection sampling: run with greedy decoding or shared noise")
+    target, layer, tokens = engine.target, engine.exit_layer_at(sampling), len(ids) - 1
+    states = target.run_range(0, layer.exit_after, target.embed(list(ids[:-1]), 0), target.new_cache(tokens), 0)  # (1, tokens, D)
+    states = layer.hidden(target, states, target.new_cache(tokens, layers=1), 0)
+    sampler = Sampler(sampling, target.vocab, target.device)
+    reach, confidence, entropy, lead = [], [], [], []
+    for low in range(prompt_length - 1, tokens, ROWS):  # the state at one position makes the draft of the next
+        logits = target.head(states[:, low : low + ROWS])  # (m, V)
+        log_probs = sampler.log_probs(logits)
+        scores, probs = sampler.scores(logits, log_probs, low + 1), log_probs.exp()
+        drafts, best = scores.argmax(-1).tolist(), scores.topk(2).values  # (m, 2)
+        reach += [MAX_DRAFT * (draft == token) for draft, token in zip(drafts, ids[low + 1 :])]
+        confidence += probs.amax(-1).tolist()
+        entropy += torch.special.entr(probs).sum(-1).tolist()
+        lead += (best[:, 0] - best[:, 1]).clamp(max=MOST_LEAD).tolist()
+        sampler.forget(low + ROWS)
+    return Course(reach, confidence, entropy, lead)
+
+
+@dataclass(slots=True)
+class Replay:
+    """What was done, and how long it took, in the unit of the costs."""
+
+    tokens: int = 0
+    seconds: float = 0.0
+    accepted: int = 0
+    draft_lengths: list[int] = field(default_factory=list)
+
+    @property
+    def speed(self) -> float:
+        """Tokens per second."""
+        return self.tokens / self.seconds
+
+
+def replay(controller: Controller, courses: Iterable[Course], costs: Costs) -> Replay:
+    """Run a controller over one text after another as the engine would; it keeps what it has learned."""
+    result, start_round, keep_drafting = Replay(), controller.start_round, controller.keep_drafting
+    for course in courses:
+        confidence, entropy, lead, runs, tokens, place = course.confidence, course.entropy, course.lead, course.runs(), len(course.reach), 0
+        while place < tokens:
+            limit = min(start_round(costs), tokens - place - 1)
+            drafted, go = 0, limit > 0
+            while go:
+                at = place + drafted
+                go = keep_drafting(drafted, confidence[at], entropy[at], lead[at]).go
+                drafted += 1
+                go = go and drafted < limit
+            accepted = min(drafted, runs[place])
+            controller.observe(Outcome(drafted, accepted))
+            result.draft_lengths.append(drafted)
+            result.accepted += accepted
+            result.seconds += costs.round(drafted)
+            place += accepted + 1
+        result.tokens += tokens
+    return result
+
+
+def best_fixed(courses: Sequence[Course], costs: Costs) -> tuple[int, Replay]:
+    """The draft length that turns out fastest on these texts, and its replay. Most of all this is asked for, so no controller runs."""
+    lengths, runs = range(MAX_DRAFT + 1), [course.runs() for course in courses]
+    seconds = [0.0] * len(lengths)
+    for length in lengths:
+        whole = costs.round(length)
+        for run in runs:
+            place, last = 0, len(run) - length  # from here on rounds are cut short by the end
+            while place < last:
+                place += min(length, run[place]) + 1
+                seconds[length] += whole
+            while place < len(run):
+                drafted = len(run) - place - 1
+                place += min(drafted, run[place]) + 1
+                seconds[length] += costs.round(drafted)
+    best = min(lengths, key=seconds.__getitem__)
+    return best, replay(FixedController(best), courses, costs)
+
+
+def oracle(courses: Iterable[Course], costs: Costs) -> Replay:
+    """The fastest draft lengths in hindsight, round by round: a shortest path through every text. Nothing wrong is ever drafted."""
+    result = Replay()
+    for course in courses:
+        tokens, runs = len(course.reach), course.runs()
+        best = [(0.0, 0)] * (tokens + 1)  # from a place to the end: seconds, drafts of the first round
+        for place in reversed(range(tokens)):
+            right = min(runs[place], tokens - place - 1)
+            best[place] = min((costs.round(k) + best[place + k + 1][0], k) for k in range(right + 1))
+        place = 0
+        while place < tokens:
+            drafted = best[place][1]
+            result.draft_lengths.append(drafted)
+            result.accepted += drafted
+            place += drafted + 1
+        result.tokens += tokens
+        result.seconds += best[0][0]
+    return result
+
+
+def what_if(courses: Sequence[Course], costs: Costs, controllers: dict[str, Controller]) -> list[dict]:
+    """One row for every controller, the best fixed length and the oracle. Costs in seconds; regret in milliseconds against those two.
+
+    Speedup is over this engine without drafts.
+    """
+    length, fixed = best_fixed(courses, costs)
+    best = oracle(courses, costs)
+    replays = {name: replay(controller, courses, costs) for name, controller in controllers.items()}
+    replays |= {f"best fixed: {length}": fixed, "oracle": best}
+    return [
+        {
+            "name": name,
+            "tokens_per_second": r.speed,
+            "speedup": r.speed * costs.round(0),
+            "regret_fixed": 1e3 * (r.seconds - fixed.seconds),
+            "regret_oracle": 1e3 * (r.seconds - best.seconds),
+            "rounds": len(r.draft_lengths),
+            "accepted": r.accepted,
+            "draft_lengths": r.draft_lengths,
+        }
+        for name, r in replays.items()
+    ]
+
+
+def made_up(chances: Iterable[float], seed: int, spread: float = 0.0) -> Course:
+    """A text whose drafts are right with given chances, one a place.
+
+    spread 0: confidence is noise and says nothing. Else a token's own chance scatters around the given one, normally in log-odds, with
+    this standard deviation, and is the confidence.
+    """
+    random = Random(seed)
+    reach, confidence = [], []
+    for chance in chances:
+        own = 1 / (1 + exp(-log(chance / (1 - chance)) - random.gauss(0, spread))) if spread else chance
+        reach.append(MAX_DRAFT * (random.random() < own))
+        confidence.append(own if spread else random.random())
+    return _sure_as(reach, confidence)
+
+
+def constant(tokens: int, chance: float, seed: int, spread: float = 0.0) -> Course:
+    return made_up([chance] * tokens, seed, spread)
+
+
+def switching(tokens: int, easy: float, hard: float, stay: float, seed: int, spread: float = 0.0) -> Course:
+    """Two regimes, each of `stay` tokens on average."""
+    random, chances = Random(f"regimes {seed}"), []
+    is_easy = random.random() < 0.5
+    for _ in range(tokens):
+        is_easy ^= random.random() < 1 / stay
+        chances.append(easy if is_easy else hard)
+    return made_up(chances, seed, spread)
+
+
+def by_position(tokens: int, chances: Sequence[float], seed: int) -> Course:
+    """A drafter that grows stale: its i-th draft of a round is right with chances[i], which fall; behind their end none is."""
+    random, reach = Random(seed), []
+    for _ in range(tokens):
+        u = random.random()
+        reach.append(sum(u < chance for chance in chances))
+    return _sure_as(reach, [random.random() for _ in range(tokens)])
+
+
+def _sure_as(reach: Sequence[int], confidence: Sequence[float]) -> Course:
+    """Entropy and lead say nothing that confidence does not."""
+    return Course(reach, confidence, [-log(c) for c in confidence], [2 * atanh(min(c, 1 - 1e-9)) for c in confidence])

@@ -1,0 +1,57 @@
+"""What a finished run would have cost with other draft lengths and controllers: one record more for its trace.
+
+The drafts are the run's own (lab.py: one pass over its text), and so are the costs: those measured when it began, scaled so that its own
+rounds come to the time they took. Its own row is what happened; the others are replayed. Speedups are over its vanilla lane.
+"""
+
+from collections.abc import Sequence
+
+from ..control import CONTROLLERS, Costs, make_controller
+from ..control.base import Seeded
+from ..engine import Engine, Request
+from ..events import CostMeasured, Record, RoundVerified, RunStarted, WhatIf
+from ..trace import Metrics
+from .courses import drafts_of, what_if
+
+FIXED = range(1, 9)
+OWN = "this run"
+
+
+def hindsight(engine: Engine, request: Request, records: Sequence[Record]) -> Record | None:
+    """`records`: a finished race, its verdict last. None where it cannot be told: by rejection sampling chance accepts, and
+    only the exit layer's own drafts are known without a run."""
+    if request.sampling.rejects or request.drafter != "early-exit":
+        return None
+    own = [record.event for record in records if record.lane == "eesd"]
+    prompt_ids = next(list(event.prompt_ids) for event in own if isinstance(event, RunStarted))
+    eesd, vanilla = Metrics.fold(records, "eesd"), Metrics.fold(records, "vanilla")
+    course = drafts_of(engine, prompt_ids + eesd.token_ids, len(prompt_ids), request.sampling)
+    controllers = {f"fixed: {length}": make_controller("fixed", length=length) for length in FIXED}
+    for name, kind in CONTROLLERS.items():
+        if name != "fixed":
+            controllers[name] = make_controller(name, **({"seed": request.sampling.seed} if issubclass(kind, Seeded) else {}))
+    rows = what_if([course], costs_of(own, eesd), controllers)
+    rows = [row for row in rows if f"best {row['name']}" != rows[-2]["name"]]  # the best fixed length once
+    rows = [row | {"speedup": row["tokens_per_second"] * vanilla.seconds / len(vanilla.token_ids)} for row in rows]
+    last = records[-1]
+    return Record(last.run, "race", last.seq + 1, last.t, WhatIf((own_row(eesd, vanilla, *rows[-2:]), *rows)))
+
+
+def costs_of(own: Sequence, eesd: Metrics) -> Costs:
+    """Costs at which the run's own rounds come to the seconds they took: as measured before it, scaled by stage."""
+    before = next(Costs(event.draft, event.verify, event.fixed) for event in own if isinstance(event, CostMeasured))
+    rounds = [event for event in own if isinstance(event, RoundVerified)]
+    verify = sum(event.verify_seconds for event in rounds) / sum(before.verify[event.drafted] for event in rounds)
+    rest = eesd.seconds - sum(event.verify_seconds for event in rounds)
+    draft = rest / sum(before.draft * event.drafted + before.fixed for event in rounds)
+    return Costs(draft * before.draft, tuple(verify * seconds for seconds in before.verify), draft * before.fixed)
+
+
+def own_row(eesd: Metrics, vanilla: Metrics, fixed: dict, oracle: dict) -> dict:
+    """What happened, in the words of `what_if`'s rows."""
+    tokens = len(eesd.token_ids)
+    speed = tokens / eesd.seconds
+    row = {"name": OWN, "tokens_per_second": speed, "speedup": speed * vanilla.seconds / len(vanilla.token_ids)}
+    for name, other in (("fixed", fixed), ("oracle", oracle)):
+        row[f"regret_{name}"] = 1e3 * (eesd.seconds - tokens / other["tokens_per_second"])
+    return row | {"rounds": eesd.rounds, "accepted": eesd.accepted, "draft_lengths": eesd.draft_lengths}

@@ -1,0 +1,72 @@
+"""Visitors that come, stop and leave at random: `python -m tools.measure --soak N` lets so many runs meet the server one after the other.
+
+They speak plain HTTP as a browser does, and ask /health for what the server has: after every run the device must be free again, and memory
+must not grow.
+"""
+
+import asyncio
+import json
+import random
+import time
+import uuid
+from dataclasses import dataclass, field
+
+import httpx
+
+PROMPTS = ("Once upon a time", "The wind had been rising", "She opened the letter")
+MOST_WAIT = 10.0  # seconds in which a device that does not get free counts as held
+NAMES = ("finished", "stopped", "left")
+
+
+@dataclass(slots=True)
+class Report:
+    ends: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NAMES, 0))
+    held: int = 0  # runs behind which the device stayed busy
+    freed: list[float] = field(default_factory=list)  # seconds from Stop or leaving to a free device, on the way there and back
+    memory: list[float | None] = field(default_factory=list)  # MB after every run
+
+    def growth(self) -> float | None:
+        """Last tenth over the tenth that follows the first fifth: caches fill up in the beginning."""
+        tenth = max(1, len(self.memory) // 10)
+        early, late = self.memory[2 * tenth : 3 * tenth], self.memory[-tenth:]
+        return sum(late) / sum(early) - 1 if early and None not in self.memory else None
+
+
+async def soak(url: str, runs: int, form: dict, seed: int = 1) -> Report:
+    """`form`: values by name, besides prompt and seed."""
+    chance, report = random.Random(seed), Report()
+    async with httpx.AsyncClient(base_url=url, timeout=60) as http:
+        config = (await http.get("/config")).json()
+        stream = next(d for d in config["dependencies"] if d["api_name"] == "stream")
+        stop = next(d for d in config["dependencies"] if d["api_name"] == "stop")
+        usual = [next(c for c in config["components"] if c["id"] == id)["props"] for id in stream["inputs"]]
+        for number in range(runs):
+            named = form | {"prompt": chance.choice(PROMPTS), "seed": str(number)}
+            data = [named.get(props["elem_id"].replace("-", "_"), props.get("value")) for props in usual]
+            how = chance.choice(NAMES)
+            await visit(http, stream["id"], stop["id"], data, how, chance.random())
+            report.ends[how] += 1
+            began = time.monotonic()
+            while (state := (await http.get("/health")).json())["waiting"] and time.monotonic() < began + MOST_WAIT:
+                await asyncio.sleep(0.005)
+            report.held += state["waiting"] > 0
+            if how != "finished":
+                report.freed.append(time.monotonic() - began)
+            report.memory.append(state["memory_mb"])
+    return report
+
+
+async def visit(http: httpx.AsyncClient, stream: int, stop: int, data: list, how: str, when: float) -> None:
+    """One run: to its end, or until some time into it Stop is pressed or the connection closed."""
+    session = uuid.uuid4().hex[:11]
+    await http.post("/gradio_api/queue/join", json={"data": data, "fn_index": stream, "session_hash": session})
+    began = time.monotonic()
+    async with http.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as answer:
+        async for line in answer.aiter_lines():
+            if how != "finished" and time.monotonic() > began + when:
+                if how == "left":
+                    return
+                await http.post("/gradio_api/run/stop", json={"data": [], "fn_index": stop, "session_hash": session})
+                how = "finished"  # what is left of the stream ends by itself
+            if line.startswith("data:") and json.loads(line[5:])["msg"] in ("process_completed", "close_stream"):
+                return
