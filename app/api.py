@@ -15,8 +15,8 @@ from eesd_core.control import parse_controller
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.events import RaceFinished, Record, TokensCommitted
-from eesd_core.export import parse_trace
-from eesd_core.trace import Metrics, to_line
+from eesd_core.metrics import Metrics
+from eesd_core.trace import parse_trace, to_line
 
 from .form import Field
 from .form_values import checked, quantize_from_form, request_from_form, whole_number

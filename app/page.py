@@ -12,8 +12,8 @@ import torch
 from starlette.middleware import Middleware
 
 from eesd_core.engine import Engine, versions
-from eesd_core.export.schema import SCHEMA
 from eesd_core.recording import processor
+from eesd_core.schema import SCHEMA
 
 from .api import add_endpoints, address_of
 from .engines import Precisions

@@ -1,16 +1,15 @@
-"""Traces: records as NDJSON, and metrics as a fold over records.
-
-Metrics have the definitions of vLLM and llama.cpp: mean accepted length = 1 + accepted / rounds, acceptance rate = accepted / drafted,
-acceptance per position = of the rounds that tested position i, the share that accepted it.
-"""
+"""Traces: records as NDJSON, written and read. One from elsewhere is hostile until it has been through here (schema.py)."""
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UserError
-from .events import PrefillDone, Record, RoundVerified, RunCancelled, RunFinished, TokensCommitted
+from .events import Record
+from .schema import MOST_BYTES, Check, with_whole_numbers
+
+NOT_A_TRACE = "this is no trace: make one with `race ... --trace FILE`, or save it on the page"
 
 
 def to_line(record: Record) -> str:
@@ -26,81 +25,55 @@ def write_trace(path: Path, records: Iterable[Record]) -> None:
         raise UserError(f"the trace cannot be written to {path}: {problem.strerror}") from None
 
 
-@dataclass
-class Metrics:
-    """A lane's run in numbers. `seconds` is decoding alone, without prefill."""
+@dataclass(frozen=True, slots=True)
+class Trace:
+    head: dict | None
+    records: list[Record]
+    text: str  # NDJSON, pure ASCII, free of "<"
 
-    token_ids: list[int] = field(default_factory=list)
-    text: str = ""
-    rounds: int = 0
-    drafted: int = 0
-    accepted: int = 0
-    draft_lengths: list[int] = field(default_factory=list)
-    tested_at: list[int] = field(default_factory=list)  # rounds that judged position i
-    accepted_at: list[int] = field(default_factory=list)
-    prefill_seconds: float = 0.0
-    draft_seconds: float = 0.0
-    verify_seconds: float = 0.0
-    seconds: float = 0.0
-    finish: str = ""
+    def lane(self, name: str) -> list[Record]:
+        return [record for record in self.records if record.lane == name]
 
-    @classmethod
-    def fold(cls, records: Iterable[Record], lane: str) -> "Metrics":
-        metrics = cls()
-        for record in records:
-            if record.lane == lane:
-                metrics.observe(record)
-        return metrics
 
-    def observe(self, record: Record) -> None:
-        match record.event:
-            case PrefillDone(seconds=seconds):
-                self.prefill_seconds = seconds
-            case RoundVerified() as e:
-                self._count_round(e)
-            case TokensCommitted(ids=ids, text=text):
-                self.token_ids += ids
-                self.text += text
-            case RunFinished(reason=reason):
-                self.finish = reason
-            case RunCancelled():
-                self.finish = "cancelled"
-        self.seconds = record.t
+def open_trace(path: Path) -> Trace:
+    """Raises UserError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as problem:
+        raise UserError(f"the trace {path} cannot be read: {problem.strerror}") from None
+    return parse_trace(data, str(path))
 
-    def _count_round(self, e: RoundVerified) -> None:
-        self.rounds += 1
-        self.drafted += e.drafted
-        self.accepted += e.accepted
-        self.draft_lengths.append(e.drafted)
-        self.draft_seconds += e.draft_seconds
-        self.verify_seconds += e.verify_seconds
-        tested = min(e.drafted, e.accepted + 1)
-        grow = tested - len(self.tested_at)
-        self.tested_at += [0] * grow
-        self.accepted_at += [0] * grow
-        for i in range(tested):
-            self.tested_at[i] += 1
-            self.accepted_at[i] += i < e.accepted
 
-    def to_json(self) -> dict:
-        """The fields of `generate --json` and of each lane in `race --json`."""
-        new = len(self.token_ids)
-        return {
-            "token_ids": self.token_ids,
-            "text": self.text,
-            "new_tokens": new,
-            "finish": self.finish,
-            "rounds": self.rounds,
-            "drafted": self.drafted,
-            "accepted": self.accepted,
-            "acceptance_rate": self.accepted / self.drafted if self.drafted else None,
-            "mean_accepted_length": 1 + self.accepted / self.rounds if self.rounds else None,
-            "acceptance_per_position": [a / n for a, n in zip(self.accepted_at, self.tested_at)],
-            "draft_lengths": self.draft_lengths,
-            "prefill_seconds": self.prefill_seconds,
-            "draft_seconds": self.draft_seconds,
-            "verify_seconds": self.verify_seconds,
-            "overhead_seconds": self.seconds - self.draft_seconds - self.verify_seconds,
-            "seconds": self.seconds,
-            "tokens_per_second": new / self.seconds if self.seconds else None,
-        }
+def parse_trace(data: bytes, name: str = "the trace") -> Trace:
+    """Raises UserError naming the first line that is broken."""
+    if len(data) > MOST_BYTES:
+        raise UserError(f"{name} is larger than {MOST_BYTES >> 20} MB: export a shorter run")
+    check, head, records, lines = Check(), None, [], []
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line.decode("utf-8"), parse_constant=_refuse)
+            check.see(values)
+            values = with_whole_numbers(values)
+            record = Record.from_json(values) if "lane" in values else None
+        except (ValueError, RecursionError) as problem:
+            why = NOT_A_TRACE if number == 1 else str(problem)[:200]
+            raise UserError(f"{name}, line {number}: {why}") from None
+        lines.append(safe(values))
+        if values["type"] == "recording":
+            head = head or values
+        elif record:
+            records.append(record)
+    if not records:
+        raise UserError(f"{name}: {NOT_A_TRACE}")
+    return Trace(head, records, "".join(lines))
+
+
+def safe(values: dict) -> str:
+    return json.dumps(values, separators=(",", ":")).replace("<", "\\u003c") + "\n"
+
+
+def _refuse(constant: str):
+    raise ValueError(f"{constant} is no number")

@@ -16,7 +16,8 @@ def build(kind: str, out: Path, trace: Path = OPENING) -> None:
     out.mkdir(parents=True)
     front = (SPACES / f"{kind}.md").read_text(encoding="utf-8")
     if kind == "static":
-        from eesd_core.export import export, open_trace, write_export
+        from eesd_core.export import export, write_export
+        from eesd_core.trace import open_trace
 
         (out / "README.md").write_text(front, encoding="utf-8")
         return write_export(out / "index.html", export(open_trace(trace), "html"))

@@ -20,8 +20,8 @@ from app.form_values import Limits, request_from_form
 from app.page import OPENING, launch
 from app.runs import Visits
 from eesd_core.loading import load_engine
+from eesd_core.metrics import Metrics
 from eesd_core.racing import race
-from eesd_core.trace import Metrics
 
 from .soak import soak
 

@@ -1,5 +1,5 @@
 // A trace from elsewhere is hostile until it has been through here. The table of fields is the program's own (EESD.schema), and so are the
-// rules: eesd_core/export/schema.py says the same, and tests hold the two to the same verdicts. Nothing leaves the browser.
+// rules: eesd_core/schema.py says the same, and tests hold the two to the same verdicts. Nothing leaves the browser.
 (() => {
   "use strict";
   const MOST_BYTES = 32 * 2 ** 20;

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ..control import Controller
 from ..engine import Engine, Request
 from ..events import RoundVerified
-from ..trace import Metrics
+from ..metrics import Metrics
 
 
 @dataclass(slots=True)

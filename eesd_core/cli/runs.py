@@ -36,7 +36,8 @@ def add_commands(commands, shared: Shared) -> None:
 
 
 def generate(arguments) -> int:
-    from ..trace import Metrics, write_trace
+    from ..metrics import Metrics
+    from ..trace import write_trace
 
     request = request_of(arguments, arguments.method)
     if arguments.trace:
@@ -60,8 +61,9 @@ def generate(arguments) -> int:
 
 
 def race(arguments) -> int:
+    from ..metrics import Metrics
     from ..racing import race as run_race
-    from ..trace import Metrics, write_trace
+    from ..trace import write_trace
     from .terminal import Painter
 
     request = request_of(arguments)
@@ -85,9 +87,9 @@ def race(arguments) -> int:
 
 
 def record(arguments) -> int:
+    from ..metrics import Metrics
     from ..recording import record_race, write_recording
     from ..simulate.hindsight import hindsight
-    from ..trace import Metrics
 
     request = request_of(arguments)
     engine = load_engine(arguments)
@@ -105,8 +107,8 @@ def record(arguments) -> int:
 
 
 def replay(arguments) -> int:
-    from ..export import open_trace
     from ..export.playback import play
+    from ..trace import open_trace
 
     if not 0 <= arguments.speed <= 1000:
         raise UserError(f"--speed must be a number from 0 to 1000, not {arguments.speed:g}")
@@ -118,7 +120,8 @@ def replay(arguments) -> int:
 
 def export(arguments) -> int:
     from ..export import export as make
-    from ..export import open_trace, write_export
+    from ..export import write_export
+    from ..trace import open_trace
 
     if arguments.out.resolve() == arguments.trace.resolve():
         raise UserError("--out is the trace itself, which would be lost: give another name")

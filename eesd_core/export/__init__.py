@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from ..errors import UserError
+from ..trace import Trace
 from .perfetto import to_perfetto
-from .rounds import to_csv
-from .source import Trace, open_trace, parse_trace
+from .rounds_csv import to_csv
 
 FORMATS = ("html", "perfetto", "csv")
 
@@ -26,4 +26,4 @@ def write_export(path: Path, text: str) -> None:
         raise UserError(f"the export cannot be written to {path}: {problem.strerror}") from None
 
 
-__all__ = ["FORMATS", "Trace", "export", "open_trace", "parse_trace", "write_export"]
+__all__ = ["FORMATS", "export", "write_export"]

@@ -7,7 +7,7 @@ are slices, the draft length and the belief are counters, a rejection is an inst
 import json
 
 from ..events import DraftToken, PosteriorUpdated, Record, RoundStarted, RoundVerified, TokensCommitted
-from .source import Trace
+from ..trace import Trace
 
 PROCESSES = {"eesd": 1, "vanilla": 2}
 DRAFT, VERIFY, CONTROLLER = 1, 2, 3

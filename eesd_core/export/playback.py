@@ -5,8 +5,8 @@ from typing import TextIO
 
 from ..cli.terminal import Painter, printable
 from ..events import RaceFinished
-from ..trace import Metrics
-from .source import Trace
+from ..metrics import Metrics
+from ..trace import Trace
 
 LONGEST_PAUSE = 2.0  # seconds
 

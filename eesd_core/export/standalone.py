@@ -13,8 +13,8 @@ from pathlib import Path
 
 import plotly
 
-from .schema import SCHEMA
-from .source import Trace
+from ..schema import SCHEMA
+from ..trace import Trace
 
 WEB = Path(__file__).resolve().parents[2] / "assets" / "web"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"

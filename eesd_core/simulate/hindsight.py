@@ -10,7 +10,7 @@ from ..control import CONTROLLERS, Costs, make_controller
 from ..control.base import Seeded
 from ..engine import Engine, Request
 from ..events import CostMeasured, Record, RoundVerified, RunStarted, WhatIf
-from ..trace import Metrics
+from ..metrics import Metrics
 from .courses import drafts_of, what_if
 
 FIXED = range(1, 9)

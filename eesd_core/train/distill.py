@@ -31,12 +31,12 @@ from ..engine import Request
 from ..errors import UserError
 from ..heads.exit_layer import WEIGHTS, ExitLayer, fingerprint, norms_fingerprint
 from ..loading import load_engine
+from ..metrics import Metrics
 from ..model.load import EMBEDDED, load_target, weight_bytes
 from ..model.quantize import is_quantized
 from ..model.target import Target
 from ..sampling import Sampling
 from ..simulate.courses import Course, best_fixed
-from ..trace import Metrics
 from .evaluate import acceptance_per_position
 from .generations import DRAWS, Prompts, Texts, collect, read
 from .pretrain import load_checkpoint, save_checkpoint

@@ -19,11 +19,11 @@ from ..costs import CostTracker
 from ..engine import Engine, Request
 from ..errors import UserError
 from ..loading import load_engine
+from ..metrics import Metrics
 from ..model.load import load_target
 from ..model.quantize import from_8_bits, to_8_bits
 from ..sampling import Sampling
 from ..simulate.courses import best_fixed, drafts_of, replay
-from ..trace import Metrics
 from .evaluate import bits_per_character
 from .pretrain import PretrainConfig, train_base
 

@@ -4,8 +4,8 @@ from app_page import reach, run, run_long, settings, state, until_free
 from playwright.sync_api import expect
 
 from app.page import OPENING
-from eesd_core.export import open_trace
 from eesd_core.recording import processor
+from eesd_core.trace import open_trace
 
 
 def test_a_live_run_is_taken_away_as_one_file_that_opens_offline(visit, browser, tmp_path):

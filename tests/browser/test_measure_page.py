@@ -1,8 +1,8 @@
 """The trace that `tools.measure --page` scrubs is a trace like any other. What the page costs is measured there, not here."""
 
 from app.page import OPENING
-from eesd_core.export.source import parse_trace
-from eesd_core.trace import Metrics
+from eesd_core.metrics import Metrics
+from eesd_core.trace import parse_trace
 from tools.measure_page import lengthened
 
 

@@ -8,11 +8,11 @@ from playwright.sync_api import expect
 
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
-from eesd_core.export import export, parse_trace
+from eesd_core.export import export
 from eesd_core.racing import race
 from eesd_core.sampling import Sampling
 from eesd_core.simulate.hindsight import hindsight
-from eesd_core.trace import to_line
+from eesd_core.trace import parse_trace, to_line
 
 HEAD = {"type": "recording", "format": "eesd-trace/1", "date": "2026-01-02", "machine": "A <b>machine</b>", "cores": 3, "versions": {}}
 

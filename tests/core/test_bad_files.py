@@ -8,9 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from eesd_core.errors import UserError
 from eesd_core.events import Record, RunStarted
-from eesd_core.export import open_trace
 from eesd_core.loading import load_engine
-from eesd_core.trace import to_line
+from eesd_core.trace import open_trace, to_line
 
 
 @pytest.fixture

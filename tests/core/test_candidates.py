@@ -7,9 +7,9 @@ import torch
 
 from eesd_core.engine import Request
 from eesd_core.events import Record
-from eesd_core.export.schema import Check
 from eesd_core.racing import race
 from eesd_core.sampling import Sampling
+from eesd_core.schema import Check
 from eesd_core.trace import to_line
 
 SAMPLINGS = [Sampling(), Sampling(0.8, seed=3), Sampling(0.9, top_k=3, seed=1)]

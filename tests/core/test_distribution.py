@@ -14,10 +14,11 @@ from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.draft import EarlyExitDrafter, NoDrafter
 from eesd_core.engine import Clock, Engine, Request
 from eesd_core.events import Record
+from eesd_core.metrics import Metrics
 from eesd_core.model.cache import KVCache
 from eesd_core.racing import race
 from eesd_core.sampling import ACCEPT, DRAFT, NEXT, Sampling, gumbel_noise, processed_log_probs, uniform
-from eesd_core.trace import Metrics, to_line
+from eesd_core.trace import to_line
 
 VOCAB, TOKENS = 6, 20_000  # tokens of one run; 4,000 where the rule is not put to the test
 

@@ -10,9 +10,9 @@ from eesd_core.control.base import MAX_DRAFT
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.events import DraftToken, RoundVerified, RunCancelled, RunFinished
+from eesd_core.metrics import Metrics
 from eesd_core.model.target import Target
 from eesd_core.sampling import Sampling, gumbel_noise, processed_log_probs
-from eesd_core.trace import Metrics
 
 GREEDY = Sampling()
 SAMPLED = [Sampling(0.7, 1.0, 3), Sampling(1.0, 0.9, 4)]

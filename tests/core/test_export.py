@@ -10,16 +10,17 @@ from itertools import pairwise
 import pytest
 from hostile import hostile
 
+from eesd_core import trace as trace_module
 from eesd_core.cli import main
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
-from eesd_core.export import export, open_trace, parse_trace
-from eesd_core.export import source as source_module
+from eesd_core.export import export
 from eesd_core.export.playback import play
+from eesd_core.metrics import Metrics
 from eesd_core.racing import race
 from eesd_core.sampling import Sampling
 from eesd_core.simulate.hindsight import hindsight
-from eesd_core.trace import Metrics, to_line
+from eesd_core.trace import open_trace, parse_trace, to_line
 
 HOSTILE = '</script><script>window.__x=1</script>=SUM(A1)\u202e"'
 
@@ -132,7 +133,7 @@ def test_what_is_no_trace_is_refused_in_one_line(data, line):
 
 
 def test_a_trace_that_is_too_large_is_not_read(lines, monkeypatch):
-    monkeypatch.setattr(source_module, "MOST_BYTES", 1000)
+    monkeypatch.setattr(trace_module, "MOST_BYTES", 1000)
     with pytest.raises(UserError, match="larger than"):
         parse_trace("".join(lines).encode())
 

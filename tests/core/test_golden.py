@@ -8,9 +8,9 @@ import pytest
 
 from eesd_core.engine import Request
 from eesd_core.loading import load_engine
+from eesd_core.metrics import Metrics
 from eesd_core.racing import race
 from eesd_core.sampling import Sampling
-from eesd_core.trace import Metrics
 
 GOLDEN = Path(__file__).parent / "golden.json"
 PROMPT = "Once upon a time there was a king who had a daughter so clever that"

@@ -3,10 +3,10 @@
 import pytest
 
 from eesd_core.engine import Request
+from eesd_core.metrics import Metrics
 from eesd_core.racing import race
 from eesd_core.sampling import Sampling
 from eesd_core.simulate.hindsight import OWN, costs_of, hindsight
-from eesd_core.trace import Metrics
 
 
 @pytest.mark.parametrize(("controller", "settings"), [("beta", {"seed": 3}), ("fixed", {"length": 4}), ("heuristic", {})])

@@ -6,7 +6,7 @@ from eesd_core.control import make_controller
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.events import PrefillDone, Record, RoundVerified, RunFinished, TokensCommitted
-from eesd_core.trace import Metrics
+from eesd_core.metrics import Metrics
 
 
 def verified(number: int, drafted: int, accepted: int, kind: str) -> RoundVerified:

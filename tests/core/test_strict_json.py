@@ -8,10 +8,11 @@ import torch
 
 from eesd_core.engine import Engine, Request
 from eesd_core.heads.exit_layer import ExitLayer
+from eesd_core.metrics import Metrics
 from eesd_core.model.target import Target
 from eesd_core.racing import race
 from eesd_core.sampling import Sampling
-from eesd_core.trace import Metrics, to_line
+from eesd_core.trace import to_line
 
 
 @pytest.fixture(scope="module")

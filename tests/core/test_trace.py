@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.events import DraftToken, Record, RunCancelled, RunFinished
-from eesd_core.export import open_trace
+from eesd_core.metrics import Metrics
 from eesd_core.racing import Outcome, first_difference, race, verdict
 from eesd_core.sampling import Sampling
 from eesd_core.text.detokenizer import Detokenizer
-from eesd_core.trace import Metrics, to_line, write_trace
+from eesd_core.trace import open_trace, to_line, write_trace
 
 REQUEST = Request("Once upon a time", 40, Sampling(0.8, 1.0, 2))
 

@@ -9,7 +9,7 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from ..events import EVENT_TYPES, FORMAT
+from .events import EVENT_TYPES, FORMAT
 
 MOST_BYTES = 32 * 2**20  # both lanes of about 18,000 tokens
 LANES = ("eesd", "vanilla", "race")

@@ -1,7 +1,7 @@
 """A trace as CSV: one row a round. Numbers and words of our own only: no text of a model may become a spreadsheet's formula."""
 
 from ..events import DraftStopped, DraftToken, RoundStarted, RoundVerified, TokensCommitted
-from .source import Trace
+from ..trace import Trace
 
 COLUMNS = (
     "lane", "round", "position", "start_s", "end_s", "draft_ms", "verify_ms", "overhead_ms", "limit", "drafted", "accepted", "rejected",
