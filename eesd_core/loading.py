@@ -1,15 +1,14 @@
 """From names to a ready engine: target, exit layer, self-check."""
 
-from pathlib import Path
-
 from .engine import Engine
 from .errors import UserError
 from .heads.exit_layer import FACTS, WEIGHTS, ExitLayer, FrozenExit, fingerprint
 from .heads.hub import find_exit_layer
+from .model.catalog import EMBEDDED
 from .model.cpu.fused import fuse_layers
 from .model.cpu.huge_pages import private_memory, use_large_pages
 from .model.cpu.packed_linear import pack_linears
-from .model.load import EMBEDDED, load_target
+from .model.load import load_target
 from .model.target import Target
 from .row_invariance import self_check
 
@@ -20,12 +19,13 @@ def load_engine(
     model: str | None = None, exit_layer: str | None = None, device: str = "auto", dtype: str = "auto",
     quantize: str = "none", need_exit_layer: bool = True, alone: bool = False,
 ) -> Engine:  # fmt: skip
-    """The exit layer is looked for in the model's own folder unless another folder, a Hub id or `frozen:N` is given; where there is none,
+    """`model`: a name of the catalog, a GGUF file, a folder or a Hub id (default: the storyteller). The exit layer is looked for where the
+    catalog says, or in the model's own folder, unless another folder, a Hub id or `frozen:N` is given; where there is none,
     the model's own norm and head draft, and `engine.exit_layer.note` says so. `alone`: see load_target. Raises UserError."""
     before = private_memory()
-    target = load_target(model or EMBEDDED, device, dtype, quantize, alone)
+    target = load_target(model, device, dtype, quantize, alone)
     target.fingerprint = fingerprint(target)
-    layer = load_exit_layer(target, model, exit_layer) if need_exit_layer else None
+    layer = load_exit_layer(target, exit_layer) if need_exit_layer else None
     fuse_layers(target, layer)
     if target.shards == 1:
         for module in filter(None, (target.model, layer)):
@@ -35,7 +35,7 @@ def load_engine(
     return Engine(target, layer, self_check(target))
 
 
-def load_exit_layer(target: Target, model: str | None, exit_layer: str | None) -> ExitLayer | FrozenExit:
+def load_exit_layer(target: Target, exit_layer: str | None) -> ExitLayer | FrozenExit:
     """Raises UserError."""
     if exit_layer and exit_layer.partition(":")[0] == FROZEN:
         depth = exit_layer.partition(":")[2] or str(default_depth(target))
@@ -44,12 +44,12 @@ def load_exit_layer(target: Target, model: str | None, exit_layer: str | None) -
         return FrozenExit(target, int(depth))
     if exit_layer:
         return ExitLayer.load(find_exit_layer(exit_layer), target)
-    folder = Path(model or EMBEDDED)
-    if not (folder / FACTS).exists() and not (folder / WEIGHTS).exists() and model:
-        return FrozenExit(target, default_depth(target))
-    return ExitLayer.load(folder, target)
+    heads = target.source.heads
+    if heads == EMBEDDED or (heads and any((heads / name).exists() for name in (FACTS, WEIGHTS))):
+        return ExitLayer.load(heads, target)
+    return FrozenExit(target, default_depth(target))
 
 
 def default_depth(target: Target) -> int:
-    """A quarter of the layers, as LayerSkip's checkpoints use."""
-    return max(1, target.depth // 4)
+    """Where a model without an exit layer drafts: the catalog's choice, or a quarter of the layers, as LayerSkip's checkpoints use."""
+    return (target.source and target.source.exit_after) or max(1, target.depth // 4)

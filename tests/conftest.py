@@ -10,7 +10,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from eesd_core.engine import Engine
 from eesd_core.heads.exit_layer import ExitLayer
-from eesd_core.model.load import EMBEDDED
+from eesd_core.model.catalog import EMBEDDED
 from eesd_core.model.target import Target
 
 EXIT_AFTER = 2

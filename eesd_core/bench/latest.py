@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from ..model.load import EMBEDDED
+from ..model.catalog import EMBEDDED
 from .benchmark import FORMAT, OUT
 
 SHIPPED = EMBEDDED.parent / "bench"  # a recorded report, to be shown as such

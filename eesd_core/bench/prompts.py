@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from ..errors import UserError
-from ..model.load import EMBEDDED
+from ..model.catalog import EMBEDDED
 
 EXAMPLES = EMBEDDED.parent / "prompts.json"  # the page's
 OWN = EMBEDDED.parent / "prompts"  # the benchmark's

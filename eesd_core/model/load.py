@@ -14,12 +14,14 @@ from transformers.utils import logging
 
 from ..errors import UserError
 from . import attention
+from .catalog import NAMES, locate
 from .cpu.packed_linear import pack_linears
 from .families import family_of
+from .files import cache_folder
+from .lora import merge_lora
 from .quantize import BYTES, check_quantize, quantization_config
 from .target import Target
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "model"
 MEASURED = 16_000_000  # weights, for `--dtype auto`
 ROOM = 0.85  # of a GPU's free memory for weights; the rest is for caches and passes
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -34,15 +36,17 @@ def choose_device(name: str) -> torch.device:
 
 
 def load_target(
-    model: str | Path = EMBEDDED, device: str = "auto", dtype: str = "auto", quantize: str = "none", alone: bool = False
+    model: str | Path | None = None, device: str = "auto", dtype: str = "auto", quantize: str = "none", alone: bool = False
 ) -> Target:
-    """Load a folder or a Hub id, which may name a revision behind "@". Raises UserError for what a user can mend.
+    """Load a known model by its name (catalog.py), a GGUF file, a folder, or a Hub id, which may name a revision behind "@" (default: the
+    storyteller). Raises UserError for what a user can mend.
 
     Attention is matmul, softmax in float32, matmul (attention.py): its rows do not depend on how many rows a pass has, where the
     processor's kernels allow it; flash attention's do. A model larger than one GPU is spread over all of them by layers, or, under
     `torchrun`, by parts of every layer; `alone`: every process has the whole of it.
     """
-    place, name, revision = choose_device(device), *split_revision(model)
+    place, source = choose_device(device), locate(model)
+    name, revision = split_revision(source.checkpoint)
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     hub_logging.set_verbosity_error()  # without a network it would tell of every attempt
@@ -58,6 +62,8 @@ def load_target(
         loaded, report = AutoModelForCausalLM.from_pretrained(name, **how)
         if report["missing_keys"]:  # transformers would fill them with random numbers
             raise UserError(f"the weights in {name} lack {sorted(report['missing_keys'])[0]}: restore the file, or download it again")
+        if source.lora:
+            merge_lora(loaded, source.lora)
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except UserError:
         raise
@@ -65,11 +71,12 @@ def load_target(
         raise UserError(f"{name} does not fit into the memory of {place}: try --quantize 4bit, or a smaller model") from None
     except Exception as problem:  # whatever transformers and tokenizers raise over files: there is no list of it
         raise UserError(_explain(name, problem)) from None
-    shown = "embedded model" if Path(name) == EMBEDDED else Path(name).name if Path(name).exists() else name
     if quantize == "none":
-        wanted = DTYPES[dtype] if dtype != "auto" else auto_dtype(Target(loaded, tokenizer, shown), place)
+        wanted = DTYPES[dtype] if dtype != "auto" else auto_dtype(Target(loaded, tokenizer, source.name), place)
         loaded.to(wanted) if "device_map" in how or "distributed_config" in how else loaded.to(place, wanted)
-    return Target(loaded, tokenizer, shown)
+    target = Target(loaded, tokenizer, source.name)
+    target.source = source
+    return target
 
 
 def split_revision(model: str | Path) -> tuple[str, str | None]:
@@ -107,6 +114,8 @@ def _placement(config: PreTrainedConfig, device: torch.device, quantize: str, na
 def _explain(name: str, problem: Exception) -> str:
     first = " ".join(str(problem).split())[:200]
     path = Path(name)
+    if path.is_relative_to(cache_folder()):
+        return f"what was converted into {name} is broken ({first}): delete that folder, and start again"
     if isinstance(problem, SafetensorError):
         return f"the weights in {name} are broken ({first}): restore the file, for example with git checkout, or download it again"
     if path.exists() or name.startswith((".", "/", "~")):
@@ -114,7 +123,8 @@ def _explain(name: str, problem: Exception) -> str:
         missing = [name for name in needed if not (path / name).exists()]
         what = f"{', '.join(missing)} missing" if missing else first if path.exists() else "no such folder"
         return f"no model can be loaded from {name} ({what}): give --model a folder with a transformers checkpoint, or leave it out"
-    return f"{name} is neither a folder nor a model that can be fetched from the Hub: check the name and the network"
+    known = f"check the name and the network, or choose one of {', '.join(NAMES)}"
+    return f"{name} is neither a folder nor a model that can be fetched from the Hub: {known}"
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .cache import SPAN, KVCache
+from .catalog import Source
 from .families import Kind, cache_shape, context_of, family_of, kind_of
 from .quantize import precision_of
 
@@ -34,6 +35,7 @@ class Target:
         self.device, self.dtype = model.device, model.dtype
         self.precision = precision_of(model)
         self.vocab = self.config.vocab_size
+        self.source: Source | None = None  # the files it was loaded from
         self.fingerprint: str | None = None  # of the weights as they were loaded (exit_layer.py): packed ones cannot be looked at any more
         self.shards = getattr(model, "tp_size", None) or 1  # processes that hold parts of every layer
         whole = self.shards == 1 and type(self.embedding) is nn.Embedding and not hasattr(self.embedding, "_hf_hook")  # here, and unscaled

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..model.load import EMBEDDED
+from ..model.catalog import EMBEDDED
 from .tokenizer import turns
 
 OWN_TEXT = EMBEDDED.parent / "text"  # short modern stories, prompts and replies, written for this project

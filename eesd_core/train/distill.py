@@ -32,7 +32,7 @@ from ..errors import UserError
 from ..heads.exit_layer import WEIGHTS, ExitLayer, fingerprint, norms_fingerprint
 from ..loading import load_engine
 from ..metrics import Metrics
-from ..model.load import EMBEDDED, load_target, weight_bytes
+from ..model.load import load_target, weight_bytes
 from ..model.quantize import is_quantized
 from ..model.target import Target
 from ..sampling import Sampling
@@ -101,11 +101,11 @@ def distill(
     main = accelerator.is_main_process
     on_cpu = accelerator.device.type == "cpu"
     place = "cpu" if on_cpu else f"cuda:{accelerator.local_process_index}"
-    target = load_target(model or EMBEDDED, place, "float32" if on_cpu else "bfloat16", quantize, alone=True)
+    target = load_target(model, place, "float32" if on_cpu else "bfloat16", quantize, alone=True)
     target.model.requires_grad_(False)
     layer = ExitLayer(target, config.exit_after)
-    folder = Path(model or EMBEDDED)
-    if (folder / WEIGHTS).exists() and (own := ExitLayer.load(folder, target)).exit_after == config.exit_after:
+    folder = target.source.heads
+    if folder and (folder / WEIGHTS).exists() and (own := ExitLayer.load(folder, target)).exit_after == config.exit_after:
         layer = own
     layer.float()
     work = work / (fingerprint(target) or f"{target.precision}-{norms_fingerprint(target)}")

@@ -10,7 +10,8 @@ from pathlib import Path
 from transformers import AutoConfig
 
 from ..errors import UserError
-from ..model.load import EMBEDDED, split_revision
+from ..model.catalog import locate
+from ..model.load import split_revision
 from .distill import DistillConfig, distill
 from .plot import line_chart
 
@@ -27,7 +28,7 @@ def sweep(
     config: DistillConfig, device: str, quantize: str,
 ) -> list[dict]:  # fmt: skip
     """Writes an exit layer for every depth into `out/exit-after-N`, and `sweep.json` and `sweep.svg`; prints a table. Raises UserError."""
-    name, revision = split_revision(model or EMBEDDED)
+    name, revision = split_revision(locate(model).checkpoint)
     try:
         layers = AutoConfig.from_pretrained(name, revision=revision).num_hidden_layers
     except (OSError, ValueError) as problem:

