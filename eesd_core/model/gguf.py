@@ -6,6 +6,7 @@ pre-tokenizer that it does not know as GPT-2's.
 """
 
 import json
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from gguf import GGMLQuantizationType as Kind
 from gguf import GGUFReader, dequantize
+from gguf import GGUFValueType as Value
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -74,13 +76,27 @@ def dense(data: np.ndarray, kind: Kind) -> Tensor:
 
 
 class _Reader(GGUFReader):
-    """gguf's, which takes what is behind the file's end for nothing, and counts on."""
+    """gguf's, but what is behind the file's end is an error (gguf takes it for nothing, and counts on), and vocabularies are read in a
+    fraction of a second instead of four."""
 
     def _get(self, offset, dtype, count=1, override_order=None):
         found = super()._get(offset, dtype, count, override_order)
         if len(found) < count:
             raise ValueError("it ends too early")
         return found
+
+    def _get_field_parts(self, orig_offs, raw_type):
+        strings = raw_type == Value.ARRAY and self._get(orig_offs, np.uint32)[0] == Value.STRING
+        if not strings or self.byte_order != "I":
+            return super()._get_field_parts(orig_offs, raw_type)
+        whole, offset, parts = memoryview(self.data), orig_offs + 12, []
+        for _ in range(int(self._get(orig_offs + 4, np.uint64)[0])):
+            begin = offset + 8
+            offset = begin + int.from_bytes(whole[offset:begin], sys.byteorder)
+            if offset > len(whole):
+                raise ValueError("it ends too early")
+            parts.append(whole[begin:offset])
+        return offset - orig_offs, parts, list(range(len(parts))), [Value.ARRAY, Value.STRING]
 
 
 def _check_magic(file: Path) -> None:
