@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from .fetch import File, Progress, fetch
-from .gguf import converted
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 EMBEDDED = ASSETS / "model"
@@ -60,6 +59,8 @@ def locate(model: str | Path | None = None, progress: Progress | None = None) ->
     name = str(model or STORYTELLER)
     if name == STORYTELLER or Path(name) == EMBEDDED:
         return Source("embedded model", str(EMBEDDED), str(EMBEDDED), EMBEDDED)
+    from .gguf import converted  # it needs a third of a second to import
+
     if name in KNOWN:
         check_available(name)
         file = bring(name, progress)
