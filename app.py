@@ -39,15 +39,19 @@ def main() -> int:
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, metavar="PORT", help="default: the first free one from 7860 on")
     parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")
+    each = "most runs of one address in line; raise it where a lecture hall shares one (default: 2)"
+    parser.add_argument("--waiting-per-address", type=int, default=2, metavar="N", help=each)
     parser.add_argument("--ssr", action="store_true", help="render the page on the server too; needs Node 24")
     parser.add_argument("--mcp", action="store_true", help="offer the endpoints as MCP tools; needs hosting/requirements-mcp.txt")
     if "SPACE_ID" in os.environ:  # behind the Hub's proxies, whose addresses are private: visitors have their own, for the limit on runs
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE)
     flags = parser.parse_args([*shlex.split(os.environ.get("EESD_FLAGS", "")), *sys.argv[1:]])
-    limits = Limits(runs_a_minute=flags.runs_per_minute)
+    limits = Limits(runs_a_minute=flags.runs_per_minute, waiting_each=flags.waiting_per_address)
     try:
         if flags.runs_per_minute < 1:
             raise UserError("--runs-per-minute must be at least 1")
+        if flags.waiting_per_address < 1:
+            raise UserError("--waiting-per-address must be at least 1")
         check_address(flags.host, flags.port)
         if flags.mcp and not find_spec("mcp"):
             raise UserError("MCP tools need one more package: pip install -r hosting/requirements-mcp.txt")

@@ -6,7 +6,7 @@ caller who leaves frees the device too. What they yield on the way says where th
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Literal, get_args
 
 import gradio as gr
@@ -134,7 +134,7 @@ class Api:
                 state = {"status": "finished", "method": method} | Metrics.fold(records, method).to_json()
             yield state
 
-    def replay(self, trace: str) -> dict:
+    async def replay(self, request: gr.Request, trace: str) -> dict:
         """Check a trace (NDJSON, eesd-trace/1) and tell what it says: texts, metrics, verdict. Nothing is run.
 
         Args:
@@ -146,9 +146,19 @@ class Api:
         try:
             if not isinstance(trace, str) or len(trace) > MOST_TRACE:
                 raise UserError(f"send the text of a trace of at most {MOST_TRACE >> 20} MB")
-            return race_result(parse_trace(trace.encode("utf-8", "replace")).records)
+            packed = trace.encode("utf-8", "replace")
+            # In line with the runs, since reading a large trace takes seconds from whatever runs beside it.
+            job = self.visits.enter(address_of(request), self.visits.precisions.start, lambda engine, stopped: read(packed))()
         except UserError as problem:
             raise refusal(problem) from None
+        try:
+            while not job.done:
+                await asyncio.sleep(FRAME_SECONDS)
+        finally:
+            self.visits.device.leave(job)
+        if job.error:
+            raise refusal(UserError(job.error))
+        return job.take()[0][-1]
 
     async def _run(self, caller: gr.Request, wanted: Request, quantize: str, work: Contest, lane: str | None = None) -> AsyncIterator[dict]:
         yield {"status": "waiting", "place": 0, "seconds": None}  # before the device is asked for: then Gradio can close this generator
@@ -192,6 +202,10 @@ def asked(form: dict, controller: str, more: tuple[Field, object]) -> Request:
         return request_from_form(**form, controller=name, **settings)
     except UserError as problem:
         raise refusal(problem) from None
+
+
+def read(trace: bytes) -> Iterator[dict]:
+    yield race_result(parse_trace(trace).records)
 
 
 def race_result(records: list[Record]) -> dict:

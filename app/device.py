@@ -23,9 +23,10 @@ NEWEST = 0.2  # weight of the newest run in the mean duration
 class Job:
     """A run in line or on the device. The device appends records, the visitor takes them away."""
 
-    def __init__(self, work: Work, prepare: Callable[[], object] | None = None):
-        """`prepare` is done first, on the device and outside the limit: loading takes nothing of a visitor's time."""
-        self.work, self.prepare = work, prepare
+    def __init__(self, work: Work, prepare: Callable[[], object] | None = None, spend: Callable[[float], None] | None = None):
+        """`prepare` is done first, on the device and outside the limit: loading takes nothing of a visitor's time. `spend` is told the
+        seconds that the work itself took."""
+        self.work, self.prepare, self.spend = work, prepare, spend
         self.preparing_since: float | None = None  # monotonic seconds, while it is being done
         self.context = copy_context()  # the visitor's request is in it: ZeroGPU reads there whose quota counts
         self.why_stopped = ""  # in words for the visitor, such as "by you"
@@ -59,8 +60,8 @@ class Device:
         self._changed = threading.Condition()
         threading.Thread(target=self._serve, name="device", daemon=True).start()
 
-    def submit(self, work: Work, prepare: Callable[[], object] | None = None) -> Job:
-        job = Job(work, prepare)
+    def submit(self, work: Work, prepare: Callable[[], object] | None = None, spend: Callable[[float], None] | None = None) -> Job:
+        job = Job(work, prepare, spend)
         with self._changed:
             self._line.append(job)
             self._changed.notify()
@@ -124,6 +125,8 @@ class Device:
             self._began = time.monotonic()
             job.error = job.context.run(self._run, job)
             took = time.monotonic() - self._began
+            if job.spend:
+                job.spend(took)
             self.mean_seconds = took if self.mean_seconds is None else self.mean_seconds + NEWEST * (took - self.mean_seconds)
             self.runs += 1
             with self._changed:  # the device is free before the visitor hears that the run is over

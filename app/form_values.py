@@ -20,6 +20,8 @@ class Limits:
     seconds: float = 120.0  # a run, on the device
     waiting: int = 64  # runs in line
     runs_a_minute: int = 30  # from one address: a lecture hall may share one
+    waiting_each: int = 2  # runs of one address in line, the running one included
+    seconds_a_minute: float = 45.0  # of the device, for one address while others wait
 
 
 def request_from_form(*form, **named) -> Request:

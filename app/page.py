@@ -18,7 +18,7 @@ from eesd_core.schema import SCHEMA
 from .api import add_endpoints, address_of
 from .engines import Precisions
 from .form import CONTROLLER, KNOBS, PROMPT, QUANTIZE, SAMPLING, WRONG, WRONG_FROM, Field, for_links, visibility
-from .routes import PackedPage, plotly_address, routes
+from .routes import NoUploads, PackedPage, plotly_address, routes
 from .runs import Visits
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
@@ -68,7 +68,7 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, **o
     page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = 0.02
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
     settings["state_session_capacity"] = STREAMS_AT_ONCE  # Gradio keeps the last text of so many visitors, long after they have left
-    settings["app_kwargs"] = {"routes": routes(visits), "middleware": [Middleware(PackedPage)]}
+    settings["app_kwargs"] = {"routes": routes(visits), "middleware": [Middleware(PackedPage), Middleware(NoUploads)]}
     page.launch(server_name=host, server_port=port, **settings | options)
     return page
 

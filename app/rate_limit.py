@@ -1,4 +1,4 @@
-"""How many runs one address may ask for in a minute."""
+"""What one address may have in a minute: so many runs, and so many seconds of the device."""
 
 import time
 from collections import deque
@@ -9,20 +9,43 @@ MOST_ADDRESSES = 10_000  # remembered; the longest silent are forgotten first
 
 
 class Pace:
-    def __init__(self, most: int, now: Callable[[], float] = time.monotonic):
+    """Amounts that every address used lately, of which it may use `most` a minute."""
+
+    def __init__(self, most: float, now: Callable[[], float] = time.monotonic):
         self.most, self.now = most, now
-        self._asked: dict[str, deque[float]] = {}
+        self._used: dict[str, deque[tuple[float, float]]] = {}  # of each address: when, and how much
+
+    def wait(self, address: str, amount: float = 0.0) -> float:
+        """Seconds until this address may use `amount` more; 0: now."""
+        now, uses = self.now(), self._recent(address)
+        left = sum(used for _, used in uses) + amount - self.most
+        for at, used in uses:  # the oldest are forgotten first
+            if left <= 0:
+                break
+            left -= used
+            wait = at + MINUTE - now
+            if left <= 0:
+                return wait
+        return 0.0
+
+    def use(self, address: str, amount: float) -> None:
+        uses = self._recent(address)
+        uses.append((self.now(), amount))
+        self._used[address] = uses  # last in the order of the dict: was here last
+        while len(self._used) > MOST_ADDRESSES:
+            del self._used[next(iter(self._used))]
 
     def ask(self, address: str) -> float:
-        """Seconds to wait until this address may ask again; 0: it may, and this time is counted."""
-        now = self.now()
-        times = self._asked.pop(address, deque())
-        while times and times[0] <= now - MINUTE:
-            times.popleft()
-        wait = times[0] + MINUTE - now if len(times) >= self.most else 0.0
+        """`wait` for one, which is used if that is 0."""
+        wait = self.wait(address, 1)
         if not wait:
-            times.append(now)
-        self._asked[address] = times  # last in the order of the dict: spoke last
-        while len(self._asked) > MOST_ADDRESSES:
-            del self._asked[next(iter(self._asked))]
+            self.use(address, 1)
         return wait
+
+    def _recent(self, address: str) -> deque[tuple[float, float]]:
+        uses = self._used.pop(address, deque())
+        while uses and uses[0][0] <= self.now() - MINUTE:
+            uses.popleft()
+        if uses:
+            self._used[address] = uses
+        return uses

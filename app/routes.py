@@ -36,6 +36,18 @@ class PackedPage:
         await (self.packed if scope.get("path") == "/" else self.app)(scope, receive, send)
 
 
+class NoUploads:
+    """Gradio takes files from anybody, of any size, also where no part of the page has any use for one: here it takes none."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = scope["type"] == "http" and scope["path"].rstrip("/").endswith(("/upload", "/upload_progress"))
+        answer = PlainTextResponse("no files are taken here: a trace is opened in your browser", 403)
+        await (answer if refused else self.app)(scope, receive, send)
+
+
 def routes(visits: Visits) -> list[Route]:
     began = time.monotonic()
 

@@ -28,6 +28,7 @@ from .form_values import Limits, quantize_from_form, request_from_form
 from .rate_limit import Pace
 
 FRAME_SECONDS = 0.1  # between two updates of the page
+WAITING_SECONDS = 1.0  # between two that only say where a waiting run stands: every one costs the engine of somebody else
 LATE_SECONDS = 0.5  # within which a run that was asked for has come
 ESTIMATE_SECONDS = 3.0  # between two estimates of a wait
 
@@ -58,8 +59,10 @@ class Visits:
         self.precisions = Precisions(engine)
         self.studies = True  # the engine is here and not lent
         self.device, self.pace = Device(self.limits.seconds), Pace(self.limits.runs_a_minute)
+        self.seconds = Pace(self.limits.seconds_a_minute)
         self.machine: str | None = None  # what the device is called, where it cannot say itself
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, Job] = {}  # by session
+        self._in_line: dict[str, list[Job]] = {}  # by address
 
     @classmethod
     def load(cls, load: Callable[[str], Engine], limits: Limits | None = None, quantize: str = "none", choice: bool = True) -> "Visits":
@@ -134,10 +137,30 @@ class Visits:
         """Work for the engine of this precision, which is loaded first if nobody asked for it before; as `admit`. Raises UserError."""
         if self.device.waiting() >= self.limits.waiting:
             raise UserError(f"{self.limits.waiting} runs are waiting already: try again in a minute")
+        if len(self._mine(address)) >= self.limits.waiting_each:
+            raise UserError(f"{self.limits.waiting_each} runs from your address are in line already: wait for one to end, or stop it")
+        others = self.device.waiting() > len(self._mine(address))
+        if others and (wait := self.seconds.wait(address)):
+            most = f"{self.limits.seconds_a_minute:g} seconds of computing a minute"
+            raise UserError(f"{most} is the most for one address while others wait: try again in {wait:.0f} seconds")
         if wait := self.pace.ask(address):
             raise UserError(f"{self.limits.runs_a_minute} runs a minute is the most here: try again in {wait:.0f} seconds")
         prepare = partial(self.precisions.engine, quantize)
-        return lambda: self.device.submit(lambda stopped: work(prepare(), stopped), prepare)
+
+        def queue_up() -> Job:
+            spend = partial(self.seconds.use, address)
+            job = self.device.submit(lambda stopped: work(prepare(), stopped), prepare, spend)
+            self._in_line[address] = [*self._mine(address), job]
+            return job
+
+        return queue_up
+
+    def _mine(self, address: str) -> list[Job]:
+        """This address's jobs in line."""
+        jobs = [job for job in self._in_line.pop(address, []) if not (job.done or job.why_stopped)]
+        if jobs:
+            self._in_line[address] = jobs
+        return jobs
 
     async def stop(self, session: str | None) -> None:
         """Stop the visitor's run, also one that was asked for so shortly before that it has not come yet."""
@@ -148,15 +171,16 @@ class Visits:
 
     async def _follow(self, job: Job, line: Callable[..., str] = to_line) -> AsyncIterator[str]:
         """What to append to the text, a frame at a time; often nothing, but only at a yield does Gradio notice a closed tab."""
-        stand, told_at, began, told, done = None, 0.0, False, False, False
+        stand, told_at, sent_at, began, told, done = None, 0.0, 0.0, False, False, False
         while not done:
             records, done = job.take()
             part = "".join(map(line, records))
             began = began or bool(records)
             loading = self.device.preparing  # by this job or, which its visitor is told too, by the one before it
-            now = (self.device.place(job), None if loading is None else round(loading))
-            if not began and not done and (now != stand or time.monotonic() > told_at + ESTIMATE_SECONDS):
-                stand, told_at = now, time.monotonic()
+            now, clock = (self.device.place(job), None if loading is None else round(loading)), time.monotonic()
+            due = clock >= sent_at + WAITING_SECONDS
+            if not began and not done and due and (now != stand or clock > told_at + ESTIMATE_SECONDS):
+                stand, told_at = now, clock
                 place, loading = now
                 wait = {"seconds": self.device.wait(place)} if loading is None else {"loading": loading}  # seconds so far
                 part += note(type="queue", place=place, waiting=self.device.waiting(), **wait)
@@ -165,6 +189,8 @@ class Visits:
                 part += note(type="stopped", message=job.why_stopped)
             if done and job.error:
                 part += note(type="error", message=job.error)
-            yield part
+            if part or began or done or due:
+                sent_at = clock
+                yield part
             if not done:
                 await asyncio.sleep(FRAME_SECONDS)

@@ -27,7 +27,7 @@ from .soak import soak
 
 FORM = {"prompt": "Once upon a time there was a king who", "new_tokens": 256}
 SOAK_FORM = {"new_tokens": 64}
-NO_LIMIT = Limits(runs_a_minute=1_000_000)
+NO_LIMIT = Limits(runs_a_minute=1_000_000, waiting_each=1000, seconds_a_minute=1e9)
 
 
 def consume(url: str) -> None:

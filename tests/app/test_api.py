@@ -26,7 +26,7 @@ AT_ONCE = 50  # fewer than may wait in line
 
 @pytest.fixture(scope="module")
 def server():
-    visits = Visits(FakeEngine(), Limits(runs_a_minute=100_000, seconds=20), race)
+    visits = Visits(FakeEngine(), Limits(runs_a_minute=100_000, waiting_each=100, seconds=20), race)
     page = launch(visits, prevent_thread_lock=True, quiet=True)
     yield visits, page.local_url
     page.close()
@@ -103,6 +103,13 @@ def test_what_an_endpoint_refuses_it_refuses_in_one_line(client, visits):
             client.predict(**values, api_name=name)
         assert "Traceback" not in str(refused.value)
     assert client.predict("Once", api_name="/race")["identical"]
+
+
+def test_no_files_are_taken(server):
+    for path in ("gradio_api/upload", "gradio_api/upload/", "upload"):
+        answer = httpx.post(server[1] + path, files={"files": ("a.txt", b"a")}, timeout=60)
+        assert answer.status_code in (403, 405) and answer.is_error, path
+    assert httpx.get(server[1] + "health", timeout=60).status_code == 200
 
 
 def test_health(server, visits):

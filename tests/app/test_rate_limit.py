@@ -1,4 +1,4 @@
-"""So many runs a minute from one address, and no memory that grows with visitors."""
+"""So many runs and seconds a minute for one address, and no memory that grows with visitors."""
 
 from app.rate_limit import MOST_ADDRESSES, Pace
 
@@ -18,5 +18,17 @@ def test_addresses_are_forgotten():
     pace = Pace(1, lambda: 0.0)
     for number in range(MOST_ADDRESSES + 5):
         pace.ask(str(number))
-    assert len(pace._asked) == MOST_ADDRESSES
+    assert len(pace._used) == MOST_ADDRESSES
     assert pace.ask(str(MOST_ADDRESSES)) > 0
+
+
+def test_seconds_are_waited_for_until_the_oldest_are_forgotten():
+    now = [0.0]
+    seconds = Pace(45, lambda: now[0])
+    seconds.use("a", 30)
+    now[0] = 10.0
+    seconds.use("a", 40)
+    assert (seconds.wait("a"), seconds.wait("b")) == (50.0, 0)  # without the 30 it is 40
+    now[0] = 60.0
+    assert seconds.wait("a") == 0
+    assert seconds.wait("a", 20) == 10.0

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -193,7 +194,7 @@ def test_place_and_estimated_wait_are_told(visits):
         visits.engine.go.clear()
         first = visits.run("a", "here", *FORM)
         await see(first, "tokens_committed")
-        others = [visits.run(name, "here", *FORM) for name in "bc"]
+        others = [visits.run(name, f"address {name}", *FORM) for name in "bc"]
         waits = []
         for other in others:
             text = ""
@@ -224,6 +225,51 @@ def test_a_full_line_and_too_many_runs_are_refused_in_words():
         refused = await collect(visits.run("c", "here", *FORM))
         assert refused[-1]["message"].startswith("2 runs a minute is the most here: try again in ")
         assert types(await collect(visits.run("d", "elsewhere", *FORM)))[-1] == "race_finished"
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_one_address_has_few_places_and_not_all_of_the_device():
+    async def visit():
+        visits = Visits(FakeEngine(), Limits(waiting_each=2, seconds_a_minute=1.0), race)
+        visits.engine.go.clear()
+        first, second = visits.run("a", "here", *FORM), visits.run("b", "here", *FORM)
+        await see(first, "tokens_committed")
+        await anext(second)
+        await anext(second)
+        refused = await collect(visits.run("c", "here", *FORM))
+        assert refused[-1]["message"].startswith("2 runs from your address are in line already")
+        await second.aclose()  # leaves the line
+        other = visits.run("d", "there", *FORM)
+        await anext(other)
+        await anext(other)
+        visits.seconds.use("here", 5.0)
+        refused = await collect(visits.run("c", "here", *FORM))
+        assert refused[-1]["message"].startswith("1 seconds of computing a minute is the most for one address while others wait")
+        await other.aclose()
+        visits.engine.go.set()
+        await collect(first)
+        assert types(await collect(visits.run("c", "here", *FORM)))[-1] == "race_finished"  # nobody else wants the device
+        assert visits.seconds._used["here"][-1][1] > 0  # what the run took is counted
+        await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_who_waits_is_told_once_a_second(visits):
+    async def visit():
+        visits.engine.go.clear()
+        first, second = visits.run("a", "here", *FORM), visits.run("b", "there", *FORM)
+        await see(first, "tokens_committed")
+        began, times = time.monotonic(), 0
+        async for _ in second:
+            times += 1
+            if time.monotonic() > began + 1.5:
+                break
+        assert times <= 4
+        await second.aclose()
+        await first.aclose()
         await free(visits)
 
     in_a_loop(visit())

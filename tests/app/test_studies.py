@@ -21,7 +21,7 @@ FORM = {"prompt": "Once upon", "temperature": 0.7, "top_k": 20}
 
 @pytest.fixture(scope="module")
 def server(engine):
-    visits = Visits(engine, Limits(runs_a_minute=100_000, seconds=100))
+    visits = Visits(engine, Limits(runs_a_minute=100_000, waiting_each=100, seconds=100))
     page = launch(visits, prevent_thread_lock=True, quiet=True)
     yield visits, page.local_url
     page.close()

@@ -93,7 +93,7 @@ def held(paced):
 
 @pytest.fixture(scope="session")
 def app(paced):
-    visits = Visits(paced, Limits(runs_a_minute=10_000))
+    visits = Visits(paced, Limits(runs_a_minute=10_000, waiting_each=100))
     page = launch(visits, prevent_thread_lock=True, quiet=True)
     yield visits, page.local_url
     page.close()
