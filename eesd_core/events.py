@@ -80,6 +80,11 @@ class DraftToken:
     terms: dict
     lead: float | None = None  # of its score over the runner-up's, in logits over temperature; older traces do not say
 
+    @property
+    def parent(self) -> int:
+        """The place in the draft of the node that it continues; -1: the pending token. Every draft is a chain."""
+        return self.i - 1
+
 
 @dataclass(frozen=True, slots=True)
 class DraftStopped:
@@ -113,6 +118,11 @@ class RoundVerified:
     verify_seconds: float
     accept_probabilities: tuple[float, ...] | None = None
     uniforms: tuple[float, ...] | None = None
+
+    @property
+    def path(self) -> tuple[int, ...]:
+        """Places in the draft of the accepted nodes, from the first on. Every draft is a chain."""
+        return tuple(range(self.accepted))
 
     @property
     def written(self) -> int:

@@ -1,27 +1,95 @@
-"""Metrics: a lane's run in numbers, as a fold over its records.
+"""Metrics: a lane's run in numbers, a view of its rounds.
 
-They have the definitions of vLLM and llama.cpp: mean accepted length = 1 + accepted / rounds, acceptance rate = accepted / drafted,
-acceptance per position = of the rounds that tested position i, the share that accepted it.
+Definitions of vLLM and llama.cpp: mean accepted length = 1 + accepted / rounds, acceptance rate = accepted / drafted, acceptance per
+position = of the rounds that tested position i, the share that accepted it.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .events import PrefillDone, Record, RoundVerified, RunCancelled, RunFinished, TokensCommitted
+from .events import Record
+from .rounds import Lane, fold
 
 
 @dataclass
-class Metrics:
-    """A lane's run in numbers. `seconds` is decoding alone, without prefill."""
+class Acceptance:
+    """Counts over rounds."""
+
+    draft_lengths: list[int] = field(default_factory=list)  # of every round
+    accepted_lengths: list[int] = field(default_factory=list)
+    tested_at: list[int] = field(default_factory=list)  # rounds that tested position i
+    accepted_at: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of_chains(cls, rounds: Iterable[tuple[int, int]]) -> "Acceptance":
+        """Rounds as (drafted, accepted). Of a chain one draft more than the accepted ones was tested, if there was one."""
+        counts = cls()
+        for drafted, accepted in rounds:
+            counts.add(drafted, accepted, min(drafted, accepted + 1))
+        return counts
+
+    def add(self, drafted: int, accepted: int, tested: int) -> None:
+        """`tested`: how many positions the target had a say on, counted from the first."""
+        self.draft_lengths.append(drafted)
+        self.accepted_lengths.append(accepted)
+        grow = tested - len(self.tested_at)
+        self.tested_at += [0] * grow
+        self.accepted_at += [0] * grow
+        for i in range(tested):
+            self.tested_at[i] += 1
+            self.accepted_at[i] += i < accepted
+
+    @property
+    def rounds(self) -> int:
+        return len(self.draft_lengths)
+
+    @property
+    def drafted(self) -> int:
+        return sum(self.draft_lengths)
+
+    @property
+    def accepted(self) -> int:
+        return sum(self.accepted_lengths)
+
+    @property
+    def acceptance_rate(self) -> float | None:
+        return self.accepted / self.drafted if self.drafted else None
+
+    @property
+    def mean_accepted_length(self) -> float | None:
+        return 1 + self.accepted / self.rounds if self.rounds else None
+
+    @property
+    def acceptance_per_position(self) -> list[float]:
+        return [accepted / tested for accepted, tested in zip(self.accepted_at, self.tested_at)]
+
+    def as_vllm(self) -> dict:
+        """What vLLM says of a request in `metrics.speculative_decoding` (its pull request 48915), in its names and by its definitions: only
+        rounds that drafted count. Entry j of the histogram: rounds that accepted exactly j drafts."""
+        lengths = [accepted for drafted, accepted in zip(self.draft_lengths, self.accepted_lengths) if drafted]
+        return {
+            "mean_acceptance_length": 1 + self.accepted / len(lengths) if lengths else None,
+            "draft_acceptance_rate": self.acceptance_rate,
+            "acceptance_histogram": histogram(lengths, max(self.draft_lengths, default=0)) if lengths else [],
+            "num_spec_steps": len(lengths),
+            "num_accepted_draft_tokens": self.accepted,
+            "num_draft_tokens": self.drafted,
+        }
+
+
+def histogram(values: Iterable[int], most: int) -> list[int]:
+    """How often each of 0 .. most occurs."""
+    counts = Counter(values)
+    return [counts[value] for value in range(most + 1)]
+
+
+@dataclass
+class Metrics(Acceptance):
+    """`seconds` is decoding alone, without prefill. `finish`: length, eos, cancelled, or "" while it runs."""
 
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
-    rounds: int = 0
-    drafted: int = 0
-    accepted: int = 0
-    draft_lengths: list[int] = field(default_factory=list)
-    tested_at: list[int] = field(default_factory=list)  # rounds that judged position i
-    accepted_at: list[int] = field(default_factory=list)
     prefill_seconds: float = 0.0
     draft_seconds: float = 0.0
     verify_seconds: float = 0.0
@@ -29,62 +97,43 @@ class Metrics:
     finish: str = ""
 
     @classmethod
-    def fold(cls, records: Iterable[Record], lane: str) -> "Metrics":
-        metrics = cls()
-        for record in records:
-            if record.lane == lane:
-                metrics.observe(record)
+    def fold(cls, records: Iterable[Record], lane: str, row: int = 0) -> "Metrics":
+        return cls.of(fold(records, lane, row))
+
+    @classmethod
+    def of(cls, lane: Lane) -> "Metrics":
+        metrics = cls(token_ids=lane.token_ids, text=lane.text, seconds=lane.clock)
+        metrics.prefill_seconds = lane.prefill.seconds if lane.prefill else 0.0
+        for round in lane.judged:
+            metrics.add(round.drafted, round.accepted, round.tested)
+            metrics.draft_seconds += round.verdict.draft_seconds
+            metrics.verify_seconds += round.verdict.verify_seconds
+        if lane.ended:
+            metrics.finish = lane.ended.reason if lane.finished else "cancelled"
         return metrics
 
-    def observe(self, record: Record) -> None:
-        match record.event:
-            case PrefillDone(seconds=seconds):
-                self.prefill_seconds = seconds
-            case RoundVerified() as e:
-                self._count_round(e)
-            case TokensCommitted(ids=ids, text=text):
-                self.token_ids += ids
-                self.text += text
-            case RunFinished(reason=reason):
-                self.finish = reason
-            case RunCancelled():
-                self.finish = "cancelled"
-        self.seconds = record.t
-
-    def _count_round(self, e: RoundVerified) -> None:
-        self.rounds += 1
-        self.drafted += e.drafted
-        self.accepted += e.accepted
-        self.draft_lengths.append(e.drafted)
-        self.draft_seconds += e.draft_seconds
-        self.verify_seconds += e.verify_seconds
-        tested = min(e.drafted, e.accepted + 1)
-        grow = tested - len(self.tested_at)
-        self.tested_at += [0] * grow
-        self.accepted_at += [0] * grow
-        for i in range(tested):
-            self.tested_at[i] += 1
-            self.accepted_at[i] += i < e.accepted
+    @property
+    def tokens_per_second(self) -> float | None:
+        return len(self.token_ids) / self.seconds if self.seconds else None
 
     def to_json(self) -> dict:
-        """The fields of `generate --json` and of each lane in `race --json`."""
-        new = len(self.token_ids)
+        """The fields of `generate --json` and of each lane in `race --json`; vLLM's names stand behind our own."""
         return {
             "token_ids": self.token_ids,
             "text": self.text,
-            "new_tokens": new,
+            "new_tokens": len(self.token_ids),
             "finish": self.finish,
             "rounds": self.rounds,
             "drafted": self.drafted,
             "accepted": self.accepted,
-            "acceptance_rate": self.accepted / self.drafted if self.drafted else None,
-            "mean_accepted_length": 1 + self.accepted / self.rounds if self.rounds else None,
-            "acceptance_per_position": [a / n for a, n in zip(self.accepted_at, self.tested_at)],
+            "acceptance_rate": self.acceptance_rate,
+            "mean_accepted_length": self.mean_accepted_length,
+            "acceptance_per_position": self.acceptance_per_position,
             "draft_lengths": self.draft_lengths,
             "prefill_seconds": self.prefill_seconds,
             "draft_seconds": self.draft_seconds,
             "verify_seconds": self.verify_seconds,
             "overhead_seconds": self.seconds - self.draft_seconds - self.verify_seconds,
             "seconds": self.seconds,
-            "tokens_per_second": new / self.seconds if self.seconds else None,
-        }
+            "tokens_per_second": self.tokens_per_second,
+        } | self.as_vllm()

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from .candidates import Candidates
 from .engine import Engine, Request
-from .events import RaceFinished, Record, RoundVerified, RunFinished, TokensCommitted
+from .events import RaceFinished, Record
+from .rounds import Lane
 from .row_invariance import Level, promise
 
 LANES = ("vanilla", "eesd")
@@ -17,64 +18,40 @@ LANES = ("vanilla", "eesd")
 
 def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable[[], bool] = bool) -> Iterator[Record]:
     """Yields the records of both lanes and, if both finished, the verdict. Raises UserError before the first record."""
-    kept = {lane: Candidates() for lane in LANES}
-    lanes = {lane: engine.run(replace(request, method=lane), lane, run, cancelled, candidates=kept[lane]) for lane in LANES}
-    clocks = dict.fromkeys(LANES, 0.0)
-    outcome = {lane: Outcome() for lane in LANES}
-    while lanes:
-        lane = min(lanes, key=lambda name: clocks[name])  # a tie goes to vanilla
-        record = next(lanes[lane], None)
+    kept = {name: Candidates() for name in LANES}
+    steps = {name: engine.run(replace(request, method=name), name, run, cancelled, candidates=kept[name]) for name in LANES}
+    lanes = {name: Lane(name) for name in LANES}
+    while steps:
+        behind = min(steps, key=lambda name: lanes[name].clock)  # a tie goes to vanilla
+        record = next(steps[behind], None)
         if record is None:
-            del lanes[lane]
+            del steps[behind]
             continue
-        clocks[lane] = record.t
-        outcome[lane].observe(record)
+        lanes[behind].add(record)
         yield record
-    if all(o.finished for o in outcome.values()):
-        promised = promise(engine.level, request.sampling)
-        result = verdict(outcome["vanilla"], outcome["eesd"], promised)
+    if all(lane.finished for lane in lanes.values()):
+        result = verdict(lanes["vanilla"], lanes["eesd"], promise(engine.level, request.sampling))
         if fork := result.first_difference:
-            best = {lane: kept[lane].at(fork["position"], request.sampling.temperature, engine.target.piece) for lane in LANES}
+            best = {name: kept[name].at(fork["position"], request.sampling.temperature, engine.target.piece) for name in LANES}
             result = replace(result, first_difference=fork | {"candidates": best})
-        yield Record(run, "race", 0, max(clocks.values()), result)
+        yield Record(run, "race", 0, max(lane.clock for lane in lanes.values()), result)
 
 
-class Outcome:
-    """What the verdict needs of a lane: its tokens, the margin of each, the time."""
-
-    def __init__(self):
-        self.ids: list[int] = []
-        self.margins: list[float] = []
-        self.seconds, self.finished = 0.0, False
-
-    def observe(self, record: Record) -> None:
-        match record.event:
-            case RoundVerified() as e:
-                self.margins += e.margins[: e.written]
-            case TokensCommitted() as e:
-                self.ids += e.ids
-            case RunFinished():
-                self.seconds, self.finished = record.t, True
-
-
-def verdict(vanilla: Outcome, eesd: Outcome, promised: Level) -> RaceFinished:
-    """Compare the two outputs token by token. The margin is vanilla's lead of its choice where they part.
+def verdict(vanilla: Lane, eesd: Lane, promised: Level) -> RaceFinished:
+    """Compare the texts of two finished lanes token by token. The margin is vanilla's lead of its choice where they part.
 
     Where only the distribution is the same there is nothing to compare: that rule is tested by law (tests), not by a single text.
     """
-    speedup = (len(eesd.ids) / eesd.seconds) / (len(vanilla.ids) / vanilla.seconds)
+    plain, ours = vanilla.token_ids, eesd.token_ids
+    speedup = (len(ours) / eesd.clock) / (len(plain) / vanilla.clock)
     if promised == "same-distribution":
         return RaceFinished(None, promised, None, speedup)
-    first = first_difference(vanilla.ids, eesd.ids)
-    difference = None
-    if first is not None:
-        difference = {
-            "position": first,
-            "margin": vanilla.margins[first] if first < len(vanilla.margins) else None,
-            "vanilla_id": vanilla.ids[first] if first < len(vanilla.ids) else None,
-            "eesd_id": eesd.ids[first] if first < len(eesd.ids) else None,
-        }
-    return RaceFinished(first is None, promised if first is None else "fork", difference, speedup)
+    first = first_difference(plain, ours)
+    if first is None:
+        return RaceFinished(True, promised, None, speedup)
+    named = {"margin": vanilla.margins, "vanilla_id": plain, "eesd_id": ours}
+    difference = {"position": first} | {name: values[first] if first < len(values) else None for name, values in named.items()}
+    return RaceFinished(False, "fork", difference, speedup)
 
 
 def first_difference(a: list[int], b: list[int]) -> int | None:

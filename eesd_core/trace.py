@@ -31,9 +31,6 @@ class Trace:
     records: list[Record]
     text: str  # NDJSON, pure ASCII, free of "<"
 
-    def lane(self, name: str) -> list[Record]:
-        return [record for record in self.records if record.lane == name]
-
 
 def open_trace(path: Path) -> Trace:
     """Raises UserError."""

@@ -27,6 +27,7 @@ from ..model.attention import NAME
 from ..model.cuda.graph_steps import DeviceSteps
 from ..model.load import choose_device
 from ..model.target import Target
+from ..rounds import fold
 from ..sampling import Sampling
 from ..timed import timed_run
 from .prompts import read_prompts
@@ -191,7 +192,7 @@ def embedded(device: torch.device) -> dict:
         runs = {method: timed_run(engine, request, steps[method]) for method, request in requests.items()}
         pace = {method: len(run.ids) / run.seconds for method, run in runs.items()}
         speedups.append(pace["eesd"] / pace["vanilla"])
-        reference = [i for r in engine.run(requests["vanilla"]) if r.event.type == "tokens_committed" for i in r.event.ids]
+        reference = fold(engine.run(requests["vanilla"]), "vanilla").token_ids
         same += runs["eesd"].ids == runs["vanilla"].ids == reference
         accepted += runs["eesd"].accepted
         drafted += sum(runs["eesd"].draft_lengths)

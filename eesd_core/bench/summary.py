@@ -4,16 +4,17 @@ Pace: seconds a token while decoding (without prefill), per prompt the median ov
 vanilla's text, so that one that ends early weighs little, and a peer that wrote another text is not paid for its length. Speedup: vanilla's
 time for all texts over the method's, which is how much sooner they are there; with its 95 % bootstrap interval (percentiles of 2,000
 resamplings of the prompts), and beside it the median over prompts, which says what a usual one sees and is the noisier figure.
-Counts have the definitions of vLLM and llama.cpp (trace.py): acceptance rate = accepted / drafted, mean accepted length = 1 + accepted /
+Counts have the definitions of vLLM and llama.cpp (metrics.py): acceptance rate = accepted / drafted, mean accepted length = 1 + accepted /
 rounds, acceptance per position = of the rounds that tested position i, the share that accepted it. They are of the first repeat.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from statistics import median
 
 import numpy as np
 
+from ..metrics import Acceptance, histogram
 from ..racing import first_difference
 from .methods import PLAIN, parse_method
 from .suites import Group
@@ -79,34 +80,23 @@ def _row(group: Group, name: str, runs: Runs, times: dict[str, np.ndarray], plai
 
 
 def _counts(first: Sequence[dict], tokens: int) -> dict:
-    rounds = [(drafted, accepted) for cell in first for drafted, accepted in cell["rounds"]]
-    drafted, accepted = (sum(column) for column in zip(*rounds))
-    tested_at, accepted_at = Counter(), Counter()
-    for k, n in rounds:
-        tested_at.update(range(min(k, n + 1)))
-        accepted_at.update(range(n))
-    lengths = _histogram(k for k, _ in rounds)
+    counts = Acceptance.of_chains(pair for cell in first for pair in cell["rounds"])
+    lengths = histogram(counts.draft_lengths, max(counts.draft_lengths))
     draft_passes = sum(cell["draft_passes"] for cell in first)
     return {
-        "rounds": len(rounds),
-        "drafted": drafted,
-        "accepted": accepted,
-        "acceptance_rate": round(accepted / drafted, 4) if drafted else None,
-        "mean_accepted_length": round(1 + accepted / len(rounds), 4),
-        "acceptance_per_position": [round(accepted_at[i] / n, 4) for i, n in sorted(tested_at.items())],
-        "tested_per_position": [n for _, n in sorted(tested_at.items())],
+        "rounds": counts.rounds,
+        "drafted": counts.drafted,
+        "accepted": counts.accepted,
+        "acceptance_rate": round(counts.acceptance_rate, 4) if counts.drafted else None,
+        "mean_accepted_length": round(counts.mean_accepted_length, 4),
+        "acceptance_per_position": [round(share, 4) for share in counts.acceptance_per_position],
+        "tested_per_position": counts.tested_at,
         "draft_lengths": lengths,
-        "draft_lengths_percent": [round(100 * count / len(rounds), 2) for count in lengths],
-        "target_passes_per_token": round(len(rounds) / tokens, 4),
+        "draft_lengths_percent": [round(100 * count / counts.rounds, 2) for count in lengths],
+        "target_passes_per_token": round(counts.rounds / tokens, 4),
         "draft_passes_per_token": round(draft_passes / tokens, 4),
         "draft_layers": first[0]["draft_layers"],
     }
-
-
-def _histogram(lengths: Iterable[int]) -> list[int]:
-    """Rounds of every draft length from 0 to the longest."""
-    counts = Counter(lengths)
-    return [counts[k] for k in range(max(counts) + 1)]
 
 
 def _time(every: Sequence[dict]) -> dict:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from ..control import Controller
 from ..engine import Engine, Request
-from ..events import RoundVerified
 from ..metrics import Metrics
+from ..rounds import fold
 
 
 @dataclass(slots=True)
@@ -24,14 +24,9 @@ class Written:
 
 def write(engine: Engine, request: Request, controller: Controller | None, draft_layers: float) -> Written:
     """A run of this engine. `draft_layers`: 0 where drafts come from no model."""
-    metrics, rounds, margins = Metrics(), [], []
-    for record in engine.run(request, controller=controller):
-        metrics.observe(record)
-        if isinstance(record.event, RoundVerified):
-            e = record.event
-            rounds.append([e.drafted, e.accepted])
-            margins += e.margins[: e.written]
+    lane = fold(engine.run(request, controller=controller), request.method)
+    metrics, rounds = Metrics.of(lane), [[round.drafted, round.accepted] for round in lane.judged]
     return Written(
         metrics.token_ids, rounds, metrics.seconds, len(metrics.token_ids), metrics.prefill_seconds,
-        metrics.drafted if draft_layers else 0, draft_layers, metrics.draft_seconds, metrics.verify_seconds, margins,
+        metrics.drafted if draft_layers else 0, draft_layers, metrics.draft_seconds, metrics.verify_seconds, lane.margins,
     )  # fmt: skip

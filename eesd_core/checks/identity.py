@@ -12,7 +12,8 @@ from ..bench import read_prompts, request_of
 from ..bench.cells import Cells, digest
 from ..engine import Engine, Request, versions
 from ..errors import UserError
-from ..racing import Outcome, first_difference
+from ..racing import first_difference
+from ..rounds import Lane, fold
 from ..sampling import Sampling
 
 SMALL_MARGINS = {"float32": 1e-4}  # of the target's two best scores: a fork at such a place is explained by the last bits of a sum
@@ -22,20 +23,18 @@ SMALL_MARGIN = 0.25  # in bf16, and with weights rounded further: four times the
 def compare(engine: Engine, request: Request, methods: list[str]) -> tuple[int, dict[str, dict]]:
     """Vanilla once, every method once. Returns how many tokens, and for methods that differ position and margin of the first difference."""
     plain, forks = _write(engine, replace(request, method="vanilla")), {}
+    ids, margins = plain.token_ids, plain.margins
     for method in methods:
         other = _write(engine, request_of(method, request.prompt, request.max_new_tokens, request.sampling))
-        position = first_difference(plain.ids, other.ids)
+        position = first_difference(ids, other.token_ids)
         if position is not None:
-            margin = plain.margins[position] if position < len(plain.margins) else None
+            margin = margins[position] if position < len(margins) else None
             forks[method] = {"position": position, "margin": margin}
-    return len(plain.ids), forks
+    return len(ids), forks
 
 
-def _write(engine: Engine, request: Request) -> Outcome:
-    outcome = Outcome()
-    for record in engine.run(request):
-        outcome.observe(record)
-    return outcome
+def _write(engine: Engine, request: Request) -> Lane:
+    return fold(engine.run(request), request.method)
 
 
 def prompts_that_fit(engine: Engine, paths: list[Path], limit: int | None, new_tokens: int) -> list[str]:

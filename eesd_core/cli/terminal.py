@@ -4,7 +4,8 @@ import os
 import re
 from typing import TextIO
 
-from ..events import DraftToken, RaceFinished, Record, RoundVerified, RunStarted
+from ..events import RaceFinished, Record, RoundVerified, RunStarted
+from ..rounds import Lane
 
 STYLES = {"accepted": "4;34", "rejected": "9;31", "untested": "9;90", "correction": "32", "bonus": "33", "plain": "0"}
 MARKS = {"accepted": "{}", "rejected": "[-{}-]", "untested": "[-{}-]", "correction": "<{}>", "bonus": "+{}+", "plain": "{}"}
@@ -17,36 +18,30 @@ class Painter:
     def __init__(self, out: TextIO):
         self.out = out
         self.colour = out.isatty() and not os.environ.get("NO_COLOR")
-        self.drafts: list[DraftToken] = []
-        self.plain: list[str] = []
+        self.lanes = {name: Lane(name) for name in ("vanilla", "eesd")}
 
     def show(self, record: Record) -> None:
-        event = record.event
-        if isinstance(event, RunStarted) and record.lane == "eesd":
+        if record.row or record.lane not in self.lanes:
+            return
+        lane = self.lanes[record.lane]
+        lane.add(record)
+        if lane.name == "vanilla":
+            return
+        if isinstance(record.event, RunStarted):
             self.out.write("\n" + "  ".join(self._paint(state, state) for state in list(STYLES)[:-1]) + "\n\n")
-            self.out.write(printable(event.prompt))
-        elif isinstance(event, DraftToken):
-            self.drafts.append(event)
-        elif isinstance(event, RoundVerified) and record.lane == "vanilla":
-            self.plain.append(event.next_text)
-        elif isinstance(event, RoundVerified):
-            self._round(event)
-
-    def _round(self, event: RoundVerified) -> None:
-        for i, draft in enumerate(self.drafts):
-            state = "accepted" if i < event.accepted else "rejected" if i == event.accepted else "untested"
-            self.out.write(self._paint(draft.text, state))
-        if event.next_kind != "none":
-            self.out.write(self._paint(event.next_text, event.next_kind if event.drafted else "plain"))
-        self.drafts = []
-        self.out.flush()
+            self.out.write(printable(lane.started.prompt))
+        elif isinstance(record.event, RoundVerified):
+            for token in lane.round.tokens:
+                self.out.write(self._paint(token.text, token.state))
+            self.out.flush()
 
     def _paint(self, text: str, state: str) -> str:
         text = printable(text)
         return f"\x1b[{STYLES[state]}m{text}\x1b[0m" if self.colour else MARKS[state].format(text)
 
     def summary(self, lanes: dict[str, dict], verdict: RaceFinished) -> None:
-        self.out.write("\n\nvanilla: " + "".join(map(printable, self.plain)) + "\n\n")
+        plain = "".join(token.text for round in self.lanes["vanilla"].rounds for token in round.written)
+        self.out.write(f"\n\nvanilla: {printable(plain)}\n\n")
         for lane, m in lanes.items():
             line = f"{lane:>8}  {m['seconds']:6.2f} s  {known(m['tokens_per_second'], '6.1f')} tokens/s  "
             line += f"{known(m['mean_accepted_length'], '.2f')} tokens per round"

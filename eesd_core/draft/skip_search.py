@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ..engine import Engine, Request
-from ..events import RoundVerified
+from ..metrics import Metrics
 from ..model.target import Target
 from .layer_skip import SkipSet, remaining
 
@@ -75,10 +75,10 @@ def search_skips(engine: Engine, prompts: Sequence[str], trials: int = TRIALS) -
         cost = 1 - attention * len(skips.attention) - mlp * len(skips.mlp)
         tokens, steps = 0, 0.0
         for prompt in prompts:
-            for record in engine.run(Request(prompt, NEW_TOKENS, controller="adaptive-threshold", drafter=f"layer-skip:{skips}")):
-                if isinstance(record.event, RoundVerified):
-                    tokens += record.event.written
-                    steps += 1 + cost * record.event.drafted
+            request = Request(prompt, NEW_TOKENS, controller="adaptive-threshold", drafter=f"layer-skip:{skips}")
+            metrics = Metrics.fold(engine.run(request), request.method)
+            tokens += len(metrics.token_ids)
+            steps += metrics.rounds + cost * metrics.drafted
         return tokens / steps
 
     return search(worth, engine.target.depth, trials)

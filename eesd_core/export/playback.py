@@ -23,7 +23,7 @@ def play(trace: Trace, out: TextIO, speed: float) -> dict:
         painter.show(record)
         if isinstance(record.event, RaceFinished):
             verdict = record.event
-    lanes = {lane: Metrics.fold(trace.records, lane).to_json() for lane in ("vanilla", "eesd") if trace.lane(lane)}
+    lanes = {name: Metrics.of(lane).to_json() for name, lane in painter.lanes.items() if lane.started}
     if verdict:
         painter.summary(lanes, verdict)
         head = {"identical": verdict.identical, "level": verdict.level, "first_difference": verdict.first_difference}

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from ..control import CONTROLLERS, Costs, make_controller
 from ..control.base import Seeded
 from ..engine import Engine, Request
-from ..events import CostMeasured, Record, RoundVerified, RunStarted, WhatIf
+from ..events import Record, WhatIf
 from ..metrics import Metrics
+from ..rounds import Lane, fold
 from .courses import drafts_of, what_if
 
 FIXED = range(1, 9)
@@ -22,28 +23,26 @@ def hindsight(engine: Engine, request: Request, records: Sequence[Record]) -> Re
     only the exit layer's own drafts are known without a run."""
     if request.sampling.rejects or request.drafter != "early-exit":
         return None
-    own = [record.event for record in records if record.lane == "eesd"]
-    prompt_ids = next(list(event.prompt_ids) for event in own if isinstance(event, RunStarted))
-    eesd, vanilla = Metrics.fold(records, "eesd"), Metrics.fold(records, "vanilla")
+    lane = fold(records, "eesd")
+    prompt_ids, eesd, vanilla = list(lane.started.prompt_ids), Metrics.of(lane), Metrics.fold(records, "vanilla")
     course = drafts_of(engine, prompt_ids + eesd.token_ids, len(prompt_ids), request.sampling)
     controllers = {f"fixed: {length}": make_controller("fixed", length=length) for length in FIXED}
     for name, kind in CONTROLLERS.items():
         if name != "fixed":
             controllers[name] = make_controller(name, **({"seed": request.sampling.seed} if issubclass(kind, Seeded) else {}))
-    rows = what_if([course], costs_of(own, eesd), controllers)
+    rows = what_if([course], costs_of(lane), controllers)
     rows = [row for row in rows if f"best {row['name']}" != rows[-2]["name"]]  # the best fixed length once
     rows = [row | {"speedup": row["tokens_per_second"] * vanilla.seconds / len(vanilla.token_ids)} for row in rows]
     last = records[-1]
     return Record(last.run, "race", last.seq + 1, last.t, WhatIf((own_row(eesd, vanilla, *rows[-2:]), *rows)))
 
 
-def costs_of(own: Sequence, eesd: Metrics) -> Costs:
+def costs_of(lane: Lane) -> Costs:
     """Costs at which the run's own rounds come to the seconds they took: as measured before it, scaled by stage."""
-    before = next(Costs(event.draft, event.verify, event.fixed) for event in own if isinstance(event, CostMeasured))
-    rounds = [event for event in own if isinstance(event, RoundVerified)]
-    verify = sum(event.verify_seconds for event in rounds) / sum(before.verify[event.drafted] for event in rounds)
-    rest = eesd.seconds - sum(event.verify_seconds for event in rounds)
-    draft = rest / sum(before.draft * event.drafted + before.fixed for event in rounds)
+    before = Costs(lane.costs.draft, lane.costs.verify, lane.costs.fixed)
+    seconds = sum(round.verdict.verify_seconds for round in lane.judged)
+    verify = seconds / sum(before.verify[round.drafted] for round in lane.judged)
+    draft = (lane.clock - seconds) / sum(before.draft * round.drafted + before.fixed for round in lane.judged)
     return Costs(draft * before.draft, tuple(verify * seconds for seconds in before.verify), draft * before.fixed)
 
 

@@ -5,6 +5,7 @@ import pytest
 from eesd_core.engine import Request
 from eesd_core.metrics import Metrics
 from eesd_core.racing import race
+from eesd_core.rounds import fold
 from eesd_core.sampling import Sampling
 from eesd_core.simulate.hindsight import OWN, costs_of, hindsight
 
@@ -34,7 +35,7 @@ def test_costs_come_to_the_time_the_run_took(engine):
     request = Request("Once upon", 60, Sampling(0.8, seed=1), controller="beta", settings={"seed": 1})
     records = list(race(engine, request))
     metrics = Metrics.fold(records, "eesd")
-    costs = costs_of([record.event for record in records if record.lane == "eesd"], metrics)
+    costs = costs_of(fold(records, "eesd"))
     assert sum(map(costs.round, metrics.draft_lengths)) == pytest.approx(metrics.seconds)
 
 

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
-from eesd_core.events import DraftToken, Record, RunCancelled, RunFinished
+from eesd_core.events import DraftToken, Record, RoundStarted, RoundVerified, RunCancelled, RunFinished, TokensCommitted
 from eesd_core.metrics import Metrics
-from eesd_core.racing import Outcome, first_difference, race, verdict
+from eesd_core.racing import first_difference, race, verdict
+from eesd_core.rounds import Lane
 from eesd_core.sampling import Sampling
 from eesd_core.text.detokenizer import Detokenizer
 from eesd_core.trace import open_trace, to_line, write_trace
@@ -66,10 +67,20 @@ def test_the_lane_behind_takes_the_next_step(records):
             over.add(record.lane)
 
 
+def plain_lane(name: str, ids: list[int], margins: list[float], seconds: float) -> Lane:
+    """A lane that wrote one token a round."""
+    lane, events = Lane(name), []
+    for i, (id, margin) in enumerate(zip(ids, margins)):
+        verdict = RoundVerified(i, 0, 0, (id,), (), (margin,), id, "x", 0.5, "bonus", 0.0, 0.1)
+        events += [RoundStarted(i, i, 0, {}), verdict, TokensCommitted(i, (id,), "x")]
+    for seq, event in enumerate([*events, RunFinished("length", len(ids))]):
+        lane.add(Record("r", name, seq, seconds, event))
+    return lane
+
+
 def test_a_difference_is_reported_with_its_margin():
-    vanilla, eesd = Outcome(), Outcome()
-    vanilla.ids, vanilla.margins, vanilla.seconds = [1, 2, 3], [0.5, 0.01, 0.7], 2.0
-    eesd.ids, eesd.seconds = [1, 9, 3], 1.0
+    vanilla = plain_lane("vanilla", [1, 2, 3], [0.5, 0.01, 0.7], 2.0)
+    eesd = plain_lane("eesd", [1, 9, 3], [0.5, 0.02, 0.7], 1.0)
     result = verdict(vanilla, eesd, "exact-as-observed")
     assert not result.identical and result.level == "fork" and result.speedup == 2.0
     assert result.first_difference == {"position": 1, "margin": 0.01, "vanilla_id": 2, "eesd_id": 9}

@@ -1,0 +1,191 @@
+"""Rounds: the one fold from records to what happened. Text, metrics, exports and the terminal are views of it.
+
+`Lane.add` takes one record at a time, so a live run folds while it goes on; `fold` takes them all. What state a token is in is decided in
+`Round.judge` and nowhere else. The browser folds in the same way (assets/web/lib/rounds.js); a test holds the two to the same result.
+
+The drafts of a round are nodes of a tree: each knows its parent, and a chain is a tree without branches.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .events import (
+    CostMeasured,
+    DraftStopped,
+    DraftToken,
+    PosteriorUpdated,
+    PrefillDone,
+    Record,
+    RoundStarted,
+    RoundVerified,
+    RunCancelled,
+    RunFinished,
+    RunStarted,
+    StopReason,
+    TokensCommitted,
+)
+
+State = Literal["pending", "accepted", "rejected", "untested", "correction", "bonus", "plain"]
+ROOT = -1  # the parent of nodes that continue the pending token, the last one of the text so far
+
+
+@dataclass(slots=True)
+class Token:
+    """A token that a round showed: a draft, or the target's own. `parent` is the number of the node that it continues, or ROOT."""
+
+    state: State
+    id: int
+    text: str
+    position: int
+    parent: int
+    probability: float | None = None  # under the target; None while nobody judged it there
+    margin: float | None = None  # the lead of the target's choice at this place
+    draft: DraftToken | None = None  # what drafter and controller said of it; None: the target's own
+    start: float = 0.0  # the lane's clock when drafting it began, and when it was there
+    end: float = 0.0
+
+
+@dataclass(slots=True)
+class Round:
+    """One draft-verify cycle, whole once `committed` is there. Times are the lane's clock; rounds follow each other without a gap."""
+
+    number: int  # from 0
+    position: int  # of the first token that it writes
+    limit: int  # most drafts it may have
+    belief: dict  # the controller's posterior before the round
+    start: float
+    end: float
+    nodes: list[Token] = field(default_factory=list)
+    stop: StopReason | None = None
+    verdict: RoundVerified | None = None
+    verified: float | None = None  # when the verdict came
+    next: Token | None = None  # the target's own: correction, bonus or, where nothing was drafted, plain
+    learned: dict | None = None  # the posterior after the round; None: there was nothing to learn from
+    committed: TokensCommitted | None = None
+
+    def judge(self, verdict: RoundVerified) -> None:
+        """Nodes on the path are accepted. The target chose at every node of the path, so their other children are rejected; what hangs on a
+        node off the path was never tested."""
+        self.verdict, path = verdict, set(verdict.path)
+        for number, node in enumerate(self.nodes):
+            if node.parent == ROOT or node.parent in path:
+                node.state = "accepted" if number in path else "rejected"
+                node.probability, node.margin = verdict.probabilities[number], verdict.margins[node.parent + 1]
+            else:
+                node.state = "untested"
+        if verdict.next_id is not None:
+            last = verdict.path[-1] if path else ROOT
+            state: State = verdict.next_kind if self.nodes else "plain"
+            place, margin = self.position + verdict.accepted, verdict.margins[last + 1]
+            self.next = Token(state, verdict.next_id, verdict.next_text, place, last, verdict.next_probability, margin)
+
+    @property
+    def tokens(self) -> list[Token]:
+        """All that it showed: the drafts in the order in which they came, then the target's own."""
+        return self.nodes if self.next is None else [*self.nodes, self.next]
+
+    @property
+    def written(self) -> list[Token]:
+        """What it added to the text."""
+        return [token for token in self.tokens if token.state not in ("pending", "rejected", "untested")]
+
+    @property
+    def drafted(self) -> int:
+        return len(self.nodes)
+
+    @property
+    def accepted(self) -> int:
+        return self.verdict.accepted if self.verdict else 0
+
+    @property
+    def tested(self) -> int:
+        """How many places of the draft, counted from the first, the target had a say on: the accepted ones and one where it said no."""
+        last = self.verdict.path[-1] if self.accepted else ROOT
+        return self.accepted + any(node.state == "rejected" and node.parent == last for node in self.nodes)
+
+
+class Lane:
+    """A lane's run so far, of one text (`row`)."""
+
+    def __init__(self, name: str, row: int = 0):
+        self.name, self.row = name, row
+        self.started: RunStarted | None = None
+        self.prefill: PrefillDone | None = None
+        self.costs: CostMeasured | None = None
+        self.rounds: list[Round] = []
+        self.ended: RunFinished | RunCancelled | None = None
+        self.clock = 0.0
+
+    def add(self, record: Record) -> None:
+        """The next record of this lane and row; records of others pass by."""
+        if (record.lane, record.row) != (self.name, self.row):
+            return
+        before, self.clock = self.clock, record.t
+        if self.rounds:
+            self.round.end = record.t  # what happens before the next round begins is this one's overhead
+        match record.event:
+            case RunStarted() as e:
+                self.started = e
+            case PrefillDone() as e:
+                self.prefill = e
+            case CostMeasured() as e:
+                self.costs = e
+            case RoundStarted() as e:
+                self.rounds.append(Round(e.round, e.position, e.limit, e.posterior, record.t, record.t))
+            case DraftToken() as e:
+                node = Token("pending", e.id, e.text, e.position, e.parent, draft=e, start=before, end=record.t)
+                self.round.nodes.append(node)
+            case DraftStopped() as e:
+                self.round.stop = e.reason
+            case RoundVerified() as e:
+                self.round.judge(e)
+                self.round.verified = record.t
+            case PosteriorUpdated() as e:
+                self.round.learned = e.posterior
+            case TokensCommitted() as e:
+                self.round.committed = e
+            case RunFinished() | RunCancelled() as e:
+                self.ended = e
+
+    @property
+    def round(self) -> Round:
+        """The round at hand. Raises IndexError before the first."""
+        return self.rounds[-1]
+
+    @property
+    def judged(self) -> list[Round]:
+        return [round for round in self.rounds if round.verdict]
+
+    @property
+    def finished(self) -> bool:
+        return isinstance(self.ended, RunFinished)
+
+    @property
+    def token_ids(self) -> list[int]:
+        return [id for round in self.rounds if round.committed for id in round.committed.ids]
+
+    @property
+    def text(self) -> str:
+        return "".join(round.committed.text for round in self.rounds if round.committed)
+
+    @property
+    def margins(self) -> list[float]:
+        """The lead of the target's choice at every token of the text."""
+        return [token.margin for round in self.rounds for token in round.written]
+
+
+def fold(records: Iterable[Record], lane: str, row: int = 0) -> Lane:
+    result = Lane(lane, row)
+    for record in records:
+        result.add(record)
+    return result
+
+
+def fold_all(records: Iterable[Record]) -> list[Lane]:
+    """Every lane and row that wrote a text, by name and row: EESD first."""
+    lanes: dict[tuple[str, int], Lane] = {}
+    for record in records:
+        if record.lane != "race":
+            lanes.setdefault((record.lane, record.row), Lane(record.lane, record.row)).add(record)
+    return [lanes[key] for key in sorted(lanes)]
