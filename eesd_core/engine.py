@@ -88,10 +88,10 @@ class Engine:
         context, text = self.target.context, request.prompt
         if len(text) > 16 * context:  # no tokenizer packs 16 characters a token on average: refuse before spending time
             raise UserError(f"the prompt has {len(text):,} characters: this model reads {context} tokens, about {4 * context:,} characters")
-        if request.chat and not self.target.tokenizer.chat_template:
-            raise UserError(f"{self.target.name} has no chat template: leave chat out, and let it continue a text")
-        text = text.encode("utf-8", "replace").decode()  # lone surrogates become "?"
-        ids = self.target.encode_turn(text) if request.chat else self.target.encode(text)
+        codec = self.target.codec
+        ids = codec.encode_chat([{"role": "user", "content": text}]) if request.chat else codec.encode(text)
+        if not ids:
+            raise UserError(f"the tokenizer of {self.target.name} makes no token of this prompt: write it in letters that the model knows")
         if len(ids) + request.max_new_tokens > context:
             room = context - request.max_new_tokens
             ask = f"shorten it to {room} tokens" if room > 0 else f"ask for at most {context - 1} new tokens"
@@ -129,7 +129,7 @@ class Engine:
         target, costs = self.target, self.costs(drafter)
         sampler = Sampler(request.sampling, target.vocab, target.device)
         context = Context(list(ids), target.new_cache(len(ids) + request.max_new_tokens), sampler, candidates)
-        detokenizer = Detokenizer(target.tokenizer, ids)
+        detokenizer = Detokenizer(target.codec, ids)
         settings = {"max_new_tokens": request.max_new_tokens, "drafter": drafter.name, "exit_after": drafter.shares_layers}
         settings |= asdict(request.sampling) | {"controller": controller.snapshot()}
         settings["controller_settings"] = request.settings if request.method == "eesd" else {}
@@ -224,7 +224,7 @@ class Engine:
         kind = "none" if ended else "correction" if accepted < drafted else "bonus"
         return RoundVerified(
             context.round, drafted, accepted, verdict.target_ids, tuple(draft_chances), tuple(margins),
-            None if ended else next_id, "" if ended else target.piece(next_id), next_chance, kind,
+            None if ended else next_id, "" if ended else target.codec.piece(next_id), next_chance, kind,
             draft.seconds, time.perf_counter() - began, verdict.accept_probabilities, verdict.uniforms,
         )  # fmt: skip
 

@@ -32,7 +32,7 @@ def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable
     if all(lane.finished for lane in lanes.values()):
         result = verdict(lanes["vanilla"], lanes["eesd"], promise(engine.level, request.sampling))
         if fork := result.first_difference:
-            best = {name: kept[name].at(fork["position"], request.sampling.temperature, engine.target.piece) for name in LANES}
+            best = {name: kept[name].at(fork["position"], request.sampling.temperature, engine.target.codec.piece) for name in LANES}
             result = replace(result, first_difference=fork | {"candidates": best})
         yield Record(run, "race", 0, max(lane.clock for lane in lanes.values()), result)
 

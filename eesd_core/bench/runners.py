@@ -65,7 +65,7 @@ class Runner:
             self.drafter = f"layer-skip:{chosen}"
             skipped = remaining(target, chosen.check(target.depth))
             self.draft_layers = len(skipped) - sum(i in (chosen.attention ^ chosen.mlp) for i in range(target.depth)) / 2
-        self.chat = bool(target.tokenizer.chat_template)
+        self.chat = target.codec.has_chat
 
     def controller(self, seed: int) -> Controller | None:
         if not self.method.controller:

@@ -125,7 +125,7 @@ def same_law(engine: Engine, request: Request, wanted: int, cancelled: Callable[
             draws[method].append(ids + [nothing] * (PLACES - len(ids)))
         if (number + 1) % EVERY == 0 or number + 1 == wanted:
             samples = [torch.tensor(draws[method]) for method in METHODS]
-            yield compare(samples, wanted, engine.target.piece, nothing, drawings["eesd"])
+            yield compare(samples, wanted, engine.target.codec.piece, nothing, drawings["eesd"])
 
 
 def compare(samples: list[Tensor], wanted: int, piece: Callable[[int], str], nothing: int, drawing: Drawing) -> Comparison:

@@ -63,7 +63,7 @@ class StepwiseDrafter:
                 reason = "controller"
             go = decision.go and reason != "eos" and len(ids) < budget
             yield DraftToken(
-                context.round, len(ids) - 1, context.start + len(ids), choice.id, self.target.piece(choice.id),
+                context.round, len(ids) - 1, context.start + len(ids), choice.id, self.target.codec.piece(choice.id),
                 choice.probability, choice.confidence, choice.entropy, go, decision.terms, choice.lead,
             )  # fmt: skip
         began = time.perf_counter()

@@ -5,11 +5,13 @@ families.py. Positions and masks are made once: a decoding step must not pay for
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..text.codec import Codec, end_ids_of
 from .cache import SPAN, KVCache
 from .catalog import Source
 from .families import Kind, cache_shape, context_of, family_of, kind_of
@@ -41,8 +43,7 @@ class Target:
         whole = self.shards == 1 and type(self.embedding) is nn.Embedding and not hasattr(self.embedding, "_hf_hook")  # here, and unscaled
         self._table = self.embedding.weight.detach() if whole else None
         self.softcap: float | None = getattr(self.config, "final_logit_softcapping", None)
-        ends = model.generation_config.eos_token_id
-        self.end_ids = frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
+        self.end_ids = end_ids_of(model.generation_config)
         for number, layer in enumerate(self.layers):
             layer.kind = kind_of(self.config, number)
         kinds = {layer.kind for layer in self.layers}
@@ -55,7 +56,11 @@ class Target:
         # Masks of short passes are windows of one table.
         shape = (MASK_ROWS, self.context - 1, self.context + MASK_ROWS + SPAN)
         self._steps = {window: self._make_mask(*shape, window) for window in {kind.window for kind in kinds}}
-        self._pieces: dict[int, str] = {}
+
+    @cached_property
+    def codec(self) -> Codec:
+        """Made when first asked for: a second target of the same model, for a measurement, needs none."""
+        return Codec(self.tokenizer, self.end_ids, self.vocab, self.name)
 
     def new_cache(self, capacity: int, layers: int | None = None) -> KVCache:
         """For `capacity` positions, of all the target's layers, or of so many layers beside it."""
@@ -152,25 +157,6 @@ class Target:
         if self.learned is None:
             return hidden
         return hidden + self.learned(torch.arange(start, start + hidden.shape[1], device=self.device))
-
-    def piece(self, id: int) -> str:
-        """The text of one token alone, for display; an unfinished UTF-8 character shows as U+FFFD."""
-        if id not in self._pieces:
-            self._pieces[id] = self.tokenizer.decode([id])
-        return self._pieces[id]
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text, with the BOS token where the tokenizer wants one; names of special tokens in the text are text."""
-        return self.tokenizer(text, split_special_tokens=True)["input_ids"]
-
-    def encode_turn(self, text: str) -> list[int]:
-        """Token ids of a request and the opening of its reply, as the model's chat template writes them. What the text holds is text."""
-        between = "\uffff"  # no text: stands for the request while the template is written around it
-        message = [{"role": "user", "content": between}]
-        before, after = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True).split(between)
-        plain = {"add_special_tokens": False}
-        ids = (self.tokenizer(before, **plain), self.tokenizer(text, split_special_tokens=True, **plain), self.tokenizer(after, **plain))
-        return [id for part in ids for id in part["input_ids"]]
 
 
 def _device_of(module: nn.Module, default: torch.device) -> torch.device:

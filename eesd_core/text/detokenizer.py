@@ -1,19 +1,27 @@
 """Token ids to text, piece by piece, without breaking characters that span tokens."""
 
+from collections.abc import Sequence
+
+from .codec import Codec
+
 MOST_IN_VIEW = 24  # ids that are decoded again with every new one
+BEFORE = 8  # ids of the prompt that stay in view
+LONGEST = 4  # bytes, and so tokens, of a character
 
 
 class Detokenizer:
     """Feed ids as they are committed; what they add to the text comes back. Unfinished UTF-8 waits for its rest."""
 
-    def __init__(self, tokenizer, before: list[int]):
+    def __init__(self, codec: Codec, before: Sequence[int]):
         """`before`: the prompt. Its last ids stay in view, since some tokenizers glue a token to its neighbour."""
-        self.tokenizer = tokenizer
-        self.ids = before[-8:]
+        self.codec = codec
+        views = [list(before[-count:]) for count in range(BEFORE, BEFORE + LONGEST)]
+        # A view that begins inside a character would spoil whole characters behind it: decoders of single bytes take a row of them as one.
+        self.ids = next((view for view in views if not codec.decode(view).startswith("\ufffd")), views[0])
         self.first, self.read = 0, len(self.ids)  # ids[first:] are in view; text of ids[:read] has been given out
         self.before = self._text()
 
-    def push(self, ids: list[int]) -> str:
+    def push(self, ids: Sequence[int]) -> str:
         self.ids += ids
         now = self._text()
         if now.endswith("\ufffd"):
@@ -30,4 +38,4 @@ class Detokenizer:
         return self._text()[len(self.before) :]
 
     def _text(self) -> str:
-        return self.tokenizer.decode(self.ids[self.first :], skip_special_tokens=True)
+        return self.codec.decode(self.ids[self.first :])

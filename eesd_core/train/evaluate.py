@@ -29,7 +29,7 @@ def bits_per_character(target: Target, path: Path) -> float:
     bits, characters = 0.0, 0
     for record in read_records(path):
         text = clean(record.get("text", ""))  # turns have none
-        ids = target.tokenizer(text, split_special_tokens=True)["input_ids"]
+        ids = target.codec.encode(text)
         for start in range(0, len(ids), target.context - 1):
             part = ids[start : start + target.context - 1]
             row = torch.tensor([[target.tokenizer.eos_token_id, *part]], device=target.device)
@@ -95,7 +95,7 @@ def acceptance_per_position(matches: list[list[bool]], length: int = ROUND) -> l
 
 def evaluate(target: Target, layer: ExitLayer, validation: Path | None, prompts: Path | None, new_tokens: int) -> dict:
     """Print the report and return it as plain values. Raises UserError where the continuations do not fit into the context."""
-    openings = [target.encode(prompt) for prompt in read_prompts(prompts, None)]
+    openings = [target.codec.encode(prompt) for prompt in read_prompts(prompts, None)]
     room = target.context - max(map(len, openings))
     if not 0 < new_tokens <= room:
         raise UserError(f"the longest prompt leaves {room} tokens of the context: choose --max-new-tokens from 1 to that, not {new_tokens}")

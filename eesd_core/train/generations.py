@@ -78,10 +78,10 @@ class Texts:
 def own_prompts(target: Target) -> list[list[int]]:
     """Openings of the project's stories and, for a model with a chat template, its requests."""
     stories = [json.loads(line)["text"] for line in (OWN_TEXT / "stories.jsonl").read_text(encoding="utf-8").splitlines()]
-    prompts = [target.encode(" ".join(text.split()[: 6 + number % 24])) for number, text in enumerate(stories)]
-    if target.tokenizer.chat_template:
+    prompts = [target.codec.encode(" ".join(text.split()[: 6 + number % 24])) for number, text in enumerate(stories)]
+    if target.codec.has_chat:
         requests = [json.loads(line)["prompt"] for line in (OWN_TEXT / "talk.jsonl").read_text(encoding="utf-8").splitlines()]
-        prompts += [target.encode_turn(text) for text in requests]
+        prompts += [target.codec.encode_chat([{"role": "user", "content": text}]) for text in requests]
     return prompts
 
 
@@ -94,7 +94,7 @@ class Prompts:
             openings = {name: (text[:4000] for text in islice(documents(paths), 1500)) for name, paths in find_sources(data).items()}
             self.windows = Windows({name: pack(target.tokenizer, texts) for name, texts in openings.items()}, LAST_WEIGHTS)
         else:
-            found = [target.encode(text) for text in read_prompts(file, None)] if file else own_prompts(target)
+            found = [target.codec.encode(text) for text in read_prompts(file, None)] if file else own_prompts(target)
             self.listed = [ids for ids in found if 0 < len(ids) <= longest] or [ids[:longest] for ids in found if ids]
             if not self.listed:
                 raise UserError(f"{file} holds no prompt that the tokenizer makes tokens of")

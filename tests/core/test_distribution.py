@@ -117,7 +117,7 @@ def reference(engine: Engine, prompt: str, new_tokens: int, s: Sampling, drafts:
     def draw(law: torch.Tensor, position: int, stream: int) -> int:
         return int((law.log() + gumbel_noise(s.seed, position, everything, stream)).argmax())
 
-    ids = target.encode(prompt)
+    ids = target.codec.encode(prompt)
     end, accepted, number = len(ids) + new_tokens, [], 0
     while len(ids) < end:
         first, draft, laws = len(ids), [], []

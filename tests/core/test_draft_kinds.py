@@ -100,7 +100,7 @@ def test_a_text_that_repeats_itself_is_drafted_to_the_limit(agreeing):
 
 
 def test_a_draft_ends_at_the_end_of_the_text(engine):
-    end = engine.target.encode(" ")[0]
+    end = engine.target.codec.encode(" ")[0]
     old, engine.target.end_ids = engine.target.end_ids, frozenset([end])
     try:
         drafts = [e for e in events(engine, "prompt-lookup", Sampling(), length=8) if isinstance(e, DraftToken)]
@@ -173,7 +173,7 @@ def skipped_reference(engine, skips: SkipSet, ids: list[int], drafts: list[int])
 def test_layer_skipping_drafts_what_the_model_without_these_sublayers_says(engine, skips):
     found = events(engine, f"layer-skip:{skips}" if skips else "layer-skip", Sampling(1.0, seed=3), length=3, new_tokens=24)
     chosen = SkipSet.parse(skips) if skips else SkipSet.every_second(4)
-    text, drafts, compared = engine.target.encode(PROMPT), [], 0
+    text, drafts, compared = engine.target.codec.encode(PROMPT), [], 0
     sampler = Sampler(Sampling(1.0, seed=3), engine.target.vocab, engine.target.device)
     for event in found:
         if isinstance(event, DraftToken):

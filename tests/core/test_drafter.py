@@ -27,7 +27,7 @@ def start(engine, ids: list[int], new_tokens: int, sampling: Sampling, length: i
 def test_drafts_do_not_depend_on_what_was_drafted_before(which, sampling, request):
     """Every round drafts what a fresh run over the text so far drafts: no gap in the exit layer's cache, nothing stale."""
     engine = request.getfixturevalue(which)
-    prompt = engine.target.encode("Once upon a time, ")
+    prompt = engine.target.codec.encode("Once upon a time, ")
     text, drafts, compared = list(prompt), [], 0
     for event in start(engine, prompt, 24, sampling, 3):
         if isinstance(event, DraftToken):

@@ -25,7 +25,7 @@ PROMPTS = ["Once upon a time", "x", "a longer prompt, with some more text in it,
 def reference(engine, prompt: str, new_tokens: int, sampling: Sampling) -> list[int]:
     """Plain decoding: transformers' own forward over the whole text for every token, no cache, no drafts."""
     target = engine.target
-    ids = target.encode(prompt)
+    ids = target.codec.encode(prompt)
     begin = len(ids)
     while len(ids) - begin < new_tokens:
         logits = target.model(torch.tensor([ids])).logits[0, -1:]
@@ -169,4 +169,4 @@ def test_a_request_is_written_as_the_chat_template_says(engine):
     tokenizer = copy.copy(target.tokenizer)
     tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}[reply]"
     chatting = Target(target.model, tokenizer, "tiny")
-    assert chatting.encode_turn("Hi <|endoftext|>!") == target.encode("[user]Hi <|endoftext|>![reply]")
+    assert chatting.encode_turn("Hi <|endoftext|>!") == target.codec.encode("[user]Hi <|endoftext|>![reply]")

@@ -65,7 +65,7 @@ def test_eesd_writes_what_generate_writes(variant, target):
     engine = Engine(target, ExitLayer(target, 2).eval(), "exact-as-observed")
     accepted = compared = 0
     for prompt in (text[: target.context - NEW - 8] for text in PROMPTS):  # longrope ends at 128 positions
-        ids = torch.tensor([target.encode(prompt)])
+        ids = torch.tensor([target.codec.encode(prompt)])
         expected = whole.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False)[0, ids.shape[1] :].tolist()
         assert written(engine, prompt, "vanilla")[0] == expected
         assert len(set(expected)) > 5 or prompt != PROMPTS[0]  # a text worth comparing

@@ -38,7 +38,7 @@ def test_one_pass_over_the_text_judges_drafts_as_the_engine_did(engine, temperat
     sampling = Sampling(temperature, seed=3)
     events = [r.event for r in engine.run(Request("The old clock", 60, sampling, "eesd", "fixed", {"length": 4}))]
     written = [id for e in events if isinstance(e, TokensCommitted) for id in e.ids]
-    same, overlap = judge_drafts(engine.target, engine.exit_layer, engine.target.encode("The old clock"), written, sampling)
+    same, overlap = judge_drafts(engine.target, engine.exit_layer, engine.target.codec.encode("The old clock"), written, sampling)
     at = 0
     for e in events:
         if isinstance(e, RoundVerified):
