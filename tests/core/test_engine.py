@@ -2,16 +2,18 @@
 
 import copy
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from eesd_core.control.base import MAX_DRAFT
-from eesd_core.engine import Request
+from eesd_core.engine import Engine, Request
 from eesd_core.errors import UserError
 from eesd_core.events import DraftToken, RoundVerified, RunCancelled, RunFinished
 from eesd_core.metrics import Metrics
 from eesd_core.model.target import Target
+from eesd_core.racing import race
 from eesd_core.sampling import Sampling, gumbel_noise, processed_log_probs
 
 GREEDY = Sampling()
@@ -168,5 +170,21 @@ def test_a_request_is_written_as_the_chat_template_says(engine):
         engine.encode(Request("Hello!", chat=True))
     tokenizer = copy.copy(target.tokenizer)
     tokenizer.chat_template = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}[reply]"
-    chatting = Target(target.model, tokenizer, "tiny")
-    assert chatting.encode_turn("Hi <|endoftext|>!") == target.codec.encode("[user]Hi <|endoftext|>![reply]")
+    chatting = Engine(Target(target.model, tokenizer, "tiny"), engine.exit_layer, engine.level)
+    ids = chatting.encode(Request("Hi <|endoftext|>!", chat=True))
+    assert ids == target.codec.encode("[user]Hi <|endoftext|>![reply]")
+
+
+def test_a_prompt_is_tokenised_once_a_race(engine, monkeypatch):
+    read = []
+    target = Target(engine.target.model, engine.target.tokenizer, "tiny")
+    codec, encode = target.codec, target.codec._renamed.encode
+    monkeypatch.setattr(codec, "_renamed", SimpleNamespace(encode=lambda text: read.append(text) or encode(text)))
+    list(race(Engine(target, engine.exit_layer, engine.level), Request("Once upon a time", 4)))
+    assert read == ["Once upon a time"]
+
+
+def test_a_prompt_of_which_no_token_is_made_is_refused(engine, monkeypatch):
+    monkeypatch.setattr(engine.target.codec, "encode", lambda text: [])
+    with pytest.raises(UserError, match="no token"):
+        engine.encode(Request("你好"))

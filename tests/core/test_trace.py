@@ -99,10 +99,9 @@ def test_a_cancelled_race_has_no_verdict(engine):
 
 @given(st.text(max_size=30), st.lists(st.integers(1, 5), max_size=40))
 def test_text_in_pieces_is_the_whole_text(engine, text, cuts):
-    tokenizer = engine.target.tokenizer
     text = text.encode("utf-8", "replace").decode()
     ids, begin = engine.target.codec.encode(text), engine.target.codec.encode("before")
-    detokenizer, parts, at = Detokenizer(tokenizer, begin), [], 0
+    detokenizer, parts, at = Detokenizer(engine.target.codec, begin), [], 0
     for cut in cuts:
         parts.append(detokenizer.push(ids[at : at + cut]))
         at += cut
