@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Sequence
 from functools import lru_cache
 
-from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from ..errors import UserError

@@ -1,7 +1,7 @@
 """Names of control tokens, such as <|im_end|>, and a tokenizer in which no text can write them.
 
-A tokenizer finds the names of its added tokens in any text. In a visitor's text they must stay text, or a request could end itself and go on
-as the model's reply. So there is a second tokenizer: the first one with secret names. The ids are the same, and nobody can spell them.
+A tokenizer finds the names of its added tokens in any text. In a visitor's text they must stay text, or a request could end itself and go
+on as the model's reply. So there is a second tokenizer: the first one with secret names. The ids are the same, and nobody can spell them.
 
 `facts` is a tokenizer.json (huggingface/tokenizers), read.
 """
