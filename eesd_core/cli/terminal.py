@@ -4,21 +4,25 @@ import os
 import re
 from typing import TextIO
 
-from ..events import RaceFinished, Record, RoundVerified, RunStarted
-from ..rounds import Lane
+from ..events import RaceFinished, Record, RoundVerified, RunCancelled, RunFinished, RunStarted, TokensCommitted
+from ..rounds import Lane, Token
+from ..text.shares import shares
 
 STYLES = {"accepted": "4;34", "rejected": "9;31", "untested": "9;90", "correction": "32", "bonus": "33", "plain": "0"}
 MARKS = {"accepted": "{}", "rejected": "[-{}-]", "untested": "[-{}-]", "correction": "<{}>", "bonus": "+{}+", "plain": "{}"}
+DROPPED = ("rejected", "untested")
+PART = "\u00b7"  # stands for a part of a character that never became whole
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Painter:
-    """EESD's text streams; vanilla's is printed when the race is over (a terminal has one cursor)."""
+    """EESD's text streams; vanilla's is printed when the race is over (a terminal has one cursor). Lanes read as the committed text."""
 
     def __init__(self, out: TextIO):
         self.out = out
         self.colour = out.isatty() and not os.environ.get("NO_COLOR")
         self.lanes = {name: Lane(name) for name in ("vanilla", "eesd")}
+        self.waiting: list[Token] = []  # judged, but not printed yet: the text has not got them while a character is unfinished
 
     def show(self, record: Record) -> None:
         if record.row or record.lane not in self.lanes:
@@ -31,17 +35,27 @@ class Painter:
             self.out.write("\n" + "  ".join(self._paint(state, state) for state in list(STYLES)[:-1]) + "\n\n")
             self.out.write(printable(lane.started.prompt))
         elif isinstance(record.event, RoundVerified):
-            for token in lane.round.tokens:
-                self.out.write(self._paint(token.text, token.state))
-            self.out.flush()
+            self.waiting += lane.round.tokens
+        elif isinstance(record.event, TokensCommitted) and record.event.text:
+            self._print(record.event.text)
+        elif isinstance(record.event, RunFinished | RunCancelled):
+            self._print("")
+
+    def _print(self, text: str) -> None:
+        """The tokens that wrote this text, and the drafts between them that wrote nothing."""
+        parts = iter(shares([token.text for token in self.waiting if token.state not in DROPPED], text))
+        for token in self.waiting:
+            part = token.text.replace("\ufffd", PART) if token.state in DROPPED else next(parts)
+            self.out.write(self._paint(part, token.state) if part else "")
+        self.waiting = []
+        self.out.flush()
 
     def _paint(self, text: str, state: str) -> str:
         text = printable(text)
         return f"\x1b[{STYLES[state]}m{text}\x1b[0m" if self.colour else MARKS[state].format(text)
 
     def summary(self, lanes: dict[str, dict], verdict: RaceFinished) -> None:
-        plain = "".join(token.text for round in self.lanes["vanilla"].rounds for token in round.written)
-        self.out.write(f"\n\nvanilla: {printable(plain)}\n\n")
+        self.out.write(f"\n\nvanilla: {printable(self.lanes['vanilla'].text)}\n\n")
         for lane, m in lanes.items():
             line = f"{lane:>8}  {m['seconds']:6.2f} s  {known(m['tokens_per_second'], '6.1f')} tokens/s  "
             line += f"{known(m['mean_accepted_length'], '.2f')} tokens per round"
