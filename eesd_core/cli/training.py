@@ -61,6 +61,15 @@ def add_commands(commands, shared: Shared) -> None:
     sweep = commands.add_parser("sweep", parents=[lessons], help="exit depth against acceptance, cost, speedup: `distill` at every depth")
     sweep.add_argument("--depths", type=whole, nargs="+", metavar="N", help="exit depths (default: 1, and eighths of the model up to half)")
 
+    replies = commands.add_parser("write-replies", help="have a chat model reply to many requests, for heads to learn from")
+    replies.add_argument("--model", required=True, metavar="NAME_OR_PATH", help="a Llama model with a chat template")
+    replies.add_argument("--data", type=Path, required=True, metavar="DIR", help="requests and texts to quote: .jsonl[.xz] files")
+    replies.add_argument("--out", type=Path, required=True, metavar="DIR", help="parts of 256 texts; resumes from here")
+    replies.add_argument("--requests", type=whole, default=20_000, metavar="N", help="how many requests; may be raised on resume")
+    replies.add_argument("--new-tokens", type=whole, default=256, metavar="N", help="of a reply at most")
+    taps = "depths whose hidden states are kept beside the ids (default: none)"
+    replies.add_argument("--taps", type=whole, nargs="*", default=[], metavar="DEPTH", help=taps)
+
     push = commands.add_parser("push", help="publish an exit layer on the Hugging Face Hub")
     push.add_argument("folder", type=Path, help="what `distill` wrote")
     push.add_argument("repository", help="owner/name")
@@ -72,6 +81,14 @@ def add_commands(commands, shared: Shared) -> None:
     evaluate.add_argument("--validation", type=Path, metavar="FILE", help="JSON Lines with a `text` field, for bits per character")
     evaluate.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
     evaluate.add_argument("--max-new-tokens", type=whole, default=256, metavar="N")
+
+
+def write_replies(arguments) -> int:
+    from ..train.replies.collect import write_replies
+
+    taps = tuple(sorted(set(arguments.taps)))
+    write_replies(arguments.model, arguments.data, arguments.out, arguments.requests, arguments.new_tokens, taps)
+    return 0
 
 
 def train_base(arguments) -> int:
@@ -141,4 +158,5 @@ def evaluate(arguments) -> int:
 
 COMMANDS = {
     "train-base": train_base, "sizes": sizes, "mix": mix, "distill": distill, "sweep": sweep, "push": push, "evaluate": evaluate,
+    "write-replies": write_replies,
 }  # fmt: skip

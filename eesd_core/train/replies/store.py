@@ -1,7 +1,8 @@
-"""Replies on disk, in parts of a few hundred texts. Ids are small and cost hours: they are kept for good. States can be computed from ids again.
+"""Replies on disk, in parts of a few hundred texts. Ids are small and cost hours: they are kept for good. States can be made again.
 
-A part is `ids-NNNN.safetensors` (all ids one behind the other, where each text ends, which ids are replies, how each was drawn) and, where states are kept,
-`states-NNNN.safetensors` (one tensor a depth, row for row beside the ids, in bfloat16; the row of a text's last id is never computed and zero).
+A part is `ids-NNNN.safetensors` (all ids one behind the other, where each text ends, which ids are replies, how each was drawn) and, where
+states are kept, `states-NNNN.safetensors` (one tensor a depth, row for row beside the ids, in bfloat16; the row of a text's last id is
+never computed, and zero).
 """
 
 from pathlib import Path
@@ -24,10 +25,10 @@ def save_part(folder: Path, number: int, texts: list[tuple[Text, Tensor]], taps:
             reply[place + begin : place + end] = True
         place += len(text.ids)
         ends.append(place)
-    kept = {
-        "ids": ids.to(torch.uint16), "reply": reply, "ends": torch.tensor(ends, dtype=torch.int32), "number": torch.tensor([t.number for t, _ in texts], dtype=torch.int32),
-        "temperature": torch.tensor([t.temperature for t, _ in texts]), "min_p": torch.tensor([t.min_p for t, _ in texts]),
-    }  # fmt: skip
+    kept = {"ids": ids.to(torch.uint16), "reply": reply, "ends": torch.tensor(ends, dtype=torch.int32)}
+    kept["number"] = torch.tensor([text.number for text, _ in texts], dtype=torch.int32)
+    kept["temperature"] = torch.tensor([text.temperature for text, _ in texts])
+    kept["min_p"] = torch.tensor([text.min_p for text, _ in texts])
     if states:
         rows = torch.cat([torch.cat([s, torch.zeros_like(s[:1])]) for _, s in texts])  # (tokens, taps, D)
         write(folder / f"states-{number:04d}.safetensors", {str(depth): rows[:, i].contiguous() for i, depth in enumerate(taps)})

@@ -1,0 +1,62 @@
+"""`write-replies`: a chat model replies to many requests, and what it wrote is kept for all heads that learn from it."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...errors import UserError
+from ...model.load import load_target
+from ...model.target import Target
+from .requests import Requests
+from .store import PART, load_ids, parts, save_part
+from .writer import Text, Writer, run
+
+DRAWS = ((0.0, 0.0), (0.8, 0.1), (0.0, 0.0), (0.8, 0.1), (0.8, 0.0), (1.0, 0.0))  # (temperature, min-p) of one request after the other
+MOST_TURNS = 2
+
+
+LONGEST_PROMPT = 330  # tokens
+
+
+def write_replies(model: str, data: Path, out: Path, count: int, new_tokens: int, taps: tuple[int, ...]) -> None:
+    """Replies to requests 0 .. count - 1, into parts in `out`; what is there already stays. `taps`: depths whose hidden states are kept
+    too, two bytes a number. Raises UserError."""
+    requests = Requests(data)
+    target = load_target(model, "cpu", "float32", "none", alone=True)
+    out.mkdir(parents=True, exist_ok=True)
+    done = {number for part in parts(out) for number in load_ids(out, part)["number"].tolist()}
+
+    def texts() -> Iterator[Text]:
+        for number in range(count):
+            if number not in done and len(ids := target.encode_turn(requests.draw(number))) <= LONGEST_PROMPT:
+                yield Text(number, list(ids), *DRAWS[number % len(DRAWS)], first=len(ids))
+
+    def next_turn(text: Text) -> list[int] | None:
+        request = requests.follow_up(text.number) if len(text.turns) < MOST_TURNS else None
+        return request and turn_behind(target, request)
+
+    writer, finished = Writer(target.model, taps, target.end_ids), []
+    began, new, index = time.monotonic(), 0, max(parts(out), default=-1) + 1
+    for text, states in run(writer, texts(), new_tokens, next_turn):
+        finished.append((text, states))
+        new += sum(end - begin for begin, end in text.turns)
+        if len(finished) == PART:
+            save_part(out, index, finished, taps)
+            index, finished = index + 1, []
+            print(f"part {index}: {new:,} tokens written, {new / (time.monotonic() - began):.0f} a second", flush=True)
+    if finished:
+        save_part(out, index, finished, taps)
+
+
+def turn_behind(target: Target, request: str) -> list[int]:
+    """Ids of another request behind a reply and its end token, and the opening of the next reply, as the chat template writes them."""
+
+    def chat(*turns: str) -> list[int]:
+        roles = ("user", "assistant", "user")
+        return target.codec.encode_chat([{"role": role, "content": text} for role, text in zip(roles, turns)])
+
+    rest = chat("a", "b", request)[len(chat("a")) :]
+    end = next((place for place, id in enumerate(rest) if id in target.end_ids), None)
+    if end is None:
+        raise UserError(f"the chat template of {target.name} ends a reply with no end token: turns cannot follow each other")
+    return rest[end + 1 :]

@@ -1,0 +1,117 @@
+"""Replies written in batches are the model's own: token by token, state by state, and by its law."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_model
+
+from eesd_core.errors import UserError
+from eesd_core.train.replies.requests import WORDS, Requests, excerpt
+from eesd_core.train.replies.store import load_ids, parts, save_part
+from eesd_core.train.replies.writer import Text, Writer, run
+
+ENDS = frozenset([0])
+TAPS = (1, 4)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model(3).float()
+
+
+def prompts() -> list[list[int]]:
+    random = np.random.default_rng(1)
+    return [random.integers(1, 257, length).tolist() for length in (5, 40, 1, 17, 90, 8, 8, 33, 2, 61)]
+
+
+def texts(draw=(0.0, 0.0)):
+    return (Text(number, list(ids), *draw, first=len(ids)) for number, ids in enumerate(prompts()))
+
+
+def test_more_texts_than_places_are_each_what_generate_writes(model):
+    written = {text.number: (text, states) for text, states in run(Writer(model, TAPS, ENDS, places=3), texts(), 12, lambda text: None)}
+    for number, prompt in enumerate(prompts()):
+        text, states = written[number]
+        expected = model.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False, eos_token_id=0, pad_token_id=0)[0].tolist()
+        assert text.ids == expected and text.turns == [(len(prompt), len(expected))]
+        with torch.no_grad():
+            hidden = model.model(torch.tensor([text.ids[:-1]]), output_hidden_states=True).hidden_states
+        assert states.shape == (len(text.ids) - 1, 2, 64)
+        assert torch.allclose(states[:, 0].float(), hidden[1][0], atol=0.05, rtol=0.02)  # bf16
+
+
+def test_a_reply_is_followed_by_another_request_in_the_same_text(model):
+    ends = frozenset(range(0, 257, 2))  # replies are short
+    more = iter([[5, 6, 7], [8, 9]])
+    written = list(run(Writer(model, (), ends, places=2), texts(), 12, lambda text: next(more, None)))
+    longer = [text for text, _ in written if len(text.turns) > 1]
+    assert longer and len(written) == len(prompts())
+    for text in longer:
+        (_, end), (begin, _) = text.turns[:2]
+        assert text.ids[end - 1] in ends and text.ids[end:begin] in ([5, 6, 7], [8, 9])
+        begun = torch.tensor([text.ids[:begin]])
+        again = model.generate(begun, max_new_tokens=12, do_sample=False, eos_token_id=sorted(ends), pad_token_id=0)
+        assert again[0].tolist() == text.ids[: again.shape[1]]
+
+
+@pytest.mark.parametrize(("temperature", "min_p"), [(1.0, 0.0), (0.8, 0.1)])
+def test_tokens_are_drawn_by_the_law(model, temperature, min_p):
+    writer, count = Writer(model, (), ENDS, places=1), 4000
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0, -4.0] + [-30.0] * 252])
+    law = (logits[0] / temperature).softmax(-1)
+    law = torch.where(law >= min_p * law.max(), law, 0)
+    law /= law.sum()
+    counts = torch.zeros(257)
+    for number in range(count):
+        writer.places[0] = Text(number, [1], temperature, min_p)
+        counts[writer.choose(logits, [0])[0]] += 1
+    assert (counts / count - law).abs().sum() / 2 < 0.03
+    assert min_p == 0 or counts[law == 0].sum() == 0
+
+
+def test_parts_keep_ids_turns_and_states(model, tmp_path):
+    written = list(run(Writer(model, TAPS, ENDS, places=3), texts((0.8, 0.1)), 12, lambda text: None))
+    save_part(tmp_path, 0, written, TAPS)
+    assert parts(tmp_path) == [0]
+    kept = load_ids(tmp_path, 0)
+    begin = 0
+    for (text, _), end, number in zip(written, kept["ends"].tolist(), kept["number"].tolist()):
+        assert kept["ids"][begin:end].tolist() == text.ids and number == text.number
+        assert kept["reply"][begin:end].nonzero().flatten().tolist() == list(range(text.first, len(text.ids)))
+        begin = end
+    assert (tmp_path / "states-0000.safetensors").stat().st_size > begin * 2 * 64 * 2
+
+
+def test_requests_are_the_same_whoever_asks(tmp_path):
+    lines = [{"prompt": f"Do {i}", "source": "a"} for i in range(5)]
+    (tmp_path / "instructions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "books.jsonl").write_text(json.dumps({"text": "One sentence. " * 200}))
+    (tmp_path / "openstax.jsonl").write_text(json.dumps({"text": "A fact about cells. " * 200}))
+    (tmp_path / "self-dialogues.jsonl").write_text(json.dumps({"text": "Hello there.\nHi.\n" * 40}))
+    first, second = Requests(tmp_path), Requests(tmp_path)
+    drawn = [first.draw(number) for number in range(200)]
+    assert drawn == [second.draw(number) for number in range(200)] and len(set(drawn)) > 60
+    assert any(text.startswith(WORDS["story"][0][:15]) for text in drawn) and not any("{" in text for text in drawn)
+    assert {first.follow_up(number) for number in range(60)} > {None}
+
+
+def test_a_folder_without_requests_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds no requests"):
+        Requests(tmp_path)
+    (tmp_path / "broken.jsonl").write_text("{")
+    with pytest.raises(UserError, match="line 1 of"):
+        Requests(tmp_path)
+
+
+def test_an_excerpt_is_whole_sentences():
+    text = excerpt("One two three. Four five six! Seven eight nine? " * 20, np.random.default_rng(3), 6, 9)
+    assert text[-1] in ".!?" and 6 <= len(text.split()) <= 12
+
+
+def test_other_kinds_of_models_are_refused(model):
+    model.config.attention_bias = True
+    with pytest.raises(UserError, match="Llama models"):
+        Writer(model, (), ENDS)
+    model.config.attention_bias = False
