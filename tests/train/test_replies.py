@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_model
+from conftest import byte_tokenizer, tiny_model
 
 from eesd_core.errors import UserError
+from eesd_core.model.target import Target
+from eesd_core.train.replies.collect import turn_behind
 from eesd_core.train.replies.requests import WORDS, Requests, excerpt
 from eesd_core.train.replies.store import load_ids, parts, save_part
 from eesd_core.train.replies.writer import Text, Writer, run
@@ -115,3 +117,15 @@ def test_other_kinds_of_models_are_refused(model):
     with pytest.raises(UserError, match="Llama models"):
         Writer(model, (), ENDS)
     model.config.attention_bias = False
+
+
+def test_the_next_turn_stands_behind_the_replys_end_token(model):
+    tokenizer = byte_tokenizer()
+    turn, reply = "{{ m['role'] }}:{{ m['content'] }}<|endoftext|>", "{% if add_generation_prompt %}assistant:{% endif %}"
+    tokenizer.chat_template = "{% for m in messages %}" + turn + "{% endfor %}" + reply
+    target = Target(model, tokenizer, "tiny")
+    target.end_ids = ENDS
+    begun = target.codec.encode_chat([{"role": "user", "content": "a"}])
+    whole = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "<|endoftext|>"}]
+    text = [*begun, *target.codec.encode("b"), 0, *turn_behind(target, "<|endoftext|>")]
+    assert text == target.codec.encode_chat(whole)

@@ -28,7 +28,10 @@ def write_replies(model: str, data: Path, out: Path, count: int, new_tokens: int
 
     def texts() -> Iterator[Text]:
         for number in range(count):
-            if number not in done and len(ids := target.encode_turn(requests.draw(number))) <= LONGEST_PROMPT:
+            if number in done:
+                continue
+            ids = target.codec.encode_chat([{"role": "user", "content": requests.draw(number)}])
+            if len(ids) <= LONGEST_PROMPT:
                 yield Text(number, list(ids), *DRAWS[number % len(DRAWS)], first=len(ids))
 
     def next_turn(text: Text) -> list[int] | None:
