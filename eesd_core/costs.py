@@ -74,7 +74,7 @@ def measure_costs(target: Target, exit_layer: ExitLayer | None, position: int = 
     """Time every step at one context length: the least of a few times, since interruptions only add; in turns, so that drift hits all. Each
     ends with a number on the host, since a GPU goes on while Python does."""
     split, depth, position = exit_layer.exit_after if exit_layer else 0, target.depth, min(position, target.context - MAX_ROWS)
-    cache, exit_cache = target.new_cache(position + MAX_ROWS), target.new_cache(position + MAX_ROWS, layers=1)
+    cache, exit_cache = target.new_cache(position + MAX_ROWS), exit_layer and exit_layer.new_cache(target, position + MAX_ROWS)
     states = target.run_range(0, split, target.embed([0] * position, 0), cache, 0)
     target.run_range(split, depth, states, cache, 0)
     if exit_layer:

@@ -2,7 +2,11 @@
 
 from .engine import Engine
 from .errors import UserError
-from .heads.exit_layer import FACTS, WEIGHTS, ExitLayer, FrozenExit, fingerprint
+from .heads.base import Head
+from .heads.exit_layer import ExitLayer
+from .heads.files import FACTS, WEIGHTS
+from .heads.fingerprint import fingerprint
+from .heads.frozen import FrozenExit
 from .heads.hub import find_exit_layer
 from .model.catalog import EMBEDDED
 from .model.cpu.fused import fuse_layers
@@ -35,7 +39,7 @@ def load_engine(
     return Engine(target, layer, self_check(target))
 
 
-def load_exit_layer(target: Target, exit_layer: str | None) -> ExitLayer | FrozenExit:
+def load_exit_layer(target: Target, exit_layer: str | None) -> Head:
     """Raises UserError."""
     if exit_layer and exit_layer.partition(":")[0] == FROZEN:
         depth = exit_layer.partition(":")[2] or str(default_depth(target))

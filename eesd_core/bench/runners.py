@@ -1,41 +1,19 @@
 """From a method's name to something that writes: what is shared between runs is made here, once."""
 
-import copy
 from dataclasses import replace
-
-from torch import Tensor, nn
 
 from ..control import Controller, make_controller, parse_controller
 from ..draft import SkipSet, parse_drafter
 from ..draft.layer_skip import remaining
 from ..engine import Engine
 from ..errors import UserError
-from ..heads.exit_layer import FrozenExit
-from ..model.cache import KVCache
-from ..model.target import Target
+from ..heads.frozen import FrozenExit
+from ..heads.untrained import UntrainedExit
 from ..sampling import Sampling
 from . import peers
 from .methods import EXITS, Method
 from .prompts import Prompt
 from .written import Written, write
-
-
-class UntrainedExit(nn.Module):
-    """The target's last layer and norm at depth N as they are: where training an exit layer begins. Weights are shared."""
-
-    def __init__(self, target: Target, exit_after: int):
-        super().__init__()
-        self.exit_after = FrozenExit(target, exit_after).exit_after  # checks the depth
-        self.layer, name = copy.copy(target.layers[-1]), target.family.attention
-        attention = copy.copy(self.layer._modules[name])
-        attention.layer_idx = 0  # it has a cache of its own
-        self.layer._modules = self.layer._modules | {name: attention}
-
-    def at(self, temperature: float) -> "UntrainedExit":
-        return self
-
-    def forward(self, target: Target, states: Tensor, cache: KVCache, start: int) -> Tensor:
-        return target.logits(target.run([self.layer], states, cache, start)[:, -1:])
 
 
 class Runner:

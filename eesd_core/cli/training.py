@@ -58,6 +58,18 @@ def add_commands(commands, shared: Shared) -> None:
     lessons.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     distill = commands.add_parser("distill", parents=[lessons], help="train an exit layer on the model's own text (self-distillation)")
     distill.add_argument("--exit-after", type=whole, required=True, metavar="N", help="the exit layer stands on the first N layers")
+    kept = distill.add_argument_group("learning from texts that are kept with their states, instead of texts written here")
+    kept.add_argument("--texts", type=Path, metavar="DIR", help="folder of ids-NNNN and states-NNNN.safetensors")
+    kept.add_argument("--layers", type=whole, default=1, metavar="L", help="decoder layers of the exit, 1 or 2")
+    kept.add_argument(
+        "--taps", type=whole, nargs="*", default=[], metavar="N", help="depths whose states it reads of the last verified row"
+    )
+    kept.add_argument(
+        "--shortlist", type=whole, default=8192, metavar="S", help="frequent tokens that are drafted; 0: the whole vocabulary"
+    )
+    kept.add_argument("--bits", type=int, choices=[4, 16], default=4, help="of a stored weight; training rounds as it will be stored")
+    kept.add_argument("--rows", type=whole, default=16, metavar="B", help="texts a step")
+    kept.add_argument("--rate", type=number, default=2e-3, help="learning rate")
     sweep = commands.add_parser("sweep", parents=[lessons], help="exit depth against acceptance, cost, speedup: `distill` at every depth")
     sweep.add_argument("--depths", type=whole, nargs="+", metavar="N", help="exit depths (default: 1, and eighths of the model up to half)")
 
@@ -124,6 +136,13 @@ def distill(arguments) -> int:
     from ..train.distill import DistillConfig, distill
 
     a = arguments
+    if a.texts:
+        from ..train.distill_texts import TextsConfig, distill_texts
+
+        shape = {"layers": a.layers, "taps": tuple(a.taps), "shortlist": a.shortlist, "bits": a.bits, "rows": a.rows}
+        pace = {"steps": a.steps, "greedy_steps": a.greedy_steps, "learning_rate": a.rate}
+        distill_texts(a.model, a.texts, a.work, a.out, TextsConfig(a.exit_after, **shape, **pace), a.device)
+        return 0
     config = DistillConfig(a.exit_after, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, greedy_steps=a.greedy_steps)
     distill(a.model, a.data, a.prompts, a.work, a.out, config, a.device, a.quantize)
     return 0

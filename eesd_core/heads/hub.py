@@ -7,7 +7,7 @@ from huggingface_hub import HfApi, snapshot_download
 
 from ..errors import UserError
 from ..model.load import split_revision
-from .exit_layer import FACTS, WEIGHTS
+from .files import FACTS, WEIGHTS
 
 CARD = """\
 ---

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from .fetch import File, Progress, fetch
+from .files import sha256
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 EMBEDDED = ASSETS / "model"
@@ -50,6 +51,7 @@ class Source:
     heads: Path | None = None  # where its trained exit layer would be
     exit_after: int | None = None  # where its own head drafts without one; None: at a quarter of its layers
     lora: Path | None = None
+    checksum: str | None = None  # of the GGUF file, and of what is merged into it
     blocks: Path | None = None  # folder of a converted GGUF file, for `gguf.blocks`
 
 
@@ -69,7 +71,7 @@ def locate(model: str | Path | None = None, progress: Progress | None = None) ->
     if path.is_file():
         folder, checksum = converted(path)
         known = next((name for name, known in KNOWN.items() if known.file.sha256 == checksum), None)
-        return _known(known, path, folder) if known else Source(path.stem, str(folder), str(path), blocks=folder)
+        return _known(known, path, folder) if known else Source(path.stem, str(folder), str(path), checksum=checksum[:16], blocks=folder)
     if path.exists():
         return Source(path.name, str(path), str(path), path)
     if path.suffix == ".gguf":
@@ -98,5 +100,7 @@ def check_available(name: str) -> None:
 
 def _known(name: str, file: Path, folder: Path) -> Source:
     known = KNOWN[name]
-    blocks = None if known.lora else folder  # which are not the merged model's
-    return Source(name, str(folder), str(file), known.heads, known.exit_after, known.lora, blocks)
+    checksum, blocks = known.file.sha256[:16], None if known.lora else folder  # blocks are not the merged model's
+    if known.lora:
+        checksum += f"+{sha256(known.lora)[:16]}"
+    return Source(name, str(folder), str(file), known.heads, known.exit_after, known.lora, checksum, blocks)

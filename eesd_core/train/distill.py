@@ -29,7 +29,9 @@ from ..control.base import MAX_DRAFT
 from ..costs import CostTracker
 from ..engine import Request
 from ..errors import UserError
-from ..heads.exit_layer import WEIGHTS, ExitLayer, fingerprint, norms_fingerprint
+from ..heads.exit_layer import ExitLayer
+from ..heads.files import WEIGHTS, rewrite_training
+from ..heads.fingerprint import fingerprint, norms_fingerprint
 from ..loading import load_engine
 from ..metrics import Metrics
 from ..model.load import load_target, weight_bytes
@@ -142,8 +144,7 @@ def distill(
         layer.save(out, target, facts)
         del target, layer
         facts |= measure(model, out, device, quantize, held, courses, config)
-        header = json.loads((out / "exit_layer.json").read_text())
-        (out / "exit_layer.json").write_text(json.dumps(header | {"training": facts}, indent=2) + "\n")
+        rewrite_training(out, facts)
         print(json.dumps(facts))
     accelerator.wait_for_everyone()
     return facts

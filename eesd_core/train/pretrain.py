@@ -24,7 +24,8 @@ from torch import Tensor
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ..errors import UserError
-from ..heads.exit_layer import WEIGHTS, ExitLayer
+from ..heads.exit_layer import ExitLayer
+from ..heads.files import WEIGHTS
 from ..model.load import choose_device
 from ..model.target import Target
 from .corpus import LAST_WEIGHTS, SOURCE_WEIGHTS, Windows, documents, find_sources, pack
@@ -135,7 +136,7 @@ def forward(model: LlamaForCausalLM, layer: ExitLayer, ids: Tensor) -> tuple[Ten
     for depth, block in enumerate(model.model.layers, 1):
         hidden = block(hidden, attention_mask=None, position_embeddings=rope, is_causal=True)
         if depth == layer.exit_after:
-            early = layer.layer(hidden, attention_mask=None, position_embeddings=rope, is_causal=True)
+            early = layer.layers[0](hidden, attention_mask=None, position_embeddings=rope, is_causal=True)
     return model.lm_head(model.model.norm(hidden)), model.lm_head(layer.norm(early))
 
 

@@ -8,7 +8,7 @@ from renderer_page import no_sideways_scroll
 from app.page import launch
 from app.runs import Visits
 from eesd_core.engine import Engine
-from eesd_core.heads.exit_layer import FrozenExit
+from eesd_core.heads.frozen import FrozenExit
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -59,7 +59,7 @@ FILES = {
     "width does not fit": edit("config.json", hidden_size=32),
     "tokenizer is another JSON": write("tokenizer.json", b"{}"),
     "exit layer facts are a folder": folder_instead("exit_layer.json"),
-    "exit layer of a later format": edit("exit_layer.json", format="eesd-exit-layer/2"),
+    "exit layer of a later format": edit("exit_layer.json", format="eesd-exit-layer/3"),
 }
 
 

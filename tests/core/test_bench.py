@@ -18,7 +18,7 @@ from eesd_core.draft import SkipSet
 from eesd_core.draft.skip_search import Trial
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
-from eesd_core.heads.exit_layer import FrozenExit
+from eesd_core.heads.frozen import FrozenExit
 from eesd_core.loading import load_engine
 from eesd_core.model.target import Target
 from eesd_core.sampling import Sampling

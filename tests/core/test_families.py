@@ -17,7 +17,8 @@ from eesd_core.draft import SkipSet
 from eesd_core.draft.layer_skip import remaining
 from eesd_core.engine import Engine, Request
 from eesd_core.errors import UserError
-from eesd_core.heads.exit_layer import ExitLayer, FrozenExit
+from eesd_core.heads.exit_layer import ExitLayer
+from eesd_core.heads.frozen import FrozenExit
 from eesd_core.model.attention import NAME
 from eesd_core.model.families import FAMILIES, family_of
 from eesd_core.model.target import Target

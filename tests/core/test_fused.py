@@ -86,4 +86,4 @@ def test_eesd_with_fused_and_packed_layers_writes_the_same(engine):
 
 def test_an_engine_on_the_cpu_has_fused_layers(model_folder):
     engine = load_engine(str(model_folder), device="cpu", dtype="float32")
-    assert all(isinstance(layer, FusedLayer) for layer in (*engine.target.layers, engine.exit_layer.layer))
+    assert all(isinstance(layer, FusedLayer) for layer in (*engine.target.layers, *engine.exit_layer.layers))

@@ -7,7 +7,7 @@ import pytest
 
 from eesd_core.checks.identity import identity, prompts_that_fit
 from eesd_core.errors import UserError
-from eesd_core.heads.exit_layer import FrozenExit
+from eesd_core.heads.frozen import FrozenExit
 
 PROMPTS = ["Once upon a time", "The old clock"]
 

@@ -10,7 +10,8 @@ from transformers import LlamaConfig
 
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
-from eesd_core.heads.exit_layer import ExitLayer, fingerprint
+from eesd_core.heads.exit_layer import ExitLayer
+from eesd_core.heads.fingerprint import fingerprint
 from eesd_core.loading import load_engine
 from eesd_core.model.load import load_target, weight_bytes
 from eesd_core.model.quantize import check_quantize, dense_state
@@ -45,7 +46,7 @@ def test_training_starts_from_the_dense_last_layer(model_folder, quantize, error
     ours = dense_state(target.layers[-1])
     for name, weight in dense_state(plain.layers[-1]).items():
         assert (ours[name].float() - weight.float()).norm() <= error * weight.float().norm(), name
-    assert isinstance(ExitLayer(target, 2).layer.mlp.up_proj, nn.Linear) and fingerprint(target) is None
+    assert isinstance(ExitLayer(target, 2).layers[0].mlp.up_proj, nn.Linear) and fingerprint(target) is None
 
 
 @pytest.mark.parametrize("quantize", ["none", "4bit"])

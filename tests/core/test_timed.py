@@ -6,7 +6,8 @@ from tiny_families import VARIANTS, tiny
 
 from eesd_core.engine import Engine, Request
 from eesd_core.errors import UserError
-from eesd_core.heads.exit_layer import ExitLayer, FrozenExit
+from eesd_core.heads.exit_layer import ExitLayer
+from eesd_core.heads.frozen import FrozenExit
 from eesd_core.model.attention import NAME
 from eesd_core.model.cuda.graph_steps import DeviceSteps, Recorder
 from eesd_core.model.target import Target

@@ -83,5 +83,5 @@ def test_half_a_twin_is_refused_in_one_line(folder, tmp_path):
     tensors = load_file(folder / WEIGHTS)
     del tensors["greedy.norm.weight"]
     save_file(tensors, tmp_path / WEIGHTS)
-    with pytest.raises(UserError, match="does not fit"):
+    with pytest.raises(UserError, match="does not fit together"):
         load_engine(str(tmp_path), device="cpu", dtype="float32")

@@ -191,7 +191,7 @@ def test_likelihood_and_unlikelihood_token_by_token(engine):
 def test_the_exit_layer_learns_from_its_own_loss_and_the_model_from_the_distance(engine):
     model, layer = engine.target.model, engine.exit_layer
     rows = torch.randint(4, 200, (2, 17), generator=torch.Generator().manual_seed(1))
-    places = [model.model.layers[-1].mlp.down_proj.weight, layer.layer.mlp.down_proj.weight]
+    places = [model.model.layers[-1].mlp.down_proj.weight, layer.layers[0].mlp.down_proj.weight]
 
     def moved(loss):
         grads = torch.autograd.grad(loss, places, allow_unused=True)

@@ -121,9 +121,9 @@ def fuse_layers(target: Target, exit_layer: nn.Module | None) -> None:
     for number, layer in enumerate(target.layers):
         target.layers[number] = FusedLayer(layer)
     target.extend_ropes(_turning)
-    while hasattr(exit_layer, "layer"):
-        exit_layer.layer = FusedLayer(exit_layer.layer)
-        exit_layer = exit_layer.greedy
+    for head in {exit_layer, exit_layer.at(0.0)} if exit_layer else ():
+        for number, layer in enumerate(head.layers):
+            head.layers[number] = FusedLayer(layer)
 
 
 def _turning(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:

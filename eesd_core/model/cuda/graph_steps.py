@@ -176,10 +176,9 @@ class DeviceSteps:
 
     def _exit(self, states: Tensor, positions: Tensor, reach: int) -> Tensor:
         """(1, m, D) -> logits behind the last, (1, V)."""
-        layer = getattr(self.exit_layer, "layer", None)
-        if layer is None:
-            return self.target.logits(states[:, -1:])
-        return self.target.head(self.exit_layer.norm(self._run([layer], states, positions, reach, self.exit_cache)[:, -1:]))
+        head = self.exit_layer
+        hidden = self._run(head.layers, states, positions, reach, self.exit_cache)
+        return head.logits(self.target, head.norm(hidden[:, -1:]))
 
     def _embed(self, positions: Tensor) -> Tensor:
         hidden = self.target.embedding(self.tokens[positions])[None]

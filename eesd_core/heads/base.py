@@ -1,0 +1,96 @@
+"""The written interface of a head, and what all heads have in common.
+
+A head stands on the target's first `exit_after` layers and says what token may come next: decoder layers of its own (perhaps none), a
+norm, and rows of the target's frozen LM head. A kind of head only says which layers and which norm.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..model.cache import KVCache
+from ..model.target import Target
+from .shortlist import Shortlist, Words
+
+
+class Head(nn.Module):
+    note = ""  # for whoever looks on, where something is not as one expects
+    fingerprint: str | None = None  # of the weights as they were loaded: packed ones cannot be looked at any more
+    taps: tuple[int, ...] = ()  # behind how many of the target's layers it reads deep states of verified rows, beside its exit state
+    shortlist: Shortlist | None  # the rows of the frozen head that it reads; None: all of them
+
+    def __init__(self, target: Target, exit_after: int):
+        """Raises UserError for a depth that the target does not have."""
+        super().__init__()
+        self.exit_after = check_depth(target, exit_after)
+        self.facts: dict = {}
+        self.shortlist = None
+        self.layers: Sequence[nn.Module] = ()
+        self.norm: nn.Module = nn.Identity()
+
+    def at(self, temperature: float) -> "Head":
+        """What drafts at this temperature."""
+        return self
+
+    def new_cache(self, target: Target, capacity: int) -> KVCache:
+        """Of its own layers; without any, one that only counts."""
+        return target.new_cache(capacity, layers=max(1, len(self.layers)))
+
+    def words(self) -> Words | None:
+        """The list of one text, to which the tokens of the text are shown as they are written; None: the whole vocabulary."""
+        return self.shortlist and Words(self.shortlist)
+
+    def forward(
+        self, target: Target, states: Tensor, cache: KVCache, start: int, deep: Tensor | None = None, words: Words | None = None
+    ) -> Tensor:
+        """Hidden states after `exit_after` layers (1, m, D) at positions start .. -> logits behind the last of them: (1, V), or over the
+        ids of `words` (of the bare shortlist, where a head has one and `words` is None).
+
+        deep (1, m, taps D): beside every position the deep states of the last row verified before it; None where there are no taps.
+        """
+        return self.logits(target, self.norm(self.run(target, states, cache, start, deep)[:, -1:]), words)
+
+    def hidden(self, target: Target, states: Tensor, cache: KVCache, start: int, deep: Tensor | None = None) -> Tensor:
+        """What the rows of the LM head are multiplied by, at every position: (1, m, D) -> (1, m, D)."""
+        return self.norm(self.run(target, states, cache, start, deep))
+
+    def logits(self, target: Target, normed: Tensor, words: Words | None = None) -> Tensor:
+        """What `hidden` gave, (1, m, D) -> (m, V) float32, or over a list as in `forward`."""
+        if words is not None:
+            return words.logits(normed)
+        return target.head(normed) if self.shortlist is None else self.shortlist(normed)[0]
+
+    def run(self, target: Target, states: Tensor, cache: KVCache, start: int, deep: Tensor | None = None) -> Tensor:
+        """The head's own layers over positions start .. : (1, m, D) -> (1, m, D)."""
+        if not self.layers:
+            cache.lengths = [start + states.shape[1]]
+            return states
+        return target.run(self.layers, self.mixed(states, deep), cache, start)
+
+    def mixed(self, states: Tensor, deep: Tensor | None) -> Tensor:
+        """What the first layer reads: the exit states, with what a head with taps makes of the deep ones. (B, m, D) -> (B, m, D)."""
+        return states
+
+    def rows_hidden(self, target: Target, states: Tensor, deep: Tensor | None = None) -> Tensor:
+        """As `hidden`, over whole rows and without a cache, as in training: (B, T, D) -> (B, T, D)."""
+        return self.norm(target.run_rows(self.layers, self.mixed(states, deep)))
+
+    def rows(self, target: Target, states: Tensor, deep: Tensor | None = None) -> Tensor:
+        """Logits over the whole vocabulary, shortlist or not: (B, T, D) -> (B, T, V) float32."""
+        return target.head_rows(self.rows_hidden(target, states, deep))
+
+
+def check_depth(target: Target, exit_after: int) -> int:
+    """Raises UserError."""
+    if not 0 < exit_after < target.depth:
+        raise UserError(f"exit depth {exit_after} does not fit a model of {target.depth} layers: choose 1 to {target.depth - 1}")
+    return exit_after
+
+
+def deep_rows(states: Sequence[Tensor], verified: Tensor) -> Tensor:
+    """Deep states of the taps, (B, T, D) each, as a head reads them beside every position: those of row `verified` - 1 (B, T), nothing
+    at 0, one tap behind the other. -> (B, T, taps D)."""
+    shifted = [nn.functional.pad(part, (0, 0, 1, 0))[:, :-1] for part in states]  # row 0: nothing was verified
+    return torch.cat([part.gather(1, verified[..., None].expand(-1, -1, part.shape[-1])) for part in shifted], -1)

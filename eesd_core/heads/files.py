@@ -1,0 +1,98 @@
+"""The files of an exit layer: `exit_layer.safetensors` and `exit_layer.json`, format `eesd-exit-layer/2`.
+
+The JSON names the base model (fingerprint.py), the exit depth, the number of decoder layers, the taps, the bits of a weight and the facts
+of training. The tensors are the layers' and the norm's, in bfloat16 or (name + `.q4_1`) in 4 bits, the twin's, and the shortlist's ids.
+Files of format 1, which has one layer in bfloat16 and no taps, open too.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import UserError
+from .four_bits import fits_4_bits, from_4_bits, to_4_bits
+from .twin import TWIN, difference, restored, without_twin
+
+FORMAT, FIRST = "eesd-exit-layer/2", "eesd-exit-layer/1"
+WEIGHTS, FACTS = "exit_layer.safetensors", "exit_layer.json"
+BLOCKS, SHORTLIST = ".q4_1", "shortlist"
+
+
+class Stored(NamedTuple):
+    facts: dict
+    exit_after: int
+    layers: int
+    taps: tuple[int, ...]
+    bits: int  # 16 or 4
+    weights: dict[str, Tensor]
+    twin: dict[str, Tensor]  # empty: there is none
+    shortlist: Tensor | None  # (S,)
+
+
+def write(folder: Path, header: dict, bits: int, weights: dict[str, Tensor], twin: dict[str, Tensor], shortlist: Tensor | None) -> None:
+    """`header`: what the JSON says beside format and bits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if bits == 4:
+        tensors = _packed(weights) | {TWIN + name: tensor for name, tensor in _packed(twin).items()}
+    else:
+        tensors = {name: tensor.bfloat16().contiguous() for name, tensor in weights.items()}
+        tensors |= difference(twin, tensors)
+    if shortlist is not None:
+        tensors[SHORTLIST] = shortlist.to("cpu", torch.int32)
+    save_file(tensors, folder / WEIGHTS)
+    (folder / FACTS).write_text(json.dumps({"format": FORMAT, "bits": bits} | header, indent=2) + "\n")
+
+
+def read(folder: Path) -> Stored:
+    """Raises UserError where files are missing, broken or of another format."""
+    try:
+        facts = json.loads((folder / FACTS).read_text())
+        tensors = load_file(folder / WEIGHTS)
+        depth, layers, bits = int(facts["exit_after"]), int(facts.get("layers", 1)), int(facts.get("bits", 16))
+        taps = tuple(int(depth) for depth in facts.get("taps", ()))
+        known = facts.get("format")
+    except OSError:
+        raise UserError(f"no exit layer in {folder} ({FACTS} and {WEIGHTS} are needed): train one with `distill`") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise UserError(f"the exit layer in {folder} is broken ({problem}): restore the file or train it again") from None
+    if known not in (FORMAT, FIRST):
+        raise UserError(f"the exit layer in {folder} has format {known!r}, this program reads {FORMAT} and {FIRST}")
+    shortlist = tensors.pop(SHORTLIST, None)
+    if known == FIRST:
+        tensors = {_renamed(name): tensor for name, tensor in tensors.items()}
+    try:
+        own = without_twin(tensors)
+        twin = {name: tensor for name, tensor in tensors.items() if name not in own}
+        if bits == 4:
+            own, twin = _unpacked(own), _unpacked({name.removeprefix(TWIN): tensor for name, tensor in twin.items()})
+        elif twin:
+            twin = restored(twin, own)
+    except (KeyError, RuntimeError) as problem:
+        raise UserError(f"the exit layer in {folder} does not fit together ({problem}): restore the file or train it again") from None
+    return Stored(facts, depth, layers, taps, bits, own, twin, shortlist)
+
+
+def rewrite_training(folder: Path, training: dict) -> None:
+    """Put other facts of training into files that are there."""
+    header = json.loads((folder / FACTS).read_text())
+    (folder / FACTS).write_text(json.dumps(header | {"training": training}, indent=2) + "\n")
+
+
+def _renamed(name: str) -> str:
+    """Format 1 has one layer, without a number: `layer.mlp...`."""
+    prefix, rest = (TWIN, name.removeprefix(TWIN)) if name.startswith(TWIN) else ("", name)
+    return prefix + ("layers.0." + rest.removeprefix("layer.") if rest.startswith("layer.") else rest)
+
+
+def _packed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    plain = {name: tensor.bfloat16().contiguous() for name, tensor in weights.items() if not fits_4_bits(tensor)}
+    return plain | {name + BLOCKS: to_4_bits(tensor) for name, tensor in weights.items() if name not in plain}
+
+
+def _unpacked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {n.removesuffix(BLOCKS): from_4_bits(tensor) if n.endswith(BLOCKS) else tensor for n, tensor in tensors.items()}
