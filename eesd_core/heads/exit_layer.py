@@ -111,8 +111,6 @@ class ExitLayer(Head):
         try:
             layer = made(stored.weights)
             layer.greedy = made(stored.twin) if stored.twin else None
-            if stored.shortlist is not None:
-                layer.read_only(Shortlist(target, stored.shortlist))
         except (RuntimeError, KeyError, IndexError) as problem:
             raise UserError(f"the exit layer in {folder} does not fit {target.name}: {str(problem).splitlines()[0]}") from None
         # Names as in files of the first format: what older benchmarks say still names the same weights.
