@@ -8,11 +8,15 @@ import sys
 from importlib.util import find_spec
 
 from app import ZERO_GPU
+from app.arrival import Arrival
+from app.engines import Beside
 from app.form_values import Limits
 from app.page import launch
 from app.runs import Visits
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
+from eesd_core.model.catalog import KNOWN, STORYTELLER, in_cache, locate
+from eesd_core.model.fetch import offline
 
 LOCAL = "127.0.0.1"
 PRIVATE = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # networks
@@ -27,6 +31,16 @@ def check_address(host: str | None, port: int | None) -> None:
     except (OSError, OverflowError) as problem:
         place = f"{host or 'this machine'}{'' if port is None else f', port {port}'}"
         raise UserError(f"the server cannot listen on {place} ({problem}): choose another --host or --port") from None
+
+
+def available() -> list[str]:
+    """Known models beside the storyteller: those in the cache, and those that may be fetched."""
+    names = [name for name, known in KNOWN.items() if not (known.lora and not known.lora.exists())]
+    return [name for name in names if in_cache(name) or not offline()]
+
+
+def arrival_of(name: str) -> Arrival:
+    return Arrival(name, lambda progress: locate(name, progress))
 
 
 def main() -> int:
@@ -45,7 +59,10 @@ def main() -> int:
     parser.add_argument("--mcp", action="store_true", help="offer the endpoints as MCP tools; needs hosting/requirements-mcp.txt")
     if "SPACE_ID" in os.environ:  # behind the Hub's proxies, whose addresses are private: visitors have their own, for the limit on runs
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE)
+    parser.add_argument("--offline", action="store_true", help="fetch nothing")
     flags = parser.parse_args([*shlex.split(os.environ.get("EESD_FLAGS", "")), *sys.argv[1:]])
+    if flags.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
     limits = Limits(runs_a_minute=flags.runs_per_minute, waiting_each=flags.waiting_per_address)
     try:
         if flags.runs_per_minute < 1:
@@ -61,10 +78,13 @@ def main() -> int:
             visits = lent_visits(lambda device: load_engine(flags.model, flags.exit_layer, device, flags.dtype, flags.quantize), limits)
         else:
 
-            def load(quantize: str):
-                return load_engine(flags.model, flags.exit_layer, flags.device, flags.dtype, quantize)
+            def loader(model: str | None, exit_layer: str | None):
+                return lambda quantize: load_engine(model, exit_layer, flags.device, flags.dtype, quantize)
 
-            visits = Visits.load(load, limits, flags.quantize, choice=flags.model is None)  # two of a large model may not fit
+            choice = flags.model is None  # two of a large model may not fit
+            others = {name: Beside(loader(name, None), arrival_of(name).begin()) for name in available()} if choice else {}
+            load, model = loader(flags.model, flags.exit_layer), flags.model or STORYTELLER
+            visits = Visits.load(load, limits, flags.quantize, choice, model, others)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

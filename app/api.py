@@ -19,7 +19,7 @@ from eesd_core.metrics import Metrics
 from eesd_core.trace import parse_trace, to_line
 
 from .form import Field
-from .form_values import checked, quantize_from_form, request_from_form, whole_number
+from .form_values import checked, model_from_form, quantize_from_form, request_from_form, whole_number
 from .runs import FRAME_SECONDS, Contest, Visits
 
 Acceptance = Literal["shared-noise", "rejection"]
@@ -59,6 +59,7 @@ class Api:
         min_p: float = 0.1,
         chat: bool = False,
         quantize: Precision = "host",
+        model: str = "",
         wrong: float = 0.0,
         wrong_from: int | None = None,
         with_trace: bool = False,
@@ -77,6 +78,7 @@ class Api:
             min_p: draw from tokens at least so many times as likely as the likeliest
             chat: the prompt is a request, to be replied to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
+            model: one of the server's models by name (storyteller, smollm2); empty is its own choice
             wrong: make this share of the drafts random on purpose, 0 to 1: the belief follows, the text does not change
             wrong_from: wrong drafts begin at this new token; without it in the middle
             with_trace: add every event of the run, as NDJSON
@@ -87,7 +89,7 @@ class Api:
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "acceptance": acceptance}
         form |= {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat, "wrong": wrong, "wrong_from": wrong_from}
         wanted = asked(form, controller, (WITH_TRACE, with_trace))
-        async for state in self._run(request, wanted, quantize, self.visits.contest):
+        async for state in self._run(request, wanted, quantize, model, self.visits.contest):
             if records := state.pop("records", None):
                 state = race_result(records) | ({"trace": "".join(map(to_line, records))} if with_trace else {})
             yield state
@@ -103,6 +105,7 @@ class Api:
         method: Method = "eesd",
         chat: bool = False,
         quantize: Precision = "host",
+        model: str = "",
         wrong: float = 0.0,
         wrong_from: int | None = None,
     ) -> dict:
@@ -117,6 +120,7 @@ class Api:
             method: eesd, or vanilla for one token at a time
             chat: the prompt is a request, to be replied to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
+            model: one of the server's models by name (storyteller, smollm2); empty is its own choice
             wrong: make this share of the drafts random on purpose, 0 to 1: the text does not change
             wrong_from: wrong drafts begin at this new token; without it in the middle
 
@@ -129,7 +133,7 @@ class Api:
         def work(engine, request, run, stopped):
             return engine.run(request, method, run, stopped)
 
-        async for state in self._run(request, wanted, quantize, work, method):
+        async for state in self._run(request, wanted, quantize, model, work, method):
             if records := state.pop("records", None):
                 state = {"status": "finished", "method": method} | Metrics.fold(records, method).to_json()
             yield state
@@ -148,7 +152,7 @@ class Api:
                 raise UserError(f"send the text of a trace of at most {MOST_TRACE >> 20} MB")
             packed = trace.encode("utf-8", "replace")
             # In line with the runs, since reading a large trace takes seconds from whatever runs beside it.
-            job = self.visits.enter(address_of(request), self.visits.precisions.start, lambda engine, stopped: read(packed))()
+            job = self.visits.enter(address_of(request), self.visits.engines.wanted(), lambda engine, stopped: read(packed))()
         except UserError as problem:
             raise refusal(problem) from None
         try:
@@ -160,13 +164,16 @@ class Api:
             raise refusal(UserError(job.error))
         return job.take()[0][-1]
 
-    async def _run(self, caller: gr.Request, wanted: Request, quantize: str, work: Contest, lane: str | None = None) -> AsyncIterator[dict]:
+    async def _run(
+        self, caller: gr.Request, wanted: Request, quantize: str, model: str, work: Contest, lane: str | None = None
+    ) -> AsyncIterator[dict]:
         yield {"status": "waiting", "place": 0, "seconds": None}  # before the device is asked for: then Gradio can close this generator
         if lane == "vanilla":
             wanted = Request(wanted.prompt, wanted.max_new_tokens, wanted.sampling, "vanilla", chat=wanted.chat)
         try:
             weights = None if quantize == "host" else quantize_from_form(quantize=quantize)
-            job = self.visits.admit(address_of(caller), wanted, uuid.uuid4().hex[:8], work, weights)()
+            engine = self.visits.engines.wanted(weights, model_from_form(model=model))
+            job = self.visits.admit(address_of(caller), wanted, uuid.uuid4().hex[:8], engine, work)()
         except UserError as problem:
             raise refusal(problem) from None
         device, records, tokens, done = self.visits.device, [], 0, False

@@ -5,6 +5,7 @@ from inspect import signature
 
 from eesd_core.control import CONTROLLERS
 from eesd_core.control.base import MAX_DRAFT
+from eesd_core.model.catalog import NAMES as NAMES_OF_MODELS
 from eesd_core.model.quantize import CHOICES
 
 MOST_CHARACTERS = 4000
@@ -86,7 +87,8 @@ KNOBS = (
 WRONG = Field("wrong", "Wrong drafts", "on purpose: share made random", None, "number", 0, 1, optional=True, usual="0")
 WRONG_FROM = Field("wrong_from", "Wrong from", "this new token on", None, "whole", 0, MOST_NEW_TOKENS, optional=True, usual="the middle")
 QUANTIZE = Field("quantize", "Weights", "precision of the next run", None, "choice", choices=CHOICES, optional=True)
-FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS, WRONG, WRONG_FROM, QUANTIZE)
+MODEL = Field("model", "Model", "who writes", None, "choice", choices=NAMES_OF_MODELS, optional=True)
+FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS, WRONG, WRONG_FROM, QUANTIZE, MODEL)
 NAMES = tuple(field.name for field in FIELDS)
 
 

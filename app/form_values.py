@@ -50,6 +50,16 @@ def quantize_from_form(*form, **named) -> str | None:
     return None if value in (None, "") else checked(QUANTIZE, value)
 
 
+def model_from_form(*form, **named) -> str | None:
+    """None: the host's. Which names there are the server knows (engines.py). Raises UserError."""
+    value = values_of(*form, **named)["model"]
+    if value in (None, ""):
+        return None
+    if not isinstance(value, str):
+        raise UserError(f"model must be a name, not {shown(value)}")
+    return value
+
+
 def drafter_of(values: dict, new_tokens: int) -> str:
     """Early exit, or, if it is to be disturbed, how (see eesd_core/draft/disturbed.py)."""
     given = {field.name: checked(field, values[field.name]) for field in (WRONG, WRONG_FROM) if values[field.name] not in (None, "")}

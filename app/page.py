@@ -16,8 +16,8 @@ from eesd_core.recording import processor
 from eesd_core.schema import SCHEMA
 
 from .api import add_endpoints, address_of
-from .engines import Precisions
-from .form import CONTROLLER, KNOBS, PROMPT, QUANTIZE, SAMPLING, WRONG, WRONG_FROM, Field, for_links, visibility
+from .engines import Engines
+from .form import CONTROLLER, KNOBS, MODEL, PROMPT, QUANTIZE, SAMPLING, WRONG, WRONG_FROM, Field, for_links, visibility
 from .routes import NoUploads, PackedPage, plotly_address, routes
 from .runs import Visits
 
@@ -99,11 +99,12 @@ def build_page(visits: Visits) -> gr.Blocks:
                 sampling = [component(field) for field in SAMPLING]
             with gr.Row():
                 controller = [component(field) for field in (CONTROLLER, *KNOBS, WRONG, WRONG_FROM)]
-                weights = weights_choice(visits.precisions, visits.engine)
+                weights = weights_choice(visits.engines, visits.engine)
+                model = model_choice(visits.engines)
         bare = {"padding": False, "apply_default_css": False}
         stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits), elem_id="stage", **bare)
 
-        form = [prompt, *sampling, *controller, weights]
+        form = [prompt, *sampling, *controller, weights, model]
         buttons = [run_button, stop_button]
         in_browser = {"fn": None, "show_progress": "hidden", "api_visibility": "private"}
         examples.input(inputs=examples, outputs=prompt, js="text => text", **in_browser)
@@ -132,14 +133,20 @@ def component(field: Field) -> gr.components.Component:
     return gr.Number(field.value, placeholder=field.usual, step=1 if field.kind == "whole" else 0.05, **words)
 
 
-def weights_choice(precisions: Precisions, engine: Engine) -> gr.Radio:
+def weights_choice(engines: Engines, engine: Engine) -> gr.Radio:
     """Where there is a choice, the precision of the next run's weights; else what they have, and why that stays."""
-    plain = engine.target.precision if precisions.start == "none" else "not quantised"
+    plain = engine.target.precision if engines.start == "none" else "not quantised"
     names = {"none": plain, "8bit": "8-bit", "4bit": "4-bit"}
     choices = [(names[name], name) for name in QUANTIZE.choices]
-    free = len(precisions.offered) > 1
+    free = len(engines.offered) > 1
     info = "8 and 4 bits by bitsandbytes; the first run with one loads it" if free else "the host's choice: a large model may not fit twice"
-    return gr.Radio(choices, value=precisions.start, label=QUANTIZE.label, info=info, interactive=free, elem_id=QUANTIZE.element)
+    return gr.Radio(choices, value=engines.start, label=QUANTIZE.label, info=info, interactive=free, elem_id=QUANTIZE.element)
+
+
+def model_choice(engines: Engines) -> gr.Radio:
+    """The host's model and those beside it; hidden where there is one only."""
+    names, info = list(engines.models), "the next run's; one that is still on its way says so"
+    return gr.Radio(names, value=engines.model, label=MODEL.label, info=info, visible=len(names) > 1, elem_id=MODEL.element)
 
 
 def title(engine: Engine) -> str:

@@ -54,13 +54,17 @@ def routes(visits: Visits) -> list[Route]:
     async def health(request: Request) -> Response:
         return JSONResponse(state_of(visits) | {"uptime_seconds": round(time.monotonic() - began)})
 
-    own = {"health": health, "plotly.js": plotly_js, "offline.txt": offline, "qr.svg": qr}
+    async def models(request: Request) -> Response:
+        return JSONResponse(visits.engines.state(), headers={"Cache-Control": "no-store"})
+
+    own = {"health": health, "models": models, "plotly.js": plotly_js, "offline.txt": offline, "qr.svg": qr}
     return [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items()), *study_routes(visits, OWN)]
 
 
 def state_of(visits: Visits) -> dict:
     device, target = visits.device, visits.engine.target
     facts = {"status": "ok", "model": target.name, "device": str(target.device), "dtype": target.precision}
+    facts["models"] = visits.engines.state()
     counts = {"level": visits.engine.level, "waiting": device.waiting(), "runs": device.runs, "mean_seconds": device.mean_seconds}
     return facts | counts | {"memory_mb": memory_mb()}
 

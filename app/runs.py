@@ -10,7 +10,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 
 import torch
@@ -23,8 +23,8 @@ from eesd_core.simulate.hindsight import hindsight
 from eesd_core.trace import to_line
 
 from .device import Device, Job
-from .engines import Precisions
-from .form_values import Limits, quantize_from_form, request_from_form
+from .engines import Beside, Engines, Load, Wanted
+from .form_values import Limits, model_from_form, quantize_from_form, request_from_form
 from .rate_limit import Pace
 
 FRAME_SECONDS = 0.1  # between two updates of the page
@@ -56,7 +56,7 @@ class Visits:
 
     def __init__(self, engine: Engine | None, limits: Limits | None = None, contest: Contest = contest):
         self.engine, self.limits, self.contest = engine, limits or Limits(), contest
-        self.precisions = Precisions(engine)
+        self.engines = Engines(engine)
         self.studies = True  # the engine is here and not lent
         self.device, self.pace = Device(self.limits.seconds), Pace(self.limits.runs_a_minute)
         self.seconds = Pace(self.limits.seconds_a_minute)
@@ -65,9 +65,12 @@ class Visits:
         self._in_line: dict[str, list[Job]] = {}  # by address
 
     @classmethod
-    def load(cls, load: Callable[[str], Engine], limits: Limits | None = None, quantize: str = "none", choice: bool = True) -> "Visits":
-        """With an engine that is loaded in the device's own thread. `load` takes the precision of the weights; with `choice` visitors may
-        ask for others than the host's.
+    def load(
+        cls, load: Load, limits: Limits | None = None, quantize: str = "none", choice: bool = True, model: str = "",
+        beside: Mapping[str, Beside] | None = None,
+    ) -> "Visits":  # fmt: skip
+        """With an engine of `model` that is loaded in the device's own thread. `load` takes the precision of the weights; with `choice`
+        visitors may ask for others than the host's, and for the models `beside` it.
 
         One core is left to the server and to a browser on the same machine: torch's threads wait for each other, so one that shares
         its core halves the speed of all (two cores and Chromium: 37 tokens/s with two threads, 80 with one).
@@ -80,7 +83,7 @@ class Visits:
             return load(quantize)
 
         visits.engine = visits.device.call(prepare)
-        visits.precisions = Precisions(visits.engine, quantize, load if choice else None)
+        visits.engines = Engines(visits.engine, quantize, load if choice else None, model, beside)
         visits.device.mean_seconds = None  # loading was no run
         return visits
 
@@ -88,7 +91,8 @@ class Visits:
         """Race both lanes for one visitor of the page. Yields the whole text so far each time."""
         run = uuid.uuid4().hex[:8]
         try:
-            queue_up = self.admit(address, request_from_form(*form), run, quantize=quantize_from_form(*form))
+            wanted = self.engines.wanted(quantize_from_form(*form), model_from_form(*form))
+            queue_up = self.admit(address, request_from_form(*form), run, wanted)
         except UserError as problem:
             # Alone, so the page keeps the run that it shows; with its run, since a text like the last one is not sent.
             yield note(type="error", run=run, message=str(problem))
@@ -109,12 +113,11 @@ class Visits:
             if self._jobs.get(visitor) is job:
                 del self._jobs[visitor]
 
-    async def study(self, address: str, study: Study, quantize: str | None) -> AsyncIterator[str]:
+    async def study(self, address: str, study: Study, quantize: str | None, model: str | None = None) -> AsyncIterator[str]:
         """Lines of something else that needs the device, in the same queue and under the same limits as runs. Closing it is its Stop."""
         yield note(type="queue", place=0, waiting=0)
         try:
-            wanted = self.precisions.wanted(quantize)
-            job = self.enter(address, wanted, study)()
+            job = self.enter(address, self.engines.wanted(quantize, model), study)()
         except UserError as problem:
             yield note(type="error", message=str(problem))
             return
@@ -124,17 +127,16 @@ class Visits:
         finally:
             self.device.leave(job)
 
-    def admit(
-        self, address: str, request: Request, run: str, work: Contest | None = None, quantize: str | None = None
-    ) -> Callable[[], Job]:
+    def admit(self, address: str, request: Request, run: str, wanted: Wanted, work: Contest | None = None) -> Callable[[], Job]:
         """Check a request; what is returned puts it into the line. Raises UserError: too long a prompt, a full line or too many runs are
         refused before they wait."""
-        self.engine.encode(request)
-        wanted, work = self.precisions.wanted(quantize), work or self.contest
+        if engine := self.engines.loaded(wanted) or self.engines.loaded(wanted._replace(quantize=self.engines.start)):
+            engine.encode(request)  # a model that nobody has used yet refuses what is too long when it is there
+        work = work or self.contest
         return self.enter(address, wanted, lambda engine, stopped: work(engine, request, run, stopped))
 
-    def enter(self, address: str, quantize: str, work: Study) -> Callable[[], Job]:
-        """Work for the engine of this precision, which is loaded first if nobody asked for it before; as `admit`. Raises UserError."""
+    def enter(self, address: str, wanted: Wanted, work: Study) -> Callable[[], Job]:
+        """Work for this engine, which is loaded first if nobody asked for it before; as `admit`. Raises UserError."""
         if self.device.waiting() >= self.limits.waiting:
             raise UserError(f"{self.limits.waiting} runs are waiting already: try again in a minute")
         if len(self._mine(address)) >= self.limits.waiting_each:
@@ -145,7 +147,7 @@ class Visits:
             raise UserError(f"{most} is the most for one address while others wait: try again in {wait:.0f} seconds")
         if wait := self.pace.ask(address):
             raise UserError(f"{self.limits.runs_a_minute} runs a minute is the most here: try again in {wait:.0f} seconds")
-        prepare = partial(self.precisions.engine, quantize)
+        prepare = partial(self.engines.engine, wanted)
 
         def queue_up() -> Job:
             spend = partial(self.seconds.use, address)

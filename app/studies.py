@@ -26,7 +26,7 @@ from eesd_core.sampling import Sampling
 
 from .api import address_of
 from .form import FIELDS
-from .form_values import quantize_from_form, request_from_form
+from .form_values import model_from_form, quantize_from_form, request_from_form
 from .runs import Study, Visits, note
 
 METHODS = ("vanilla", "hf", "prompt-lookup", "fixed:3", "beta", "throughput")
@@ -50,21 +50,24 @@ def small_benchmark(engine: Engine, stopped: Callable[[], bool]) -> Iterator[dic
 
 
 def study_routes(visits: Visits, root: str) -> list[Route]:
-    def answer(address: str, study: Study, quantize: str | None) -> Response:
-        return StreamingResponse(visits.study(address, study, quantize), media_type=LINES, headers={"Cache-Control": "no-store"})
+    def answer(address: str, study: Study, quantize: str | None, model: str | None) -> Response:
+        lines = visits.study(address, study, quantize, model)
+        return StreamingResponse(lines, media_type=LINES, headers={"Cache-Control": "no-store"})
 
     async def benchmark(request: Request) -> Response:
         try:
-            quantize = quantize_from_form(**await form_of(request))
+            form = await form_of(request)
+            quantize, model = quantize_from_form(**form), model_from_form(**form)
         except UserError as problem:
             return refusal(problem)
-        return answer(address_of(request), small_benchmark, quantize)
+        return answer(address_of(request), small_benchmark, quantize, model)
 
     async def law(request: Request) -> Response:
         try:
             form = await form_of(request)
-            wanted, quantize = request_from_form(**form), quantize_from_form(**form)
-            visits.engine.encode(wanted)
+            wanted, quantize, model = request_from_form(**form), quantize_from_form(**form), model_from_form(**form)
+            if engine := visits.engines.loaded(visits.engines.wanted(quantize, model)):
+                engine.encode(wanted)
         except UserError as problem:
             return refusal(problem)
 
@@ -72,7 +75,7 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
             for comparison in same_law(engine, wanted, DRAWS, stopped):
                 yield {"type": "law"} | comparison.to_json()
 
-        return answer(address_of(request), study, quantize)
+        return answer(address_of(request), study, quantize, model)
 
     posts = {"benchmark": benchmark, "law": law} if visits.studies else {}
     gets = {"latest": latest, "latest.html": latest_page}

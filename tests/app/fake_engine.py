@@ -44,6 +44,7 @@ class FakeEngine:
             if cancelled():
                 yield ev.RunCancelled(i)
                 return
+            yield ev.RoundStarted(i, i + 1, 0, {})
             yield ev.RoundVerified(i, 0, 0, (i,), (), (1.0,), i, f" {i}", 0.5, "bonus", 0.0, 0.001)
             yield ev.TokensCommitted(i, (i,), f" {i}")
         yield ev.RunFinished("length", self.tokens)

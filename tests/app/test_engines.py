@@ -3,13 +3,15 @@
 import asyncio
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from fake_engine import FakeEngine
 
-from app.engines import Precisions
+from app.arrival import Arrival
+from app.engines import Beside, Engines, Wanted
 from app.form import FIELDS
 from app.form_values import Limits, quantize_from_form
 from app.runs import Visits
@@ -59,7 +61,7 @@ def test_each_request_has_its_own_and_each_is_loaded_once():
     runs = lines_of(visits, {}, {"quantize": "8bit"}, {"quantize": "none"}, {"quantize": "8bit"}, {"quantize": ""})
     assert [run[-1]["type"] for run in runs] == ["race_finished"] * 5
     assert load.loaded == ["none", "8bit"]
-    assert len(visits.precisions.engine("8bit").prompts) == 2 and len(visits.engine.prompts) == 3
+    assert len(visits.engines.engine(Wanted("", "8bit")).prompts) == 2 and len(visits.engine.prompts) == 3
 
 
 def test_loading_is_said_and_takes_nothing_of_the_first_run():
@@ -110,7 +112,7 @@ def test_the_hosts_choice_is_where_it_starts():
     visits = Visits.load(load, quantize="8bit")
     visits.contest = race
     lines_of(visits, {}, {"quantize": "none"})
-    assert load.loaded == ["8bit", "none"] and visits.engine is visits.precisions.engine("8bit")
+    assert load.loaded == ["8bit", "none"] and visits.engine is visits.engines.engine(Wanted("", "8bit"))
 
 
 def test_what_crashes_is_one_line_and_the_next_run_works():
@@ -136,7 +138,7 @@ def test_other_precisions_are_refused(value):
     with pytest.raises(UserError, match="weights must be one of none, 4bit, 8bit"):
         quantize_from_form(quantize=value)
     with pytest.raises(UserError):
-        Precisions(None, load=Loader()).wanted("2bit")
+        Engines(None, load=Loader()).wanted("2bit")
 
 
 def test_without_bitsandbytes_one_line_says_what_to_install(monkeypatch):
@@ -144,3 +146,52 @@ def test_without_bitsandbytes_one_line_says_what_to_install(monkeypatch):
     with pytest.raises(UserError, match="pip install bitsandbytes"):
         quantize_module.check_quantize("8bit", None, torch.device("cpu"), "any")
     quantize_module.check_quantize("none", None, torch.device("cpu"), "any")
+
+
+def test_a_model_beside_the_hosts_is_chosen_by_name_and_loaded_once():
+    host, other = Loader(), Loader()
+    visits = Visits.load(host, model="storyteller", beside={"smollm2": Beside(other, Arrival("smollm2"))})
+    visits.contest = race
+    runs = lines_of(visits, {}, {"model": "smollm2"}, {"model": "storyteller"}, {"model": "smollm2", "quantize": "8bit"})
+    assert [run[-1]["type"] for run in runs] == ["race_finished"] * 4
+    assert (host.loaded, other.loaded) == (["none"], ["none", "8bit"])
+    assert [entry["state"] for entry in visits.engines.state()] == ["ready", "ready"]
+    refused = lines_of(visits, {"model": "../../x"}, {"model": 7}, {"model": "gpt"})
+    assert [run[-1]["type"] for run in refused] == ["error"] * 3
+    assert refused[2][-1]["message"] == "this server has no model 'gpt': choose one of storyteller, smollm2"
+
+
+def test_what_is_still_on_its_way_is_said_and_comes_without_a_restart():
+    gate, told = threading.Event(), threading.Event()
+
+    def bring(progress):
+        progress(30_000_000, 98_000_000)
+        told.set()
+        assert gate.wait(60)
+
+    arrival = Arrival("smollm2", bring).begin()
+    visits = Visits.load(Loader(), model="storyteller", beside={"smollm2": Beside(Loader(), arrival)})
+    visits.contest = race
+    assert told.wait(60)
+    waiting, meanwhile = lines_of(visits, {"model": "smollm2"}, {})
+    assert waiting[-1]["message"].startswith("smollm2 is still on its way (30 of 98 MB)") and meanwhile[-1]["type"] == "race_finished"
+    assert visits.engines.state()[1] == {"model": "smollm2", "state": "fetching", "done": 30_000_000, "total": 98_000_000}
+    gate.set()
+    while not arrival.ready:
+        time.sleep(0.01)
+    assert lines_of(visits, {"model": "smollm2"})[0][-1]["type"] == "race_finished"
+
+
+@pytest.mark.parametrize(("problem", "said"), [(UserError("no network"), "no network"), (RuntimeError("x"), "RuntimeError")])
+def test_what_cannot_be_fetched_is_one_line_and_the_server_goes_on(problem, said):
+    def bring(progress):
+        raise problem
+
+    arrival = Arrival("smollm2", bring).begin()
+    while not arrival.problem:
+        time.sleep(0.01)
+    visits = Visits.load(Loader(), model="storyteller", beside={"smollm2": Beside(Loader(), arrival)})
+    visits.contest = race
+    failed, fine = lines_of(visits, {"model": "smollm2"}, {})
+    assert failed[-1]["message"] == f"smollm2 could not be fetched ({said}): choose another model"
+    assert fine[-1]["type"] == "race_finished"
