@@ -65,27 +65,27 @@ SAMPLING = (
     Field("min_p", "Min-p", "0 keeps every token", 0.1, "number", 0, 0.99),
     Field("seed", "Seed", "same seed, same text", "7", "whole", 0, 2**53),
     Field("new_tokens", "New tokens", f"1 to {MOST_NEW_TOKENS}", 128, "whole", 1, MOST_NEW_TOKENS),
-    Field("acceptance", "Acceptance", "keeps vanilla's text, or its chances", RULES[0], "choice", choices=RULES),
+    Field("acceptance", "Acceptance", "keeps vanilla's text, or its probabilities", RULES[0], "choice", choices=RULES),
     Field("chat", "Chat", "reply to the prompt", False, "flag"),
 )
 CONTROLLER = Field("controller", "Controller", "when to stop drafting", "beta", "choice", choices=tuple(CONTROLLERS))
 KNOBS = (
-    knob("alpha", "Prior alpha", "drafts believed right"),
-    knob("beta", "Prior beta", "drafts believed wrong"),
+    knob("alpha", "Prior alpha", "prior count of right drafts"),
+    knob("beta", "Prior beta", "prior count of wrong drafts"),
     Field("draw", "Draw theta", "per token, or once a round", "token", "choice", choices=("token", "round")),
-    knob("forget", "Forget", "what a round leaves of counts"),
-    knob("explore", "Explore", "time for tries where none pays"),
+    knob("forget", "Forget", "share of the counts kept per round"),
+    knob("explore", "Explore", "time for trying when no draft pays"),
     drafts("length", "Draft length", f"0 to {MAX_DRAFT}, every round", 0),
     drafts("start", "First length", "of the first round", 1),
-    knob("threshold", "Threshold", "least confidence to go on"),
+    knob("threshold", "Threshold", "lowest confidence to go on"),
     knob("wanted", "Wanted rate", "share of accepted drafts"),
-    knob("bound", "Bound", "most sqrt(factor x entropy)"),
+    knob("bound", "Bound", "most of sqrt(factor x entropy)"),
     knob("factor", "Factor", "of the entropy"),
     knob("width", "Width", "of the confidence bound"),
-    drafts("limit", "Limit", f"most drafts a round, 1 to {MAX_DRAFT}", 1),
+    drafts("limit", "Limit", f"most drafts per round, 1 to {MAX_DRAFT}", 1),
 )
-WRONG = Field("wrong", "Wrong drafts", "on purpose: share made random", None, "number", 0, 1, optional=True, usual="0")
-WRONG_FROM = Field("wrong_from", "Wrong from", "this new token on", None, "whole", 0, MOST_NEW_TOKENS, optional=True, usual="the middle")
+WRONG = Field("wrong", "Wrong drafts", "share made random on purpose", None, "number", 0, 1, optional=True, usual="0")
+WRONG_FROM = Field("wrong_from", "Wrong from", "first new token", None, "whole", 0, MOST_NEW_TOKENS, optional=True, usual="the middle")
 QUANTIZE = Field("quantize", "Weights", "precision of the next run", None, "choice", choices=CHOICES, optional=True)
 MODEL = Field("model", "Model", "who writes", None, "choice", choices=NAMES_OF_MODELS, optional=True)
 FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS, WRONG, WRONG_FROM, QUANTIZE, MODEL)

@@ -12,6 +12,7 @@ import torch
 from starlette.middleware import Middleware
 
 from eesd_core.engine import Engine, versions
+from eesd_core.export.scripts import WEB, join_modules
 from eesd_core.recording import processor
 from eesd_core.schema import SCHEMA
 
@@ -23,10 +24,6 @@ from .runs import Visits
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
-OWN_SCRIPTS = (
-    "takeaway_words.js", "trace.js", "exports.js", "takeaway.js", "whatif.js", "link.js",
-    "studies_words.js", "words_zh_app.js", "study.js", "law_test.js", "benchmark.js", "runs.js",
-)  # fmt: skip
 STYLES = ("style.css", "guide.css", "takeaway.css", "studies.css", "page.css")
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
 TAGLINE = "Early-exiting speculative decoding: the same text, two clocks."
@@ -43,7 +40,7 @@ LEVELS = {
     ),
     "same-distribution": (
         "same distribution",
-        "Rejection sampling: both texts are draws of their own from the same distribution. They may differ, their chances do not.",
+        "Rejection sampling: each text is a draw of its own from the same distribution. The texts may differ, the probabilities do not.",
     ),
 }
 FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # the visitor's own: nothing to load
@@ -52,7 +49,7 @@ ATTACH = "const view = EESD.page.attach(element.firstElementChild); watch('value
 
 # The page may be there before our scripts, above all where it was rendered on the server.
 FROM_LINK = """async (...values) => {
-    while (!window.EESD?.page?.form) await new Promise((next) => setTimeout(next, 20));
+    while (!window.EESD?.page) await new Promise((next) => setTimeout(next, 20));
     return EESD.page.fromLink(values);
 }"""
 
@@ -182,24 +179,16 @@ def recorded(chip: str) -> str:
 
 def head(visits: Visits) -> str:
     """Style and scripts, inline because they are small. In the component's own head, since that is sure to be there before it is drawn."""
-    web = ASSETS / "web"
-    files = [*(web / "scripts.txt").read_text(encoding="utf-8").split(), *OWN_SCRIPTS, "page.js"]
-    scripts = "\n".join((web / name).read_text(encoding="utf-8") for name in files)
-    style = "\n".join((web / name).read_text(encoding="utf-8") for name in STYLES)
+    style = "\n".join((WEB / name).read_text(encoding="utf-8") for name in STYLES)
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
     page = {"opening": opening, "facts": facts, "form": for_links(), "levels": LEVELS, "studies": visits.studies}
     engine = visits.engine
     page["host"] = {"level": engine.level, "device": str(engine.target.device), "dtype": engine.target.precision}
     page["plotly"] = plotly_address()
-    values = f"EESD.schema = {in_script(SCHEMA)};\nObject.assign(EESD.page, {in_script(page)});"
-    return f"<style>{style}\n{visibility()}</style><script>{scripts}\n{values}</script>"
+    script = join_modules("page.js", {"schema": SCHEMA, "page": page})
+    return f"<style>{style}\n{visibility()}</style><script>{script}</script>"
 
 
 def machine_of(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-
-
-def in_script(values) -> str:
-    """JSON that cannot end the script it stands in."""
-    return json.dumps(values).replace("<", "\\u003c")

@@ -1,40 +1,42 @@
 // A run in one offline file: it opens the trace that stands in the file, and unpacks plotly.js, which charts wait for and nothing else does.
-(() => {
-  "use strict";
-  const EESD = window.EESD;
-  const { el } = EESD;
-  const text = (id) => document.getElementById(id).textContent;
-  const said = (words) => EESD.words.page.form[words] ?? words;
-  const chip = (words, more = "") => el("span", { class: `s-chip ${more}` }, words);
+import { recordedWhere } from "./lib/citation.js";
+import { el } from "./lib/elements.js";
+import { unpack } from "./lib/packed.js";
+import { plotly } from "./lib/plotly.js";
+import { say } from "./lib/words.js";
+import { TakeAway } from "./panels/take_away.js";
+import { WhatIf } from "./panels/what_if.js";
+import { attach } from "./stage.js";
 
-  function title(head, records) {
-    const { model, device, dtype } = records.find(({ type }) => type === "run_started");
-    const theme = el("button", { type: "button", class: "s-theme", title: said("light or dark"), "aria-label": said("light or dark") }, "◐");
-    theme.addEventListener("click", () => document.body.classList.toggle("dark"));
-    const chips = [chip(said("RECORDED"), "s-mode"), ...(head.machine ? [chip(EESD.recordedWhere(head))] : []), chip(model), chip(`${device} ${dtype}`)];
-    document.querySelector(".s-title").replaceChildren(el("h1", {}, "EESD Live"), ...chips, theme);
-  }
+const textIn = (id) => document.getElementById(id).textContent;
+const said = (words) => say.page.form[words] ?? words;
+const chip = (words, more = "") => el("span", { class: `s-chip ${more}` }, words);
 
-  async function loadPlotly() {
-    EESD.plotlyIsComing = true;
-    try {
-      document.head.append(el("script", {}, await EESD.unpack(text("plotly"))));
-    } finally {
-      EESD.plotlyIsComing = false;
-      EESD.view.pace.request();
-    }
-  }
+function title(head, records) {
+  const { model, device, dtype } = records.find(({ type }) => type === "run_started");
+  const hint = said("light or dark");
+  const theme = el("button", { type: "button", class: "s-theme", title: hint, "aria-label": hint }, "◐");
+  theme.addEventListener("click", () => document.body.classList.toggle("dark"));
+  const where = head.machine ? [chip(recordedWhere(head))] : [];
+  const chips = [chip(said("RECORDED"), "s-mode"), ...where, chip(model), chip(`${device} ${dtype}`)];
+  document.querySelector(".s-title").replaceChildren(el("h1", {}, "EESD Live"), ...chips, theme);
+}
 
-  EESD.language.saved = document.documentElement.lang;
-  if (window.matchMedia("(prefers-color-scheme: dark)").matches) document.body.classList.add("dark");
-  EESD.view = EESD.attach(document.querySelector(".eesd"));
-  const takeaway = (EESD.takeaway = new EESD.Takeaway(EESD.view));
-  const whatIf = new EESD.WhatIf(EESD.view);
-  EESD.view.root.append(whatIf.node, takeaway.node);
-  takeaway.onOpen = title;
-  const trace = text("trace");
-  if (trace.trim()) {
-    takeaway.show(trace);
+async function loadPlotly() {
+  plotly.isComing = true;
+  try {
+    document.head.append(el("script", {}, await unpack(textIn("plotly"))));
+  } finally {
+    plotly.isComing = false;
+    view.pace.request();
   }
-  loadPlotly();
-})();
+}
+
+if (window.matchMedia("(prefers-color-scheme: dark)").matches) document.body.classList.add("dark");
+export const view = attach(document.querySelector(".eesd"));
+view.add(new WhatIf(view), "below");
+export const takeAway = view.add(new TakeAway(view), "below");
+takeAway.onOpen = title;
+const trace = textIn("trace");
+if (trace.trim()) takeAway.show(trace);
+loadPlotly();

@@ -8,14 +8,14 @@ import base64
 import gzip
 import json
 
-from ..export.standalone import PLOTLY_JS, WEB, source_hash
-
-SCRIPTS, STYLE = ("bench_figures.js", "bench_report.js"), "bench_report.css"
+from ..export.scripts import WEB, join_modules
+from ..export.standalone import PLOTLY_JS, source_hash
 
 
 def to_html(report: dict) -> str:
     plotly_js = PLOTLY_JS.read_text(encoding="utf-8")
-    script = "\n".join((WEB / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script = join_modules("bench/report.js")
+    style = (WEB / "bench" / "report.css").read_text(encoding="utf-8")
     allowed = " ".join(map(source_hash, (script, plotly_js)))
     rules = f"script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     packed = base64.b64encode(gzip.compress(plotly_js.encode(), mtime=0)).decode()
@@ -24,7 +24,7 @@ def to_html(report: dict) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; {rules}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>EESD Live: benchmark</title>\n'
-        f"<style>{(WEB / STYLE).read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<header></header>\n<main></main>\n"
+        f"<style>{style}</style>\n</head>\n<body>\n<header></header>\n<main></main>\n"
         f'<script type="application/json" id="report">{data}</script>\n<script type="text/plain" id="plotly">{packed}</script>\n'
         f"<script>{script}</script>\n</body>\n</html>\n"
     )

@@ -7,7 +7,6 @@ it broke out of its element; and it cannot, since a trace is free of "<". plotly
 import base64
 import gzip
 import hashlib
-import json
 from functools import cache
 from pathlib import Path
 
@@ -15,12 +14,9 @@ import plotly
 
 from ..schema import SCHEMA
 from ..trace import Trace
+from .scripts import WEB, join_modules
 
-WEB = Path(__file__).resolve().parents[2] / "assets" / "web"
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-OWN = (  # besides the renderer's
-    "takeaway_words.js", "words_zh_app.js", "trace.js", "exports.js", "takeaway.js", "whatif.js", "standalone.js",
-)  # fmt: skip
 PLACE = '<script type="application/x-ndjson" id="trace">'  # the trace goes behind this
 
 
@@ -31,12 +27,9 @@ def to_html(trace: Trace) -> str:
 
 @cache
 def template() -> str:
-    """The file without a trace. The browser fills the same one in (assets/web/exports.js)."""
+    """The file without a trace. The browser fills the same one in (assets/web/lib/exports.js)."""
     plotly_js = PLOTLY_JS.read_text(encoding="utf-8")
-    names = (WEB / "scripts.txt").read_text(encoding="utf-8").split()
-    ours = "\n".join((WEB / name).read_text(encoding="utf-8") for name in names)
-    own = "\n".join((WEB / name).read_text(encoding="utf-8") for name in OWN)
-    script = f"{ours}\nEESD.schema = {json.dumps(SCHEMA)};\n{own}"
+    script = join_modules("standalone.js", {"schema": SCHEMA})
     style = "\n".join((WEB / name).read_text(encoding="utf-8") for name in ("style.css", "guide.css", "takeaway.css", "standalone.css"))
     allowed = " ".join(map(source_hash, (script, plotly_js)))
     policy = (

@@ -9,7 +9,7 @@ import tiny_model
 import torch
 from app_page import REST, PacedEngine, until_free
 from playwright.sync_api import expect, sync_playwright
-from renderer_page import PLOTLY, our_scripts, write_page
+from renderer_page import write_page
 
 from app.form_values import Limits
 from app.page import launch
@@ -54,7 +54,7 @@ def open_page(browser):
 @pytest.fixture
 def url(tmp_path) -> str:
     """A bare page with the renderer."""
-    return write_page(tmp_path, [PLOTLY, *our_scripts()])
+    return write_page(tmp_path)
 
 
 @pytest.fixture

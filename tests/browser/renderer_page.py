@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-import plotly
 from playwright.sync_api import expect
 
-WEB = Path(__file__).parents[2] / "assets" / "web"
-PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+from eesd_core.export.scripts import WEB, join_modules
+from eesd_core.export.standalone import PLOTLY_JS
 
 
-def write_page(folder: Path, scripts: list[Path]) -> str:
+def write_page(folder: Path, charts: bool = True) -> str:
+    ours = folder / "stage.js"
+    ours.write_text(join_modules("stage.js"), "utf-8")
+    scripts = [PLOTLY_JS, ours] if charts else [ours]
     tags = "".join(f'<script src="{path.as_uri()}"></script>' for path in scripts)
     style = "".join(f'<link rel="stylesheet" href="{(WEB / name).as_uri()}">' for name in ("style.css", "guide.css"))
     head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>EESD</title>{style}'
@@ -18,10 +20,6 @@ def write_page(folder: Path, scripts: list[Path]) -> str:
     page = folder / "page.html"
     page.write_text(f'{head}{viewport}</head><body><div class="eesd"></div>{tags}{start}</body></html>', "utf-8")
     return page.as_uri()
-
-
-def our_scripts() -> list[Path]:
-    return [WEB / name for name in (WEB / "scripts.txt").read_text("utf-8").split()]
 
 
 def feed(page, text: str) -> None:

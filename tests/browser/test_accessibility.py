@@ -12,7 +12,7 @@ TEXT = made.with_arms(made.with_costs(RECORDS))
 STAGES = {
     "idle": "undefined",
     "run": "view.drawAll(); document.querySelectorAll('.e-numbers').forEach(button => button.click())",
-    "tour": "view.tour.go(4)",
+    "tour": "view.panels.tour.go(4)",
     "glossary": "view.dialogs.glossary.showModal()",
     "present": "view.present(true)",
 }
@@ -46,7 +46,7 @@ def test_axe_finds_nothing_on_the_whole_page(visit, theme, width):
     page.evaluate("EESD.page.view.drawAll()")
     page.evaluate("document.querySelectorAll('.e-numbers').forEach((button) => button.click())")
     check(page, "run")
-    page.evaluate("EESD.page.takeaway.cite()")
+    page.evaluate("EESD.page.takeAway.cite()")
     check(page, "dialog")
 
 

@@ -11,7 +11,7 @@ BENCH = """script => {
         bench.drawn.push(name);
         bench.now += bench.cost[name];
     };
-    bench.pace = new EESD.Pace([work('a'), work('b'), () => false], () => bench.frame, () => bench.dragged);
+    bench.pace = new EESD.modules['lib/pace.js'].Pace([work('a'), work('b'), () => false], () => bench.frame, () => bench.dragged);
     bench.ring = () => {  // the timer that is due next
         const { work, at } = bench.timers.shift();
         bench.now = Math.max(bench.now, at);
@@ -59,9 +59,10 @@ def test_while_the_playhead_is_dragged_charts_take_a_ninth_of_the_time(page):
 
 # A panel of its own, far below what can be seen, and how often it was drawn: as soon as it was asked for three times, and later.
 UNSEEN = """async (away) => {
-    const panel = document.body.appendChild(EESD.el("div", { style: `position: absolute; top: ${away}px; height: 9px; width: 9px` }));
+    const { el } = EESD.modules['lib/elements.js'], { patient } = EESD.modules['lib/pace.js'];
+    const panel = document.body.appendChild(el("div", { style: `position: absolute; top: ${away}px; height: 9px; width: 9px` }));
     let drawn = 0;
-    const work = EESD.patient(panel, () => { drawn += 1; });
+    const work = patient(panel, () => { drawn += 1; });
     await new Promise((done) => setTimeout(done, 100)); // the observer has looked
     drawn = 0;
     const answers = [work(), work(), work()];

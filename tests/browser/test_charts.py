@@ -78,7 +78,7 @@ def test_acceptance_by_position_counts_only_tested_drafts(shown):
 
 def test_intervals_are_those_of_the_beta_distribution(page):
     """Closed forms: Beta(1, 1) and Beta(a, 1); and against the sum of a fine grid."""
-    one, power = page.evaluate("[{alpha: 1, beta: 1}, {alpha: 5, beta: 1}].map(EESD.betaIntervals)")
+    one, power = page.evaluate("[{alpha: 1, beta: 1}, {alpha: 5, beta: 1}].map(EESD.modules['lib/beta.js'].betaIntervals)")
     chances = [0.05, 0.25, 0.75, 0.95]
     assert one == pytest.approx(chances, abs=1e-6)
     assert power == pytest.approx([chance**0.2 for chance in chances], abs=1e-6)
@@ -86,7 +86,7 @@ def test_intervals_are_those_of_the_beta_distribution(page):
     grid = [(i + 0.5) / 200_000 for i in range(200_000)]
     density = [x ** (alpha - 1) * (1 - x) ** (beta - 1) for x in grid]
     share = sum(density[:60_000]) / sum(density)
-    assert page.evaluate(f"EESD.betaCdf(0.3, {alpha}, {beta})") == pytest.approx(share, abs=1e-5)
+    assert page.evaluate(f"EESD.modules['lib/beta.js'].betaCdf(0.3, {alpha}, {beta})") == pytest.approx(share, abs=1e-5)
 
 
 def test_pointing_at_a_token_marks_its_round_everywhere(shown):
@@ -111,7 +111,7 @@ def test_pointing_into_a_chart_marks_tokens(shown):
     start, end = spans[pointed - 1]
     assert start - 0.01 <= middle <= end + 0.01
     own = shown.evaluate(
-        "view.run.lanes.eesd.rounds[view.pointed - 1].tokens.filter(({place}) => place >= view.race.lanes.eesd.text.start).length"
+        "view.run.lanes.eesd.rounds[view.pointed - 1].tokens.filter(({place}) => place >= view.panels.race.lanes.eesd.text.start).length"
     )
     expect(shown.locator(".e-lane-eesd .e-pointed")).to_have_count(own)
 
@@ -132,7 +132,7 @@ def test_the_law_gives_what_the_formula_says(shown):
     values = [float(row[1]) for row in table(shown, "law")[1:]]
     drafted = sum(event.drafted for event in ROUNDS)
     alpha = ACCEPTED / (ACCEPTED + WRONG)
-    run = shown.evaluate("EESD.measureLaw(view.run)")
+    run = shown.evaluate("EESD.modules['panels/law.js'].measure(view.run)")
     assert run["alpha"] == pytest.approx(alpha)
     assert run["length"] == pytest.approx(drafted / len(ROUNDS))
     assert run["cost"] * run["plain"] == pytest.approx(made.DRAFT_SECONDS)

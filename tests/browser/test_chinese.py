@@ -20,7 +20,7 @@ LEAVES = """() => {
             for (const [name, inner] of Object.entries(value)) walk(inner, path ? `${path}.${name}` : name);
         else leaves[path] = String(value);
     };
-    walk(EESD.words, '');
+    walk(EESD.modules['lib/words.js'].say, '');
     return leaves;
 }"""
 LATIN = re.compile(r"[A-Za-z]{2,}")
@@ -70,8 +70,8 @@ def test_no_english_sentence_is_left_on_the_page(visit, paced):
     page.evaluate("document.querySelectorAll('.e-numbers').forEach((button) => button.click())")
     texts.append(page.evaluate(TEXTS))
     page.locator(".e-lane-eesd .e-tok").first.focus()
-    page.evaluate("EESD.page.takeaway.cite()")
-    page.evaluate("EESD.page.view.tour.go(4)")
+    page.evaluate("EESD.page.takeAway.cite()")
+    page.evaluate("EESD.page.view.panels.tour.go(4)")
     texts.append(page.evaluate(TEXTS))
     names = NAMES | {paced.target.name, page.evaluate("document.querySelector('.t-text').textContent")}  # a citation is in English
     left = {text for some in texts for text in some if LATIN.search(text) and not HAN.search(text)} - names

@@ -46,7 +46,7 @@ def test_every_stop_of_the_tour_is_there_and_questions_answer(page):
         options = page.locator(".e-option")
         if options.count():
             asked += 1
-            right = page.evaluate("view.tour.step.options[0]")
+            right = page.evaluate("view.panels.tour.step.options[0]")
             options.filter(has_not_text=right).first.click()
             wait_for_text(page, ".e-tour-answer", "✗ Not quite.")
             options.filter(has_text=right).click()
@@ -154,8 +154,9 @@ def test_a_translation_has_the_shape_of_the_original(page):
             }
             for (const name of Object.keys(own)) if (!(name in other)) differing.push(`${path}.${name}`);
         };
-        const {page: {form: _, caution, ...page}, ...rest} = EESD.translations.zh;
-        compare({...EESD.words, page: {...EESD.words.page, form: undefined}}, {...rest, page: {...page, form: undefined}}, '');
+        const {page: {form: _, caution, ...page}, ...rest} = EESD.modules['words/zh/index.js'].zh;
+        const english = EESD.modules['words/en/index.js'].en;
+        compare({...english, page: {...english.page, form: undefined}}, {...rest, page: {...page, form: undefined}}, '');
         return differing;
     }""")
     same = "scrubber.times", "contexts.hover", "law.formula", "law.curve", "law.hover", "draw.belief", "draw.number", "draft.token", "links"
@@ -166,4 +167,4 @@ def test_hostile_addresses_change_nothing(open_page, url):
     page = open_page(f"{url}?lang=__proto__&present=2")
     feed(page, TEXT)
     wait_for_text(page, ".e-status-text", "identical")
-    assert page.evaluate("EESD.language.now") == "en"
+    assert page.evaluate("EESD.modules['lib/words.js'].language.now") == "en"

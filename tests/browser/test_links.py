@@ -40,11 +40,11 @@ def test_hostile_links_give_a_value_in_bounds_or_nothing(visit):
     page = visit()
     texts = [text.encode("utf-8", "replace").decode() for text in hostile()]
     fields = {field.name: field for field in FIELDS}
-    assert set(page.evaluate("EESD.link.VIEW.map(({ name }) => name)")).isdisjoint(fields)
+    assert set(page.evaluate("EESD.modules['lib/link.js'].VIEW.map(({ name }) => name)")).isdisjoint(fields)
     for values in page.evaluate(
         """texts => texts.map((text) => {
             const search = new URLSearchParams(EESD.page.form.map(({ name }) => [name, text])).toString();
-            return EESD.link.read(EESD.page.form, search).values.map((value) => value ?? null);
+            return EESD.modules['lib/link.js'].read(EESD.page.form, search).values.map((value) => value ?? null);
         })""",
         texts,
     ):
@@ -108,7 +108,7 @@ def test_a_view_that_cannot_be_is_left_out_and_said(visit):
     page = visit(query="?view=%3Cb%3E&round=-1&at=1e99&speed=3&present=yes&lang=xx")
     expect(page.locator(".t-line")).to_contain_text("view, round, at, speed, present, lang")
     assert page.evaluate("EESD.page.view.player.speed") == 1
-    assert page.evaluate("EESD.page.view.microscope.selected") is None
+    assert page.evaluate("EESD.page.view.chosen") is None
     page = visit(query="?round=99999&at=99999")
     reach(page, "finished")
     assert page.evaluate("EESD.page.view.player.time <= EESD.page.view.player.timeline.duration")

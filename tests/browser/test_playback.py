@@ -19,7 +19,7 @@ CURSOR = "view.player.timeline.cursor"
 # `e-judged` is left out: it says how a token came to look as it does, which a jump does not know.
 SHOWN = """() => {
     view.draw();
-    view.microscope.draw(view.run.lanes.eesd);
+    view.panels.microscope.draw(view.run);
     const looks = [...document.querySelectorAll('.e-race :is(.e-tok, .e-metric, .e-status-text, .e-prompt)')];
     return JSON.stringify([
         ...looks.map((node) => [node.className.replace(' e-judged', ''), node.textContent]),

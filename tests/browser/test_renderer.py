@@ -4,7 +4,7 @@ import json
 from random import Random
 
 import renderer_fixture as made
-from renderer_page import WEB, feed, no_sideways_scroll, our_scripts, state, wait_for_count, wait_for_text, write_page
+from renderer_page import WEB, feed, no_sideways_scroll, state, wait_for_count, wait_for_text, write_page
 
 RECORDS = made.trace()
 TEXT = made.ndjson(RECORDS)
@@ -198,7 +198,7 @@ def test_decisions_and_charts_speak(page):
         page.locator(f".e-chart-{name} .plot-container").wait_for()
     assert "Belief Beta(" in page.locator(".e-chart-why").get_attribute("aria-label")
     assert "EESD" in page.locator(".e-chart-clock").get_attribute("aria-label")
-    assert page.evaluate("EESD.betaCurve({alpha: 1e6, beta: 3e5}).y.every(Number.isFinite)")
+    assert page.evaluate("EESD.modules['lib/beta.js'].betaCurve({alpha: 1e6, beta: 3e5}).y.every(Number.isFinite)")
 
 
 def test_what_ended_a_round_is_named_where_the_coin_said_go_on(page):
@@ -208,7 +208,7 @@ def test_what_ended_a_round_is_named_where_the_coin_said_go_on(page):
         const outcome = { accepted: 1, drafted: 1, next_kind: "none", verify_seconds: 0.1, draft_seconds: 0.1 };
         const tokens = [{ state: "accepted", draft: 0.5, entropy: 1, target: 0.5, margin: 1 }];
         const round = { tokens, decisions: [{ go: false, terms }], reason, posterior, learned: posterior, outcome };
-        const { why, steps } = EESD.explain({ settings: { temperature: 0 } }, round);
+        const { why, steps } = EESD.modules['lib/explain.js'].explain({ settings: { temperature: 0 } }, round);
         return [why, steps[2].rows[0].text];
     })""")
     assert [row.rpartition(", ")[2] for _, row in said] == ["at limit", "text full", "text ends", "stop"]
@@ -222,7 +222,7 @@ def test_a_fixed_length_has_a_note_instead_of_a_curve(page):
 
 
 def test_without_plotly_a_note_stands_in(open_page, tmp_path):
-    page = open_page(write_page(tmp_path, our_scripts()))
+    page = open_page(write_page(tmp_path, charts=False))
     feed(page, TEXT)
     wait_for_text(page, ".e-chart-clock", "No chart: plotly.js is not loaded")
     wait_for_text(page, ".e-status-text", "identical")
@@ -309,6 +309,8 @@ def test_a_hidden_tab_keeps_up_without_frames(page):
 
 
 def test_everything_is_small():
-    files = list(WEB.iterdir())
+    files = [path for path in WEB.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 400_000
     assert all(len(path.read_text("utf-8").splitlines()) <= 350 for path in files)
+    lines = [(path.name, line) for path in WEB.rglob("*.js") for line in path.read_text("utf-8").splitlines()]
+    assert not [(name, line) for name, line in lines if len(line) > 160]

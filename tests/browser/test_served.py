@@ -76,4 +76,4 @@ def test_what_is_our_own_weighs_less_than_400_kb(paced):
 
 def test_no_renderer_file_closes_a_script_early():
     web = Path(__file__).parents[2] / "assets" / "web"
-    assert not any("</script" in path.read_text("utf-8") for path in web.glob("*.js"))
+    assert not any("</script" in path.read_text("utf-8") for path in web.rglob("*.js"))

@@ -63,7 +63,7 @@ def test_tokens_are_shown_as_text(visit):
     place = {"tokens": [[token, 5, 5], ["", 1, 1]], "other": [0, 0], "distance": found}
     line = {"drawn": 6, "wanted": 6, "places": [place, place], "together": found, "acceptance": 1}
     page.evaluate("""line => {
-        const { path, form } = EESD.page.view, test = new EESD.LawTest(EESD.page.view, { path, form });
+        const { path, form } = EESD.page.view, test = new EESD.modules['panels/law_test.js'].LawTest(EESD.page.view, { path, form });
         EESD.page.view.lossless.node.after(test.node);
         window.test = test;
         test.show(line);
@@ -121,7 +121,7 @@ def test_drafts_made_worse_are_said_and_marked(visit):
     page.locator(".e-belief").scroll_into_view_if_needed()
     page.evaluate("EESD.page.view.drawAll()")
     expect(page.locator(".e-belief .shapelayer path")).to_have_count(1)
-    page.evaluate("EESD.page.view.open(EESD.page.opening, 'over')")
+    page.evaluate("EESD.page.view.open(EESD.modules['given.js'].page.opening, 'over')")
     expect(page.locator(".e-disturbed")).to_be_hidden()
 
 

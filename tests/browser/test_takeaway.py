@@ -88,7 +88,11 @@ def test_browser_and_python_make_the_same_of_a_trace(offline, text):
     page = offline(reduced_motion="reduce")
     trace = parse_trace(text.encode())
     made = page.evaluate(
-        "text => { const t = EESD.trace.parse(text); return ['csv', 'perfetto', 'ndjson'].map((k) => EESD.exports[k](t)); }", text
+        """text => {
+            const { parse } = EESD.modules['lib/trace.js'], exports = EESD.modules['lib/exports.js'], trace = parse(text);
+            return ['csv', 'perfetto', 'ndjson'].map((kind) => exports[kind](trace));
+        }""",
+        text,
     )
     assert made[0] == export(trace, "csv")
     assert json.loads(made[1]) == json.loads(export(trace, "perfetto"))
@@ -138,7 +142,7 @@ def test_browser_and_python_refuse_the_same(offline, engine):
 
     script = """([lines, changes]) => changes.map(([at, line]) => {
         try {
-            EESD.trace.parse(lines.with(at, line).join('\\n'));
+            EESD.modules['lib/trace.js'].parse(lines.with(at, line).join('\\n'));
             return false;
         } catch (problem) {
             return !problem.message.includes('\\n');
@@ -154,7 +158,7 @@ def test_what_is_no_trace_is_one_line_and_the_run_stays(offline, text, tmp_path)
     for name, data in (("a.ndjson", b"hello"), ("b.ndjson", b""), ("c.ndjson", b"\xff\xfe\x00"), ("d.ndjson", b"[" * 200_000)):
         (tmp_path / name).write_bytes(data)
         page.locator(".t-panel input[type=file]").set_input_files(tmp_path / name)
-        expect(page.locator(".t-line")).to_contain_text("this is no trace")
+        expect(page.locator(".t-line")).to_contain_text("this is not a trace")
         assert page.evaluate("EESD.view.state.tokens.eesd") == 40
     (tmp_path / "cut.ndjson").write_text(text[: len(text) // 2], "utf-8")
     page.locator(".t-panel input[type=file]").set_input_files(tmp_path / "cut.ndjson")
@@ -177,10 +181,10 @@ def test_hostile_traces_are_text(offline, engine):
                 for (const row of line.rows ?? []) row.name = text;
             }
             try {
-                EESD.takeaway.show(own.map((line) => JSON.stringify(line)).join('\\n'));
+                EESD.takeAway.show(own.map((line) => JSON.stringify(line)).join('\\n'));
                 EESD.view.draw();
-                EESD.takeaway.cite();
-                EESD.takeaway.dialog.close();
+                EESD.takeAway.cite();
+                EESD.takeAway.dialog.close();
             } catch (problem) { refused.push([text, problem.message]); }
             if (EESD.view.run.lanes.eesd.prompt !== text) refused.push([text, 'another prompt']);
         }
@@ -223,6 +227,6 @@ def test_a_trace_that_names_no_controller_can_be_quoted(offline, text):
     for line in lines:
         if line["type"] == "run_started":
             line["settings"] = {"controller": None, "controller_settings": None}
-    page.evaluate("text => EESD.takeaway.show(text)", "\n".join(map(json.dumps, lines)))
+    page.evaluate("text => EESD.takeAway.show(text)", "\n".join(map(json.dumps, lines)))
     page.locator(".t-cite").click()
     expect(page.locator(".t-text")).to_contain_text("40 tokens")

@@ -1,0 +1,27 @@
+// How a token looks: its state is a class, and the mark of that state goes on the letters. Space around them stays unmarked, so that lines
+// break without stubs.
+import { el } from "./elements.js";
+import { isSpecial } from "./token.js";
+import { say } from "./words.js";
+
+const END_OF_TEXT = new Set(["<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "</s>", "<eos>"]);
+
+function chipOf(text) {
+  if (END_OF_TEXT.has(text)) return say.race.endOfText;
+  return isSpecial(text) ? text.replace(/[<>|/]/g, "").replaceAll("_", " ") : null;
+}
+
+export function dress(node, token) {
+  const chip = chipOf(token.text);
+  const text = chip ?? token.text;
+  const newline = !text.trim() && text.includes("\n");
+  const letters = newline ? "" : text.trim() || text;
+  const at = text.indexOf(letters);
+  node.className = `e-tok e-${token.state}${chip ? " e-chip" : ""}${newline ? " e-newline" : ""}`;
+  if (!node.firstChild) node.append("", el("span", { class: "e-mark" }, ""), "");
+  const [before, mark, after] = node.childNodes;
+  before.data = text.slice(0, at);
+  mark.firstChild.data = letters;
+  after.data = text.slice(at + letters.length);
+  return node;
+}

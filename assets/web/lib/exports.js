@@ -1,0 +1,138 @@
+// What a run leaves behind, made in the browser from its records. eesd_core/export makes the same from a file; tests compare the two.
+import { roundsOf, rowOf } from "./rounds.js";
+import { language } from "./words.js";
+
+const LANES = ["eesd", "vanilla"];
+
+// One line, pure ASCII and free of "<": it can stand inside a script.
+const escaped = (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`;
+const lineOf = (record) => `${JSON.stringify(record).replace(/[<\u007f-\uffff]/g, escaped)}\n`;
+export const ndjson = ({ head, records }) => [...(head ? [head] : []), ...records].map(lineOf).join("");
+
+// ---- CSV: one row a round, without any text of the model ----
+
+const fixed = (digits) => (value) => (value === null ? "" : value.toFixed(digits));
+const plain = (value) => String(value ?? "");
+const COLUMNS = {
+  lane: plain,
+  round: plain,
+  position: plain,
+  start_s: fixed(6),
+  end_s: fixed(6),
+  draft_ms: fixed(3),
+  verify_ms: fixed(3),
+  overhead_ms: fixed(3),
+  limit: plain,
+  drafted: plain,
+  accepted: plain,
+  rejected: plain,
+  untested: plain,
+  next: plain,
+  stop: plain,
+  alpha: fixed(4),
+  beta: fixed(4),
+  theta: fixed(4),
+  token_ids: (ids) => ids.join(" "),
+};
+
+export function csv({ records }) {
+  const rows = LANES.flatMap((lane) => roundsOf(records, lane))
+    .filter(({ committed }) => committed)
+    .map(rowOf);
+  const cells = rows.map((row) => Object.entries(COLUMNS).map(([name, spell]) => spell(row[name])));
+  return [Object.keys(COLUMNS), ...cells].map((line) => `${line.join(",")}\n`).join("");
+}
+
+// ---- Chrome trace events, for ui.perfetto.dev ----
+
+const PROCESSES = { eesd: 1, vanilla: 2 };
+const [DRAFT, VERIFY, CONTROLLER] = [1, 2, 3];
+const TRACKS = {
+  eesd: [
+    [DRAFT, "draft"],
+    [VERIFY, "verify"],
+    [CONTROLLER, "controller"],
+  ],
+  vanilla: [[VERIFY, "steps"]],
+};
+const micro = (seconds) => Math.round(1e6 * seconds);
+
+// Writes the events of one lane, round after round.
+class Process {
+  constructor(lane) {
+    Object.assign(this, { pid: PROCESSES[lane], own: lane === "eesd", out: [], flow: 0 });
+  }
+
+  add(ph, tid, name, ts, more) {
+    this.out.push({ ph, pid: this.pid, tid, name, ts, ...more });
+  }
+
+  slice(tid, name, start, took, args) {
+    this.add("X", tid, name || "(empty)", start, { dur: Math.max(0, took), args });
+  }
+
+  count(name, now, value) {
+    this.add("C", 0, name, now, { args: { [name]: value } });
+  }
+
+  believe(now, { alpha, beta }) {
+    if (alpha && beta) this.count("belief", now, alpha / (alpha + beta));
+  }
+
+  round(round) {
+    const start = micro(round.start);
+    this.believe(start, round.posterior);
+    const arrows = round.decisions.map((_, i) => this.draft(round, i));
+    if (round.outcome) this.verify(round, start, arrows);
+    if (round.learned) this.believe(micro(round.learnedAt), round.learned);
+    if (!round.committed) return;
+    const { t, text } = round.committed;
+    this.slice(this.own ? CONTROLLER : VERIFY, `round ${round.number}`, start, micro(t) - start, { text });
+  }
+
+  // Gives the number of the arrow that leads from this draft to its verify pass.
+  draft({ start, decisions }, i) {
+    const { position, text, probability: q, entropy, go, terms, t } = decisions[i];
+    const before = micro(i ? decisions[i - 1].t : start);
+    this.slice(DRAFT, text, before, micro(t) - before, { position, q, entropy, go, terms });
+    this.flow += 1;
+    this.add("s", DRAFT, "verified by", before, { id: this.flow, cat: "draft" });
+    return this.flow;
+  }
+
+  verify({ number, outcome }, start, arrows) {
+    const { drafted, accepted, rejected, next_kind: next, next_text: token, verify_seconds: seconds } = outcome;
+    const now = micro(outcome.t);
+    const took = Math.min(micro(seconds), now - start);
+    this.slice(VERIFY, drafted ? `verify ${drafted + 1}` : "step", now - took, took, { round: number, drafted, accepted, next, token });
+    for (const id of arrows) this.add("f", VERIFY, "verified by", now - took, { id, cat: "draft", bp: "e" });
+    if (rejected) this.add("i", VERIFY, "rejection", now, { s: "t", args: { draft: accepted + 1 } });
+    if (!this.own) return;
+    this.count("draft length", start, drafted);
+    this.count("accepted", start, accepted);
+  }
+}
+
+export function perfetto({ records }) {
+  const named = (name, pid, tid, value) => ({ ph: "M", name, pid, tid, args: { name: value } });
+  const traceEvents = LANES.flatMap((lane) => {
+    const process = new Process(lane);
+    roundsOf(records, lane).forEach((round) => process.round(round));
+    const tracks = TRACKS[lane].map(([tid, name]) => named("thread_name", process.pid, tid, name));
+    return [named("process_name", process.pid, 0, `${lane}, own clock`), ...tracks, ...process.out];
+  });
+  return JSON.stringify({ traceEvents, displayTimeUnit: "ms", otherData: { source: "EESD Live" } });
+}
+
+// ---- one offline file: the server's template, the trace filled in here ----
+
+export const PLACE = ["<", 'script type="application/x-ndjson" id="trace">'].join(""); // in two, because this file stands in that one too
+const LANGUAGE = '<html lang="en">'; // its first place is the file's own
+
+export function html(trace, template) {
+  const spoken = LANGUAGE.replace("en", language.codes[language.now]);
+  return template
+    .replace(LANGUAGE, spoken)
+    .split(PLACE)
+    .join(PLACE + ndjson(trace));
+}

@@ -1,0 +1,216 @@
+// The fold from a lane's records to its rounds: text, charts and exports are views of it. eesd_core/rounds.py is the same fold in Python, and a
+// test compares the two. No DOM, so that Node can run it.
+// It folds backwards too: a round changes nothing that earlier rounds wrote (but for characters split between tokens), so every round keeps
+// how its lane stood before it, and going back means cutting off rounds.
+import { isText, textOf } from "./token.js";
+
+const ROOT = -1; // the parent of drafts that continue the text itself
+
+// A lane of a race. Records count rounds and tokens from 0, people from 1: `number` of a round is for people.
+export class Lane {
+  constructor(name) {
+    this.name = name;
+    this.changed = new Set(); // tokens whose state changed since they were drawn
+    this.clear();
+  }
+
+  clear() {
+    Object.assign(this, { prompt: "", level: null, prefill: null, costs: null, clock: 0, end: null, started: false, applied: 0 });
+    Object.assign(this, { tokens: [], rounds: [], written: 0, drafted: 0, accepted: 0, verified: 0 });
+    this.unsettled = []; // tokens whose text is not committed yet
+    this.redrawn = 0; // tokens from this place on differ from those that were drawn
+  }
+
+  apply(record) {
+    RECORDS[record.type]?.(this, record); // a type that is not there is from the future, and is skipped
+    this.applied += 1;
+    this.clock = Math.max(this.clock, record.t);
+    if (this.round) this.round.end = Math.max(this.round.end, record.t);
+  }
+
+  // Back to how the lane stood before this round.
+  rewind(round) {
+    const { tokens, unsettled, roundEnd, ...counts } = round.before;
+    this.rounds.length = this.rounds.indexOf(round);
+    this.tokens.length = tokens;
+    this.redrawn = Math.min(this.redrawn, tokens);
+    this.unsettled = unsettled.map(([token]) => token);
+    for (const [token, text] of unsettled) this.change(token, { text });
+    if (this.round) this.round.end = roundEnd;
+    Object.assign(this, counts, { end: null });
+  }
+
+  mark() {
+    const { applied, clock, written, drafted, accepted, verified } = this;
+    const unsettled = this.unsettled.map((token) => [token, token.text]);
+    return { applied, clock, written, drafted, accepted, verified, tokens: this.tokens.length, unsettled, roundEnd: this.round?.end };
+  }
+
+  get round() {
+    return this.rounds[this.rounds.length - 1];
+  }
+
+  // The rounds that have a verdict.
+  get done() {
+    return this.rounds.filter((round) => round.outcome);
+  }
+
+  get rate() {
+    return this.clock > 0 && this.written ? this.written / this.clock : NaN;
+  }
+
+  get meanAcceptedLength() {
+    return this.verified ? 1 + this.accepted / this.verified : NaN;
+  }
+
+  get text() {
+    return textOf(this.tokens.filter(isText));
+  }
+
+  add(token) {
+    token.place = this.tokens.length;
+    this.tokens.push(token);
+    this.round?.tokens.push(token);
+  }
+
+  change(token, values) {
+    Object.assign(token, values);
+    this.changed.add(token);
+  }
+}
+
+const RECORDS = {
+  run_started(lane, { prompt, settings, level }) {
+    Object.assign(lane, { started: true, prompt, settings, level });
+  },
+  prefill_done(lane, { seconds }) {
+    lane.prefill = seconds;
+  },
+  cost_measured(lane, { draft, verify, fixed }) {
+    lane.costs = { draft, verify, fixed };
+  },
+  round_started(lane, { round, row, position, limit, posterior, t }) {
+    const before = lane.mark();
+    if (lane.round) lane.round.end = t; // the time between two rounds is the earlier one's overhead
+    const own = { lane: lane.name, row, round, number: round + 1, position, limit, posterior, start: t, end: t, before };
+    lane.rounds.push({ ...own, tokens: [], decisions: [], stop: null, outcome: null, learned: null, committed: null });
+  },
+  draft_token(lane, record) {
+    const { position, id, text, probability, confidence, entropy, parent = record.i - 1 } = record;
+    lane.add({ state: "pending", round: lane.round.number, position, parent, id, text, draft: probability, confidence, entropy });
+    lane.round.decisions.push(record); // go on or stop, and the terms of that decision
+  },
+  draft_stopped(lane, { reason }) {
+    lane.round.stop = reason;
+  },
+  round_verified(lane, record) {
+    const judged = judge(lane, record);
+    lane.round.outcome = { ...record, ...judged };
+    lane.verified += 1;
+    lane.drafted += record.drafted;
+    lane.accepted += record.accepted;
+  },
+  posterior_updated(lane, { posterior, t }) {
+    lane.round.learned = posterior;
+    lane.round.learnedAt = t;
+  },
+  tokens_committed(lane, { ids, text, t }) {
+    lane.written += ids.length;
+    lane.round.committed = { ids, text, t };
+    joinCharacters(lane, text);
+  },
+  run_finished(lane) {
+    lane.end = "finished";
+  },
+  run_cancelled(lane) {
+    lane.end = "cancelled";
+  },
+};
+
+// What becomes of the drafts. They are nodes of a tree, and a chain is a tree without branches. Nodes on the path are accepted. The target chose
+// at every node of the path, so their other children are rejected; what hangs on a node off the path was never tested.
+// Gives how many are rejected and untested, and how many places of the draft, from the first, the target had a say on.
+function judge(lane, record) {
+  const { accepted, path = Array.from({ length: accepted }, (_, i) => i), probabilities, margins } = record;
+  const last = path.at(-1) ?? ROOT;
+  const onPath = new Set([ROOT, ...path]);
+  const counts = { rejected: 0, untested: 0, tested: accepted };
+  lane.round.tokens.forEach((token, i) => {
+    if (!onPath.has(token.parent)) {
+      counts.untested += 1;
+      return lane.change(token, { state: "untested" });
+    }
+    const state = onPath.has(i) ? "accepted" : "rejected";
+    if (state === "rejected") counts.rejected += 1;
+    if (state === "rejected" && token.parent === last) counts.tested = accepted + 1;
+    lane.change(token, { state, target: probabilities[i], margin: margins[token.parent + 1] });
+  });
+  if (record.next_id !== null) addOwn(lane, record, last);
+  return counts;
+}
+
+// The target's own token: correction, bonus, or a plain step.
+function addOwn(lane, { accepted, next_id: id, next_text: text, next_probability: target, next_kind: kind, margins }, parent) {
+  const state = lane.name === "vanilla" ? "plain" : kind;
+  const position = lane.round.position + accepted;
+  lane.add({ state, round: lane.round.number, position, parent, id, text, target, margin: margins[parent + 1] });
+}
+
+// A character may be spread over tokens that are no text on their own (each reads U+FFFD). The committed text has the whole character, maybe
+// a round later: it is shown at the token that completed it, the parts before it become empty.
+function joinCharacters(lane, committed) {
+  const kept = [...lane.unsettled, ...lane.round.tokens.filter(isText)];
+  lane.unsettled = committed ? [] : kept;
+  if (!committed || textOf(kept) === committed) return;
+  const places = [];
+  let parts = [];
+  let at = 0;
+  for (const token of [...kept, { text: "" }]) {
+    if (token.text.includes("\ufffd")) {
+      parts.push(token);
+      continue;
+    }
+    const next = token.text ? committed.indexOf(token.text, at) : committed.length;
+    if (next < 0 || (next > at && !parts.length)) return; // not what was expected: leave the tokens as they came
+    parts.forEach((part, i) => places.push([part, i === parts.length - 1 ? committed.slice(at, next) : ""]));
+    parts = [];
+    at = next + token.text.length;
+  }
+  places.forEach(([token, text]) => lane.change(token, { text }));
+}
+
+// All rounds of one lane (and one text of several that were written in the same passes).
+export function roundsOf(records, lane, row = 0) {
+  const fold = new Lane(lane);
+  for (const record of records) if (record.lane === lane && (record.row ?? 0) === row) fold.apply(record);
+  return fold.rounds;
+}
+
+// A round as plain values, under the names of the CSV. Null: the round has not come that far, or its controller has no such number.
+export function rowOf({ lane, row = 0, round, position, limit, posterior, start, decisions, stop, outcome, committed }) {
+  const numberOf = (value) => (Number.isFinite(value) ? value : null);
+  const { drafted = null, accepted = null, rejected = null, untested = null, next_kind: next = null } = outcome ?? {};
+  const { draft_seconds: draft, verify_seconds: verify, t: verdict } = outcome ?? {};
+  return {
+    lane,
+    row,
+    round: round + 1,
+    position,
+    start_s: start,
+    end_s: numberOf(committed?.t),
+    draft_ms: numberOf(1e3 * draft),
+    verify_ms: numberOf(1e3 * verify),
+    overhead_ms: numberOf(1e3 * (verdict - start - draft - verify)),
+    limit,
+    drafted,
+    accepted,
+    rejected,
+    untested,
+    next,
+    stop,
+    alpha: numberOf(posterior.alpha),
+    beta: numberOf(posterior.beta),
+    theta: numberOf(decisions.at(-1)?.terms.theta),
+    token_ids: committed?.ids ?? null,
+  };
+}

@@ -1,0 +1,145 @@
+// A trace from elsewhere is hostile until it has been through here. The table of fields is the program's own (given.js), and so are the rules:
+// eesd_core/schema.py says the same, and tests hold the two to the same verdicts. Nothing leaves the browser.
+import { schema } from "../given.js";
+import { say } from "./words.js";
+
+export const MOST_BYTES = 32 * 2 ** 20;
+const NOTES = new Set(["recording", "queue", "stopped", "error"]);
+const FORMAT = "eesd-trace/1";
+
+const ROW = {
+  name: "string",
+  tokens_per_second: "number",
+  speedup: "number",
+  regret_fixed: "number",
+  regret_oracle: "number",
+  rounds: "number",
+  accepted: "number",
+};
+
+const FORK = { position: "integer", margin: "number?", vanilla_id: "integer?", eesd_id: "integer?" };
+const CANDIDATE = { id: "integer", text: "string", probability: "number", behind: "number" };
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isNumber = (value) => typeof value === "number" && Math.abs(value) < 2 ** 53;
+
+function fits(value, kind) {
+  if (Array.isArray(kind)) return kind.includes(value);
+  if (kind.endsWith("*")) return fits(value, kind.slice(0, -1));
+  if (kind.endsWith("?")) return value === null || fits(value, kind.slice(0, -1));
+  if (["integers", "numbers", "objects"].includes(kind)) return Array.isArray(value) && value.every((item) => fits(item, kind.slice(0, -1)));
+  if (kind === "integer") return isNumber(value) && Number.isInteger(value);
+  return { number: isNumber, string: (text) => typeof text === "string", boolean: (flag) => typeof flag === "boolean", object: isObject }[kind](value);
+}
+
+// Beta counts, where there are any, are positive numbers.
+function believable(posterior) {
+  const arms = "arms" in posterior ? posterior.arms : [];
+  if (!Array.isArray(arms) || !arms.every((arm) => isObject(arm) && typeof arm.label === "string")) return false;
+  const counts = ["alpha", "beta"].filter((name) => name in posterior).map((name) => posterior[name]);
+  return [...counts, ...arms.flatMap(({ alpha, beta }) => [alpha, beta])].every((count) => isNumber(count) && count > 0);
+}
+
+const whole = (values, table) => isObject(values) && Object.entries(table).every(([name, kind]) => Object.hasOwn(values, name) && fits(values[name], kind));
+
+// A position, and the candidates of each lane there, if the trace has them.
+function isFork(difference) {
+  const candidates = Object.hasOwn(difference, "candidates") ? difference.candidates : {};
+  if (!whole(difference, FORK) || difference.position < 0 || !isObject(candidates)) return false;
+  return Object.values(candidates).every((rows) => Array.isArray(rows) && rows.every((row) => whole(row, CANDIDATE)));
+}
+
+class Check {
+  constructor() {
+    this.lanes = new Map();
+  }
+
+  see(line) {
+    const { type } = isObject(line) ? line : {};
+    if (typeof type !== "string" || !Object.hasOwn(schema, type)) throw new Error("not a record of a trace");
+    for (const [name, kind] of Object.entries(schema[type])) {
+      if (!Object.hasOwn(line, name) && kind.at(-1) === "*") continue; // an older trace does not have it
+      if (!Object.hasOwn(line, name) || !fits(line[name], kind)) throw new Error(`${type} needs ${name} as ${[kind].flat().join(" or ")}`);
+    }
+    if ("format" in line && line.format !== FORMAT) throw new Error(`the format is not ${FORMAT}`);
+    if ("posterior" in line && !believable(line.posterior)) throw new Error("the posterior holds no belief");
+    if (type === "what_if" && !line.rows.every((row) => whole(row, ROW))) throw new Error("a row of what_if is incomplete");
+    if (type === "race_finished" && line.first_difference !== null && !isFork(line.first_difference)) throw new Error("the first difference is incomplete");
+    if (NOTES.has(type)) return;
+    if (!this.lanes.has(line.lane)) this.lanes.set(line.lane, new LaneOrder());
+    this.lanes.get(line.lane).see(type, line);
+  }
+}
+
+// Rounds one after the other, drafts inside a round, a verdict over exactly these drafts.
+class LaneOrder {
+  constructor() {
+    Object.assign(this, { seq: 0, t: 0, rounds: 0, drafts: null, arms: 0 });
+  }
+
+  see(type, line) {
+    if (line.seq !== this.seq || line.t < this.t || line.row < 0) throw new Error(`records of lane ${line.lane} are missing or out of order`);
+    const ofRace = ["race_finished", "what_if"].includes(type);
+    const isFirst = ["run_started", "race_finished"].includes(type);
+    if ((line.lane === "race") !== ofRace || (this.seq === 0) !== isFirst) throw new Error(`${type} cannot stand there`);
+    this.seq += 1;
+    this.t = line.t;
+    if (type === "round_started") {
+      this.rounds += 1;
+      this.drafts = 0;
+      this.arms = (line.posterior.arms ?? []).length;
+    }
+    const inRound = !("round" in line) || (this.drafts !== null && line.round === this.rounds - 1);
+    if (!inRound || !this.addsUp(type, line)) throw new Error(`${type} does not fit its round`);
+  }
+
+  addsUp(type, line) {
+    if (type === "draft_token") {
+      this.drafts += 1;
+      return line.i === this.drafts - 1;
+    }
+    if (type === "draft_stopped") return line.drafted === this.drafts;
+    if (type === "round_verified") {
+      const judged = line.probabilities.length === this.drafts && line.margins.length > line.accepted;
+      const ended = (line.next_kind === "none") === (line.next_id === null);
+      return judged && ended && line.accepted >= 0 && line.accepted <= line.drafted && line.drafted === this.drafts && this.coins(line);
+    }
+    if (type === "posterior_updated") return (line.posterior.arms ?? []).length === this.arms;
+    return true;
+  }
+
+  // A chance and a random number for every tested draft, or neither.
+  coins({ accepted, accept_probabilities: chances = null, uniforms = null }) {
+    const tested = Math.min(this.drafts, accepted + 1);
+    return (chances === null && uniforms === null) || [chances, uniforms].every((numbers) => numbers?.length === tested);
+  }
+}
+
+// Every browser has other words for what is no JSON, and none says what may have happened.
+function read(line) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw new Error(say.takeaway.noJson);
+  }
+}
+
+// {head, records} of a trace's text. Throws an Error whose message names the first line that is broken.
+export function parse(text) {
+  if (text.length > MOST_BYTES) throw new Error(say.takeaway.tooLarge(MOST_BYTES / 2 ** 20));
+  const check = new Check();
+  const [heads, records] = [[], []];
+  text.split("\n").forEach((line, i) => {
+    if (!line.trim()) return;
+    try {
+      const values = read(line);
+      check.see(values);
+      (values.type === "recording" ? heads : records).push(values);
+    } catch (problem) {
+      const why = i === 0 ? say.takeaway.noTrace : String(problem.message).slice(0, 200);
+      throw new Error(say.takeaway.broken(i + 1, why));
+    }
+  });
+  if (!records.some(({ lane }) => lane)) throw new Error(say.takeaway.noTrace);
+  return { head: heads[0] ?? null, records };
+}

@@ -1,0 +1,56 @@
+// The benchmark on the page: the latest report, and a small one run live. A report is shown in a frame without an origin: its scripts can
+// reach nothing here.
+import { button, el, setText } from "../lib/elements.js";
+import { say } from "../lib/words.js";
+import { Study } from "./study.js";
+
+const words = say.benchmark;
+const SANDBOX = { sandbox: "allow-scripts", class: "s-frame" };
+
+export class Benchmark {
+  // `at(name)`: addresses of the server. Without `live` only reports are shown.
+  constructor({ at, form, live }) {
+    Object.assign(this, { name: "benchmark", at });
+    this.study = new Study({ name: "benchmark", words, path: at("benchmark"), form, see: (line) => this.see(line) });
+    this.study.button.hidden = !live;
+    this.about = el("span", {});
+    this.toggle = button(words.show, () => this.showLatest(), "", { hidden: "" });
+    this.link = el("a", { href: at("latest.html"), target: "_blank", rel: "noopener", hidden: "" }, words.open);
+    this.stage = el("div");
+    this.node = this.study.node;
+    this.node.append(el("p", { class: "s-latest" }, this.about, this.toggle, this.link), this.stage);
+    const seen = new IntersectionObserver(([{ isIntersecting }]) => {
+      if (!isIntersecting) return;
+      seen.disconnect();
+      this.ask();
+    });
+    seen.observe(this.node);
+  }
+
+  async ask() {
+    const facts = await fetch(this.at("latest"))
+      .then((answer) => answer.json())
+      .catch(() => null);
+    setText(this.about, facts ? words.latest(facts) : words.none);
+    this.toggle.hidden = this.link.hidden = !facts;
+  }
+
+  showLatest() {
+    if (this.shows === "latest") return this.frame(null);
+    this.frame({ src: this.at("latest.html") });
+    this.shows = "latest";
+    setText(this.toggle, words.hide);
+  }
+
+  frame(source) {
+    this.shows = null;
+    setText(this.toggle, words.show);
+    this.stage.replaceChildren(...(source ? [el("iframe", { ...SANDBOX, title: words.frame, ...source })] : []));
+  }
+
+  see(line) {
+    if (line.type === "bench") return this.study.say(words.progress(line.done, line.total, line.seconds, line.doing));
+    this.study.say(words.finished);
+    this.frame({ srcdoc: line.html });
+  }
+}

@@ -1,0 +1,23 @@
+// What must be said before anything else: why a run was refused or failed, and that its drafts were made worse on purpose.
+import { disturbanceOf } from "../lib/disturbance.js";
+import { el, setText } from "../lib/elements.js";
+import { say } from "../lib/words.js";
+
+export class Notices {
+  constructor(view) {
+    this.name = "notices";
+    this.view = view;
+    this.alert = el("div", { class: "e-alert", role: "alert", hidden: "" });
+    this.disturbed = el("p", { class: "e-disturbed", role: "note", hidden: "" });
+    this.node = el("div", {}, this.alert, this.disturbed);
+  }
+
+  draw(state) {
+    const error = this.view.refused || state.error;
+    this.alert.hidden = !error;
+    setText(this.alert, error);
+    const disturbance = disturbanceOf(state.lanes.eesd);
+    this.disturbed.hidden = !disturbance;
+    if (disturbance) setText(this.disturbed, say.race.disturbed(disturbance));
+  }
+}

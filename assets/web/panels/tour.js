@@ -1,0 +1,148 @@
+// The guided tour: a card at the bottom of the window that walks from part to part, with a task or a question at every stop. Nothing is
+// locked: everything else on the page works on while it is open, and a task is done by doing it.
+import { button, el, setText } from "../lib/elements.js";
+import { wantsLessMotion } from "../lib/frames.js";
+import { say } from "../lib/words.js";
+
+const words = say.tour;
+
+const isRejected = ({ state }) => state === "rejected";
+
+// Where each step looks, and when its task is done, compared with how things stood when the step began.
+const STOPS = [
+  ["race", ".e-race", (view) => view.player.playing],
+  ["states", ".e-lane-eesd", (view) => view.panels.tip.token?.state === "rejected"],
+  ["draft", ".e-microscope", (view) => view.chosen !== null],
+  ["stop", ".e-why", (view, before) => Math.abs(view.player.timeline.cursor - before.cursor) >= 2 && !view.player.playing],
+  ["verify", ".e-clock", null],
+  ["accept", ".e-microscope", null],
+  ["lossless", ".e-lossless", null],
+  [
+    "learn",
+    ".e-belief",
+    (
+      {
+        run: {
+          lanes: { eesd },
+        },
+      },
+      before,
+    ) => eesd.verified !== before.rounds && eesd.tokens.some(isRejected),
+  ],
+  ["length", ".e-lengths", null],
+  ["law", ".e-law", (view) => view.panels.law.best === 0],
+  ["yours", null, null],
+];
+
+export class Tour {
+  constructor(view) {
+    this.name = "tour";
+    this.view = view;
+    this.title = el("h2", { tabindex: "-1" });
+    this.count = el("span", { class: "e-hint" });
+    this.text = el("p");
+    this.task = el("div", { class: "e-tour-task", "aria-live": "polite" });
+    this.back = button(words.back, () => this.go(this.at - 1));
+    this.next = button(words.next, () => (this.at === STOPS.length - 1 ? this.end() : this.go(this.at + 1)), "e-tour-next");
+    const head = el("div", { class: "e-dialog-head" }, this.title, this.count);
+    this.node = el(
+      "section",
+      { class: "e-tour", role: "dialog", "aria-label": words.title, popover: "manual" },
+      head,
+      this.text,
+      this.task,
+      el(
+        "div",
+        { class: "e-tour-buttons" },
+        this.back,
+        this.next,
+        button(words.end, () => this.end()),
+      ),
+    );
+    this.at = -1;
+  }
+
+  get open() {
+    return this.at >= 0;
+  }
+
+  toggle() {
+    if (this.open) return this.end();
+    this.opener = document.activeElement;
+    this.go(0);
+  }
+
+  go(at) {
+    this.at = Math.min(Math.max(0, at), STOPS.length - 1);
+    const [name, target] = STOPS[this.at];
+    const step = words.steps[name];
+    const { player, run } = this.view;
+    Object.assign(this, { step, done: false, before: { cursor: player.timeline.cursor, rounds: run.lanes.eesd.verified } });
+    setText(this.title, step.title);
+    setText(this.count, words.place(this.at + 1, STOPS.length));
+    setText(this.text, step.text);
+    setText(this.next, this.at === STOPS.length - 1 ? words.end : words.next);
+    this.next.classList.remove("e-ready");
+    this.next.nextSibling.hidden = this.at === STOPS.length - 1;
+    this.back.disabled = this.at === 0;
+    this.task.replaceChildren(...(step.question ? this.question(step) : step.task ? this.doing(step) : []));
+    if (!this.node.matches(":popover-open")) this.node.showPopover(); // in the top layer: nothing covers it, nothing clips it
+    this.view.root.classList.add("e-touring");
+    this.lookAt(target);
+    this.title.focus({ preventScroll: true });
+  }
+
+  lookAt(selector) {
+    this.looked?.classList.remove("e-looked-at");
+    this.looked = selector && this.view.root.querySelector(selector);
+    this.looked?.classList.add("e-looked-at");
+    const room = window.innerHeight - 2 * this.node.offsetHeight; // in the middle of the window, above the card
+    const place = (this.looked?.offsetHeight ?? 0) > room ? "start" : "center";
+    this.looked?.scrollIntoView({ block: place, behavior: wantsLessMotion() ? "auto" : "smooth" });
+  }
+
+  doing({ task }) {
+    this.tick = el("span", { class: "e-tour-done" });
+    return [el("p", {}, el("b", {}, `${words.task}: `), task, " ", this.tick)];
+  }
+
+  question({ question, options, because }) {
+    const answer = el("p", { class: "e-tour-answer" });
+    // The first option is the right one; where it stands among the others follows from the question, not from chance.
+    const turn = question.length % options.length;
+    const order = [...options.slice(turn), ...options.slice(0, turn)];
+    const buttons = order.map((option) => {
+      const answerWith = () => {
+        const right = option === options[0];
+        for (const other of buttons) other.setAttribute("aria-pressed", String(other === node));
+        setText(answer, `${right ? `✓ ${words.right}` : `✗ ${words.wrong}`} ${because}`);
+        if (right) this.finish();
+      };
+      const node = button(option, answerWith, "e-option", { "aria-pressed": "false" });
+      return node;
+    });
+    return [el("p", {}, el("b", {}, `${words.question} `), question), el("div", { class: "e-options" }, ...buttons), answer];
+  }
+
+  // Called whenever the view was drawn.
+  draw() {
+    if (!this.open || this.done || !this.step.task) return;
+    if (STOPS[this.at][2](this.view, this.before)) {
+      setText(this.tick, `✓ ${words.done}`);
+      this.finish();
+    }
+  }
+
+  finish() {
+    this.done = true;
+    this.next.classList.add("e-ready");
+  }
+
+  end() {
+    this.at = -1;
+    this.lookAt(null);
+    if (this.node.contains(document.activeElement)) this.opener?.focus({ preventScroll: true }); // who went elsewhere stays there
+    if (this.node.matches(":popover-open")) this.node.hidePopover();
+    this.view.root.classList.remove("e-touring");
+  }
+}

@@ -1,0 +1,49 @@
+// What other draft lengths and controllers would have made of the run that is on the page: a table, the time lost as bars.
+import { el, panelHead, tableHead } from "../lib/elements.js";
+import { number } from "../lib/numbers.js";
+import { say } from "../lib/words.js";
+
+const words = say.whatIf;
+
+export class WhatIf {
+  constructor(view) {
+    Object.assign(this, { name: "whatIf", view });
+    this.body = el("tbody");
+    const table = el("table", { class: "w-table" }, tableHead(words.columns), this.body);
+    const scroll = el("div", { class: "w-scroll", tabindex: "0", role: "group", "aria-label": words.title }, table);
+    const head = panelHead(words.title, el("span", { class: "w-note" }, words.note));
+    this.node = el("section", { class: "e-panel w-panel", "aria-label": words.title, hidden: "" }, head, scroll);
+  }
+
+  draw() {
+    const record = this.view.player.timeline.records.findLast(({ type }) => type === "what_if");
+    if (record === this.drawn) return;
+    this.drawn = record;
+    this.node.hidden = !record;
+    if (record) this.fill(record.rows);
+  }
+
+  // Controllers keep their names, which are those of the command line.
+  label(name) {
+    const [, best, length] = /^(best )?fixed: (\d+)$/.exec(name) ?? [];
+    if (length) return best ? words.bestFixed(length) : words.fixed(length);
+    return Object.hasOwn(words.names, name) ? words.names[name] : name;
+  }
+
+  fill(rows) {
+    const most = Math.max(...rows.map((row) => row.regret_oracle), 1e-9);
+    const own = ({ name }) => (name === "this run" ? 0 : 1); // first, the others by what they would have lost
+    const sorted = [...rows].sort((a, b) => own(a) - own(b) || a.regret_oracle - b.regret_oracle);
+    this.body.replaceChildren(...sorted.map((row) => this.row(row, most)));
+  }
+
+  row({ name, speedup, tokens_per_second: speed, regret_oracle: regret, rounds, accepted }, most) {
+    const bar = el("i", { class: "w-bar" });
+    bar.style.width = `${Math.max(0, (100 * regret) / most)}%`;
+    const lost = el("td", { class: "w-regret" }, el("span", { class: "w-track" }, bar), el("span", {}, words.ms(regret)));
+    const label = el("th", { scope: "row" }, this.label(name));
+    const cells = [`${number(speedup)}x`, number(speed, 0), lost, number(rounds, 0), number(accepted, 0)];
+    const look = { "this run": "w-own", oracle: "w-best" }[name] ?? "";
+    return el("tr", { class: look }, label, ...cells.map((cell) => (cell === lost ? cell : el("td", {}, cell))));
+  }
+}

@@ -1,0 +1,43 @@
+// Glossary, formulas and papers.
+
+export const glossary = {
+  title: "Glossary and formulas",
+  terms: "Terms",
+  formulas: "Formulas",
+  papers: "Papers",
+  close: "close",
+  list: [
+    ["target", "the full model; the text is what it would write"],
+    ["exit layer", "one trained layer after the first N layers; it guesses the next token from what they have computed"],
+    ["draft token", "a token that the exit layer proposes"],
+    ["round", "drafting, then one verify pass over all drafts"],
+    ["accepted", "a draft that the target confirms"],
+    ["rejected", "the first draft of a round that the target does not confirm"],
+    ["untested", "a draft after a rejection: neither right nor wrong"],
+    ["correction", "the target's token in place of a rejected one"],
+    ["bonus", "the target's token after a draft that was accepted in full"],
+    ["draft length k", "how many drafts a round has"],
+    ["acceptance rate", "accepted drafts divided by all drafts"],
+    ["mean accepted length", "1 + accepted / rounds: how many tokens a round writes"],
+    ["draft cost c", "the time of one draft step divided by the time of one plain step"],
+    ["controller", "decides after every draft: go on or stop"],
+    ["posterior", "what the controller believes about the next draft: a Beta distribution"],
+    ["draw", "a probability θ taken at random from the posterior (Thompson sampling)"],
+    ["lossless", "the same tokens as the target alone; with rejection sampling, the same distribution"],
+    ["margin", "how far the target's choice leads the second best, in logits"],
+    ["prefill", "reading the prompt; on neither clock"],
+  ],
+  equations: [
+    ["θ ~ Beta(α, β),   χ ~ Bernoulli(θ):   keep drafting while χ = 1", "the paper's controller"],
+    ["α ← α + accepted,   β ← β + rejected", "learning; only tested drafts count (our choice: the paper does not say)"],
+    ["accept x with probability min(1, p(x) / q(x))", "rejection sampling: p of the target, q of the drafter"],
+    ["argmax_x (log p(x) + g_x),   g_x Gumbel noise keyed by seed and position", "shared noise: accept if drafter and target pick the same token"],
+    ["tokens per round = 1 + α + α² + ... + α^k = (1 − α^(k+1)) / (1 − α)", "expected value, if every draft is accepted with probability α"],
+    ["speedup(k) = tokens per round · t / (k · c · t + T(k + 1) + o)", "t plain step, T verify pass, o overhead"],
+  ],
+  links: [
+    ["Speculative Decoding via Early-exiting for Faster LLM Inference with Thompson Sampling Control Mechanism (EESD)", "https://arxiv.org/abs/2406.03853"],
+    ["Fast Inference from Transformers via Speculative Decoding", "https://arxiv.org/abs/2211.17192"],
+    ["Accelerating Large Language Model Decoding with Speculative Sampling", "https://arxiv.org/abs/2302.01318"],
+  ],
+};

@@ -1,0 +1,31 @@
+// What the page says in English: the table that every translation follows.
+import { benchmark, lawTest, runs, studies, takeaway, whatIf } from "./app.js";
+import { charts, lossless, why } from "./charts.js";
+import { glossary } from "./glossary.js";
+import { microscope } from "./microscope.js";
+import { tour } from "./tour.js";
+import { intro, keys, levels, page, race, scrubber, states, tip, verdict } from "./view.js";
+
+export const en = {
+  states,
+  levels,
+  page,
+  race,
+  verdict,
+  tip,
+  intro,
+  scrubber,
+  keys,
+  why,
+  charts,
+  lossless,
+  microscope,
+  tour,
+  glossary,
+  takeaway,
+  whatIf,
+  runs,
+  studies,
+  lawTest,
+  benchmark,
+};
