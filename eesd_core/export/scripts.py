@@ -1,7 +1,7 @@
 """Joins the ES modules in assets/web into one script, for the page, the offline file and the benchmark's report.
 
-A page that was opened from a file cannot load modules (browsers refuse it), and one inline script can be allowed by its hash. So the modules
-stand one after the other, each in a function of its own, in the order in which they need each other:
+A page that was opened from a file cannot load modules (browsers refuse it), and one inline script can be allowed by its hash. So the
+modules stand one after the other, each in a function of its own, in the order in which they need each other:
 
     modules["lib/player.js"] = (() => {
     const { Timeline } = modules["lib/timeline.js"];        // import { Timeline } from "./timeline.js";
@@ -9,9 +9,9 @@ stand one after the other, each in a function of its own, in the order in which 
     return { Player };
     })();
 
-A module may import names or everything (`* as name`) from a relative path, and export const, function and class where it declares them, each
-on a line of its own. That is all our modules need. Anything else is refused when they are joined, and so are a circle, a name that is not
-exported and a file that is not there.
+A module may import names or everything (`* as name`) from a relative path, and export const, function and class where it declares them,
+each on a line of its own. That is all our modules need. Anything else is refused when they are joined, and so are a circle, a name that is
+not exported and a file that is not there.
 """
 
 import json
