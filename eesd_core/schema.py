@@ -1,7 +1,7 @@
 """What a trace may hold: the fields of every record type, read off the events, and the order in which records can come.
 
-A trace from elsewhere is hostile until it has been through `check`. The browser applies the same rules (assets/web/trace.js) to the same
-table; tests hold the two to the same verdicts.
+A trace from elsewhere is hostile until it has been through `check`. The browser applies the same rules (assets/web/lib/trace.js) to the
+same table; tests hold the two to the same verdicts.
 """
 
 from dataclasses import MISSING, fields

@@ -1,8 +1,6 @@
 // What a run leaves behind, made in the browser from its records. eesd_core/export makes the same from a file; tests compare the two.
-import { roundsOf, rowOf } from "./rounds.js";
+import { lanesOf, rowOf } from "./rounds.js";
 import { language } from "./words.js";
-
-const LANES = ["eesd", "vanilla"];
 
 // One line, pure ASCII and free of "<": it can stand inside a script.
 const escaped = (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`;
@@ -14,38 +12,19 @@ export const ndjson = ({ head, records }) => [...(head ? [head] : []), ...record
 const fixed = (digits) => (value) => (value === null ? "" : value.toFixed(digits));
 const plain = (value) => String(value ?? "");
 const COLUMNS = {
-  lane: plain,
-  round: plain,
-  position: plain,
-  start_s: fixed(6),
-  end_s: fixed(6),
-  draft_ms: fixed(3),
-  verify_ms: fixed(3),
-  overhead_ms: fixed(3),
-  limit: plain,
-  drafted: plain,
-  accepted: plain,
-  rejected: plain,
-  untested: plain,
-  next: plain,
-  stop: plain,
-  alpha: fixed(4),
-  beta: fixed(4),
-  theta: fixed(4),
-  token_ids: (ids) => ids.join(" "),
+  ...{ lane: plain, text: plain, round: plain, position: plain, start_s: fixed(6), end_s: fixed(6) },
+  ...{ draft_ms: fixed(3), verify_ms: fixed(3), overhead_ms: fixed(3), limit: plain, drafted: plain, accepted: plain, rejected: plain },
+  ...{ untested: plain, next: plain, stop: plain, alpha: fixed(4), beta: fixed(4), theta: fixed(4), token_ids: (ids) => ids.join(" ") },
 };
 
 export function csv({ records }) {
-  const rows = LANES.flatMap((lane) => roundsOf(records, lane))
-    .filter(({ committed }) => committed)
-    .map(rowOf);
-  const cells = rows.map((row) => Object.entries(COLUMNS).map(([name, spell]) => spell(row[name])));
+  const rounds = lanesOf(records).flatMap((lane) => lane.rounds.filter(({ committed, outcome }) => committed && outcome));
+  const cells = rounds.map(rowOf).map((row) => Object.entries(COLUMNS).map(([name, spell]) => spell(row[name])));
   return [Object.keys(COLUMNS), ...cells].map((line) => `${line.join(",")}\n`).join("");
 }
 
 // ---- Chrome trace events, for ui.perfetto.dev ----
 
-const PROCESSES = { eesd: 1, vanilla: 2 };
 const [DRAFT, VERIFY, CONTROLLER] = [1, 2, 3];
 const TRACKS = {
   eesd: [
@@ -59,24 +38,16 @@ const micro = (seconds) => Math.round(1e6 * seconds);
 
 // Writes the events of one lane, round after round.
 class Process {
-  constructor(lane) {
-    Object.assign(this, { pid: PROCESSES[lane], own: lane === "eesd", out: [], flow: 0 });
+  constructor(lane, pid) {
+    Object.assign(this, { lane, pid, own: lane.name === "eesd", out: [], arrows: 0 });
   }
 
-  add(ph, tid, name, ts, more) {
-    this.out.push({ ph, pid: this.pid, tid, name, ts, ...more });
-  }
-
-  slice(tid, name, start, took, args) {
-    this.add("X", tid, name || "(empty)", start, { dur: Math.max(0, took), args });
-  }
-
-  count(name, now, value) {
-    this.add("C", 0, name, now, { args: { [name]: value } });
-  }
-
-  believe(now, { alpha, beta }) {
-    if (alpha && beta) this.count("belief", now, alpha / (alpha + beta));
+  events() {
+    const { name, row, rounds } = this.lane;
+    this.name(0, "process_name", `${name}, own clock${row ? `, text ${row + 1}` : ""}`);
+    for (const [track, title] of TRACKS[name]) this.name(track, "thread_name", title);
+    for (const round of rounds) this.round(round);
+    return this.out;
   }
 
   round(round) {
@@ -84,43 +55,57 @@ class Process {
     this.believe(start, round.posterior);
     const arrows = round.decisions.map((_, i) => this.draft(round, i));
     if (round.outcome) this.verify(round, start, arrows);
-    if (round.learned) this.believe(micro(round.learnedAt), round.learned);
-    if (!round.committed) return;
-    const { t, text } = round.committed;
-    this.slice(this.own ? CONTROLLER : VERIFY, `round ${round.number}`, start, micro(t) - start, { text });
+    if (round.committed) this.slice(this.own ? CONTROLLER : VERIFY, `round ${round.number}`, start, micro(round.end), { text: round.committed.text });
   }
 
   // Gives the number of the arrow that leads from this draft to its verify pass.
   draft({ start, decisions }, i) {
     const { position, text, probability: q, entropy, go, terms, t } = decisions[i];
     const before = micro(i ? decisions[i - 1].t : start);
-    this.slice(DRAFT, text, before, micro(t) - before, { position, q, entropy, go, terms });
-    this.flow += 1;
-    this.add("s", DRAFT, "verified by", before, { id: this.flow, cat: "draft" });
-    return this.flow;
+    this.slice(DRAFT, text, before, micro(t), { position, q, entropy, go, terms });
+    this.arrows += 1;
+    this.add("s", DRAFT, "verified by", before, { id: this.arrows, cat: "draft" });
+    return this.arrows;
   }
 
-  verify({ number, outcome }, start, arrows) {
-    const { drafted, accepted, rejected, next_kind: next, next_text: token, verify_seconds: seconds } = outcome;
+  verify({ number, tokens, outcome, learned }, start, arrows) {
+    const { drafted, accepted, next_kind: next, next_text: token, verify_seconds: seconds } = outcome;
     const now = micro(outcome.t);
-    const took = Math.min(micro(seconds), now - start);
-    this.slice(VERIFY, drafted ? `verify ${drafted + 1}` : "step", now - took, took, { round: number, drafted, accepted, next, token });
-    for (const id of arrows) this.add("f", VERIFY, "verified by", now - took, { id, cat: "draft", bp: "e" });
-    if (rejected) this.add("i", VERIFY, "rejection", now, { s: "t", args: { draft: accepted + 1 } });
-    if (!this.own) return;
-    this.count("draft length", start, drafted);
-    this.count("accepted", start, accepted);
+    const began = now - Math.min(micro(seconds), now - start);
+    this.slice(VERIFY, drafted ? `verify ${drafted + 1}` : "step", began, now, { round: number, drafted, accepted, next, token });
+    for (const id of arrows) this.add("f", VERIFY, "verified by", began, { id, cat: "draft", bp: "e" });
+    const rejected = tokens.findIndex(({ state }) => state === "rejected");
+    if (rejected >= 0) this.add("i", VERIFY, "rejection", now, { s: "t", args: { draft: rejected + 1 } });
+    if (this.own) {
+      this.count("draft length", start, drafted);
+      this.count("accepted", start, accepted);
+    }
+    if (learned) this.believe(now, learned);
+  }
+
+  believe(now, { alpha, beta }) {
+    if (alpha && beta) this.count("belief", now, alpha / (alpha + beta));
+  }
+
+  count(name, now, value) {
+    this.add("C", 0, name, now, { args: { [name]: value } });
+  }
+
+  slice(tid, name, start, end, args) {
+    this.add("X", tid, name || "(empty)", start, { dur: Math.max(0, end - start), args });
+  }
+
+  name(tid, kind, name) {
+    this.out.push({ ph: "M", name: kind, pid: this.pid, tid, args: { name } });
+  }
+
+  add(ph, tid, name, ts, more) {
+    this.out.push({ ph, pid: this.pid, tid, name, ts, ...more });
   }
 }
 
 export function perfetto({ records }) {
-  const named = (name, pid, tid, value) => ({ ph: "M", name, pid, tid, args: { name: value } });
-  const traceEvents = LANES.flatMap((lane) => {
-    const process = new Process(lane);
-    roundsOf(records, lane).forEach((round) => process.round(round));
-    const tracks = TRACKS[lane].map(([tid, name]) => named("thread_name", process.pid, tid, name));
-    return [named("process_name", process.pid, 0, `${lane}, own clock`), ...tracks, ...process.out];
-  });
+  const traceEvents = lanesOf(records).flatMap((lane, i) => new Process(lane, i + 1).events());
   return JSON.stringify({ traceEvents, displayTimeUnit: "ms", otherData: { source: "EESD Live" } });
 }
 

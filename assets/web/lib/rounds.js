@@ -8,8 +8,8 @@ const ROOT = -1; // the parent of drafts that continue the text itself
 
 // A lane of a race. Records count rounds and tokens from 0, people from 1: `number` of a round is for people.
 export class Lane {
-  constructor(name) {
-    this.name = name;
+  constructor(name, row = 0) {
+    Object.assign(this, { name, row });
     this.changed = new Set(); // tokens whose state changed since they were drawn
     this.clear();
   }
@@ -89,10 +89,10 @@ const RECORDS = {
   cost_measured(lane, { draft, verify, fixed }) {
     lane.costs = { draft, verify, fixed };
   },
-  round_started(lane, { round, row, position, limit, posterior, t }) {
+  round_started(lane, { round, position, limit, posterior, t }) {
     const before = lane.mark();
     if (lane.round) lane.round.end = t; // the time between two rounds is the earlier one's overhead
-    const own = { lane: lane.name, row, round, number: round + 1, position, limit, posterior, start: t, end: t, before };
+    const own = { lane: lane.name, row: lane.row, round, number: round + 1, position, limit, posterior, start: t, end: t, before };
     lane.rounds.push({ ...own, tokens: [], decisions: [], stop: null, outcome: null, learned: null, committed: null });
   },
   draft_token(lane, record) {
@@ -110,13 +110,12 @@ const RECORDS = {
     lane.drafted += record.drafted;
     lane.accepted += record.accepted;
   },
-  posterior_updated(lane, { posterior, t }) {
+  posterior_updated(lane, { posterior }) {
     lane.round.learned = posterior;
-    lane.round.learnedAt = t;
   },
-  tokens_committed(lane, { ids, text, t }) {
+  tokens_committed(lane, { ids, text }) {
     lane.written += ids.length;
-    lane.round.committed = { ids, text, t };
+    lane.round.committed = { ids, text };
     joinCharacters(lane, text);
   },
   run_finished(lane) {
@@ -179,30 +178,35 @@ function joinCharacters(lane, committed) {
   places.forEach(([token, text]) => lane.change(token, { text }));
 }
 
-// All rounds of one lane (and one text of several that were written in the same passes).
-export function roundsOf(records, lane, row = 0) {
-  const fold = new Lane(lane);
-  for (const record of records) if (record.lane === lane && (record.row ?? 0) === row) fold.apply(record);
-  return fold.rounds;
+// Every lane and row that wrote a text, by name and row: EESD first.
+export function lanesOf(records) {
+  const lanes = new Map();
+  for (const record of records.filter(({ lane }) => lane && lane !== "race")) {
+    const { lane, row = 0 } = record;
+    const key = `${lane} ${String(row).padStart(9, "0")}`;
+    if (!lanes.has(key)) lanes.set(key, new Lane(lane, row));
+    lanes.get(key).apply(record);
+  }
+  return [...lanes.keys()].sort().map((key) => lanes.get(key));
 }
 
 // A round as plain values, under the names of the CSV. Null: the round has not come that far, or its controller has no such number.
-export function rowOf({ lane, row = 0, round, position, limit, posterior, start, decisions, stop, outcome, committed }) {
+export function rowOf({ lane, row, round, position, limit, posterior, start, end, decisions, stop, outcome, committed }) {
   const numberOf = (value) => (Number.isFinite(value) ? value : null);
-  const { drafted = null, accepted = null, rejected = null, untested = null, next_kind: next = null } = outcome ?? {};
-  const { draft_seconds: draft, verify_seconds: verify, t: verdict } = outcome ?? {};
+  const { accepted = null, rejected = null, untested = null, next_kind: next = null } = outcome ?? {};
+  const { draft_seconds: draft, verify_seconds: verify } = outcome ?? {};
   return {
     lane,
-    row,
+    text: row + 1,
     round: round + 1,
     position,
     start_s: start,
-    end_s: numberOf(committed?.t),
+    end_s: end,
     draft_ms: numberOf(1e3 * draft),
     verify_ms: numberOf(1e3 * verify),
-    overhead_ms: numberOf(1e3 * (verdict - start - draft - verify)),
+    overhead_ms: numberOf(1e3 * (end - start - (draft + verify))),
     limit,
-    drafted,
+    drafted: decisions.length,
     accepted,
     rejected,
     untested,
