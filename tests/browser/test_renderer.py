@@ -177,6 +177,16 @@ def test_rejected_drafts_can_be_hidden(page):
     assert page.locator(tokens("correction")).first.is_visible()
 
 
+def test_the_final_text_is_large_and_rounds_are_parted(page):
+    feed(page, TEXT)
+    style = "(selector, of, part) => getComputedStyle(document.querySelector(`.e-lane-eesd .e-text > .e-${selector}`), part)[of]"
+    sizes = {kind: page.evaluate(f"kind => parseFloat(({style})(kind, 'fontSize'))", kind) for kind in SHAPES}
+    assert sizes["rejected"] == sizes["untested"] < 0.9 * sizes["accepted"]
+    assert sizes["accepted"] == sizes["correction"] == sizes["bonus"]
+    seams = {kind: page.evaluate(f"kind => ({style})(kind, 'borderRightWidth', '::after')", kind) for kind in SHAPES}
+    assert [kind for kind, width in seams.items() if width == "1px"] == ["correction", "bonus"]
+
+
 def test_scrolling_up_stops_following(page):
     feed(page, made.ndjson(RECORDS[: len(RECORDS) * 2 // 3]))
     box = page.locator(".e-lane-eesd .e-text")
