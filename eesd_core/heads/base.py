@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..model.cache import KVCache
 from ..model.target import Target
-from .shortlist import Shortlist, Words
+from .shortlist import Shortlist, Words, text_logits
 
 
 class Head(nn.Module):
@@ -48,7 +48,7 @@ class Head(nn.Module):
         """Hidden states after `exit_after` layers (1, m, D) at positions start .. -> logits behind the last of them: (1, V), or over the
         ids of `words` (of the bare shortlist, where a head has one and `words` is None).
 
-        deep (1, m, taps D): beside every position the deep states of the last row verified before it; None where there are no taps.
+        deep (1, m, taps D): beside every position the deep states of the last row verified before it; None: there is none, or no taps.
         """
         return self.logits(target, self.norm(self.run(target, states, cache, start, deep)[:, -1:]), words)
 
@@ -61,6 +61,14 @@ class Head(nn.Module):
         if words is not None:
             return words.logits(normed)
         return target.head(normed) if self.shortlist is None else self.shortlist(normed)[0]
+
+    def along(self, target: Target, normed: Tensor, ids: Sequence[int], first: int) -> Tensor:
+        """What drafting along the text `ids` would have seen at places first .. : what `hidden` gave there, (1, m, D) -> logits over the
+        vocabulary (m, V), -inf for tokens that were not in the list at that place."""
+        if self.shortlist is None:
+            return target.head(normed)
+        logits, listed = text_logits(self.shortlist, normed, ids, first)
+        return logits.new_full((len(logits), target.vocab), -torch.inf).index_copy_(-1, listed, logits)
 
     def run(self, target: Target, states: Tensor, cache: KVCache, start: int, deep: Tensor | None = None) -> Tensor:
         """The head's own layers over positions start .. : (1, m, D) -> (1, m, D)."""
@@ -78,7 +86,7 @@ class Head(nn.Module):
         return self.norm(target.run_rows(self.layers, self.mixed(states, deep)))
 
     def rows(self, target: Target, states: Tensor, deep: Tensor | None = None) -> Tensor:
-        """Logits over the whole vocabulary, shortlist or not: (B, T, D) -> (B, T, V) float32."""
+        """Logits over the whole vocabulary, shortlist or not, as in training: (B, T, D) -> (B, T, V) float32."""
         return target.head_rows(self.rows_hidden(target, states, deep))
 
 

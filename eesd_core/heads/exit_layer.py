@@ -75,6 +75,8 @@ class ExitLayer(Head):
         if self.mix is None:
             return states
         width = states.shape[-1]
+        if deep is None:
+            deep = states.new_zeros(*states.shape[:-1], width * len(self.taps))
         parts = [nn.functional.rms_norm(part, (width,)) for part in deep.to(states.dtype).split(width, -1)]
         return states + self.mix(torch.cat([states, *parts], -1))
 
@@ -111,6 +113,8 @@ class ExitLayer(Head):
         try:
             layer = made(stored.weights)
             layer.greedy = made(stored.twin) if stored.twin else None
+            if stored.shortlist is not None:
+                layer.read_only(Shortlist(target, stored.shortlist))
         except (RuntimeError, KeyError, IndexError) as problem:
             raise UserError(f"the exit layer in {folder} does not fit {target.name}: {str(problem).splitlines()[0]}") from None
         # Names as in files of the first format: what older benchmarks say still names the same weights.

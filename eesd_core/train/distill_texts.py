@@ -65,6 +65,8 @@ class TextsConfig:
     def __post_init__(self):
         if min(self.steps, self.rows) < 1 or self.greedy_steps < 0:
             raise UserError("--steps and --rows must be at least 1, and --greedy-steps at least 0")
+        if self.shortlist == 1:
+            raise UserError("--shortlist must be at least 2, or 0 for the whole vocabulary")
         if self.bits not in (4, 16):
             raise UserError(f"a weight is stored in 4 or 16 bits, not {self.bits}")
 

@@ -13,10 +13,11 @@ import torch
 
 from ..bench import read_prompts
 from ..errors import UserError
-from ..heads.exit_layer import ExitLayer
+from ..heads.base import Head, deep_rows
 from ..model.target import Target
 from ..sampling import Sampler, Sampling
 from .corpus import clean, read_records
+from .lessons import states_of
 
 TEMPERATURES = (0.0, 0.7, 0.8, 1.0)
 LOOP_TAIL, LOOP_BLOCK = 64, 16  # a continuation loops if its last 64 tokens repeat a block of at most 16
@@ -65,14 +66,17 @@ def distinct(texts: list[list[int]], n: int) -> float:
 
 
 @torch.inference_mode()
-def judge_drafts(
-    target: Target, layer: ExitLayer, prompt: list[int], written: list[int], sampling: Sampling
-) -> tuple[list[bool], list[float]]:
+def judge_drafts(target: Target, layer: Head, prompt: list[int], written: list[int], sampling: Sampling) -> tuple[list[bool], list[float]]:
     """For every token written: would the exit layer's draft have been accepted (greedy, or shared noise), and the overlap of both laws."""
-    ids, layer = torch.tensor([prompt + written], device=target.device), layer.at(sampling.temperature)
-    states = target.run_rows(target.layers[: layer.exit_after], target.embed_rows(ids))  # (1, T, D)
-    rest = target.norm(target.run_rows(target.layers[layer.exit_after :], states))
-    final, early = (logits[0, len(prompt) - 1 : -1] for logits in (target.head_rows(rest), layer.rows(target, states)))  # (n, V) each
+    whole, layer = prompt + written, layer.at(sampling.temperature)
+    depths = {layer.exit_after, *layer.taps, target.depth}
+    states = states_of(target, torch.tensor([whole], device=target.device), tuple(depths))  # (1, T, D) each
+    states = {depth: rows.to(target.dtype) for depth, rows in states.items()}
+    before = torch.arange(len(whole), device=target.device)[None]  # deep states are of the row before: the first draft of every round
+    deep = deep_rows([states[tap] for tap in layer.taps], before) if layer.taps else None
+    early = layer.rows_hidden(target, states[layer.exit_after], deep)[:, len(prompt) - 1 : -1]
+    early = layer.along(target, early, whole, len(prompt) - 1)  # (n, V)
+    final = target.head(target.norm(states[target.depth])[:, len(prompt) - 1 : -1])
     sampler = Sampler(sampling, target.vocab, target.device)
     p, q = sampler.log_probs(final), sampler.log_probs(early)
     same = sampler.scores(final, p, len(prompt)).argmax(-1) == sampler.scores(early, q, len(prompt)).argmax(-1)
@@ -93,7 +97,7 @@ def acceptance_per_position(matches: list[list[bool]], length: int = ROUND) -> l
     return [round(a / t, 3) for a, t in zip(accepted, tested) if t]
 
 
-def evaluate(target: Target, layer: ExitLayer, validation: Path | None, prompts: Path | None, new_tokens: int) -> dict:
+def evaluate(target: Target, layer: Head, validation: Path | None, prompts: Path | None, new_tokens: int) -> dict:
     """Print the report and return it as plain values. Raises UserError where the continuations do not fit into the context."""
     openings = [target.codec.encode(prompt) for prompt in read_prompts(prompts, None)]
     room = target.context - max(map(len, openings))

@@ -87,7 +87,7 @@ class DeviceSteps:
         heads, width = cache_shape(target.config)
         shape = heads // target.shards, self.reaches[-1], width, target.dtype
         self.cache = StaticCache([device] * target.depth, *shape)
-        self.exit_cache = StaticCache([device], heads, *shape[1:])
+        self.exit_cache = StaticCache([device] * (len(exit_layer.layers) if exit_layer else 1), heads, *shape[1:])
         self.tokens = torch.zeros(self.reaches[-1] + 1, dtype=torch.long, device=device)  # prompt, text, drafts
         self.states = torch.zeros(1, self.reaches[-1], target.config.hidden_size, dtype=target.dtype, device=device)
         self.at, self.place, self.drafted = (torch.zeros(1, dtype=torch.long, device=device) for _ in range(3))
@@ -178,7 +178,7 @@ class DeviceSteps:
         """(1, m, D) -> logits behind the last, (1, V)."""
         head = self.exit_layer
         hidden = self._run(head.layers, states, positions, reach, self.exit_cache)
-        return head.logits(self.target, head.norm(hidden[:, -1:]))
+        return self.target.head(head.norm(hidden[:, -1:]))  # all rows: a GPU reads them in no time, and a list's length would change
 
     def _embed(self, positions: Tensor) -> Tensor:
         hidden = self.target.embedding(self.tokens[positions])[None]
