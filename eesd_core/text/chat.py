@@ -23,7 +23,7 @@ class Chat:
         """`template` is transformers' tokenizer, which fills it in. `plain` finds control tokens by their `names`, `renamed` by what they
         are called in `spelled`. `owner` is the model's name, for messages."""
         self.template, self.plain, self.renamed, self.owner = template, plain, renamed, owner
-        self.names, self.spelled = names, spelled
+        self.names, self.spelled, self.unknown = names, spelled, template.unk_token_id
         self.secret = secrets.token_hex(8)  # a word that nobody can guess
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
@@ -47,14 +47,15 @@ class Chat:
         """`text`, which the template gives for the messages, with the template's own control tokens in the spelling of `renamed`."""
         found = sorted({m["content"][begin:end] for m, parts in zip(messages, risky) for begin, end in parts})
         veils = {part: f"{self.secret}x{number:06d}" for number, part in enumerate(found)}
-        mark = self.secret + "mark"
-        bare = {veil: part for part, veil in veils.items()}
-        # First with a mark in front of the risky parts: a template that looks for </think> in a message still finds it.
-        for shown in ({part: mark + part for part in found}, veils):
-            filled = self._fill([_disguised(m, parts, shown) for m, parts in zip(messages, risky)])
-            filled = _replace(filled, {mark + part: veil for part, veil in veils.items()} | {mark: ""})
-            if _replace(filled, bare) == text:
-                break
+        bare, mark = {veil: part for part, veil in veils.items()}, self.secret + "mark"
+        filled = self._fill([_disguised(m, parts, veils) for m, parts in zip(messages, risky)])
+        if _replace(filled, bare) != text:
+            # The template looks for a name in a message, such as </think>. With a mark in front of the name, it still finds it.
+            marked = self._fill([_disguised(m, parts, {part: mark + part for part in found}) for m, parts in zip(messages, risky)])
+            marked = _replace(marked, {mark + part: veil for part, veil in veils.items()} | {mark: ""})
+            ids, wanted = ([id for id, _ in self._control_tokens(way)] for way in (marked, filled))
+            if _replace(marked, bare) == text and ids == wanted:
+                filled = marked
         pieces, at = [], 0
         for id, (begin, end) in self._control_tokens(filled):
             pieces += [filled[at:begin], self.spelled[id]]
@@ -65,26 +66,25 @@ class Chat:
         """Names of control tokens in a message, and what could become one beside the template's text: the end of a name at the message's
         beginning, the beginning of one at its end, or the inside of one as the whole message."""
         parts = [part for _, part in self._control_tokens(content)]
+        edges: list[Part] = []
         inner = content.strip()
         first = len(content) - len(content.lstrip())
         last = first + len(inner)
         for name in self.names.values() if inner else ():
-            parts += [(first, last)] if inner in name else []
-            parts += [(first, first + n) for n in range(1, len(name)) if inner.startswith(name[-n:])]
-            parts += [(last - n, last) for n in range(1, len(name)) if inner.endswith(name[:n])]
-        joined: list[Part] = []
-        for begin, end in sorted(parts):
-            if joined and begin <= joined[-1][1]:
-                begin, end = joined[-1][0], max(end, joined.pop()[1])
-            joined.append((begin, end))
-        return joined
+            edges += [(first, last)] if inner in name else []
+            edges += [(first, first + n) for n in range(1, len(name)) if inner.startswith(name[-n:])]
+            edges += [(last - n, last) for n in range(1, len(name)) if inner.endswith(name[:n])]
+        for begin, end in sorted(edges, key=lambda part: part[0] - part[1]):  # the longest first; a disguised part of an edge disguises it
+            if all(end <= other or begin >= after for other, after in parts):
+                parts.append((begin, end))
+        return sorted(parts)
 
     def _control_tokens(self, text: str) -> list[tuple[int, Part]]:
         """Control tokens that the tokenizer finds, and where, without the white space that some of them take in."""
         encoding, found = self.plain.encode(text, add_special_tokens=False), []
         for id, (begin, end) in zip(encoding.ids, encoding.offsets):
-            if id in self.names:
-                inner = text[begin:end].strip() or text[begin:end]
+            inner = text[begin:end].strip() or text[begin:end]
+            if id in self.names and (id != self.unknown or inner == self.names[id]):  # letters that it does not know are no name
                 begin = text.index(inner, begin)
                 found.append((id, (begin, begin + len(inner))))
         return found

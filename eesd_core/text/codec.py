@@ -4,6 +4,7 @@ Everything here may be used from several threads: the tokenizers are this class'
 (transformers switches its one tokenizer from call to call).
 """
 
+import copy
 import json
 import secrets
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ class Codec:
         names, secret = control_tokens(facts, str(tokenizer.chat_template or "")), secrets.token_hex(8)
         spelled = {id: f"{secret}{id:08d}" for id in names}
         self._plain, self._renamed = rename(facts, {}), rename(facts, {name: spelled[id] for id, name in names.items()})
-        self._chat = Chat(tokenizer, self._plain, self._renamed, names, spelled, owner) if tokenizer.chat_template else None
+        self._chat = Chat(copy.copy(tokenizer), self._plain, self._renamed, names, spelled, owner) if tokenizer.chat_template else None
         special = {token["id"]: token["content"] for token in facts["added_tokens"] if token["special"]}
         self._names = special | {id: self._plain.id_to_token(id) or "" for id in end_ids - special.keys()}
         self.special_ids = frozenset(self._names)
