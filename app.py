@@ -13,6 +13,7 @@ from app.engines import Beside
 from app.form_values import Limits
 from app.page import launch
 from app.runs import Visits
+from eesd_core.cli.flags import MODELS
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 from eesd_core.model.catalog import KNOWN, STORYTELLER, in_cache, locate
@@ -45,7 +46,7 @@ def arrival_of(name: str) -> Arrival:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", metavar="PATH_OR_ID", help="folder or Hub id of a model (default: the embedded model)")
+    parser.add_argument("--model", metavar="MODEL", help=MODELS)
     parser.add_argument("--exit-layer", metavar="DIR", help="folder of its exit layer (default: the model's folder)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")

@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import os
 import time
 from functools import cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from eesd_core.environment import memory_mb
 from eesd_core.export.standalone import PLOTLY_JS, template
 
 from .runs import Visits
@@ -66,13 +66,9 @@ def state_of(visits: Visits) -> dict:
     facts = {"status": "ok", "model": target.name, "device": str(target.device), "dtype": target.precision}
     facts["models"] = visits.engines.state()
     counts = {"level": visits.engine.level, "waiting": device.waiting(), "runs": device.runs, "mean_seconds": device.mean_seconds}
-    return facts | counts | {"memory_mb": memory_mb()}
-
-
-def memory_mb() -> float | None:
-    """Resident memory of this process; None where the system does not say."""
-    statm = Path("/proc/self/statm")
-    return round(int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20, 1) if statm.exists() else None
+    source = target.source
+    file = {"file": Path(source.file).name, "file_mb": source.megabytes} if source else {}
+    return facts | file | counts | {"memory_mb": memory_mb()}
 
 
 def plotly_address() -> str:

@@ -5,10 +5,10 @@ import sys
 from errno import ENOSPC
 
 from ..errors import UserError
-from . import measurements, runs, training
+from . import measurements, models, runs, training
 from .flags import Parser, complain, shared_flags
 
-GROUPS = (runs, measurements, training)
+GROUPS = (runs, measurements, models, training)
 COMMANDS = {name: command for group in GROUPS for name, command in group.COMMANDS.items()}
 
 
@@ -23,6 +23,8 @@ def build_parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
+    if getattr(arguments, "offline", False):
+        os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it when it is imported
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # text in any language must print on any terminal
     try:

@@ -45,6 +45,9 @@ def amount(text: str) -> int:
         raise argparse.ArgumentTypeError(f"must be a number such as 2e6, not {text[:40]!r}") from None
 
 
+MODELS = "storyteller, smollm2, a .gguf file, a folder, or a Hub id[@revision] (default: storyteller, the embedded model)"
+
+
 class Shared(NamedTuple):
     """Flags of several commands, as parent parsers."""
 
@@ -56,13 +59,14 @@ class Shared(NamedTuple):
 
 def shared_flags() -> Shared:
     model = Parser(add_help=False)
-    model.add_argument("--model", metavar="PATH_OR_ID", help="folder or Hub id[@revision] (default: the embedded model)")
+    model.add_argument("--model", metavar="MODEL", help=MODELS)
     where = "folder or Hub id[@revision] of its exit layer (default: the model's folder); frozen:N for the model's own head after N layers"
     model.add_argument("--exit-layer", metavar="DIR_OR_ID", help=where)
     weights = "weights by bitsandbytes, on CUDA and on a CPU; the rest in bf16"
     model.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help=weights)
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     model.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    model.add_argument("--offline", action="store_true", help="never use the network")
     said = Parser(add_help=False)
     said.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
 

@@ -132,12 +132,15 @@ def export(arguments) -> int:
 
 def doctor(arguments) -> int:
     from ..engine import versions
+    from ..environment import memory_mb
     from ..row_invariance import EXPLANATION
 
     began = time.perf_counter()
     engine = load_engine(arguments)
     facts = {"model": engine.target.name, "device": str(engine.target.device), "dtype": dtype_of(engine), "level": engine.level}
     facts |= {"layers": engine.target.depth, "exit_after": engine.exit_layer.exit_after, "load_seconds": time.perf_counter() - began}
+    source, memory = engine.target.source, memory_mb()
+    facts |= {"file": source.file, "file_mb": source.megabytes, "memory_mb": memory}
     facts |= {"costs": engine.measured.to_json(), "versions": versions()}
     for name, value in facts.items():
         print(f"{name:>13}  {value:.3f}" if isinstance(value, float) else f"{name:>13}  {value}")

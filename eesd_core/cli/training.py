@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from .flags import Parser, Shared, amount, load_engine, number, whole
+from .flags import MODELS, Parser, Shared, amount, load_engine, number, whole
 
 
 def add_commands(commands, shared: Shared) -> None:
@@ -43,7 +43,7 @@ def add_commands(commands, shared: Shared) -> None:
     sizes.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
     lessons = Parser(add_help=False)
-    lessons.add_argument("--model", metavar="PATH_OR_ID", help="the frozen model (default: the embedded model)")
+    lessons.add_argument("--model", metavar="MODEL", help=f"the frozen one: {MODELS}")
     lessons.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="of the frozen model")
     lessons.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the project's own)")
     lessons.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="or folders of text whose parts become prompts")

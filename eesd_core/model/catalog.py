@@ -54,6 +54,13 @@ class Source:
     checksum: str | None = None  # of the GGUF file, and of what is merged into it
     blocks: Path | None = None  # folder of a converted GGUF file, for `gguf.blocks`
 
+    @property
+    def megabytes(self) -> float | None:
+        """What the file takes on the disk, or the weights in the folder; None for a Hub id."""
+        path = Path(self.file)
+        files = path.glob("*.safetensors") if path.is_dir() else [path] if path.is_file() else []
+        return round(sum(file.stat().st_size for file in files) / 1e6, 1) or None
+
 
 def locate(model: str | Path | None = None, progress: Progress | None = None) -> Source:
     """A model's files by name, path or Hub id (default: the storyteller). Fetches a known file that is not in the cache, and converts a
