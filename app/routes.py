@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from eesd_core.environment import memory_mb
 from eesd_core.export.standalone import PLOTLY_JS, template
+from eesd_core.memory import memory_mb
 
 from .runs import Visits
 from .studies import study_routes

@@ -1,6 +1,8 @@
-"""Tiny random models in float32 and the embedded model. Nothing here needs a network."""
+"""Tiny random models in float32, the embedded model, and smollm2 where it was fetched. Nothing here uses a network."""
 
 import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from eesd_core.engine import Engine
+from eesd_core.errors import UserError
 from eesd_core.heads.exit_layer import ExitLayer
-from eesd_core.model.catalog import EMBEDDED
+from eesd_core.model.catalog import EMBEDDED, bring
 from eesd_core.model.target import Target
 
 EXIT_AFTER = 2
@@ -87,3 +90,12 @@ def embedded() -> Path:
         hint = "the embedded model is not in assets/model: fetch it, or train it as README says"
         pytest.fail(hint) if os.environ.get("EESD_FORBID_SKIPS") else pytest.skip(hint)
     return EMBEDDED
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The file of SmolLM2-135M-Instruct in the cache."""
+    try:
+        return bring("smollm2")
+    except UserError as problem:
+        pytest.fail(str(problem)) if os.environ.get("EESD_FORBID_SKIPS") else pytest.skip(str(problem))

@@ -132,7 +132,7 @@ def export(arguments) -> int:
 
 def doctor(arguments) -> int:
     from ..engine import versions
-    from ..environment import memory_mb
+    from ..memory import memory_mb
     from ..row_invariance import EXPLANATION
 
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What this process takes of the machine."""
+"""What this process takes of the machine's memory."""
 
 import os
 from pathlib import Path
