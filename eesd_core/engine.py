@@ -54,6 +54,8 @@ class Request:
     settings: dict = field(default_factory=dict)
     chat: bool = False  # the prompt is a request, to be replied to, instead of an opening to be continued
     drafter: str = "early-exit"
+    system: str = ""  # what a chat model is told in front of the conversation; "": what its template says
+    history: tuple[tuple[str, str], ...] = ()  # a conversation's earlier requests and their replies
 
     def __post_init__(self):
         if not self.prompt.strip():
@@ -62,7 +64,17 @@ class Request:
             raise UserError(f"the number of new tokens must be a whole number of at least 1, not {self.max_new_tokens!r}")
         if self.method not in ("eesd", "vanilla"):
             raise UserError(f"unknown method {self.method!r}: choose eesd or vanilla")
+        if (self.system or self.history) and not self.chat:
+            raise UserError("a system prompt and earlier turns are for chat: ask for chat too, or leave them out")
         parse_drafter(self.drafter)
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The conversation as chat templates read it; the last message is the prompt."""
+        told = [("system", self.system)] if self.system else []
+        for request, reply in self.history:
+            told += [("user", request), ("assistant", reply)]
+        return [{"role": role, "content": text} for role, text in [*told, ("user", self.prompt)]]
 
 
 def versions() -> dict[str, str]:
@@ -85,11 +97,11 @@ class Engine:
 
     def encode(self, request: Request) -> list[int]:
         """Prompt ids. Raises UserError if prompt and new tokens together exceed the model's context."""
-        context, text = self.target.context, request.prompt
-        if len(text) > 16 * context:  # no tokenizer packs 16 characters a token on average: refuse before spending time
-            raise UserError(f"the prompt has {len(text):,} characters: this model reads {context} tokens, about {4 * context:,} characters")
-        codec = self.target.codec
-        ids = codec.encode_chat([{"role": "user", "content": text}]) if request.chat else codec.encode(text)
+        context, codec = self.target.context, self.target.codec
+        count = sum(len(message["content"]) for message in request.messages)
+        if count > 16 * context:  # no tokenizer packs 16 characters a token on average: refuse before spending time
+            raise UserError(f"the prompt has {count:,} characters: this model reads {context} tokens, about {4 * context:,} characters")
+        ids = codec.encode_chat(request.messages) if request.chat else codec.encode(request.prompt)
         if not ids:
             raise UserError(f"the tokenizer of {self.target.name} makes no token of this prompt: write it in letters that the model knows")
         if len(ids) + request.max_new_tokens > context:

@@ -54,7 +54,8 @@ class Shared(NamedTuple):
     model: Parser
     said: Parser
     draws: Parser
-    text: Parser
+    writing: Parser  # how a text is written
+    text: Parser  # and what
 
 
 def shared_flags() -> Shared:
@@ -79,18 +80,22 @@ def shared_flags() -> Shared:
     draws.add_argument("--acceptance", choices=["shared-noise", "rejection"], default="shared-noise", help=rule)
     draws.add_argument("--seed", type=whole, default=0, metavar="S")
 
-    text = Parser(add_help=False)
-    text.add_argument("prompt")
-    text.add_argument("--chat", action="store_true", help="the prompt is a request to reply to, instead of an opening to continue")
-    text.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
+    writing = Parser(add_help=False)
+    system = "what a chat model is told in front of the conversation (default: what its template says)"
+    writing.add_argument("--system", default="", metavar="TEXT", help=system)
+    writing.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
     how = f"one of {', '.join(CONTROLLERS)}; settings follow, as in threshold:0.3 or beta:draw=round:forget=0.95"
-    text.add_argument("--controller", default="throughput", metavar="NAME[:SETTING=VALUE]", help=f"{how} (default: throughput)")
-    text.add_argument("--draft-length", type=whole, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
+    writing.add_argument("--controller", default="throughput", metavar="NAME[:SETTING=VALUE]", help=f"{how} (default: throughput)")
+    writing.add_argument("--draft-length", type=whole, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
     drafters = "early-exit, prompt-lookup[:LONGEST], layer-skip[:SKIPPED] as in layer-skip:a3.m3.m4, or disturbed:P:N: early exit, from "
     drafters += "new token N on random with probability P (default: early-exit)"
-    text.add_argument("--drafter", default="early-exit", metavar="NAME", help=drafters)
-    text.add_argument("--prior", type=number, nargs=2, metavar=("ALPHA", "BETA"), help="prior of its Beta posterior (default 1 1)")
-    return Shared(model, said, draws, text)
+    writing.add_argument("--drafter", default="early-exit", metavar="NAME", help=drafters)
+    writing.add_argument("--prior", type=number, nargs=2, metavar=("ALPHA", "BETA"), help="prior of its Beta posterior (default 1 1)")
+
+    text = Parser(add_help=False, parents=[writing])
+    text.add_argument("prompt")
+    text.add_argument("--chat", action="store_true", help="the prompt is a request to reply to, instead of an opening to continue")
+    return Shared(model, said, draws, writing, text)
 
 
 def load_engine(arguments, exit_layer: bool = True):
@@ -126,7 +131,7 @@ def request_of(arguments, method: str = "eesd"):
     make_controller(controller, **settings)  # refuses bad settings now, not after loading
     sampling = sampling_of(arguments)
     a = arguments
-    return Request(a.prompt, a.max_new_tokens, sampling, method, controller, settings, a.chat, a.drafter)
+    return Request(a.prompt, a.max_new_tokens, sampling, method, controller, settings, a.chat, a.drafter, a.system)
 
 
 def controller_of(request) -> dict | None:

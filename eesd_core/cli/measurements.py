@@ -9,7 +9,7 @@ from .flags import Shared, load_engine, number, sampling_of, whole
 
 
 def add_commands(commands, shared: Shared) -> None:
-    model, said, draws, _ = shared
+    model, said, draws, *_ = shared
     about = "methods side by side on the same prompts, interleaved; a report as JSON, CSV and one HTML file"
     bench = commands.add_parser("bench", parents=[draws, model], help=about)
     suites = "default, full, thompson, distillation, length or temperature (docs/benchmark.md); gpu: pace against the hardware's"

@@ -12,7 +12,7 @@ from .terminal import printable
 
 
 def add_commands(commands, shared: Shared) -> None:
-    model, said, draws, text = shared
+    model, said, draws, _, text = shared
     traced = Parser(add_help=False)
     traced.add_argument("--trace", metavar="FILE", help="write every event as NDJSON")
 

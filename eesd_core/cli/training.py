@@ -8,7 +8,7 @@ from .flags import MODELS, Parser, Shared, amount, load_engine, number, whole
 
 
 def add_commands(commands, shared: Shared) -> None:
-    model, said, _, _ = shared
+    model, said, *_ = shared
     base = commands.add_parser("train-base", help="train the embedded model (tokenizer, corpus, pre-training)")
     base.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
     base.add_argument("--work", type=Path, default=Path("runs/base"), metavar="DIR", help="packed text and checkpoints; resumes from here")

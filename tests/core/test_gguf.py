@@ -93,7 +93,7 @@ def test_the_known_file_is_smollm2_under_whatever_name(smollm2, tmp_path):
     target = load_target(file, "cpu", "bfloat16")
     assert target.name == "smollm2" and target.source.heads.name == "smollm2" and target.depth == 30 and target.context == 8192
     assert target.end_ids == {0, 2}
-    turn = target.tokenizer.decode(target.encode_turn("Hi"))
+    turn = target.tokenizer.decode(target.encode_chat([{"role": "user", "content": "Hi"}]))
     assert turn.startswith("<|im_start|>system\n") and turn.endswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
     if not target.source.heads.exists():
         layer = load_exit_layer(target, None)
