@@ -41,8 +41,8 @@ def chat(folder, capsys, monkeypatch):
 
 def test_the_template_is_given_the_whole_conversation(talking):
     request = Request("c", chat=True, system="s", history=(("a", "b"),))
-    assert talking.encode(request) == talking.target.encode("[system]s[user]a[assistant]b[user]c[reply]")
-    assert talking.encode(Request("c\ud800", chat=True)) == talking.target.encode("[user]c?[reply]")
+    assert talking.encode(request) == talking.target.codec.encode("[system]s[user]a[assistant]b[user]c[reply]")
+    assert talking.encode(Request("c\ud800", chat=True)) == talking.target.codec.encode("[user]c?[reply]")
 
 
 @pytest.mark.parametrize("extra", [{"system": "s"}, {"history": (("a", "b"),)}])

@@ -80,11 +80,11 @@ def test_digits_stand_alone_for_smollm(tmp_path):
 
 
 def test_llama_cpp_gives_the_same_tokens(smollm2):
-    tokenizer = load_target(smollm2, "cpu", "bfloat16").tokenizer
+    codec = load_target(smollm2, "cpu", "bfloat16").codec
     cases = json.loads(TOKENS.read_text())
     assert len(cases) >= 29
     for text, ids in cases:
-        assert tokenizer(text, split_special_tokens=True)["input_ids"] == ids, repr(text)
+        assert codec.encode(text) == ids, repr(text)
 
 
 def test_the_known_file_is_smollm2_under_whatever_name(smollm2, tmp_path):
@@ -93,7 +93,7 @@ def test_the_known_file_is_smollm2_under_whatever_name(smollm2, tmp_path):
     target = load_target(file, "cpu", "bfloat16")
     assert target.name == "smollm2" and target.source.heads.name == "smollm2" and target.depth == 30 and target.context == 8192
     assert target.end_ids == {0, 2}
-    turn = target.tokenizer.decode(target.encode_chat([{"role": "user", "content": "Hi"}]))
+    turn = target.tokenizer.decode(target.codec.encode_chat([{"role": "user", "content": "Hi"}]))
     assert turn.startswith("<|im_start|>system\n") and turn.endswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n")
     if not target.source.heads.exists():
         layer = load_exit_layer(target, None)
