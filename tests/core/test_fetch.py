@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from eesd_core.cli import main
 from eesd_core.errors import UserError
 from eesd_core.model import fetch as fetching
 from eesd_core.model.catalog import KNOWN, locate
@@ -242,3 +243,12 @@ def test_the_cache_folder_is_the_platforms_or_the_users(monkeypatch):
     assert cache_folder() == Path.home() / "x"
     monkeypatch.delenv("EESD_CACHE")
     assert cache_folder().name == "eesd-live"
+
+
+def test_the_command_says_what_cannot_be_fetched(capsys, cache):
+    for name, said in (("nonsense", "choose smollm2"), ("storyteller", "nothing to fetch"), ("smollm2", "once with a network")):
+        assert main(["fetch", name, "--offline"]) == 2
+        out, err = capsys.readouterr()
+        assert said in err and err.count("\n") == 1 and not out
+    assert main(["generate", "Hi", "--model", "smollm2", "--offline"]) == 2
+    assert "fetch smollm2" in capsys.readouterr().err and not cache.exists()
