@@ -7,11 +7,12 @@ import torch
 
 from eesd_core import events as ev
 from eesd_core.errors import UserError
+from eesd_core.model.catalog import Source
 
 
 class FakeEngine:
     level = "exact-by-construction"
-    target = SimpleNamespace(name="fake", device=torch.device("cpu"), precision="float32")
+    target = SimpleNamespace(name="fake", device=torch.device("cpu"), precision="float32", source=Source("fake", "fake", "models/fake.gguf"))
 
     def __init__(self, tokens: int = 5):
         self.tokens = tokens

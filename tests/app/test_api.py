@@ -116,6 +116,7 @@ def test_health(server, visits):
     state = httpx.get(server[1] + "health", timeout=60).json()
     assert state["status"] == "ok" and state["waiting"] == 0 and state["model"] == "fake"
     assert {"runs", "mean_seconds", "uptime_seconds", "memory_mb", "level", "device", "dtype"} <= set(state)
+    assert state["file"] == "fake.gguf" and state["file_mb"] is None
 
 
 def test_a_code_for_a_link_and_nothing_else(server):
