@@ -12,7 +12,8 @@ from eesd_core.model.catalog import Source
 
 class FakeEngine:
     level = "exact-by-construction"
-    target = SimpleNamespace(name="fake", device=torch.device("cpu"), precision="float32", source=Source("fake", "fake", "models/fake.gguf"))
+    source = Source("fake", "fake", "models/fake.gguf")
+    target = SimpleNamespace(name="fake", device=torch.device("cpu"), precision="float32", source=source)
 
     def __init__(self, tokens: int = 5):
         self.tokens = tokens
