@@ -50,8 +50,8 @@ def offline() -> bool:
 
 
 def fetch(file: File, model: str, progress: Progress | None = None) -> Path:
-    """The file's path in the cache, after fetching it if it is not there: says so first on stderr, with size and folder. `progress`
-    (default: a line on stderr) is told how far it is. Raises UserError."""
+    """The file's path in the cache, after fetching it if it is not there: says so first on stderr, with size and folder, and how far it is,
+    which `progress` is told too. Raises UserError."""
     path = file.path
     if path.is_file():
         if path.stat().st_size == file.bytes and sha256(path) == file.sha256:
@@ -62,7 +62,14 @@ def fetch(file: File, model: str, progress: Progress | None = None) -> Path:
         path.unlink()
     if offline():
         raise UserError(f"{model} is not on this machine: run `python -m eesd_core fetch {model}` once with a network ({file.megabytes})")
-    make(path, lambda part: _fetch(file, part, progress or TerminalProgress()))
+    in_terminal = TerminalProgress()
+
+    def tell(done: int, total: int) -> None:
+        in_terminal(done, total)
+        if progress:
+            progress(done, total)
+
+    make(path, lambda part: _fetch(file, part, tell))
     return path
 
 
