@@ -13,7 +13,7 @@ STAGES = {
     "idle": "undefined",
     "run": "view.drawAll(); document.querySelectorAll('.e-numbers').forEach(button => button.click())",
     "tour": "view.panels.tour.go(4)",
-    "glossary": "view.dialogs.glossary.showModal()",
+    "glossary": "view.panels.glossary.open()",
     "present": "view.present(true)",
 }
 

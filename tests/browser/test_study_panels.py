@@ -63,13 +63,13 @@ def test_tokens_are_shown_as_text(visit):
     place = {"tokens": [[token, 5, 5], ["", 1, 1]], "other": [0, 0], "distance": found}
     line = {"drawn": 6, "wanted": 6, "places": [place, place], "together": found, "acceptance": 1}
     page.evaluate("""line => {
-        const { path, form } = EESD.page.view, test = new EESD.modules['panels/law_test.js'].LawTest(EESD.page.view, { path, form });
-        EESD.page.view.lossless.node.after(test.node);
+        const { LawTest } = EESD.modules['panels/law_test.js'], test = new LawTest(EESD.page.view, {});
+        EESD.page.view.add(test, 'more');
         window.test = test;
         test.show(line);
     }""", line)  # fmt: skip
-    page.locator(".s-law").first.scroll_into_view_if_needed()
-    tick = page.locator(".s-law").first.locator(".xtick text").first
+    page.locator(".s-law").last.scroll_into_view_if_needed()
+    tick = page.locator(".s-law").last.locator(".xtick text").first
     expect(tick).to_have_text(token[:14])
     assert page.evaluate("window.__x") is None and page.locator(".s-law img").count() == 0
 
