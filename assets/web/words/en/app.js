@@ -5,7 +5,7 @@ const signed = ({ measured, chance, most }) => `${number(measured)}; chance alon
 
 export const takeaway = {
   title: "Take away",
-  note: "Files are made in your browser; nothing about your run is sent.",
+  note: "Everything except the QR code is made in your browser, and nothing is sent.",
   trace: ["Trace", "every event of this run, as NDJSON: opens here and in `python -m eesd_core replay`"],
   html: ["Web page", "this run as one HTML file that opens anywhere, offline"],
   csv: ["CSV", "one row per round, for a spreadsheet"],

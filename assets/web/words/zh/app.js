@@ -6,7 +6,7 @@ const signed = ({ measured, chance, most }) => `${number(measured)}；纯属偶�
 
 export const takeaway = {
   title: "带走",
-  note: "除链接外，一切都在你的浏览器中生成；不发送任何内容。",
+  note: "除二维码外，一切都在你的浏览器中生成；不发送任何内容。",
   trace: ["轨迹", "本次运行的每个事件，NDJSON 格式：可在此打开，也可用 `python -m eesd_core replay`"],
   html: ["网页", "本次运行的单个 HTML 文件，离线可用"],
   csv: ["CSV", "每轮一行，供电子表格使用"],
