@@ -8,6 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 
 import torch
 import transformers
@@ -202,6 +203,7 @@ class Engine:
         """Run all prompt tokens but the last through the target, and the drafter's part on them. It ends with a number on the host: a GPU
         would still be at it when the clock of decoding starts."""
         target, shared = self.target, drafter.shares_layers
+        context.cache.prompt = len(context.ids)
         hidden = target.embed(context.ids[:-1], 0)
         if len(context.ids) > 1:
             hidden = target.run_range(0, shared, hidden, context.cache, 0)
@@ -229,6 +231,8 @@ class Engine:
         accepted = verdict.accepted
         next_id = verdict.target_ids[accepted]
         *draft_chances, next_chance = log_probs[[*range(drafted), accepted], [*draft.ids, next_id]].exp().tolist()
+        if not isfinite(next_chance + sum(draft_chances)):
+            raise UserError(f"the logits of {target.name} are no numbers here: its weights are broken, or too large for its dtype")
         ended = accepted > 0 and draft.ids[accepted - 1] in target.end_ids  # nothing follows the end of the text
         if context.candidates is not None:
             written = slice(accepted + (not ended))

@@ -25,11 +25,12 @@ def load_engine(
 ) -> Engine:  # fmt: skip
     """`model`: a name of the catalog, a GGUF file, a folder or a Hub id (default: the storyteller). The exit layer is looked for where the
     catalog says, or in the model's own folder, unless another folder, a Hub id or `frozen:N` is given; where there is none,
-    the model's own norm and head draft, and `engine.exit_layer.note` says so. `alone`: see load_target. Raises UserError."""
+    the model's own norm and head draft, and `engine.exit_layer.note` says so. A model of one layer has none, unless one is asked for.
+    `alone`: see load_target. Raises UserError."""
     before = private_memory()
     target = load_target(model, device, dtype, quantize, alone)
     target.fingerprint = fingerprint(target)
-    layer = load_exit_layer(target, exit_layer) if need_exit_layer else None
+    layer = load_exit_layer(target, exit_layer) if need_exit_layer and (target.depth > 1 or exit_layer) else None
     fuse_layers(target, layer)
     if target.shards == 1:
         for module in filter(None, (target.model, layer)):

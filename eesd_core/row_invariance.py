@@ -13,7 +13,6 @@ import torch
 from .control.base import MAX_ROWS
 from .model.attention import NAME, grouped_attention
 from .model.cache import BLOCK, KVCache
-from .model.families import cache_shape
 from .model.target import Target
 from .sampling import Sampling
 
@@ -73,7 +72,7 @@ def reach_invariant(target: Target) -> bool:
     config, generator = target.config, torch.Generator(target.device).manual_seed(0)
     if config._attn_implementation != NAME:
         return True
-    groups, width = cache_shape(config)
+    groups, width = target.kv_heads * target.shards, target.head_width
     heads, cache = config.num_attention_heads, KVCache([], groups, target.context, width, target.dtype)
 
     def draw(*shape: int) -> torch.Tensor:

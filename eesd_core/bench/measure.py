@@ -60,6 +60,8 @@ def measure(engine: Engine, groups: tuple[Group, ...], cells: Cells, cancelled: 
     """Yields before the first cell and after every one. `cancelled` is asked between cells. Raises UserError before the work."""
     todo = []
     yield Progress(len(cells), 0, 0.0, "preparing")
+    if wishes := engine.target.wishes:
+        cells.note("generation_config.json", f"no method here obeys what it asks for: {', '.join(f'{k} {v}' for k, v in wishes.items())}")
     for group in groups:
         _check_prompts(engine, group)
     for doing in _look_for_skips(engine, groups, cells):

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 import psutil
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.generation.streamers import BaseStreamer
 
 from ..errors import UserError
-from ..model.load import weight_bytes
+from ..model.checkpoint import read_config, read_weights
+from ..model.placement import weight_bytes
 from ..model.target import Target
 from ..sampling import Sampler, Sampling
 from .written import Written
@@ -97,8 +98,9 @@ def stock(target: Target) -> Target:
         raise UserError("the model was not loaded from files")
     if needed > ROOM * psutil.virtual_memory().available:
         raise UserError(f"a second copy of the weights ({needed / 1e9:.1f} GB) would take more than half of the free memory")
-    how = {"dtype": target.dtype, "revision": getattr(target.config, "_commit_hash", None), "use_safetensors": True}
-    return Target(AutoModelForCausalLM.from_pretrained(files, **how).to(target.device), target.tokenizer, target.name)
+    revision = getattr(target.config, "_commit_hash", None)
+    model = read_weights(files, revision, read_config(files, revision), dtype=target.dtype)
+    return Target(model.to(target.device), target.tokenizer, target.name)
 
 
 def arguments_of(peer: str, setting: int | None, exit_after: int) -> dict:

@@ -59,7 +59,8 @@ def identity(engine: Engine, prompts: list[str], temperatures: list[float], meth
     if target.shards > 1:
         raise UserError("a comparison runs in one process: start it without torchrun")
     facts = {"model": target.name, "fingerprint": target.fingerprint, "dtype": target.precision, "level": engine.level}
-    facts |= {"exit_after": engine.exit_layer.exit_after, "exit_layer": engine.exit_layer.fingerprint}
+    if layer := engine.exit_layer:
+        facts |= {"exit_after": layer.exit_after, "exit_layer": layer.fingerprint}
     facts |= {"prompts": len(prompts), "temperatures": temperatures, "methods": methods, "new_tokens": new_tokens, "versions": versions()}
     for method in methods:
         request_of(method, prompts[0], new_tokens, Sampling())  # a wrong name is said before the work

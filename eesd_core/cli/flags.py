@@ -3,10 +3,12 @@
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 from ..control import CONTROLLERS, make_controller, parse_controller
 from ..control.base import MAX_DRAFT
+from ..errors import UserError
 from .terminal import printable
 
 
@@ -21,6 +23,18 @@ class Parser(argparse.ArgumentParser):
 def complain(message: str) -> None:
     """One line, whatever a path or a file put into it."""
     print(f"error: {' '.join(printable(message).split())}", file=sys.stderr)
+
+
+def check_writable(path: Path, what: str) -> None:
+    """Before the work: a path that cannot be written must not cost a run. What is there stays as it is. Raises UserError."""
+    there = path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if not there:
+            path.unlink()
+    except OSError as problem:
+        raise UserError(f"{what} cannot be written to {path}: {problem.strerror}; choose another path") from None
 
 
 def whole(text: str) -> int:
@@ -77,7 +91,7 @@ def shared_flags() -> Shared:
     draws.add_argument("--top-p", type=number, default=1.0, metavar="P", help="from the likeliest ones that reach probability P together")
     draws.add_argument("--min-p", type=number, default=0.0, metavar="P", help="from those at least P times as likely as the likeliest")
     rule = "shared-noise writes vanilla's text token for token, rejection keeps its distribution"
-    draws.add_argument("--acceptance", choices=["shared-noise", "rejection"], default="shared-noise", help=rule)
+    draws.add_argument("--acceptance", choices=["shared-noise", "rejection"], help=f"{rule} (default: shared-noise)")
     draws.add_argument("--seed", type=whole, default=0, metavar="S")
 
     writing = Parser(add_help=False)
@@ -108,7 +122,7 @@ def load_engine(arguments, exit_layer: bool = True):
     if not is_first():  # of several processes that run one model (torchrun), one speaks and writes
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         arguments.trace = None
-    if exit_layer and engine.exit_layer.note:
+    if engine.exit_layer and engine.exit_layer.note:
         print(f"note: {printable(engine.exit_layer.note)}", file=sys.stderr)
     return engine
 
@@ -117,7 +131,7 @@ def sampling_of(arguments):
     from ..sampling import Sampling
 
     a = arguments
-    return Sampling(a.temperature, a.top_p, a.seed, a.top_k, a.min_p, a.acceptance)
+    return Sampling(a.temperature, a.top_p, a.seed, a.top_k, a.min_p, a.acceptance or "shared-noise")
 
 
 def request_of(arguments, method: str = "eesd"):
@@ -132,6 +146,12 @@ def request_of(arguments, method: str = "eesd"):
     sampling = sampling_of(arguments)
     a = arguments
     return Request(a.prompt, a.max_new_tokens, sampling, method, controller, settings, a.chat, a.drafter, a.system)
+
+
+def needs_exit_layer(request) -> bool:
+    from ..draft import EXITING, parse_drafter
+
+    return request.method == "eesd" and parse_drafter(request.drafter)[0] in EXITING
 
 
 def controller_of(request) -> dict | None:

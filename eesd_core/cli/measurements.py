@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from ..errors import UserError
-from .flags import Shared, load_engine, number, sampling_of, whole
+from .flags import Shared, check_writable, load_engine, number, sampling_of, whole
 
 
 def add_commands(commands, shared: Shared) -> None:
@@ -52,6 +52,8 @@ def bench(arguments) -> int:
     from ..bench.gpu_suite import gpu_suite
 
     a = arguments
+    if isinstance(a.json, str):
+        check_writable(Path(a.json), "the report")
     if a.compare:
         return said(compare(*a.compare), a.json)
     if a.suite == "gpu":
@@ -98,6 +100,8 @@ def same_law(arguments) -> int:
     a = arguments
     if a.draws < 1:
         raise UserError(f"--draws must be at least 1, not {a.draws}")
+    if a.acceptance == "shared-noise":
+        raise UserError("same-law puts rejection sampling to the test: leave out --acceptance shared-noise")
     request = Request(a.prompt, sampling=sampling_of(a), chat=a.chat)
     for found in compare(load_engine(a), request, a.draws):
         print(f"{found.drawn} of {found.wanted} draws", file=sys.stderr)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from ..errors import UserError
-from .flags import Parser, Shared, controller_of, dtype_of, load_engine, number, request_of
+from .flags import Parser, Shared, check_writable, controller_of, dtype_of, load_engine, needs_exit_layer, number, request_of
 from .terminal import printable
 
 
@@ -41,8 +41,8 @@ def generate(arguments) -> int:
 
     request = request_of(arguments, arguments.method)
     if arguments.trace:
-        write_trace(Path(arguments.trace), [])  # before the work: a path that cannot be written must not cost a run
-    engine = load_engine(arguments, arguments.method == "eesd")
+        check_writable(Path(arguments.trace), "the trace")
+    engine = load_engine(arguments, needs_exit_layer(request))
     records, show = [], lambda text: sys.stdout.write(printable(text))
     show(request.prompt)
     for record in engine.run(request):
@@ -68,8 +68,8 @@ def race(arguments) -> int:
 
     request = request_of(arguments)
     if arguments.trace:
-        write_trace(Path(arguments.trace), [])
-    engine = load_engine(arguments)
+        check_writable(Path(arguments.trace), "the trace")
+    engine = load_engine(arguments, needs_exit_layer(request))
     painter, records = Painter(sys.stdout), []
     for record in run_race(engine, request):
         records.append(record)
@@ -92,6 +92,8 @@ def record(arguments) -> int:
     from ..simulate.hindsight import hindsight
 
     request = request_of(arguments)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(arguments.out, "the recording")
     engine = load_engine(arguments)
     records = record_race(engine, request)
     speedup = records[-1].event.speedup
@@ -125,6 +127,7 @@ def export(arguments) -> int:
 
     if arguments.out.resolve() == arguments.trace.resolve():
         raise UserError("--out is the trace itself, which would be lost: give another name")
+    check_writable(arguments.out, "the export")
     write_export(arguments.out, make(open_trace(arguments.trace), arguments.format))
     print(f"{printable(str(arguments.out))}: {arguments.out.stat().st_size:,} bytes")
     return 0
@@ -138,7 +141,8 @@ def doctor(arguments) -> int:
     began = time.perf_counter()
     engine = load_engine(arguments)
     facts = {"model": engine.target.name, "device": str(engine.target.device), "dtype": dtype_of(engine), "level": engine.level}
-    facts |= {"layers": engine.target.depth, "exit_after": engine.exit_layer.exit_after, "load_seconds": time.perf_counter() - began}
+    facts |= {"layers": engine.target.depth, "exit_after": engine.exit_layer.exit_after if engine.exit_layer else None}
+    facts |= {"load_seconds": time.perf_counter() - began}
     source, memory = engine.target.source, memory_mb()
     facts |= {"file": source.file, "file_mb": source.megabytes, "memory_mb": memory}
     facts |= {"costs": engine.measured.to_json(), "versions": versions()}

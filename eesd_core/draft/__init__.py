@@ -1,6 +1,7 @@
 """Drafters: who proposes tokens. They never accept any."""
 
 from ..errors import UserError
+from ..heads.base import WITHOUT_EXIT
 from ..heads.exit_layer import ExitLayer
 from ..model.target import Target
 from .base import Context, Draft, Drafter
@@ -11,6 +12,7 @@ from .none import NoDrafter
 from .prompt_lookup import PromptLookupDrafter
 
 DRAFTERS = ("early-exit", "prompt-lookup", "layer-skip", "disturbed")
+EXITING = ("early-exit", "disturbed")  # those that need an exit layer
 MOST_FIRST = 99_999  # new token from which drafts may be disturbed
 
 
@@ -52,10 +54,23 @@ def make_drafter(text: str, target: Target, exit_layer: ExitLayer | None, capaci
         return PromptLookupDrafter(target, *([] if setting is None else [setting]))
     if name == "layer-skip":
         return LayerSkipDrafter(target, setting)
+    if exit_layer is None and target.depth == 1:
+        raise UserError(f"{target.name} has one layer, which leaves nothing to exit from: {WITHOUT_EXIT}")
     if exit_layer is None:
         raise UserError("no exit layer is loaded: give --exit-layer a folder, use another --drafter, or --method vanilla")
     early_exit = EarlyExitDrafter(target, exit_layer, capacity)
     return DisturbedDrafter(early_exit, *setting) if name == "disturbed" else early_exit
 
 
-__all__ = ["DRAFTERS", "Context", "Draft", "Drafter", "EarlyExitDrafter", "NoDrafter", "SkipSet", "make_drafter", "parse_drafter"]
+__all__ = [
+    "DRAFTERS",
+    "EXITING",
+    "Context",
+    "Draft",
+    "Drafter",
+    "EarlyExitDrafter",
+    "NoDrafter",
+    "SkipSet",
+    "make_drafter",
+    "parse_drafter",
+]

@@ -90,8 +90,13 @@ class Head(nn.Module):
         return target.head_rows(self.rows_hidden(target, states, deep))
 
 
+WITHOUT_EXIT = "use --drafter prompt-lookup, or --method vanilla"
+
+
 def check_depth(target: Target, exit_after: int) -> int:
     """Raises UserError."""
+    if target.depth == 1:
+        raise UserError(f"{target.name} has one layer, which leaves nothing to exit from: {WITHOUT_EXIT}")
     if not 0 < exit_after < target.depth:
         raise UserError(f"exit depth {exit_after} does not fit a model of {target.depth} layers: choose 1 to {target.depth - 1}")
     return exit_after

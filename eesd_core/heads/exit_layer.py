@@ -22,7 +22,6 @@ from ..model.quantize import dense_state
 from ..model.target import Target
 from . import files
 from .base import Head
-from .files import FACTS, WEIGHTS
 from .fingerprint import base_facts, digest, fits
 from .shortlist import Shortlist
 from .twin import TWIN
@@ -123,4 +122,3 @@ class ExitLayer(Head):
         return layer.to(target.device)
 
 
-__all__ = ["FACTS", "WEIGHTS", "ExitLayer"]

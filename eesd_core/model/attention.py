@@ -4,6 +4,8 @@ Queries that share a key-value head are rows of one product, so keys and values 
 plain step of the embedded model takes a seventh less time. Registered with transformers under the name `eesd`.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -27,5 +29,13 @@ def grouped_attention(
     return torch.bmm(chances, value.flatten(0, 1)).view(batch, heads, rows, width).transpose(1, 2), None
 
 
+def ruled_mask(*args, mask_function: Callable, **kwargs) -> Tensor | None:
+    """transformers' mask, which also carries the rule that it was made by: who may see whom, at any distance (layer_facts.py)."""
+    mask = eager_mask(*args, mask_function=mask_function, **kwargs)
+    if mask is not None:
+        mask.rule = mask_function
+    return mask
+
+
 AttentionInterface.register(NAME, grouped_attention)
-AttentionMaskInterface.register(NAME, eager_mask)
+AttentionMaskInterface.register(NAME, ruled_mask)

@@ -80,10 +80,18 @@ def locate(model: str | Path | None = None, progress: Progress | None = None) ->
         known = next((name for name, known in KNOWN.items() if known.file.sha256 == checksum), None)
         return _known(known, path, folder) if known else Source(path.stem, str(folder), str(path), checksum=checksum[:16], blocks=folder)
     if path.exists():
-        return Source(path.name, str(path), str(path), path)
+        return Source(folder_name(path), str(path), str(path), path)
     if path.suffix == ".gguf":
         raise UserError(f"there is no file {name}: check the path, or choose one of {', '.join(NAMES)}")
     return Source(name, name, name)
+
+
+def folder_name(path: Path) -> str:
+    """What a model in a folder is called: as the folder is, or, in the Hub's cache, where that is named by a commit, as the repository."""
+    *_, repository, snapshots, folder = ("", "", *path.resolve().parts)
+    if snapshots == "snapshots" and repository.startswith("models--"):
+        return repository.removeprefix("models--").replace("--", "/")
+    return folder
 
 
 def bring(name: str, progress: Progress | None = None) -> Path:

@@ -11,9 +11,10 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from ..errors import UserError
-from .families import cache_shape
+from .checkpoint import meta_model
 
 CHOICES = ("none", "4bit", "8bit")
 BYTES = {"none": 2.0, "4bit": 0.56, "8bit": 1.0}  # a weight of a linear layer; 4 bits and a scale for every 64 of them
@@ -35,10 +36,12 @@ def check_quantize(quantize: str, config: PreTrainedConfig, device: torch.device
         raise UserError(f"unknown quantisation {quantize!r}: choose {', '.join(CHOICES)}")
     if quantize != "none" and not find_spec("bitsandbytes"):
         raise UserError(f"{quantize} weights need one more package: pip install bitsandbytes, or leave the model unquantised")
+    if quantize != "none" and getattr(config, "quantization_config", None):
+        raise UserError(f"{name} is quantised already: leave out --quantize {quantize}")
     if quantize == "4bit" and device.type == "cpu":
-        inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * config.hidden_size
-        mixed = config.num_attention_heads * cache_shape(config)[1]  # what attention's last product reads
-        if odd := [width for width in (config.hidden_size, inner, mixed) if width % BLOCK]:
+        layers = (module for module in meta_model(config).base_model.modules() if isinstance(module, (nn.Linear, Conv1D)))
+        inputs = (layer.weight.shape[isinstance(layer, nn.Linear)] for layer in layers)  # a Conv1D's weight has them first
+        if odd := [width for width in inputs if width % BLOCK]:
             raise UserError(
                 f"{name} has layers of {odd[0]} inputs, and 4 bits on a CPU need multiples of {BLOCK}: use --quantize 8bit or --device cuda"
             )

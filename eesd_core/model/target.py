@@ -5,19 +5,23 @@ families.py. Positions and masks are made once: a decoding step must not pay for
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
+from ..errors import UserError
 from ..text.codec import Codec, end_ids_of
 from .cache import SPAN, KVCache
 from .catalog import Source
-from .families import Kind, cache_shape, context_of, family_of, kind_of
+from .families import family_of
+from .layer_facts import Kind, listen, steady_reach
 from .quantize import precision_of
 
 MASK_ROWS = 16
+DRAWING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "max_length", "max_new_tokens", "use_cache", "transformers_version")
+LEAST_CONTEXT, MOST_CONTEXT = MASK_ROWS + 1, 8192  # positions: tables, masks and the self-check cover every position that a run may reach
 
 
 class Target:
@@ -33,7 +37,6 @@ class Target:
         self.layers: nn.ModuleList = getattr(body, self.family.layers)
         self.norm: nn.Module = getattr(body, self.family.norm)
         self.depth = len(self.layers)
-        self.context = context_of(self.config)
         self.device, self.dtype = model.device, model.dtype
         self.precision = precision_of(model)
         self.vocab = self.config.vocab_size
@@ -42,20 +45,22 @@ class Target:
         self.shards = getattr(model, "tp_size", None) or 1  # processes that hold parts of every layer
         whole = self.shards == 1 and type(self.embedding) is nn.Embedding and not hasattr(self.embedding, "_hf_hook")  # here, and unscaled
         self._table = self.embedding.weight.detach() if whole else None
-        self.softcap: float | None = getattr(self.config, "final_logit_softcapping", None)
+        self.softcap: float | None = self.config.final_logit_softcapping if self.family.caps else None
         self.end_ids = end_ids_of(model.generation_config)
-        for number, layer in enumerate(self.layers):
-            layer.kind = kind_of(self.config, number)
-        kinds = {layer.kind for layer in self.layers}
-        positions = torch.arange(self.context, device=self.device)[None]
-        probe = torch.zeros(1, 1, dtype=self.dtype, device=self.device)
+        model.generation_config, self.wishes = neutral(model.generation_config)
+        self.context = min(self.config.max_position_embeddings, MOST_CONTEXT)
+        if self.context < LEAST_CONTEXT:
+            raise UserError(f"{name} has room for {self.context} positions (max_position_embeddings): at least {LEAST_CONTEXT} are needed")
+        kinds, self.kv_heads, self.head_width = listen(model, self.family, self.context, name)
+        for layer, kind in zip(self.layers, kinds):
+            layer.kind = kind
         self._ropes: dict[str | None, tuple[Tensor, ...]] = {}  # (1, context, rotary width) each
         if self.learned is None:
-            for rope in {kind.rope for kind in kinds}:
-                self._ropes[rope] = body.rotary_emb(probe, positions, *([rope] if rope else []))
+            self._ropes = self._make_ropes(body.rotary_emb, {kind.rope for kind in kinds})
         # Masks of short passes are windows of one table.
         shape = (MASK_ROWS, self.context - 1, self.context + MASK_ROWS + SPAN)
-        self._steps = {window: self._make_mask(*shape, window) for window in {kind.window for kind in kinds}}
+        windows = {window for kind in kinds for window in (kind.window, kind.kept or kind.window)}
+        self._steps = {window: self._make_mask(*shape, window) for window in windows}
 
     @cached_property
     def codec(self) -> Codec:
@@ -65,8 +70,8 @@ class Target:
     def new_cache(self, capacity: int, layers: int | None = None) -> KVCache:
         """For `capacity` positions, of all the target's layers, or of so many layers beside it."""
         devices = [self.device] * layers if layers else [_device_of(layer, self.device) for layer in self.layers]
-        heads, width = cache_shape(self.config)
-        return KVCache(devices, heads if layers else heads // self.shards, capacity, width, self.dtype)
+        heads = self.kv_heads * self.shards if layers else self.kv_heads
+        return KVCache(devices, heads, capacity, self.head_width, self.dtype)
 
     def embed(self, ids: list[int], start: int) -> Tensor:
         """What the first layer reads of the tokens at positions start .. start + m - 1: (1, m, D), not to be changed in place."""
@@ -87,7 +92,7 @@ class Target:
         told: dict[Kind, dict] = {}
         for layer in layers:
             if layer.kind not in told:
-                told[layer.kind] = {self.family.cache: cache} | self.tell(layer.kind, start, rows, extent)
+                told[layer.kind] = {self.family.cache: cache} | self.tell(layer.kind, start, rows, extent, cache.prompt)
             hidden = layer(hidden, **told[layer.kind])
         return hidden
 
@@ -121,12 +126,27 @@ class Target:
             logits = self.softcap * torch.tanh(logits / self.softcap)
         return logits.to(self.device, torch.float32)
 
-    def tell(self, kind: Kind, start: int, rows: int, extent: int) -> dict:
-        """What layers of a kind are told beside the hidden states of a pass: mask and rotary tables, by argument."""
+    def tell(self, kind: Kind, start: int, rows: int, extent: int, prompt: int | None = None) -> dict:
+        """What layers of a kind are told beside the hidden states of a pass: mask and rotary tables, by argument. `prompt`: its tokens."""
         told: dict = {"attention_mask": self.mask(start, rows, extent, kind.window)}
+        if kind.kept and prompt is not None and start + rows > prompt:  # tokens behind the prompt see what generate()'s cache has kept
+            read = max(0, prompt - start)  # rows of the prompt
+            told["attention_mask"] = torch.cat(
+                [self.mask(start, read, extent, kind.window), self.mask(start + read, rows - read, extent, kind.kept)], 2
+            )
         if self.learned is None:
             told["position_embeddings"] = self.rope(start, rows, kind.rope)
         return told
+
+    def _make_ropes(self, rotary: nn.Module, names: set[str | None]) -> dict[str | None, tuple[Tensor, ...]]:
+        """Also shortens the context to what the tables are the same for."""
+        probe = torch.zeros(1, 1, dtype=self.dtype, device=self.device)
+
+        def turn(name: str | None, positions: Tensor) -> tuple[Tensor, ...]:
+            return rotary(probe, positions[None].to(self.device), *([name] if name else []))
+
+        self.context = min(steady_reach(partial(turn, name), self.context) for name in names)
+        return {name: turn(name, torch.arange(self.context)) for name in names}
 
     def rope(self, start: int, rows: int, name: str | None = None) -> tuple[Tensor, ...]:  # (1, rows, rotary width) each
         return tuple(table[:, start : start + rows] for table in self._ropes[name])
@@ -157,6 +177,15 @@ class Target:
         if self.learned is None:
             return hidden
         return hidden + self.learned(torch.arange(start, start + hidden.shape[1], device=self.device))
+
+
+def neutral(asked: GenerationConfig) -> tuple[GenerationConfig, dict]:
+    """What the folder asks of generate(), without anything that makes it write by another rule than this engine (a repetition penalty, a
+    number of beams); and what was left out."""
+    ids = {name: getattr(asked, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    plain = GenerationConfig(**ids)
+    usual = plain.to_diff_dict()
+    return plain, {key: value for key, value in asked.to_diff_dict().items() if key not in DRAWING and usual.get(key) != value}
 
 
 def _device_of(module: nn.Module, default: torch.device) -> torch.device:

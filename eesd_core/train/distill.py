@@ -34,7 +34,8 @@ from ..heads.files import WEIGHTS, rewrite_training
 from ..heads.fingerprint import fingerprint, norms_fingerprint
 from ..loading import load_engine
 from ..metrics import Metrics
-from ..model.load import load_target, weight_bytes
+from ..model.load import load_target
+from ..model.placement import weight_bytes
 from ..model.quantize import is_quantized
 from ..model.target import Target
 from ..sampling import Sampling

@@ -97,8 +97,10 @@ def acceptance_per_position(matches: list[list[bool]], length: int = ROUND) -> l
     return [round(a / t, 3) for a, t in zip(accepted, tested) if t]
 
 
-def evaluate(target: Target, layer: Head, validation: Path | None, prompts: Path | None, new_tokens: int) -> dict:
+def evaluate(target: Target, layer: Head | None, validation: Path | None, prompts: Path | None, new_tokens: int) -> dict:
     """Print the report and return it as plain values. Raises UserError where the continuations do not fit into the context."""
+    if layer is None:
+        raise UserError(f"{target.name} has one layer, which leaves nothing to exit from: evaluate judges models with an exit layer")
     openings = [target.codec.encode(prompt) for prompt in read_prompts(prompts, None)]
     room = target.context - max(map(len, openings))
     if not 0 < new_tokens <= room:

@@ -7,10 +7,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from ..errors import UserError
 from ..model.catalog import locate
+from ..model.checkpoint import explain, read_config
 from ..model.load import split_revision
 from .distill import DistillConfig, distill
 from .plot import line_chart
@@ -30,9 +29,11 @@ def sweep(
     """Writes an exit layer for every depth into `out/exit-after-N`, and `sweep.json` and `sweep.svg`; prints a table. Raises UserError."""
     name, revision = split_revision(locate(model).checkpoint)
     try:
-        layers = AutoConfig.from_pretrained(name, revision=revision).num_hidden_layers
-    except (OSError, ValueError) as problem:
-        raise UserError(f"no model can be loaded from {name} ({' '.join(str(problem).split())[:120]})") from None
+        layers = read_config(name, revision).num_hidden_layers
+    except UserError:
+        raise
+    except Exception as problem:  # whatever transformers raises over files
+        raise UserError(explain(name, problem)) from None
     depths = sorted(set(depths or default_depths(layers)))
     if not 0 < depths[0] <= depths[-1] < layers:
         raise UserError(f"exit depths of a model of {layers} layers are 1 to {layers - 1}")

@@ -13,7 +13,8 @@ from eesd_core.errors import UserError
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.heads.fingerprint import fingerprint
 from eesd_core.loading import load_engine
-from eesd_core.model.load import load_target, weight_bytes
+from eesd_core.model.load import load_target
+from eesd_core.model.placement import weight_bytes
 from eesd_core.model.quantize import check_quantize, dense_state
 
 pytest.importorskip("bitsandbytes", reason="quantised models need bitsandbytes: pip install -r requirements.txt")

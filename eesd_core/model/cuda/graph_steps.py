@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from ...control.base import MAX_ROWS
+from ...errors import UserError
 from ...heads.exit_layer import ExitLayer
 from ...sampling import Sampling, gumbel_noise, processed_log_probs
 from ..cache import KVCache
-from ..families import Kind, cache_shape
+from ..layer_facts import Kind
 from ..target import Target
 
 VERIFY_ROWS = (1, 2, 3, 5, 9, MAX_ROWS)
@@ -81,13 +82,14 @@ class DeviceSteps:
         self.target, self.exit_layer, self.sampling = target, exit_layer, sampling
         self.split = exit_layer.exit_after if exit_layer else 0
         self.layers = list(target.layers)
+        if any(layer.kind.kept for layer in self.layers):
+            raise UserError(f"{target.name} has a sliding window that only generate()'s cache obeys, which is not timed here")
         self.reaches = [SHORTEST_REACH]
         while self.reaches[-1] < capacity + MAX_ROWS:
             self.reaches.append(2 * self.reaches[-1])
-        heads, width = cache_shape(target.config)
-        shape = heads // target.shards, self.reaches[-1], width, target.dtype
+        shape = target.kv_heads, self.reaches[-1], target.head_width, target.dtype
         self.cache = StaticCache([device] * target.depth, *shape)
-        self.exit_cache = StaticCache([device] * (len(exit_layer.layers) if exit_layer else 1), heads, *shape[1:])
+        self.exit_cache = StaticCache([device] * (len(exit_layer.layers) if exit_layer else 1), target.kv_heads * target.shards, *shape[1:])
         self.tokens = torch.zeros(self.reaches[-1] + 1, dtype=torch.long, device=device)  # prompt, text, drafts
         self.states = torch.zeros(1, self.reaches[-1], target.config.hidden_size, dtype=target.dtype, device=device)
         self.at, self.place, self.drafted = (torch.zeros(1, dtype=torch.long, device=device) for _ in range(3))

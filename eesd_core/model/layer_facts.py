@@ -1,0 +1,109 @@
+"""What the built model tells its layers, asked of the model itself. Ours.
+
+A config.json may hold keys that its architecture does not read (a Llama with a `sliding_window`), or reads where nobody expects it
+(`is_causal`). So the whole model, as transformers built it, reads a few tokens, and hooks listen: which mask and which rotary tables
+a layer is given, and what `generate()`'s cache keeps of its keys and values.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..errors import UserError
+from . import attention
+from .families import Family
+
+TOKENS = 4  # that are read while hooks listen
+NEAR = 16  # positions whose rotary rows are looked at
+
+
+class Kind(NamedTuple):
+    """What a layer is told beside hidden states: layers of one kind share tables. An exit layer is of its origin's kind."""
+
+    rope: str | None  # name of the rotary table, where layers have different ones
+    window: int | None  # positions that a token sees, itself included; None: all before it
+    kept: int | None = None  # the same for tokens behind the prompt, where generate()'s cache keeps less than the mask lets be seen
+
+
+class LayerFacts(NamedTuple):
+    kinds: list[Kind]  # one a layer
+    heads: int  # key-value heads, of this process
+    width: int  # of one of them
+
+
+@torch.no_grad()
+def listen(model: PreTrainedModel, family: Family, context: int, name: str) -> LayerFacts:
+    """`context`: positions that windows are looked for in. Raises UserError where a token sees anything but itself and those before it."""
+    body, told, turned = getattr(model, family.body), [], {}
+
+    def hear_layer(layer, args, kwargs):
+        told.append(inspect.signature(layer.forward).bind(*args, **kwargs).arguments)
+
+    def hear_tables(_, args, kwargs, tables):
+        turned[id(tables)] = (args[2:] or (kwargs.get("layer_type"),))[0]
+
+    hooks = [layer.register_forward_pre_hook(hear_layer, with_kwargs=True) for layer in getattr(body, family.layers)]
+    if family.learned is None:
+        hooks.append(body.rotary_emb.register_forward_hook(hear_tables, with_kwargs=True))
+    usual, model.config._attn_implementation = model.config._attn_implementation, attention.NAME
+    try:
+        cached = model(torch.arange(TOKENS, device=model.device)[None] % model.config.vocab_size, use_cache=True).past_key_values.layers
+    finally:
+        model.config._attn_implementation = usual
+        for hook in hooks:
+            hook.remove()
+    shapes = {(tuple(layer.keys.shape), tuple(layer.values.shape)) for layer in cached}
+    if len(shapes) > 1 or len(set(*shapes)) > 1:
+        raise UserError(f"{name} caches keys and values of several shapes: only models whose layers are all alike can be split here")
+    ropes = [turned.get(id(one.get("position_embeddings"))) for one in told]
+    masks = [one.get("attention_mask") for one in told]
+    windows = {id(mask): window_of(getattr(mask, "rule", None), context, name) for mask in masks}
+    keeps = [layer.sliding_window if layer.is_sliding else context for layer in cached]
+    for mask in masks:
+        if len({keep for keep, other in zip(keeps, masks) if other is mask}) > 1:
+            raise UserError(f"config.json of {name} has layer types that a {model.config.model_type!r} model does not have: take them out")
+    kinds = [Kind(rope, windows[id(mask)], _kept(keep, windows[id(mask)], context, name)) for rope, mask, keep in zip(ropes, masks, keeps)]
+    return LayerFacts(kinds, cached[0].keys.shape[1], cached[0].keys.shape[3])
+
+
+def window_of(rule: Callable | None, context: int, name: str) -> int | None:
+    """From transformers' mask function (batch, head, query, key) -> visible, which is asked about whole rows of a few queries."""
+    keys = torch.arange(context)
+
+    def seen(query: int) -> Tensor:
+        return rule(torch.tensor(0), torch.tensor(0), torch.tensor(query), keys)
+
+    window = int(seen(context - 1).sum()) if rule else 0
+    asked = {0, 1, window - 1, min(window, context - 1), context // 2, context - 1}
+    if window < 2 or not all(torch.equal(seen(query), (keys <= query) & (keys > query - window)) for query in asked):
+        raise UserError(f"{name} is no plain decoder: a token sees something else than itself and a number of tokens before it")
+    return window if window < context else None
+
+
+def _kept(keep: int, window: int | None, context: int, name: str) -> int | None:
+    """Raises UserError for a cache that keeps nothing, on which generate() does not run."""
+    if keep < 2:
+        raise UserError(f"config.json of {name} has a sliding window of {keep}: take it out")
+    return keep if keep < min(window or context, context) else None
+
+
+def steady_reach(turn: Callable[[Tensor], tuple[Tensor, ...]], context: int) -> int:
+    """How many positions may be used at once with the same rotary tables. `longrope` has other frequencies as soon as a text reaches behind
+    the original context, which keys already cached lack. `turn`: positions (n,) -> tables (1, n, width)."""
+    near = turn(torch.arange(NEAR))
+
+    def steady(reach: int) -> bool:
+        tables = zip(turn(torch.arange(reach)), near)
+        return all(torch.allclose(table[:, :NEAR], short[:, :reach], rtol=0, atol=1e-4) for table, short in tables)
+
+    if steady(context):
+        return context
+    low, high = min(NEAR, context), context  # steady, not steady
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if steady(middle) else (low, middle)
+    return low
