@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from eesd_core.errors import UserError
+
 SCRIPT = Path(__file__).resolve().parents[2] / "hosting" / "space.py"
 
 
@@ -17,3 +19,10 @@ def test_no_link_in_its_readme_is_dead(tmp_path, kind):
     names = re.findall(r"\]\((?!https?:)([^)#]+)", readme)
     assert readme.startswith("---\n") and [name for name in names if not (out / name).exists()] == []
     assert (out / ("index.html" if kind == "static" else "app.py")).exists()
+
+
+def test_a_trace_that_cannot_be_shown_leaves_no_folder_behind(tmp_path):
+    (tmp_path / "bad.ndjson").write_text("no trace\n")
+    with pytest.raises(UserError):
+        runpy.run_path(str(SCRIPT))["build"]("static", tmp_path / "out", tmp_path / "bad.ndjson")
+    assert not (tmp_path / "out").exists()

@@ -106,3 +106,32 @@ def test_bench_prints_every_method(call, model_folder, tmp_path):
 def test_doctor_prints_costs(call, model_folder):
     status, out, _ = call("doctor", "--model", str(model_folder), "--json")
     assert status == 0 and last_json(out)["costs"]["plain"] > 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "x", "--trace"], ["race", "x", "--trace"], ["record", "x", "--out"], ["bench", "--json"],
+        ["export", "nowhere.ndjson", "--format", "csv", "--out"],
+    ],
+    ids=lambda a: a[0],
+)  # fmt: skip
+def test_a_path_that_cannot_be_written_is_said_before_the_run(call, monkeypatch, tmp_path, arguments):
+    for place in ("eesd_core.cli.runs.load_engine", "eesd_core.cli.measurements.load_engine"):
+        monkeypatch.setattr(place, lambda *_: pytest.fail("a model was loaded first"))
+    status, _, err = call(*arguments, str(tmp_path))  # a folder
+    assert status == 2 and err.count("\n") == 1 and "cannot be written" in err
+
+
+def test_a_refused_run_leaves_an_earlier_trace_alone(call, tmp_path):
+    trace = tmp_path / "t.ndjson"
+    trace.write_text("an earlier run\n")
+    assert call("generate", "x", "--model", str(tmp_path / "nowhere"), "--trace", str(trace))[0] == 2
+    assert trace.read_text() == "an earlier run\n"
+    assert call("generate", "x", "--model", str(tmp_path / "nowhere"), "--trace", str(tmp_path / "new"))[0] == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_same_law_refuses_the_other_acceptance_rule(call, model_folder):
+    status, _, err = call("same-law", "x", "--temperature", "0.8", "--acceptance", "shared-noise", "--model", str(model_folder))
+    assert status == 2 and "leave out --acceptance" in err

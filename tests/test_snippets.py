@@ -1,0 +1,60 @@
+"""What README and docs show works: every Python snippet as a script of its own, and the quick console lines, on the embedded model."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "hosting" / "README.md"]
+QUICK = ("race", "generate", "doctor", "record", "replay", "export", "same-law")  # the others take minutes, or files of the reader's own
+
+
+def blocks() -> list[str]:
+    """Code of all pages: lines indented by four spaces, or between fences."""
+    found = [""]
+    for page in PAGES:
+        fenced = False
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if line.startswith("```"):
+                fenced = not fenced
+            if line.startswith("    ") or (fenced and not line.startswith("```")):
+                found[-1] += line.removeprefix("    ") + "\n"
+            elif found[-1]:
+                found.append("")
+    return found
+
+
+SCRIPTS = [block for block in blocks() if re.search(r"^(from|import) ", block, re.M)]
+LINES = [line for block in blocks() for line in block.splitlines() if re.match(rf"python -m eesd_core ({'|'.join(QUICK)}) ", line + " ")]
+LINES = [line for line in LINES if not {"PATH_OR_ID", "ID", "--model", "..."} & set(line.replace('"', "").split())]
+
+
+def run(command: list[str], where: Path) -> None:
+    env = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=where, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_there_is_something_to_run():
+    assert len(SCRIPTS) >= 1 and len(LINES) >= 5
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("before", ["", "import eesd_core.racing, eesd_core.loading\n"], ids=["as it is", "submodules loaded"])
+def test_python_snippets(embedded, tmp_path, script, before):
+    (tmp_path / "snippet.py").write_text(before + script)
+    run([sys.executable, "snippet.py"], tmp_path)
+
+
+def test_console_lines(embedded, tmp_path):
+    """One after the other in one folder and with few tokens: later lines read what earlier ones wrote."""
+    for line in LINES:
+        words = shlex.split(line.split("#")[0])
+        few = {"same-law": ["--draws", "20"], "race": ["--max-new-tokens", "8"], "generate": ["--max-new-tokens", "8"]}
+        few |= {"record": ["--max-new-tokens", "8"], "replay": ["--speed", "0"]}
+        run([sys.executable, *words[1:], *few.get(words[3], [])], tmp_path)
