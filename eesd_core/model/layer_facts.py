@@ -19,6 +19,7 @@ from .families import Family
 
 TOKENS = 4  # that are read while hooks listen
 NEAR = 16  # positions whose rotary rows are looked at
+OTHERWISE = "{} is no plain decoder: a token sees something else than itself and a number of tokens before it"
 
 
 class Kind(NamedTuple):
@@ -42,6 +43,8 @@ def listen(model: PreTrainedModel, family: Family, context: int, name: str) -> L
 
     def hear_layer(layer, args, kwargs):
         told.append(inspect.signature(layer.forward).bind(*args, **kwargs).arguments)
+        if told[-1].get("attention_mask") is None:
+            raise UserError(OTHERWISE.format(name))
 
     def hear_tables(_, args, kwargs, tables):
         turned[id(tables)] = (args[2:] or (kwargs.get("layer_type"),))[0]
@@ -61,7 +64,7 @@ def listen(model: PreTrainedModel, family: Family, context: int, name: str) -> L
         raise UserError(f"{name} caches keys and values of several shapes: only models whose layers are all alike can be split here")
     ropes = [turned.get(id(one.get("position_embeddings"))) for one in told]
     masks = [one.get("attention_mask") for one in told]
-    windows = {id(mask): window_of(getattr(mask, "rule", None), context, name) for mask in masks}
+    windows = {id(mask): window_of(mask.rule, context, name) for mask in masks}
     keeps = [layer.sliding_window if layer.is_sliding else context for layer in cached]
     for mask in masks:
         if len({keep for keep, other in zip(keeps, masks) if other is mask}) > 1:
@@ -70,17 +73,17 @@ def listen(model: PreTrainedModel, family: Family, context: int, name: str) -> L
     return LayerFacts(kinds, cached[0].keys.shape[1], cached[0].keys.shape[3])
 
 
-def window_of(rule: Callable | None, context: int, name: str) -> int | None:
+def window_of(rule: Callable, context: int, name: str) -> int | None:
     """From transformers' mask function (batch, head, query, key) -> visible, which is asked about whole rows of a few queries."""
     keys = torch.arange(context)
 
     def seen(query: int) -> Tensor:
         return rule(torch.tensor(0), torch.tensor(0), torch.tensor(query), keys)
 
-    window = int(seen(context - 1).sum()) if rule else 0
+    window = int(seen(context - 1).sum())
     asked = {0, 1, window - 1, min(window, context - 1), context // 2, context - 1}
     if window < 2 or not all(torch.equal(seen(query), (keys <= query) & (keys > query - window)) for query in asked):
-        raise UserError(f"{name} is no plain decoder: a token sees something else than itself and a number of tokens before it")
+        raise UserError(OTHERWISE.format(name))
     return window if window < context else None
 
 

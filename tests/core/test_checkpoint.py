@@ -9,12 +9,15 @@ import torch
 from greedy_text import ours, theirs
 from safetensors.torch import load_file, save_file
 from tiny_families import tiny
+from transformers import GenerationConfig
 
+from eesd_core.bench import peers
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 from eesd_core.model.catalog import locate
 from eesd_core.model.load import load_target
+from eesd_core.sampling import Sampling
 
 PROMPT = "Once upon a time there was a king who had a daughter"
 
@@ -96,7 +99,7 @@ def test_scales_without_a_word_in_the_config_are_no_weights(copy):
 
 def test_weights_that_the_config_does_not_announce_are_named(save):
     assert "bias" in refused(edit(save(tiny("llama")), attention_bias=False))
-    assert "layers.3" in refused(edit(save(tiny("qwen3"), "deep"), num_hidden_layers=3))
+    assert "layers.3" in refused(edit(save(tiny("llama"), "deep"), num_hidden_layers=3))
 
 
 def test_the_true_reason_is_given(save, copy):
@@ -105,7 +108,7 @@ def test_the_true_reason_is_given(save, copy):
     gone.unlink()
     assert gone.name in refused(shards)
     sizes = refused(edit(copy, vocab_size=300))
-    assert "embed_tokens.weight" in sizes and "257 x 64" in sizes and "300 x 64" in sizes
+    assert ".weight is 257 x 64 in the file" in sizes and "300 x 64" in sizes
     assert "brandnew9" in refused(edit(copy, model_type="brandnew9"))
     (copy / "config.json").write_text("{oops")
     assert "config.json" in refused(copy)
@@ -172,3 +175,14 @@ def test_one_layer(save):
     for ask in (lambda: list(engine.run(Request(PROMPT, 4))), lambda: load_engine(str(folder), "frozen:1", "cpu", "float32")):
         with pytest.raises(UserError, match=r"one layer.*--drafter prompt-lookup"):
             ask()
+
+
+def test_generate_writes_by_the_engines_rule_whatever_the_folder_asks_for(save):
+    model = tiny("llama")
+    model.generation_config = GenerationConfig(repetition_penalty=1.5, no_repeat_ngram_size=3, pad_token_id=0)
+    engine = load_engine(str(save(model)), device="cpu", dtype="float32")
+    ids = engine.encode(Request(PROMPT))
+    expected = ours(engine.target, ids, 16)
+    assert engine.target.wishes == {"repetition_penalty": 1.5, "no_repeat_ngram_size": 3}
+    for peer in ("hf", "hf-prompt-lookup"):
+        assert peers.write(engine.target, peers.arguments_of(peer, None, 2), ids, 16, Sampling()).ids == expected

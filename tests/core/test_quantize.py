@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 from torch import nn
-from transformers import LlamaConfig
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from eesd_core.engine import Request
 from eesd_core.errors import UserError
@@ -69,8 +69,8 @@ def test_what_is_known_to_crash_is_refused(model_folder, tmp_path):
         with pytest.raises(UserError, match="multiples of 64"):
             check_quantize("4bit", LlamaConfig(**(widths | odd)), torch.device("cpu"), "a model")
     folder = shutil.copytree(model_folder, tmp_path / "model")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 80}))
+    small = {"vocab_size": 257, "num_hidden_layers": 2, "intermediate_size": 80}
+    LlamaForCausalLM(LlamaConfig(**(widths | small))).save_pretrained(folder)
     with pytest.raises(UserError, match="--quantize 8bit"):
         load_engine(str(folder), device="cpu", quantize="4bit")
 
