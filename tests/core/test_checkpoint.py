@@ -80,7 +80,7 @@ def test_block_fp8_weights_are_scaled(save):
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
     how = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic", "fmt": "e4m3"}
     target = load_target(edit(folder, quantization_config=how), "cpu", "float32")
-    ids = target.encode(PROMPT)
+    ids = target.codec.encode(PROMPT)
     assert ours(target, ids, 8) == theirs(folder, ids, 8)
     assert target.precision == "float32" and "quantised already" in refused(folder, quantize="8bit")
 

@@ -69,7 +69,7 @@ def outcome(folder: Path) -> str:
     try:
         target = load_target(folder, "cpu", "float32")
         load_exit_layer(target, None)
-        ids = target.encode("Once upon a time there was")
+        ids = target.codec.encode("Once upon a time there was")
         written = ours(target, ids, NEW)
     except UserError as problem:
         return "refused" if "\n" not in str(problem) else f"several lines: {problem}"
