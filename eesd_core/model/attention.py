@@ -38,4 +38,5 @@ def ruled_mask(*args, mask_function: Callable, **kwargs) -> Tensor | None:
 
 
 AttentionInterface.register(NAME, grouped_attention)
-AttentionMaskInterface.register(NAME, ruled_mask)
+for name in (NAME, "eager"):
+    AttentionMaskInterface.register(name, ruled_mask)

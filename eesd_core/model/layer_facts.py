@@ -14,10 +14,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import UserError
-from . import attention
 from .families import Family
 
-TOKENS = 4  # that are read while hooks listen
+TOKENS = 6  # that are read while hooks listen
 NEAR = 16  # positions whose rotary rows are looked at
 OTHERWISE = "{} is no plain decoder: a token sees something else than itself and a number of tokens before it"
 
@@ -31,6 +30,7 @@ class Kind(NamedTuple):
 
 
 class LayerFacts(NamedTuple):
+    logits: Tensor  # of the first tokens of the vocabulary, one after the other: (TOKENS, V), as transformers computes them
     kinds: list[Kind]  # one a layer
     heads: int  # key-value heads, of this process
     width: int  # of one of them
@@ -52,13 +52,14 @@ def listen(model: PreTrainedModel, family: Family, context: int, name: str) -> L
     hooks = [layer.register_forward_pre_hook(hear_layer, with_kwargs=True) for layer in getattr(body, family.layers)]
     if family.learned is None:
         hooks.append(body.rotary_emb.register_forward_hook(hear_tables, with_kwargs=True))
-    usual, model.config._attn_implementation = model.config._attn_implementation, attention.NAME
+    usual, model.config._attn_implementation = model.config._attn_implementation, "eager"  # transformers' own
     try:
-        cached = model(torch.arange(TOKENS, device=model.device)[None] % model.config.vocab_size, use_cache=True).past_key_values.layers
+        out = model(torch.tensor([first_tokens(model.config.vocab_size)], device=model.device), use_cache=True)
     finally:
         model.config._attn_implementation = usual
         for hook in hooks:
             hook.remove()
+    cached = out.past_key_values.layers
     shapes = {(tuple(layer.keys.shape), tuple(layer.values.shape)) for layer in cached}
     if len(shapes) > 1 or len(set(*shapes)) > 1:
         raise UserError(f"{name} caches keys and values of several shapes: only models whose layers are all alike can be split here")
@@ -70,7 +71,11 @@ def listen(model: PreTrainedModel, family: Family, context: int, name: str) -> L
         if len({keep for keep, other in zip(keeps, masks) if other is mask}) > 1:
             raise UserError(f"config.json of {name} has layer types that a {model.config.model_type!r} model does not have: take them out")
     kinds = [Kind(rope, windows[id(mask)], _kept(keep, windows[id(mask)], context, name)) for rope, mask, keep in zip(ropes, masks, keeps)]
-    return LayerFacts(kinds, cached[0].keys.shape[1], cached[0].keys.shape[3])
+    return LayerFacts(out.logits[0].to(model.device, torch.float32), kinds, cached[0].keys.shape[1], cached[0].keys.shape[3])
+
+
+def first_tokens(vocabulary: int) -> list[int]:
+    return [token % vocabulary for token in range(TOKENS)]
 
 
 def window_of(rule: Callable, context: int, name: str) -> int | None:

@@ -51,7 +51,7 @@ class Target:
         self.context = min(self.config.max_position_embeddings, MOST_CONTEXT)
         if self.context < LEAST_CONTEXT:
             raise UserError(f"{name} has room for {self.context} positions (max_position_embeddings): at least {LEAST_CONTEXT} are needed")
-        kinds, self.kv_heads, self.head_width = listen(model, self.family, self.context, name)
+        self.whole_logits, kinds, self.kv_heads, self.head_width = listen(model, self.family, self.context, name)
         for layer, kind in zip(self.layers, kinds):
             layer.kind = kind
         self._ropes: dict[str | None, tuple[Tensor, ...]] = {}  # (1, context, rotary width) each

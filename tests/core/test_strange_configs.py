@@ -14,7 +14,7 @@ from tiny_families import VARIANTS, tiny
 from eesd_core.errors import UserError
 from eesd_core.model.load import load_target
 
-DRAWS, NEW, PROMPT = 200, 5, list(range(40, 70))
+DRAWS, NEW, PROMPT = 200, 3, list(range(40, 70))
 SLIDING, FULL = "sliding_attention", "full_attention"
 KEYS: dict[str, list] = {
     "sliding_window": [8, 20, 4096, None], "use_sliding_window": [True, False], "max_window_layers": [0, 2, 28],
