@@ -13,14 +13,16 @@ OPENING = ROOT / "assets" / "traces" / "opening.ndjson"
 
 def build(kind: str, out: Path, trace: Path = OPENING) -> None:
     """Raises UserError, FileExistsError."""
-    out.mkdir(parents=True)
     front = (SPACES / f"{kind}.md").read_text(encoding="utf-8")
     if kind == "static":
         from eesd_core.export import export, write_export
         from eesd_core.trace import open_trace
 
+        page = export(open_trace(trace), "html")  # first: a trace that cannot be shown leaves no folder behind
+        out.mkdir(parents=True)
         (out / "README.md").write_text(front, encoding="utf-8")
-        return write_export(out / "index.html", export(open_trace(trace), "html"))
+        return write_export(out / "index.html", page)
+    out.mkdir(parents=True)
     (out / "README.md").write_text(front + "\n" + (ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
     for name in NEEDED:
         source = ROOT / name
