@@ -98,7 +98,8 @@ def measure_costs(target: Target, exit_layer: ExitLayer | None, position: int = 
     for _ in range(repeats):
         for name, step in steps.items():
             cache.truncate(position)
-            exit_cache.truncate(position)
+            if exit_layer:
+                exit_cache.truncate(position)
             began = time.perf_counter()
             step()
             times[name].append(time.perf_counter() - began)
