@@ -14,6 +14,7 @@ from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.draft import EarlyExitDrafter, NoDrafter
 from eesd_core.engine import Clock, Engine, Request
 from eesd_core.events import Record
+from eesd_core.heads.base import Head
 from eesd_core.metrics import Metrics
 from eesd_core.model.cache import KVCache
 from eesd_core.racing import race
@@ -31,6 +32,7 @@ class Chain:
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
+        self.codec = SimpleNamespace(decode=lambda ids: "".join(map(str, ids)))
         self.table, other = 1.5 * torch.randn(2, VOCAB, VOCAB, generator=torch.Generator().manual_seed(3))
         self.early = self.table + 0.6 * other
 
@@ -53,10 +55,11 @@ class Chain:
         return str(id)
 
 
-class ChainExit:
-    exit_after = 1
+class ChainExit(Head):
+    def __init__(self):
+        super().__init__(SimpleNamespace(depth=2), 1)
 
-    def __call__(self, target: Chain, states, cache, start) -> torch.Tensor:
+    def forward(self, target: Chain, states, cache, start, deep=None, words=None) -> torch.Tensor:
         cache.update(states[:, None, :, :1], states[:, None, :, :1], 0)
         return states[0, -1:] @ target.early
 
