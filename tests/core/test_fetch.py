@@ -191,7 +191,7 @@ def test_what_is_not_trained_yet_is_not_fetched(ways, monkeypatch):
 
 
 def child(tmp_path: Path, gate: bool = False) -> subprocess.Popen:
-    """A process that fetches slowly and says how far it is; with a gate it waits behind the first part until a file of this name is there."""
+    """A process that fetches slowly and says how far it is; with a gate it waits behind the first part until that file is there."""
     (tmp_path / "source").write_bytes(DATA)
     code = f"""
 import time
