@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from eesd_core.engine import Engine, versions
 from eesd_core.export.scripts import WEB, join_modules
+from eesd_core.model.catalog import KNOWN
 from eesd_core.recording import processor
 from eesd_core.schema import SCHEMA
 
@@ -25,6 +26,7 @@ from .runs import Visits
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
 STYLES = ("style.css", "guide.css", "takeaway.css", "studies.css", "page.css")
+CHATS = tuple(KNOWN)  # the catalog's models that reply to requests
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
 TAGLINE = "Early-exiting speculative decoding: the same text, two clocks."
 LEVELS = {
@@ -71,11 +73,18 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, **o
 
 
 def build_page(visits: Visits) -> gr.Blocks:
-    prompts = json.loads((ASSETS / "prompts.json").read_text(encoding="utf-8"))
+    prompts = examples_of(visits.engines.model)
 
     async def run(request: gr.Request, *form):
         async for text in visits.run(request.session_hash, address_of(request), *form):
             yield text
+
+    def suited(name: str) -> tuple:
+        """Examples, prompt and kind of prompt that suit a model."""
+        own = examples_of(name)
+        return gr.Dropdown(choices(own), value=own[0]["prompt"]), own[0]["prompt"], name in CHATS
+
+    names = [field.name for field in SAMPLING]
 
     async def stop(request: gr.Request) -> None:
         await visits.stop(request.session_hash)
@@ -89,21 +98,24 @@ def build_page(visits: Visits) -> gr.Blocks:
                     run_button = gr.Button("Run", variant="primary", elem_id="run")
                     stop_button = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop")
                     reset_button = gr.Button("Reset", elem_id="reset")
-                choices = [(entry["name"], entry["prompt"]) for entry in prompts]
-                examples = gr.Dropdown(choices, value=prompts[0]["prompt"], label="Examples", container=False, elem_id="examples")
+                with gr.Row(elem_classes="eesd-choices"):
+                    words = {"label": "Examples", "elem_id": "examples"}
+                    examples = gr.Dropdown(choices(prompts), value=prompts[0]["prompt"], container=False, min_width=0, **words)
+                    model = model_choice(visits.engines)
         with gr.Accordion("Settings", open=False, elem_id="settings"):
             with gr.Row():
                 sampling = [component(field) for field in SAMPLING]
             with gr.Row():
                 controller = [component(field) for field in (CONTROLLER, *KNOBS, WRONG, WRONG_FROM)]
                 weights = weights_choice(visits.engines, visits.engine)
-                model = model_choice(visits.engines)
         bare = {"padding": False, "apply_default_css": False}
         stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits), elem_id="stage", **bare)
 
         form = [prompt, *sampling, *controller, weights, model]
         buttons = [run_button, stop_button]
         in_browser = {"fn": None, "show_progress": "hidden", "api_visibility": "private"}
+        told = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+        model.input(suited, model, [examples, prompt, sampling[names.index("chat")]], **told)
         examples.input(inputs=examples, outputs=prompt, js="text => text", **in_browser)
         run_button.click(outputs=buttons, js="() => EESD.page.buttons(true)", **in_browser)
         streaming = {"show_progress": "hidden", "concurrency_limit": STREAMS_AT_ONCE, "concurrency_id": "race"}
@@ -117,6 +129,14 @@ def build_page(visits: Visits) -> gr.Blocks:
         gr.on(changes, inputs=form, js="(...values) => void EESD.page.remember(values)", trigger_mode="multiple", **in_browser)
         add_endpoints(visits, STREAMS_AT_ONCE)
     return page
+
+
+def examples_of(model: str) -> list[dict]:
+    return json.loads((ASSETS / ("prompts_chat.json" if model in CHATS else "prompts.json")).read_text(encoding="utf-8"))
+
+
+def choices(prompts: list[dict]) -> list[tuple[str, str]]:
+    return [(entry["name"], entry["prompt"]) for entry in prompts]
 
 
 def component(field: Field) -> gr.components.Component:
@@ -134,21 +154,21 @@ def weights_choice(engines: Engines, engine: Engine) -> gr.Radio:
     """Where there is a choice, the precision of the next run's weights; else what they have, and why that stays."""
     plain = engine.target.precision if engines.start == "none" else "not quantised"
     names = {"none": plain, "8bit": "8-bit", "4bit": "4-bit"}
-    choices = [(names[name], name) for name in QUANTIZE.choices]
+    offered = [(names[name], name) for name in QUANTIZE.choices]
     free = len(engines.offered) > 1
     info = "8 and 4 bits by bitsandbytes; the first run with one loads it" if free else "the host's choice: a large model may not fit twice"
-    return gr.Radio(choices, value=engines.start, label=QUANTIZE.label, info=info, interactive=free, elem_id=QUANTIZE.element)
+    return gr.Radio(offered, value=engines.start, label=QUANTIZE.label, info=info, interactive=free, elem_id=QUANTIZE.element)
 
 
-def model_choice(engines: Engines) -> gr.Radio:
+def model_choice(engines: Engines) -> gr.Dropdown:
     """The host's model and those beside it; hidden where there is one only."""
-    names, info = list(engines.models), "the next run's; one that is still on its way says so"
-    return gr.Radio(names, value=engines.model, label=MODEL.label, info=info, visible=len(names) > 1, elem_id=MODEL.element)
+    names, shown = list(engines.models), len(engines.models) > 1
+    return gr.Dropdown(names, value=engines.model, label=MODEL.label, container=False, min_width=0, visible=shown, elem_id=MODEL.element)
 
 
 def title(engine: Engine) -> str:
     target, chip = engine.target, "<span class='eesd-chip {}'>{}</span>"
-    chips = chip.format("eesd-mode eesd-live", "LIVE") + chip.format("eesd-live", html.escape(target.name))
+    chips = chip.format("eesd-mode eesd-live", "LIVE") + chip.format("eesd-live eesd-model-live", html.escape(target.name))
     chips += chip.format("eesd-live eesd-where-live", html.escape(f"{target.device} {target.precision}"))
     name, hint = LEVELS[engine.level]
     hint = f"<span class='eesd-hint' role='tooltip'>{hint}</span>"
@@ -183,8 +203,10 @@ def head(visits: Visits) -> str:
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
     page = {"opening": opening, "facts": facts, "form": for_links(), "levels": LEVELS, "studies": visits.studies}
-    engine = visits.engine
-    page["host"] = {"level": engine.level, "device": str(engine.target.device), "dtype": engine.target.precision}
+    engine, engines = visits.engine, visits.engines
+    host = {"device": str(engine.target.device), "dtype": engine.target.precision}
+    page["host"] = host | {"model": engine.target.name, "level": engine.level}
+    page["models"] = [name for name, beside in engines.beside.items() if not beside.arrival.ready]  # still on their way
     page["plotly"] = plotly_address()
     script = join_modules("page.js", {"schema": SCHEMA, "page": page})
     return f"<style>{style}\n{visibility()}</style><script>{script}</script>"

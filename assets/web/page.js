@@ -7,6 +7,7 @@ import { unpack } from "./lib/packed.js";
 import { plotly } from "./lib/plotly.js";
 import { translate } from "./lib/translate.js";
 import { say } from "./lib/words.js";
+import { Arrivals } from "./panels/arrivals.js";
 import { Benchmark } from "./panels/benchmark.js";
 import { LawTest } from "./panels/law_test.js";
 import { Runs } from "./panels/runs.js";
@@ -31,6 +32,7 @@ export const page = {
     this.view = attach(element, { toolbar: document.querySelector(".eesd-tools"), link: () => this.address });
     this.addPanels(this.view);
     this.translate();
+    new Arrivals({ at: onServer("models"), waiting: given.models ?? [] });
     this.show().then(() => soon(() => soon(() => this.loadPlotly())));
     if (this.refused) this.takeAway.say(this.refused);
     return this.view;

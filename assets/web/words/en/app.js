@@ -3,6 +3,16 @@ import { number, plural } from "../../lib/numbers.js";
 
 const signed = ({ measured, chance, most }) => `${number(measured)}; chance alone gives ${number(chance)}, and in 95 of 100 cases less than ${number(most)}`;
 
+const megabytes = (bytes) => number(bytes / 1e6, 0);
+
+export const arrivals = {
+  state: ({ model, state, done, total, problem }) => {
+    if (state === "ready") return `${model} is ready: choose it beside the prompt`;
+    if (state === "failed") return `${model} could not be fetched: ${problem}`;
+    return done < total ? `fetching ${model}: ${megabytes(done)} of ${megabytes(total)} MB` : `unpacking ${model}`;
+  },
+};
+
 export const takeaway = {
   title: "Take away",
   note: "Everything except the QR code is made in your browser, and nothing is sent.",

@@ -1,5 +1,5 @@
 // What the page says in English: the table that every translation follows.
-import { benchmark, lawTest, runs, studies, takeaway, whatIf } from "./app.js";
+import { arrivals, benchmark, lawTest, runs, studies, takeaway, whatIf } from "./app.js";
 import { charts, lossless, why } from "./charts.js";
 import { glossary } from "./glossary.js";
 import { microscope } from "./microscope.js";
@@ -22,6 +22,7 @@ export const en = {
   microscope,
   tour,
   glossary,
+  arrivals,
   takeaway,
   whatIf,
   runs,

@@ -4,6 +4,16 @@ import { stopped } from "./view.js";
 
 const signed = ({ measured, chance, most }) => `${number(measured)}；纯属偶然时约为 ${number(chance)}，100 次中有 95 次小于 ${number(most)}`;
 
+const megabytes = (bytes) => number(bytes / 1e6, 0);
+
+export const arrivals = {
+  state: ({ model, state, done, total, problem }) => {
+    if (state === "ready") return `${model} 已就绪：请在提示旁选择`;
+    if (state === "failed") return `无法获取 ${model}：${problem}`;
+    return done < total ? `正在获取 ${model}：${megabytes(done)} / ${megabytes(total)} MB` : `正在解包 ${model}`;
+  },
+};
+
 export const takeaway = {
   title: "带走",
   note: "除二维码外，一切都在你的浏览器中生成；不发送任何内容。",

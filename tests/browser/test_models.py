@@ -1,0 +1,48 @@
+"""A model beside the host's: how far its file is stands on the page, and it can be chosen as soon as it is there."""
+
+import threading
+
+import pytest
+from playwright.sync_api import expect
+from renderer_page import no_sideways_scroll
+
+from app.arrival import Arrival
+from app.engines import Beside
+from app.form_values import Limits
+from app.page import examples_of, launch
+from app.runs import Visits
+
+
+@pytest.fixture
+def gate():
+    return threading.Event()
+
+
+@pytest.fixture
+def served(paced, gate):
+    def bring(progress):
+        progress(34_000_000, 98_000_000)
+        assert gate.wait(120)
+
+    beside = {"smollm2": Beside(lambda quantize: paced, Arrival("smollm2", bring).begin())}
+    visits = Visits.load(lambda quantize: paced, Limits(runs_a_minute=1000), model="storyteller", beside=beside)
+    app = launch(visits, prevent_thread_lock=True, quiet=True)
+    yield app.local_url
+    gate.set()
+    app.close()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_a_model_arrives_while_the_page_is_open(open_page, served, gate, width, theme):
+    page = open_page(f"{served}?__theme={theme}", width, 800)
+    told = page.locator(".eesd-arrivals")
+    expect(told).to_have_text("fetching smollm2: 34 of 98 MB", timeout=60_000)
+    assert no_sideways_scroll(page)
+    gate.set()
+    expect(told).to_have_text("smollm2 is ready: choose it beside the prompt", timeout=60_000)
+    page.locator("#model input").click()
+    page.get_by_role("option", name="smollm2").click()
+    assert page.locator("#model").bounding_box()["y"] == page.locator("#examples").bounding_box()["y"]
+    expect(page.locator("#prompt textarea")).to_have_value(examples_of("smollm2")[0]["prompt"])
+    assert no_sideways_scroll(page)
+    page.close()
