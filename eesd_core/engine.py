@@ -166,6 +166,8 @@ class Engine:
             with clock.standing():
                 belief = controller.snapshot()
             yield RoundStarted(context.round, context.start + 1, budget, belief)
+            if target.broken:
+                raise target.no_numbers()
             draft: Draft = yield from drafter.propose(context, controller, budget)
             if draft.reason == "limit" and len(draft.ids) == left - 1:
                 draft.reason = "length"
@@ -232,7 +234,7 @@ class Engine:
         next_id = verdict.target_ids[accepted]
         *draft_chances, next_chance = log_probs[[*range(drafted), accepted], [*draft.ids, next_id]].exp().tolist()
         if not isfinite(next_chance + sum(draft_chances)):
-            raise UserError(f"the logits of {target.name} are no numbers here: its weights are broken, or too large for its dtype")
+            raise target.no_numbers()
         ended = accepted > 0 and draft.ids[accepted - 1] in target.end_ids  # nothing follows the end of the text
         if context.candidates is not None:
             written = slice(accepted + (not ended))

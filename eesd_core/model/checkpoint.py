@@ -64,7 +64,6 @@ def read_weights(name: str, revision: str | None, config: PreTrainedConfig, **ho
         lacks.append(f"hold {unknown[0]}{_and_more(unknown)}, for which a {config.model_type!r} model with this config.json has no place")
     if lacks or report["error_msgs"]:
         raise UserError(f"the weights in {name} {' and '.join(lacks) or report['error_msgs'][0]}: download the model again")
-    _check_numbers(name, model)
     return model
 
 
@@ -159,13 +158,11 @@ def _check_shapes(name: str, config: PreTrainedConfig, stored: dict[str, tuple[i
 
 
 @torch.no_grad()
-def _check_numbers(name: str, model: nn.Module) -> None:
-    """A NaN or an infinity spreads to all logits, or lies in wait for the one token that meets it."""
+def broken_tensor(model: nn.Module) -> str | None:
+    """Name of a tensor that holds a NaN or an infinity: it spreads to all logits, or lies in wait for the one token that meets it."""
     floats = {tensor: p for tensor, p in model.named_parameters() if p.is_floating_point()}
     sums = torch.stack([p.sum(dtype=torch.float32).cpu() for p in floats.values()])
-    if not sums.isfinite().all():
-        tensor = list(floats)[int(sums.isfinite().int().argmin())]
-        raise UserError(f"the weights in {name} hold values that are no numbers, in {tensor}: download the model again")
+    return None if sums.isfinite().all() else list(floats)[int(sums.isfinite().int().argmin())]
 
 
 def _missing(name: str, file: str) -> str:

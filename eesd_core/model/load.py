@@ -12,7 +12,7 @@ from transformers.utils import logging
 from ..errors import UserError
 from . import attention
 from .catalog import locate
-from .checkpoint import explain, read_config, read_tokenizer, read_weights
+from .checkpoint import broken_tensor, explain, read_config, read_tokenizer, read_weights
 from .cpu.packed_linear import pack_linears
 from .lora import merge_lora
 from .placement import place_weights
@@ -63,6 +63,7 @@ def load_target(
             wanted = DTYPES[dtype] if dtype != "auto" else auto_dtype(loaded, tokenizer, place)
             loaded.to(wanted) if "device_map" in how or "distributed_config" in how else loaded.to(place, wanted)
         target = Target(loaded, tokenizer, source.name)
+        target.broken = broken_tensor(loaded)
         check_split(target)
     except UserError:
         raise

@@ -16,12 +16,12 @@ NEAR_IN_HALVES = 0.1
 
 @torch.no_grad()
 def check_split(target: Target) -> None:
-    """Raises UserError where the logits differ by more than rounding, or are no numbers."""
+    """Raises UserError where the logits differ by more than rounding. Those that are no numbers are refused at the request (engine.py)."""
     ids, whole = first_tokens(target.vocab), target.whole_logits
     cache = target.new_cache(len(ids))
     ours = target.logits(target.run_range(0, target.depth, target.embed(ids, 0), cache, 0))  # (TOKENS, V)
     if not whole.isfinite().all():
-        raise UserError(f"the logits of {target.name} are no numbers: its weights are broken, or too large for this dtype")
+        return
     apart = (ours - whole).abs().max() / whole.std().clamp_min(1e-6)
     if not apart < NEAR.get(target.dtype, NEAR_IN_HALVES):
         raise UserError(f"{target.name} cannot be split here: its parts compute something else than the whole model ({apart:.2g})")

@@ -42,6 +42,7 @@ class Target:
         self.vocab = self.config.vocab_size
         self.source: Source | None = None  # the files it was loaded from
         self.fingerprint: str | None = None  # of the weights as they were loaded (exit_layer.py): packed ones cannot be looked at any more
+        self.broken: str | None = None  # a tensor that holds values which are no numbers
         self.shards = getattr(model, "tp_size", None) or 1  # processes that hold parts of every layer
         whole = self.shards == 1 and type(self.embedding) is nn.Embedding and not hasattr(self.embedding, "_hf_hook")  # here, and unscaled
         self._table = self.embedding.weight.detach() if whole else None
@@ -66,6 +67,10 @@ class Target:
     def codec(self) -> Codec:
         """Made when first asked for: a second target of the same model, for a measurement, needs none."""
         return Codec(self.tokenizer, self.end_ids, self.vocab, self.name)
+
+    def no_numbers(self) -> UserError:
+        where = f" ({self.broken})" if self.broken else ""
+        return UserError(f"the logits of {self.name} are no numbers: its weights are broken{where}, or too large for {self.precision}")
 
     def new_cache(self, capacity: int, layers: int | None = None) -> KVCache:
         """For `capacity` positions, of all the target's layers, or of so many layers beside it."""
