@@ -45,7 +45,7 @@ def in_a_loop(coroutine):
 
 def lines_of(visits: Visits, *sessions: dict) -> list[list[dict]]:
     async def visit(number: int, values: dict) -> list[dict]:
-        text = [part async for part in visits.run(f"s{number}", "here", *form_of(values))][-1]
+        text = [part async for part in visits.run(f"s{number}", f"address {number}", *form_of(values))][-1]
         return [json.loads(line) for line in text.splitlines()]
 
     async def all_of_them():
