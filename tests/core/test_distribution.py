@@ -32,7 +32,7 @@ class Chain:
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
-        self.codec = SimpleNamespace(decode=lambda ids: "".join(map(str, ids)))
+        self.codec = SimpleNamespace(decode=lambda ids: "".join(map(str, ids)), piece=str)
         self.table, other = 1.5 * torch.randn(2, VOCAB, VOCAB, generator=torch.Generator().manual_seed(3))
         self.early = self.table + 0.6 * other
 
@@ -50,9 +50,6 @@ class Chain:
 
     def logits(self, hidden) -> torch.Tensor:
         return hidden[0] @ self.table
-
-    def piece(self, id: int) -> str:
-        return str(id)
 
 
 class ChainExit(Head):
