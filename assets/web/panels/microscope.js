@@ -13,7 +13,7 @@ export class Microscope {
     Object.assign(this, { name: "microscope", view, patient: true, drawn: "" });
     this.round = el("b", { class: "e-round" });
     this.why = el("p", { class: "e-why-words" });
-    this.follow = button(words.follow, () => view.choose(null), "e-follow", { hidden: "" });
+    this.follow = button(words.follow, () => view.release(), "e-follow", { hidden: "" });
     const head = panelHead(words.title, this.round, this.follow, el("span", { class: "e-hint" }, words.pick));
     this.steps = words.steps.map((title, i) => {
       const body = el("div", { class: "e-step-body" });
@@ -25,6 +25,11 @@ export class Microscope {
 
   reset() {
     this.drawn = "";
+  }
+
+  // At once, not when the charts have been drawn.
+  look() {
+    this.draw(this.view.run);
   }
 
   draw(state) {
