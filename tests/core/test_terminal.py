@@ -5,12 +5,14 @@ import subprocess
 import sys
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eesd_core.cli import main
-from eesd_core.cli.terminal import MARKS, STYLES, Painter, printable
+from eesd_core.cli.terminal import MARKS, PART, STYLES, Painter, printable
 from eesd_core.engine import Request
+from eesd_core.metrics import Metrics
 from eesd_core.racing import race
 
 
@@ -36,6 +38,30 @@ def test_a_race_in_plain_text(engine, monkeypatch):
         painter.show(record)
     text = out.getvalue()
     assert "\x1b" not in text and "[-" in text and "<" in text
+
+
+@pytest.mark.parametrize("prompt", ["Once", "\u00e9\U0001f600", "a b c"])
+def test_lanes_read_as_the_committed_text(engine, prompt, monkeypatch):
+    """Of a model that writes parts of characters. Left out are drafts that are not part of the text."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("eesd_core.cli.terminal.MARKS", dict.fromkeys(MARKS, "{}") | {"rejected": "", "untested": ""})
+    painter = Painter(out := io.StringIO())
+    records = list(race(engine, Request(prompt, 60, controller="fixed", settings={"length": 3})))
+    for record in records:
+        painter.show(record)
+    texts = {lane: printable(Metrics.fold(records, lane).text) for lane in ("vanilla", "eesd")}
+    assert out.getvalue().endswith(prompt + texts["eesd"]) and "\ufffd" in texts["eesd"]
+    lanes = {lane: Metrics.fold(records, lane).to_json() for lane in texts}
+    painter.summary(lanes, records[-1].event)
+    assert f"\n\nvanilla: {texts['vanilla']}\n\n" in out.getvalue()
+
+
+def test_a_dropped_part_of_a_character_is_a_dot(engine, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    painter = Painter(out := io.StringIO())
+    for record in race(engine, Request("Once", 60, controller="fixed", settings={"length": 3})):
+        painter.show(record)
+    assert f"[-{PART}-]" in out.getvalue()
 
 
 class Terminal(io.StringIO):
