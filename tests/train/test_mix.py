@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from eesd_core.errors import UserError
-from eesd_core.heads.exit_layer import FACTS, WEIGHTS, ExitLayer
+from eesd_core.heads.exit_layer import ExitLayer
+from eesd_core.heads.files import FACTS, WEIGHTS
 from eesd_core.model.load import load_target
 from eesd_core.train.mix import MODEL, mix
 
