@@ -67,6 +67,7 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, **o
     page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = 0.02
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
     settings["state_session_capacity"] = STREAMS_AT_ONCE  # Gradio keeps the last text of so many visitors, long after they have left
+    settings["show_error"] = True  # a program that sends too few values is told so; what fails in a run has its own words (device.py)
     settings["app_kwargs"] = {"routes": routes(visits), "middleware": [Middleware(PackedPage), Middleware(NoUploads)]}
     page.launch(server_name=host, server_port=port, **settings | options)
     return page

@@ -112,6 +112,12 @@ def test_no_files_are_taken(server):
     assert httpx.get(server[1] + "health", timeout=60).status_code == 200
 
 
+def test_a_bare_post_with_too_few_values_is_told_so(server):
+    begun = httpx.post(server[1] + "gradio_api/call/stream", json={"data": ["Once"]}, timeout=60)
+    answer = httpx.get(server[1] + f"gradio_api/call/stream/{begun.json()['event_id']}", timeout=60).text
+    assert "enough input values" in answer and "null" not in answer
+
+
 def test_health(server, visits):
     state = httpx.get(server[1] + "health", timeout=60).json()
     assert state["status"] == "ok" and state["waiting"] == 0 and state["model"] == "fake"
