@@ -78,7 +78,7 @@ export const tip = {
 
 export const intro = {
   title: "what you will see",
-  invitation: "Next to it, the same model writes one token at a time. Same text, two clocks. Press Run.",
+  invitation: "Alongside, the same model writes the same text one token at a time. One text, two clocks: press Run.",
   meanings: {
     pending: "guessed, not checked yet",
     accepted: "guessed, and the model agrees",
@@ -90,7 +90,7 @@ export const intro = {
   steps: [
     ["1  Draft", "The first layers of the model guess a few tokens ahead."],
     ["2  Verify", "The other layers check all guesses in one pass. Right ones stay; the first wrong one is replaced."],
-    ["3  Learn", "Every check moves a curve of belief. A draw from it decides: guess on, or stop."],
+    ["3  Learn", "Every check moves a curve of belief. A draw from it decides: go on guessing, or stop."],
   ],
   sample: { start: "The cat sat", right: [" on", " the"], wrong: " sofa", correction: " mat", draw: "theta 0.78, chi 1: go on" },
 };
