@@ -4,7 +4,11 @@ import re
 
 from app_page import reach, run, settings
 
+from app.arrival import Arrival
+from app.device import FAILED
+from app.form_values import request_from_form
 from eesd_core.control import CONTROLLERS
+from eesd_core.errors import UserError
 
 # Names, keys, formulas and patterns that are the same in both languages.
 SAME = {
@@ -76,3 +80,28 @@ def test_no_english_sentence_is_left_on_the_page(visit, paced):
     names = NAMES | {paced.target.name, page.evaluate("document.querySelector('.t-text').textContent")}  # a citation is in English
     left = {text for some in texts for text in some if LATIN.search(text) and not HAN.search(text)} - names
     assert not left, "\n".join(sorted(left))
+
+
+def refusals() -> list[str]:
+    """Lines of the server's own."""
+    said = [FAILED.format("RuntimeError")]
+    wrong = {"temperature": 9}, {"top_k": -1}, {"chat": "yes"}
+    forms = [{"prompt": ""}, {"prompt": "x" * 5000}, *({"prompt": "x"} | values for values in wrong)]
+    for ask in (*(lambda form=form: request_from_form(**form) for form in forms), Arrival("smollm2", print).check):
+        try:
+            ask()
+        except UserError as problem:
+            said.append(str(problem))
+    assert len(said) == 7
+    return said
+
+
+def test_the_server_refuses_in_the_visitors_language(visit):
+    say = "lines => lines.map(EESD.modules['lib/refusals.js'].inWords)"
+    english, chinese = (visit(query=f"?lang={language}&view=live").evaluate(say, refusals()) for language in ("en", "zh"))
+    assert english == refusals()
+    assert all(HAN.search(line) for line in chinese), chinese
+    page = visit(query="?lang=zh&view=live")
+    page.locator("#prompt textarea").fill("")
+    page.locator("#run").click()
+    page.get_by_role("alert").get_by_text("提示为空").wait_for()

@@ -1,6 +1,7 @@
 // What must be said before anything else: why a run was refused or failed, and that its drafts were made worse on purpose.
 import { disturbanceOf } from "../lib/disturbance.js";
 import { el, setText } from "../lib/elements.js";
+import { inWords } from "../lib/refusals.js";
 import { say } from "../lib/words.js";
 
 export class Notices {
@@ -15,7 +16,7 @@ export class Notices {
   draw(state) {
     const error = this.view.refused || state.error;
     this.alert.hidden = !error;
-    setText(this.alert, error);
+    setText(this.alert, error && inWords(error));
     const disturbance = disturbanceOf(state.lanes.eesd);
     this.disturbed.hidden = !disturbance;
     if (disturbance) setText(this.disturbed, say.race.disturbed(disturbance));

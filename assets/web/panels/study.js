@@ -1,6 +1,7 @@
 // Work for the device that is no run: one POST, answered line by line. Closing the connection is its Stop. A study is a panel with a button, a
 // line that says how it goes, and whatever its owner adds.
 import { button, el, panelHead, setText } from "../lib/elements.js";
+import { inWords } from "../lib/refusals.js";
 import { waiting } from "../lib/status.js";
 import { say } from "../lib/words.js";
 
@@ -61,7 +62,7 @@ export class Study {
   take(line) {
     if (line.type === "queue") this.say(waiting(line));
     else if (line.type === "stopped") this.say(words.stopped(line.message));
-    else if (line.type === "error") this.say(String(line.message));
+    else if (line.type === "error") this.say(inWords(String(line.message)));
     else this.see(line);
   }
 }

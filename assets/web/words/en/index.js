@@ -22,6 +22,7 @@ export const en = {
   microscope,
   tour,
   glossary,
+  refusals: [], // the server speaks English
   arrivals,
   takeaway,
   whatIf,

@@ -3,6 +3,7 @@ import { arrivals, benchmark, lawTest, runs, studies, takeaway, whatIf } from ".
 import { charts, lossless, why } from "./charts.js";
 import { glossary } from "./glossary.js";
 import { microscope } from "./microscope.js";
+import { refusals } from "./refusals.js";
 import { tour } from "./tour.js";
 import { intro, keys, levels, page, race, scrubber, states, tip, verdict } from "./view.js";
 
@@ -22,6 +23,7 @@ export const zh = {
   microscope,
   tour,
   glossary,
+  refusals,
   arrivals,
   takeaway,
   whatIf,
