@@ -12,10 +12,10 @@ from typing import Literal, get_args
 import gradio as gr
 
 from eesd_core.control import parse_controller
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.events import RaceFinished, Record, TokensCommitted
 from eesd_core.metrics import Metrics
+from eesd_core.request import Request
 from eesd_core.trace import parse_trace, to_line
 
 from .form import Field

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from inspect import signature
 
 from eesd_core.control import CONTROLLERS
-from eesd_core.control.base import MAX_DRAFT
+from eesd_core.limits import MAX_DRAFT
 from eesd_core.model.catalog import NAMES as NAMES_OF_MODELS
 from eesd_core.model.quantize import CHOICES
 

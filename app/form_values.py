@@ -6,8 +6,8 @@ from inspect import signature
 
 from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.control.base import Seeded
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 
 from .form import CONTROLLER, FIELDS, KNOBS, MOST_CHARACTERS, NAMES, QUANTIZE, SAMPLING, WRONG, WRONG_FROM, Field

@@ -11,10 +11,10 @@ import gradio as gr
 import torch
 from starlette.middleware import Middleware
 
-from eesd_core.engine import Engine, versions
+from eesd_core.engine import Engine
+from eesd_core.environment import processor, versions
 from eesd_core.export.scripts import WEB, join_modules
 from eesd_core.model.catalog import KNOWN
-from eesd_core.recording import processor
 from eesd_core.schema import SCHEMA
 
 from .api import add_endpoints, address_of

@@ -15,10 +15,11 @@ from functools import partial
 
 import torch
 
-from eesd_core.engine import Engine, Request
+from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.events import RaceFinished, Record
 from eesd_core.racing import race
+from eesd_core.request import Request
 from eesd_core.simulate.hindsight import hindsight
 from eesd_core.trace import to_line
 

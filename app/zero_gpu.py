@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from types import SimpleNamespace
 
-from eesd_core.engine import Engine, Request
+from eesd_core.engine import Engine
 from eesd_core.events import Record
+from eesd_core.request import Request
 
 from .form_values import Limits
 from .runs import Visits, contest

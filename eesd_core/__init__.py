@@ -3,7 +3,7 @@
 from importlib import import_module
 
 _HOMES = {
-    "Engine": "engine", "Request": "engine", "Sampling": "sampling", "UserError": "errors", "load_engine": "loading", "race": "racing",
+    "Engine": "engine", "Request": "request", "Sampling": "sampling", "UserError": "errors", "load_engine": "loading", "race": "racing",
 }  # fmt: skip
 __all__ = list(_HOMES)
 

@@ -10,8 +10,9 @@ from functools import partial
 
 import torch
 
-from .control.base import MAX_ROWS, Costs
-from .heads.exit_layer import ExitLayer
+from .control import Costs
+from .heads.base import Head
+from .limits import MAX_ROWS
 from .model.target import Target
 
 ROWS = (1, 2, 4, 8, MAX_ROWS)  # verify passes that are measured; between them T_v(m) is taken as straight
@@ -44,11 +45,12 @@ class CostTracker:
     WEIGHT = 0.1  # of the newest round: about ten rounds, a tenth of a second, are remembered
     MOST_CHANGE = 2.0  # a step that took more than this times its mean was interrupted
 
-    def __init__(self, measured: Measured, shares_layers: int, draft_share: float = 0.0):
-        """`draft_share`: guess of a draft step's time over a plain step's, for a drafter that shares no layers."""
+    def __init__(self, measured: Measured, reuses: int, cost_guess: float = 0.0):
+        """`reuses`: of the target's first layers, those that drafting runs. `cost_guess`: of a draft step's time over a plain step's, for a
+        drafter that runs none of them; 0: its first round tells."""
         little = 0.02 * measured.plain  # a guess, for what is not measured at load
-        self.shallow, self.draft = (measured.shallow, measured.draft) if shares_layers else (0.0, draft_share * measured.plain)
-        self.verify = Costs.from_points(0.0, measured.verify if shares_layers else measured.full, 0.0).verify
+        self.shallow, self.draft = (measured.shallow, measured.draft) if reuses else (0.0, cost_guess * measured.plain)
+        self.verify = Costs.from_points(0.0, measured.verify if reuses else measured.full, 0.0).verify
         self.rest = little  # acceptance, rollback and bookkeeping
 
     def costs(self) -> Costs:
@@ -56,7 +58,9 @@ class CostTracker:
 
     def observe(self, drafted: int, draft_seconds: float, verify_seconds: float, rest_seconds: float) -> None:
         """A round's times: drafting, which runs the first layers over the pending token too; the verify pass; what followed."""
-        if drafted:
+        if drafted and not self.shallow + self.draft:
+            self.draft = draft_seconds / drafted
+        elif drafted:
             scale = 1 + self.WEIGHT * self._change(self.shallow + drafted * self.draft, draft_seconds)
             self.shallow, self.draft = scale * self.shallow, scale * self.draft  # together: one must not be charged for the other
         elif self.shallow:
@@ -70,7 +74,7 @@ class CostTracker:
 
 
 @torch.inference_mode()
-def measure_costs(target: Target, exit_layer: ExitLayer | None, position: int = 128, repeats: int = 4) -> Measured:
+def measure_costs(target: Target, exit_layer: Head | None, position: int = 128, repeats: int = 4) -> Measured:
     """Time every step at one context length: the least of a few times, since interruptions only add; in turns, so that drift hits all. Each
     ends with a number on the host, since a GPU goes on while Python does."""
     split, depth, position = exit_layer.exit_after if exit_layer else 0, target.depth, min(position, target.context - MAX_ROWS)

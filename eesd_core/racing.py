@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from .candidates import Candidates
-from .engine import Engine, Request
+from .engine import Engine
 from .events import RaceFinished, Record
+from .request import Request
 from .rounds import Lane
 from .row_invariance import Level, promise
 

@@ -5,7 +5,6 @@ The head line has type "recording", format, date, machine (the processor's name)
 
 import json
 import os
-import platform
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
@@ -13,10 +12,12 @@ from pathlib import Path
 
 import torch
 
-from .engine import Engine, Request, versions
+from .engine import Engine
+from .environment import processor, versions
 from .errors import UserError
 from .events import FORMAT, Record
 from .racing import race
+from .request import Request
 from .trace import to_line
 
 WARM_UP_TOKENS = 24
@@ -33,14 +34,6 @@ def head(device: torch.device) -> dict:
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     facts = {"date": date.today().isoformat(), "machine": machine, "cores": os.cpu_count(), "versions": versions()}
     return {"type": "recording", "format": FORMAT} | facts
-
-
-def processor() -> str:
-    """The processor's name; platform knows it on every system but Linux."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def write_recording(path: Path, device: torch.device, records: Iterable[Record]) -> None:

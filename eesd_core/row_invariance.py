@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from .control.base import MAX_ROWS
+from .limits import MAX_ROWS
 from .model.attention import NAME, grouped_attention
 from .model.cache import BLOCK, KVCache
 from .model.target import Target

@@ -12,6 +12,7 @@ length of a round may depend on drafts that nobody tested, and their noise must 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +23,8 @@ from .errors import UserError
 
 _MASK = 0xFFFFFFFF
 LEAST = 1e-30  # temperature and top-p: float32 makes 0 of what is far smaller
-SHARED, ACCEPT, NEXT, DRAFT = range(4)  # streams of random numbers; the drafts of round r have DRAFT + r
+SHARED, ACCEPT, NEXT, DRAFT = range(4)  # what random numbers are for: each kind has streams of its own
+MOST_ROUNDS, MOST_SIBLINGS = 2**24, 2**8  # that have a stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,11 @@ class Sampling:
     def rejects(self) -> bool:
         """Drafts are judged by rejection sampling. Otherwise draft and target make definite choices that can be compared."""
         return self.temperature > 0 and self.acceptance == "rejection"
+
+
+def stream(kind: int, round: int = 0, sibling: int = 0) -> int:
+    """The stream of random numbers for a kind, a round and a sibling: no two share one, as long as only DRAFT has rounds. 32 bits."""
+    return kind + round % (MOST_ROUNDS - DRAFT) + MOST_ROUNDS * (sibling % MOST_SIBLINGS)
 
 
 def mix(x: Tensor | int) -> Tensor | int:
@@ -131,20 +138,20 @@ class Sampler:
         """What probabilities refer to: the processed distribution, or the plain softmax when greedy. (m, V) -> (m, V)"""
         return processed_log_probs(logits, self.sampling) if self.sampling.temperature else torch.log_softmax(logits, dim=-1)
 
-    def scores(self, logits: Tensor, log_probs: Tensor, start: int) -> Tensor:
-        """(m, V) whose row-wise argmax are the choices for positions start .. start + m - 1: logits, or log p + shared noise.
+    def scores(self, logits: Tensor, log_probs: Tensor, positions: Sequence[int]) -> Tensor:
+        """(m, V) whose row-wise argmax are the choices for m positions: logits, or log p + shared noise.
 
         Scores with noise are in units of logits over temperature.
         """
         if not self.sampling.temperature:
             return logits
-        return log_probs + torch.stack([self.shared_noise(start + j) for j in range(len(logits))])
+        return log_probs + torch.stack([self.shared_noise(position) for position in positions])
 
-    def draft_scores(self, logits: Tensor, log_probs: Tensor, position: int, round: int) -> Tensor:
+    def draft_scores(self, logits: Tensor, log_probs: Tensor, position: int, round: int, sibling: int = 0) -> Tensor:
         """As `scores` of the target, or, where the target will accept or reject, log q + noise of the drafter's own. (1, V) -> (1, V)"""
         if self.sampling.rejects:
-            return log_probs + self.noise(position, DRAFT + round)
-        return self.scores(logits, log_probs, position)
+            return log_probs + self.noise(position, stream(DRAFT, round, sibling))
+        return self.scores(logits, log_probs, (position,))
 
     def noise(self, position: int, stream: int) -> Tensor:  # (V,)
         return gumbel_noise(self.sampling.seed, position, self.ids, stream)

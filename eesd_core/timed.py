@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 import torch
 
-from .control import Controller, Outcome, make_controller
-from .control.base import MAX_DRAFT
+from .control import Controller, Facts, Outcome, make_controller
 from .costs import CostTracker
-from .engine import Engine, Request
+from .engine import Engine
 from .errors import UserError
 from .model.cuda.graph_steps import DeviceSteps
+from .request import Request
 
 BLIND = ("fixed", "beta", "ucb", "heuristic")  # controllers that do not look at confidence
 
@@ -58,7 +58,7 @@ def timed_run(engine: Engine, request: Request, steps: DeviceSteps | None = None
         written = choices[: accepted + 1]
         stop = next((i + 1 for i, id in enumerate(written) if id in target.end_ids), None)
         if controller:
-            controller.observe(Outcome(drafts, accepted))
+            controller.observe(Outcome.of([Facts(i, 1.0, 0.0, 0.0) for i in range(drafts)], accepted))
         timed.ids += written[:stop]
         timed.draft_lengths.append(drafts)
         timed.accepted += accepted
@@ -71,11 +71,11 @@ def timed_run(engine: Engine, request: Request, steps: DeviceSteps | None = None
 
 def _plan(controller: Controller, costs, most: int) -> int:
     """The draft length of a round, before any draft is known."""
-    budget = min(controller.start_round(costs), most, MAX_DRAFT)
+    budget = min(controller.start_round(costs).nodes, most)
     drafts = 0
     while drafts < budget:
         drafts += 1
-        if not controller.keep_drafting(drafts - 1, 1.0, 0.0, 0.0).go:
+        if not controller.keep_drafting(Facts(drafts - 1, 1.0, 0.0, 0.0)).go:
             break
     return drafts
 

@@ -4,10 +4,13 @@
 `latest_report` finds what was measured last; `compare` says how far two reports agree.
 """
 
+from .agreement import compare
 from .benchmark import Benchmark, bench, plan
-from .compare import compare
 from .latest import latest_report
-from .methods import parse_method, request_of
+from .methods import own_request, parse_method
 from .prompts import Prompt, load_prompts, read_prompts
 
-__all__ = ["Benchmark", "Prompt", "bench", "compare", "latest_report", "load_prompts", "parse_method", "plan", "read_prompts", "request_of"]
+__all__ = [
+    "Benchmark", "Prompt", "bench", "compare", "latest_report", "load_prompts",
+    "own_request", "parse_method", "plan", "read_prompts",
+]

@@ -20,13 +20,13 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 
-from ..engine import Request
 from ..heads.exit_layer import ExitLayer
 from ..loading import load_engine
 from ..model.attention import NAME
 from ..model.cuda.graph_steps import DeviceSteps
 from ..model.load import choose_device
 from ..model.target import Target
+from ..request import Request
 from ..rounds import fold
 from ..sampling import Sampling
 from ..timed import timed_run

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..recording import processor
+from ..environment import processor
 
 RAPL = Path("/sys/class/powercap/intel-rapl:0")  # energy of the first processor package; mostly for root alone, absent in virtual machines
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 import torch
 
 from ..control import Controller
-from ..draft import SkipSet
-from ..draft.skip_search import TRIALS, search_skips
+from ..draft.registry import Drafting
+from ..draft.skip_set import SkipSet
 from ..engine import Engine
 from ..errors import UserError
 from ..model.cpu.huge_pages import use_large_pages
+from ..simulate.skip_search import TRIALS, search_skips
 from . import machine
 from .cells import Cells
 from .methods import parse_method
@@ -109,7 +110,7 @@ def _check_prompts(engine: Engine, group: Group) -> None:
 
 def _look_for_skips(engine: Engine, groups: tuple[Group, ...], cells: Cells) -> Iterator[str]:
     """Once for a benchmark, where a method skips layers and does not say which."""
-    if SKIPS not in cells.notes and any(parse_method(name).drafter == "layer-skip" for group in groups for name in group.methods):
+    if SKIPS not in cells.notes and any(parse_method(name).drafter == Drafting("layer-skip") for group in groups for name in group.methods):
         for trial in search_skips(engine, read_prompts(None, SEARCH_TEXTS)):
             tried = f"{trial.number} of {TRIALS} sets tried"
             yield f"looking for layers to skip, {tried}, the best writes {trial.worth:.2f} tokens in the time of a plain step"

@@ -12,12 +12,12 @@ hf, hf-stock, hf-static, hf-early-exit, hf-prompt-lookup    transformers' genera
 from dataclasses import dataclass, replace
 
 from ..control import CONTROLLERS, parse_controller
-from ..draft import DRAFTERS, parse_drafter
-from ..engine import Request
+from ..draft.registry import DRAFTERS, Drafting, parse_drafter
 from ..errors import UserError
+from ..request import Request
 from ..sampling import Sampling
 
-EXITS = ("frozen-exit", "untrained-exit")
+EXITS = {"frozen-exit": ", frozen norm and head", "untrained-exit": ", untrained exit layer"}
 SET = ("hf-early-exit", "hf-prompt-lookup")  # peers with a setting
 PEERS = {
     "hf": "transformers generate(), growing cache",
@@ -27,7 +27,7 @@ PEERS = {
     "hf-prompt-lookup": "transformers generate(prompt_lookup_num_tokens)",
 }
 PLAIN = ("vanilla", "hf", "hf-stock", "hf-static")  # without drafts: the fastest of them is the baseline that nobody can call weak
-USUAL = {"prompt-lookup": "fixed:10", "layer-skip": "adaptive-threshold", "frozen-exit": "throughput", "untrained-exit": "throughput"}
+EARLY_EXIT = Drafting("early-exit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class Method:
     name: str
     peer: str = ""  # one of PEERS
     setting: int | None = None  # a peer's, or the depth of an exit
-    drafter: str = "early-exit"  # one of DRAFTERS with its setting, or of EXITS
+    exit: str = ""  # one of EXITS in place of the trained exit layer
+    drafter: Drafting = EARLY_EXIT
     controller: str = ""  # with its settings; "" for vanilla
     acceptance: str = ""  # "" for the run's own
 
@@ -45,8 +46,8 @@ class Method:
             return PEERS[self.peer]
         if not self.controller:
             return "this engine without drafts"
-        drafter = {"early-exit": "EESD", "frozen-exit": "EESD, frozen norm and head", "untrained-exit": "EESD, untrained exit layer"}
-        return f"{drafter.get(self.drafter, self.drafter.partition(':')[0])}, controller {self.controller}"
+        drafter = "EESD" if self.drafter == EARLY_EXIT else self.drafter.name
+        return f"{drafter}{EXITS.get(self.exit, '')}, controller {self.controller}"
 
     def request(self, prompt: str, new_tokens: int, sampling: Sampling, chat: bool = False) -> Request:
         """For this engine (not for peers)."""
@@ -54,9 +55,8 @@ class Method:
             sampling = replace(sampling, acceptance=self.acceptance)
         if not self.controller:
             return Request(prompt, new_tokens, sampling, "vanilla", chat=chat)
-        drafter = "early-exit" if self.drafter in EXITS else self.drafter
         controller, settings = parse_controller(self.controller, sampling.seed)
-        return Request(prompt, new_tokens, sampling, "eesd", controller, settings, chat, drafter)
+        return Request(prompt, new_tokens, sampling, "eesd", controller, settings, chat, self.drafter)
 
 
 def parse_method(name: str) -> Method:
@@ -75,18 +75,17 @@ def parse_method(name: str) -> Method:
         return Method(name, peer=kind, setting=_number(name, setting))
     drafter, plus, controller = text.partition("+")
     kind, _, setting = drafter.partition(":")
-    if kind not in USUAL and kind not in DRAFTERS:  # a controller alone
+    if kind not in EXITS and kind not in DRAFTERS:  # a controller alone
         drafter, kind, setting, controller = "early-exit", "early-exit", "", text
     elif not plus:
-        controller = USUAL.get(kind, "throughput")
+        controller = DRAFTERS.get(kind, DRAFTERS["early-exit"]).usual_controller
     if controller.partition(":")[0] not in CONTROLLERS:
-        known = f"vanilla, {', '.join(CONTROLLERS)}, {', '.join(USUAL)}, {', '.join(PEERS)}"
+        known = f"vanilla, {', '.join(CONTROLLERS)}, {', '.join([*list(DRAFTERS)[1:], *EXITS])}, {', '.join(PEERS)}"
         raise UserError(f"unknown method {name[:60]!r}: use {known}, with settings as in fixed:4 or layer-skip+beta")
     parse_controller(controller)
     if kind in EXITS:
-        return Method(name, setting=_number(name, setting), drafter=kind, controller=controller, acceptance=acceptance)
-    parse_drafter(drafter)
-    return Method(name, drafter=drafter, controller=controller, acceptance=acceptance)
+        return Method(name, setting=_number(name, setting), exit=kind, controller=controller, acceptance=acceptance)
+    return Method(name, drafter=parse_drafter(drafter), controller=controller, acceptance=acceptance)
 
 
 def _number(name: str, setting: str) -> int | None:
@@ -95,9 +94,9 @@ def _number(name: str, setting: str) -> int | None:
     return int(setting) if setting else None
 
 
-def request_of(method: str, prompt: str, new_tokens: int, sampling: Sampling) -> Request:
+def own_request(method: str, prompt: str, new_tokens: int, sampling: Sampling) -> Request:
     """Of one of this engine's own methods. Raises UserError."""
     parsed = parse_method(method)
-    if parsed.peer or parsed.drafter in EXITS:
+    if parsed.peer or parsed.exit:
         raise UserError(f"{method} cannot be run here: use vanilla or one of this engine's controllers")
     return parsed.request(prompt, new_tokens, sampling)

@@ -72,7 +72,7 @@ class SharedNoise(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # (1, n), (1, V) -> (1, V)
         logits = scores.float()
-        return self.sampler.scores(logits, self.sampler.log_probs(logits), input_ids.shape[1])
+        return self.sampler.scores(logits, self.sampler.log_probs(logits), [input_ids.shape[1]])
 
 
 @contextmanager

@@ -3,15 +3,17 @@
 from dataclasses import replace
 
 from ..control import Controller, make_controller, parse_controller
-from ..draft import SkipSet, parse_drafter
+from ..costs import CostTracker
 from ..draft.layer_skip import remaining
+from ..draft.registry import DRAFTERS, Drafting
+from ..draft.skip_set import SkipSet
 from ..engine import Engine
 from ..errors import UserError
 from ..heads.frozen import FrozenExit
 from ..heads.untrained import UntrainedExit
 from ..sampling import Sampling
 from . import peers
-from .methods import EXITS, Method
+from .methods import Method
 from .prompts import Prompt
 from .written import Written, write
 
@@ -22,28 +24,31 @@ class Runner:
     def __init__(self, engine: Engine, method: Method, skips: SkipSet | None = None):
         """Raises UserError where the method needs what is not there."""
         self.method, self.engine, target = method, engine, engine.target
-        self.drafter, depth = method.drafter, method.setting or (engine.exit_layer.exit_after if engine.exit_layer else 1)
-        self.draft_layers = 0.0
+        self.drafter, depth = str(method.drafter), method.setting or (engine.exit_layer.exit_after if engine.exit_layer else 1)
+        self.drafting, self.draft_layers = method.drafter, 0.0
         if method.peer:
             self.drafter = ""
             self.arguments = peers.arguments_of(method.peer, method.setting, depth)
             self.model = peers.stock(target) if method.peer == "hf-stock" else target
         elif not method.controller:
             self.drafter = "none"
-        elif method.drafter in EXITS:
-            kind = FrozenExit if method.drafter == "frozen-exit" else UntrainedExit
+        elif method.exit:
+            kind = FrozenExit if method.exit == "frozen-exit" else UntrainedExit
             self.engine = Engine(target, kind(target, depth), engine.level)
-            self.drafter, self.draft_layers = f"{method.drafter}:{depth}", depth + (kind is UntrainedExit)
-        elif method.drafter == "early-exit":
+            self.drafter, self.draft_layers = f"{method.exit}:{depth}", depth + (kind is UntrainedExit)
+        elif DRAFTERS[method.drafter.name].needs_exit_layer:
             if engine.exit_layer is None:
                 raise UserError("no exit layer is loaded: give --exit-layer a folder, or choose other methods")
             self.draft_layers = depth + (not isinstance(engine.exit_layer, FrozenExit))
-        elif parse_drafter(method.drafter)[0] == "layer-skip":
-            chosen = parse_drafter(method.drafter)[1] or skips or SkipSet.every_second(target.depth)
+        elif method.drafter.name == "layer-skip":
+            named = method.drafter.settings["skips"]
+            chosen = SkipSet.parse(named) if named else skips or SkipSet.every_second(target.depth)
+            self.drafting = Drafting("layer-skip", {"skips": str(chosen)})
             self.drafter = f"layer-skip:{chosen}"
             skipped = remaining(target, chosen.check(target.depth))
             self.draft_layers = len(skipped) - sum(i in (chosen.attention ^ chosen.mlp) for i in range(target.depth)) / 2
         self.chat = target.codec.has_chat
+        self.costs: CostTracker | None = None
 
     def controller(self, seed: int) -> Controller | None:
         if not self.method.controller:
@@ -59,9 +64,10 @@ class Runner:
         if self.method.peer:
             return peers.write(self.model, self.arguments, self.ids(prompt, new_tokens, sampling), new_tokens, sampling)
         request = self.method.request(prompt.text, new_tokens, sampling, prompt.chat and self.chat)
-        if self.drafter.startswith("layer-skip"):
-            request = replace(request, drafter=self.drafter)
-        return write(self.engine, request, controller, self.draft_layers)
+        request = replace(request, drafter=self.drafting)
+        if self.costs is None:  # what rounds cost is learned from prompt to prompt, as a server would
+            self.costs = self.engine.costs(self.engine.drafter(request, 1))
+        return write(self.engine, request, controller, self.costs, self.draft_layers)
 
 
 def make_runners(engine: Engine, methods: list[Method], skips: SkipSet | None) -> tuple[dict[str, Runner], dict[str, str]]:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 
 from ..control import Controller
-from ..engine import Engine, Request
+from ..costs import CostTracker
+from ..engine import Engine
 from ..metrics import Metrics
+from ..request import Request
 from ..rounds import fold
 
 
@@ -22,9 +24,9 @@ class Written:
     margins: list[float] = field(default_factory=list)  # vanilla's lead at every token, to explain forks
 
 
-def write(engine: Engine, request: Request, controller: Controller | None, draft_layers: float) -> Written:
+def write(engine: Engine, request: Request, controller: Controller | None, costs: CostTracker, draft_layers: float) -> Written:
     """A run of this engine. `draft_layers`: 0 where drafts come from no model."""
-    lane = fold(engine.run(request, controller=controller), request.method)
+    lane = fold(engine.run(request, controller=controller, costs=costs), request.method)
     metrics, rounds = Metrics.of(lane), [[round.drafted, round.accepted] for round in lane.judged]
     return Written(
         metrics.token_ids, rounds, metrics.seconds, len(metrics.token_ids), metrics.prefill_seconds,

@@ -8,11 +8,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ..bench import read_prompts, request_of
+from ..bench import own_request, read_prompts
 from ..bench.cells import Cells, digest
-from ..engine import Engine, Request, versions
+from ..engine import Engine
+from ..environment import versions
 from ..errors import UserError
 from ..racing import first_difference
+from ..request import Request
 from ..rounds import Lane, fold
 from ..sampling import Sampling
 
@@ -25,7 +27,7 @@ def compare(engine: Engine, request: Request, methods: list[str]) -> tuple[int, 
     plain, forks = _write(engine, replace(request, method="vanilla")), {}
     ids, margins = plain.token_ids, plain.margins
     for method in methods:
-        other = _write(engine, request_of(method, request.prompt, request.max_new_tokens, request.sampling))
+        other = _write(engine, own_request(method, request.prompt, request.max_new_tokens, request.sampling))
         position = first_difference(ids, other.token_ids)
         if position is not None:
             margin = margins[position] if position < len(margins) else None
@@ -63,7 +65,7 @@ def identity(engine: Engine, prompts: list[str], temperatures: list[float], meth
         facts |= {"exit_after": layer.exit_after, "exit_layer": layer.fingerprint}
     facts |= {"prompts": len(prompts), "temperatures": temperatures, "methods": methods, "new_tokens": new_tokens, "versions": versions()}
     for method in methods:
-        request_of(method, prompts[0], new_tokens, Sampling())  # a wrong name is said before the work
+        own_request(method, prompts[0], new_tokens, Sampling())  # a wrong name is said before the work
     cells = Cells(out, facts | {"digest": digest({"prompts": prompts})})
     places = [(number, temperature) for number in range(len(prompts)) for temperature in temperatures]
     missing = [(n, t) for n, t in places if not all(cells.get(f"T {t:g}", method, n, 0) for method in methods)]

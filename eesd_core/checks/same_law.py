@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from ..control import FixedController
-from ..draft import Context, NoDrafter, make_drafter
-from ..engine import Engine, Request
+from ..engine import Engine
 from ..errors import UserError
-from ..sampling import Sampler
+from ..request import Request
 
 PLACES = 2  # tokens of a draw
 DRAFTED = 2  # in every round: so both places are drafted, and drafts behind a rejected one occur
@@ -61,59 +60,30 @@ class Comparison:
 class Drawing:
     """One prompt, read once. Every draw begins behind it anew."""
 
-    def __init__(self, engine: Engine, request: Request, method: str):
+    def __init__(self, engine: Engine, request: Request):
         """Raises UserError."""
-        self.engine, self.sampling, target = engine, request.sampling, engine.target
-        self.ids = engine.encode(request)
-        capacity = len(self.ids) + PLACES + DRAFTED
-        if capacity > target.context:
-            raise UserError(f"the prompt ({len(self.ids)} tokens) leaves no room in the context of {target.context}: shorten it")
-        speculates, layer = method == "eesd", engine.exit_layer_at(request.sampling)
-        self.drafter = make_drafter(request.drafter, target, layer, capacity) if speculates else NoDrafter()
-        self.controller = FixedController(DRAFTED if speculates else 0)
-        self.cache = target.new_cache(capacity)
+        self.sampling = request.sampling
+        self.run = engine.start(replace(request, max_new_tokens=PLACES + DRAFTED), controller=FixedController(DRAFTED))
+        self.run.prefill()
         self.tested = self.accepted = 0
-        with torch.inference_mode():
-            engine._prefill(self._context(0), self.drafter)
 
-    def _context(self, seed: int) -> Context:
-        target = self.engine.target
-        return Context(list(self.ids), self.cache, Sampler(replace(self.sampling, seed=seed), target.vocab, target.device))
-
-    @torch.inference_mode()
     def draw(self, seed: int) -> list[int]:
-        """The first PLACES tokens; fewer where the text ends. Rounds as in Engine._events."""
-        context, first = self._context(seed), len(self.ids)
-        while len(context.ids) < first + PLACES and self.engine.target.end_ids.isdisjoint(context.ids[first:]):
-            self._roll_back(context)
-            draft = _result(self.drafter.propose(context, self.controller, self.controller.start_round(None)))
-            verdict = self.engine._verify(context, self.drafter, draft)
-            context.ids += [*draft.ids[: verdict.accepted], *([] if verdict.next_id is None else [verdict.next_id])]
-            context.round += 1
-            self.tested += min(verdict.accepted + 1, verdict.drafted)
+        """The first PLACES tokens; fewer where the text ends."""
+        self.run.rewind(replace(self.sampling, seed=seed))
+        while len(self.run.written) < PLACES and not self.run.ended:
+            self.run.round()
+            verdict = self.run.judged.verdict
+            self.tested += len(verdict.path) + len(verdict.rejected)
             self.accepted += verdict.accepted
-        return context.ids[first : first + PLACES]
-
-    def _roll_back(self, context: Context) -> None:
-        """To the pending token: behind the last round, or behind the prompt when a draw begins."""
-        self.cache.truncate(context.start)
-        self.drafter.commit(context.start)
-
-
-def _result(steps):
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+        return self.run.written[:PLACES]
 
 
 def same_law(engine: Engine, request: Request, wanted: int, cancelled: Callable[[], bool] = bool) -> Iterator[Comparison]:
     """Draw `wanted` times by each method, and compare now and then, at the end in any case. Raises UserError before the first draw."""
     if not request.sampling.temperature:
         raise UserError("at temperature 0 nothing is drawn: choose a temperature above 0")
-    request = replace(request, sampling=replace(request.sampling, acceptance="rejection"), max_new_tokens=PLACES)
-    drawings = {method: Drawing(engine, request, method) for method in METHODS}
+    request = replace(request, sampling=replace(request.sampling, acceptance="rejection"))
+    drawings = {method: Drawing(engine, replace(request, method=method)) for method in METHODS}
     draws: dict[str, list[list[int]]] = {method: [] for method in METHODS}
     nothing = engine.target.vocab  # in place of a token behind the end of the text
     for number in range(wanted):
@@ -125,10 +95,10 @@ def same_law(engine: Engine, request: Request, wanted: int, cancelled: Callable[
             draws[method].append(ids + [nothing] * (PLACES - len(ids)))
         if (number + 1) % EVERY == 0 or number + 1 == wanted:
             samples = [torch.tensor(draws[method]) for method in METHODS]
-            yield compare(samples, wanted, engine.target.codec.piece, nothing, drawings["eesd"])
+            yield compared(samples, wanted, engine.target.codec.piece, nothing, drawings["eesd"])
 
 
-def compare(samples: list[Tensor], wanted: int, piece: Callable[[int], str], nothing: int, drawing: Drawing) -> Comparison:
+def compared(samples: list[Tensor], wanted: int, piece: Callable[[int], str], nothing: int, drawing: Drawing) -> Comparison:
     """samples: one of each method, (n, PLACES) token ids."""
     places = []
     for place in range(PLACES):

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..control import CONTROLLERS, make_controller, parse_controller
-from ..control.base import MAX_DRAFT
+from ..draft.registry import DRAFTERS
 from ..errors import UserError
+from ..limits import MAX_DRAFT
 from .terminal import printable
 
 
@@ -101,15 +102,22 @@ def shared_flags() -> Shared:
     how = f"one of {', '.join(CONTROLLERS)}; settings follow, as in threshold:0.3 or beta:draw=round:forget=0.95"
     writing.add_argument("--controller", default="throughput", metavar="NAME[:SETTING=VALUE]", help=f"{how} (default: throughput)")
     writing.add_argument("--draft-length", type=whole, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
-    drafters = "early-exit, prompt-lookup[:LONGEST], layer-skip[:SKIPPED] as in layer-skip:a3.m3.m4, or disturbed:P:N: early exit, from "
-    drafters += "new token N on random with probability P (default: early-exit)"
-    writing.add_argument("--drafter", default="early-exit", metavar="NAME", help=drafters)
+    writing.add_argument("--drafter", default="early-exit", metavar="NAME[:SETTING]", help=f"{drafters()} (default: early-exit)")
     writing.add_argument("--prior", type=number, nargs=2, metavar=("ALPHA", "BETA"), help="prior of its Beta posterior (default 1 1)")
 
     text = Parser(add_help=False, parents=[writing])
     text.add_argument("prompt")
     text.add_argument("--chat", action="store_true", help="the prompt is a request to reply to, instead of an opening to continue")
     return Shared(model, said, draws, writing, text)
+
+
+def drafters() -> str:
+    """The table of drafters, for --help."""
+    rows = []
+    for row in DRAFTERS.values():
+        settings = "".join(f"[:{setting.name.upper()}]" for setting in row.settings)
+        rows.append(f"{row.name}{settings}: {row.about}")
+    return "; ".join(rows)
 
 
 def load_engine(arguments, exit_layer: bool = True):
@@ -135,7 +143,7 @@ def sampling_of(arguments):
 
 
 def request_of(arguments, method: str = "eesd"):
-    from ..engine import Request
+    from ..request import Request
 
     controller, settings = parse_controller(arguments.controller, arguments.seed)
     if arguments.draft_length is not None:
@@ -146,12 +154,6 @@ def request_of(arguments, method: str = "eesd"):
     sampling = sampling_of(arguments)
     a = arguments
     return Request(a.prompt, a.max_new_tokens, sampling, method, controller, settings, a.chat, a.drafter, a.system)
-
-
-def needs_exit_layer(request) -> bool:
-    from ..draft import EXITING, parse_drafter
-
-    return request.method == "eesd" and parse_drafter(request.drafter)[0] in EXITING
 
 
 def controller_of(request) -> dict | None:

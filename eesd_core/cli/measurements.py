@@ -95,7 +95,7 @@ def identity(arguments) -> int:
 
 def same_law(arguments) -> int:
     from ..checks.same_law import same_law as compare
-    from ..engine import Request
+    from ..request import Request
 
     a = arguments
     if a.draws < 1:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from ..errors import UserError
-from .flags import Parser, Shared, check_writable, controller_of, dtype_of, load_engine, needs_exit_layer, number, request_of
+from .flags import Parser, Shared, check_writable, controller_of, dtype_of, load_engine, number, request_of
 from .terminal import printable
 
 
@@ -42,7 +42,7 @@ def generate(arguments) -> int:
     request = request_of(arguments, arguments.method)
     if arguments.trace:
         check_writable(Path(arguments.trace), "the trace")
-    engine = load_engine(arguments, needs_exit_layer(request))
+    engine = load_engine(arguments, request.needs_exit_layer)
     records, show = [], lambda text: sys.stdout.write(printable(text))
     show(request.prompt)
     for record in engine.run(request):
@@ -69,7 +69,7 @@ def race(arguments) -> int:
     request = request_of(arguments)
     if arguments.trace:
         check_writable(Path(arguments.trace), "the trace")
-    engine = load_engine(arguments, needs_exit_layer(request))
+    engine = load_engine(arguments, request.needs_exit_layer)
     painter, records = Painter(sys.stdout), []
     for record in run_race(engine, request):
         records.append(record)
@@ -94,7 +94,7 @@ def record(arguments) -> int:
     request = request_of(arguments)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     check_writable(arguments.out, "the recording")
-    engine = load_engine(arguments)
+    engine = load_engine(arguments, request.needs_exit_layer)
     records = record_race(engine, request)
     speedup = records[-1].event.speedup
     records += filter(None, [hindsight(engine, request, records)])
@@ -134,7 +134,7 @@ def export(arguments) -> int:
 
 
 def doctor(arguments) -> int:
-    from ..engine import versions
+    from ..environment import versions
     from ..memory import memory_mb
     from ..row_invariance import EXPLANATION
 

@@ -3,7 +3,7 @@
 from inspect import signature
 
 from ..errors import UserError
-from .base import Controller, Costs, Decision, Outcome, Seeded
+from .base import Controller, Costs, Decision, Facts, Outcome, Plan, Seeded
 from .beta import BetaController
 from .calibrated import CalibratedController
 from .fixed import FixedController
@@ -55,4 +55,6 @@ def _number(text: str) -> int | float | str:
     return text
 
 
-__all__ = ["CONTROLLERS", "Controller", "Costs", "Decision", "FixedController", "Outcome", "make_controller", "parse_controller"]
+__all__ = [
+    "CONTROLLERS", "Controller", "Costs", "Decision", "Facts", "FixedController", "Outcome", "Plan", "make_controller", "parse_controller",
+]  # fmt: skip

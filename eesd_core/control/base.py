@@ -4,6 +4,7 @@ A controller's whole state goes out as plain JSON values and back in, random num
 two rounds can serve it.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -11,10 +12,30 @@ from random import Random
 from typing import ClassVar, NamedTuple, Protocol
 
 from ..errors import UserError
+from ..limits import MAX_DRAFT, MAX_ROWS
 
-MAX_DRAFT = 15  # a verify pass then has 16 rows at most: one tile, and inside what the row-invariance check covers
-MAX_ROWS = MAX_DRAFT + 1
 _MASK = 2**64 - 1
+
+
+class Facts(NamedTuple):
+    """What a controller is told of a draft token."""
+
+    depth: int  # drafts before it on its path
+    confidence: float  # the drafter's largest probability
+    entropy: float  # nats
+    lead: float  # of the choice over the runner-up, in logits over temperature, with shared noise where there is some
+    sibling: int = 0  # 0: on the spine; else the how-manieth alternative to the spine's token
+
+
+class Plan(NamedTuple):
+    """How large a round may become."""
+
+    nodes: int  # most drafts on the spine; 0 for none
+    width: int  # most rows of the verify pass: the pending token, the spine and its siblings
+
+    @classmethod
+    def chain(cls, drafts: int) -> "Plan":
+        return cls(drafts, drafts + 1)
 
 
 class Decision(NamedTuple):
@@ -25,14 +46,17 @@ class Decision(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A round's outcome. Tested are the accepted drafts and, if accepted < drafted, one rejected; the rest were never judged."""
+    """A round's outcome on its spine. `tested`: the facts of every draft that was judged, and whether it was accepted. These are the
+    accepted drafts and, if accepted < drafted, one rejected; the rest were never judged."""
 
     drafted: int
     accepted: int
+    tested: tuple[tuple[Facts, bool], ...]
 
-    @property
-    def tested(self) -> int:
-        return min(self.accepted + 1, self.drafted)
+    @classmethod
+    def of(cls, spine: Sequence[Facts], accepted: int) -> "Outcome":
+        """Of a round that drafted these."""
+        return cls(len(spine), accepted, tuple((facts, i < accepted) for i, facts in enumerate(spine[: accepted + 1])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +97,10 @@ class Costs:
 class Controller(Protocol):
     name: str
 
-    def start_round(self, costs: Costs) -> int:
-        """Most drafts this round may have; 0 for none."""
+    def start_round(self, costs: Costs) -> Plan: ...
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
-        """Asked after draft token i (0-based), with the drafter's largest probability, its entropy in nats, and the lead of its choice over
-        the runner-up, in logits over temperature, shared noise included where there is some."""
+    def keep_drafting(self, facts: Facts) -> Decision:
+        """Asked after every draft token of the spine."""
 
     def observe(self, outcome: Outcome) -> None:
         """After every round, those without drafts too."""

@@ -9,7 +9,8 @@ theta once a round; drawn anew for every token, the default, its spread has no e
 """
 
 from ..errors import UserError
-from .base import MAX_DRAFT, Costs, Decision, Outcome, Random64, Seeded, check_limit, check_number, check_prior
+from ..limits import MAX_DRAFT
+from .base import Costs, Decision, Facts, Outcome, Plan, Random64, Seeded, check_limit, check_number, check_prior
 
 
 class BetaController(Seeded):
@@ -27,12 +28,12 @@ class BetaController(Seeded):
         self.alpha, self.beta = self.prior
         self.theta, self.random = 0.0, Random64(seed)
 
-    def start_round(self, costs: Costs) -> int:
+    def start_round(self, costs: Costs) -> Plan:
         if self.per_round:
             self.theta = self.random.betavariate(self.alpha, self.beta)
-        return self.limit
+        return Plan.chain(self.limit)
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
+    def keep_drafting(self, facts: Facts) -> Decision:
         if not self.per_round:
             self.theta = self.random.betavariate(self.alpha, self.beta)
         u = self.random.random()
@@ -42,7 +43,7 @@ class BetaController(Seeded):
     def observe(self, outcome: Outcome) -> None:
         alpha, beta = self.prior
         self.alpha = alpha + self.forget * (self.alpha - alpha) + outcome.accepted
-        self.beta = beta + self.forget * (self.beta - beta) + outcome.tested - outcome.accepted
+        self.beta = beta + self.forget * (self.beta - beta) + len(outcome.tested) - outcome.accepted
 
     def snapshot(self) -> dict:
         return {"controller": self.name, "alpha": self.alpha, "beta": self.beta, "mean": self.alpha / (self.alpha + self.beta)}

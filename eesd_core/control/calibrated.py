@@ -10,7 +10,8 @@ v_q is the variance of the bin's own Beta posterior; v_theta that of the posteri
 tokens (a running mean), since one number for all is wrong by that much about each.
 """
 
-from .base import MAX_DRAFT, Costs, Decision, Outcome, Random64, Seeded, check_limit, check_prior
+from ..limits import MAX_DRAFT
+from .base import Costs, Decision, Facts, Outcome, Plan, Random64, Seeded, check_limit, check_prior
 
 BINS = 10
 BIN_PRIOR = 2.0  # drafts' worth: how much a bin trusts the confidence at first
@@ -29,12 +30,12 @@ class CalibratedController(Seeded):
         self.spread = 1 / 12  # of confidences that are anything from 0 to 1
         self.seen: list[int] = []  # this round's bins
 
-    def start_round(self, costs: Costs) -> int:
+    def start_round(self, costs: Costs) -> Plan:
         self.seen = []
-        return self.limit
+        return Plan.chain(self.limit)
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
-        bin = min(int(BINS * confidence), BINS - 1)
+    def keep_drafting(self, facts: Facts) -> Decision:
+        bin = min(int(BINS * facts.confidence), BINS - 1)
         self.seen.append(bin)
         mean, variance = moments(self.alpha, self.beta)
         share, share_variance = moments(*self.bins[bin])
@@ -47,10 +48,10 @@ class CalibratedController(Seeded):
         return Decision(chi, {"theta": theta, "chi": int(chi), "u": u, "drawn": drawn, "calibrated": share, "weight": weight})
 
     def observe(self, outcome: Outcome) -> None:
-        for i in range(outcome.tested):
-            self.bins[self.seen[i]][i >= outcome.accepted] += 1
+        for bin, (_, accepted) in zip(self.seen, outcome.tested):
+            self.bins[bin][not accepted] += 1
         self.alpha += outcome.accepted
-        self.beta += outcome.tested - outcome.accepted
+        self.beta += len(outcome.tested) - outcome.accepted
 
     def snapshot(self) -> dict:
         arms = [{"label": bin_label("confidence", bin), "alpha": alpha, "beta": beta} for bin, (alpha, beta) in enumerate(self.bins)]

@@ -1,6 +1,7 @@
 """A constant draft length. Length 0 never drafts: that is vanilla decoding."""
 
-from .base import MAX_DRAFT, Costs, Decision, Outcome, Stateful, check_whole
+from ..limits import MAX_DRAFT
+from .base import Costs, Decision, Facts, Outcome, Plan, Stateful, check_whole
 
 
 class FixedController(Stateful):
@@ -9,11 +10,11 @@ class FixedController(Stateful):
     def __init__(self, length: int = 4):
         self.length = check_whole("the draft length", length, 0, MAX_DRAFT)
 
-    def start_round(self, costs: Costs) -> int:
-        return self.length
+    def start_round(self, costs: Costs) -> Plan:
+        return Plan.chain(self.length)
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
-        return Decision(i + 1 < self.length, {})
+    def keep_drafting(self, facts: Facts) -> Decision:
+        return Decision(facts.depth + 1 < self.length, {})
 
     def observe(self, outcome: Outcome) -> None:
         """A constant learns nothing."""

@@ -4,7 +4,8 @@ accepted draft two tokens more, else one less, never fewer than one.
 There the first round drafts 20 tokens and there is no highest number; here it starts at 1 and ends at the limit.
 """
 
-from .base import MAX_DRAFT, Costs, Decision, Outcome, Stateful, check_limit, check_whole
+from ..limits import MAX_DRAFT
+from .base import Costs, Decision, Facts, Outcome, Plan, Stateful, check_limit, check_whole
 
 
 class HeuristicController(Stateful):
@@ -15,11 +16,11 @@ class HeuristicController(Stateful):
         self.limit = check_limit(limit)
         self.length = check_whole("the first draft length", start, 1, self.limit)
 
-    def start_round(self, costs: Costs) -> int:
-        return self.length
+    def start_round(self, costs: Costs) -> Plan:
+        return Plan.chain(self.length)
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
-        return Decision(i + 1 < self.length, {})
+    def keep_drafting(self, facts: Facts) -> Decision:
+        return Decision(facts.depth + 1 < self.length, {})
 
     def observe(self, outcome: Outcome) -> None:
         if not outcome.drafted:  # there was no draft to propose, or no room for one

@@ -9,7 +9,8 @@ sqrt(factor x H) > bound (AdaEDL, Agrawal et al. 2024; SVIP, Zhang et al. 2024, 
 
 from math import sqrt
 
-from .base import MAX_DRAFT, Costs, Decision, Outcome, Stateful, check_limit, check_number
+from ..limits import MAX_DRAFT
+from .base import Costs, Decision, Facts, Outcome, Plan, Stateful, check_limit, check_number
 
 
 class ThresholdController(Stateful):
@@ -18,11 +19,11 @@ class ThresholdController(Stateful):
     def __init__(self, threshold: float = 0.4, limit: int = MAX_DRAFT):
         self.threshold, self.limit = check_number("the threshold", threshold, 0.0, 1.0), check_limit(limit)
 
-    def start_round(self, costs: Costs) -> int:
-        return self.limit
+    def start_round(self, costs: Costs) -> Plan:
+        return Plan.chain(self.limit)
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
-        return Decision(confidence >= self.threshold, {"confidence": confidence, "threshold": self.threshold})
+    def keep_drafting(self, facts: Facts) -> Decision:
+        return Decision(facts.confidence >= self.threshold, {"confidence": facts.confidence, "threshold": self.threshold})
 
     def observe(self, outcome: Outcome) -> None:
         """A constant learns nothing."""
@@ -58,11 +59,11 @@ class EntropyController(Stateful):
         self.bound, self.factor = check_number("the bound", bound, 0.0, 10.0), check_number("the factor", factor, 0.0, 10.0)
         self.limit = check_limit(limit)
 
-    def start_round(self, costs: Costs) -> int:
-        return self.limit
+    def start_round(self, costs: Costs) -> Plan:
+        return Plan.chain(self.limit)
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
-        root = sqrt(self.factor * entropy)
+    def keep_drafting(self, facts: Facts) -> Decision:
+        root = sqrt(self.factor * facts.entropy)
         return Decision(root <= self.bound, {"root": root, "bound": self.bound})
 
     def observe(self, outcome: Outcome) -> None:

@@ -21,7 +21,8 @@ Rounds without drafts teach nothing: a small share of their time goes into tryin
 from itertools import accumulate, pairwise
 from math import tanh
 
-from .base import MAX_DRAFT, Costs, Decision, Outcome, Random64, Seeded, check_limit, check_number, check_prior
+from ..limits import MAX_DRAFT
+from .base import Costs, Decision, Facts, Outcome, Plan, Random64, Seeded, check_limit, check_number, check_prior
 from .calibrated import BINS, bin_label
 
 LABELS = tuple(bin_label("certainty", bin) for bin in range(BINS))
@@ -76,7 +77,7 @@ class ThroughputController(Seeded):
         self.cells: list[int] = []  # this round's contexts
         self.promises: list[float] = []
 
-    def start_round(self, costs: Costs) -> int:
+    def start_round(self, costs: Costs) -> Plan:
         self.times = costs.relative(self.limit)
         if not self.time:
             self.tokens, self.time = self._assumed()
@@ -85,11 +86,11 @@ class ThroughputController(Seeded):
         self.hurdles = hurdles([speed * (after - before) for before, after in pairwise(self.times)], self.theta)
         self.prefix, self.cells, self.promises = 1.0, [], []
         if self.prefix > self.hurdles[0]:
-            return self.limit
-        return int(self.lucky or self.explore * self.idle >= self.times[1] - self.times[0])
+            return Plan.chain(self.limit)
+        return Plan.chain(int(self.lucky or self.explore * self.idle >= self.times[1] - self.times[0]))
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
-        bin = min(int(BINS * tanh(lead / 2)), BINS - 1)
+    def keep_drafting(self, facts: Facts) -> Decision:
+        bin = min(int(BINS * tanh(facts.lead / 2)), BINS - 1)
         alpha, beta = self.bins[bin]
         promise = alpha / (alpha + beta)
         cell = self._level() * BINS + bin
@@ -97,11 +98,11 @@ class ThroughputController(Seeded):
         self.prefix *= (hits + CONTEXT_BORROWS * promise) / (hits + misses + CONTEXT_BORROWS)
         self.cells.append(cell)
         self.promises.append(promise)
-        gain, price = self.prefix * self.theta, self.hurdles[i + 1] * self.theta
+        gain, price = self.prefix * self.theta, self.hurdles[facts.depth + 1] * self.theta
         return Decision(gain > price, {"theta": self.theta, "prefix": self.prefix, "gain": gain, "price": price})
 
     def observe(self, outcome: Outcome) -> None:
-        drafted, accepted = outcome
+        drafted, accepted, tested = outcome
         self.tokens = SPEED_MEMORY * self.tokens + accepted + 1
         self.time = SPEED_MEMORY * self.time + self.times[drafted]
         if not drafted:
@@ -110,9 +111,9 @@ class ThroughputController(Seeded):
         self.idle = 0
         self.hits = [self.forget * n for n in self.hits]
         self.misses = [self.forget * n for n in self.misses]
-        for i in range(outcome.tested):
-            (self.hits if i < accepted else self.misses)[self.cells[i]] += 1
-            self.lately += MEMORY * ((i < accepted) - self.promises[i] - self.lately)
+        for cell, promise, (_, right) in zip(self.cells, self.promises, tested):
+            (self.hits if right else self.misses)[cell] += 1
+            self.lately += MEMORY * (right - promise - self.lately)
         self.all = [self.prior[0] + sum(self.hits), self.prior[1] + sum(self.misses)]
         self.bins = self._bins()
         self.lucky = accepted == drafted and self.lately > ABOVE

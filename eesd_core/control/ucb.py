@@ -9,7 +9,7 @@ in units of the speed without drafts. It learns of one length a round, though a 
 
 from math import log, sqrt
 
-from .base import Costs, Decision, Outcome, Stateful, check_limit, check_number
+from .base import Costs, Decision, Facts, Outcome, Plan, Stateful, check_limit, check_number
 
 
 class UcbController(Stateful):
@@ -24,14 +24,14 @@ class UcbController(Stateful):
         self.length = 0
         self.times: list[float] = []
 
-    def start_round(self, costs: Costs) -> int:
+    def start_round(self, costs: Costs) -> Plan:
         self.times = costs.relative(self.limit)
         untried = [k for k, rounds in enumerate(self.rounds) if not rounds]
         self.length = untried[0] if untried else max(range(self.limit + 1), key=self._bound)
-        return self.length
+        return Plan.chain(self.length)
 
-    def keep_drafting(self, i: int, confidence: float, entropy: float, lead: float) -> Decision:
-        return Decision(i + 1 < self.length, {})
+    def keep_drafting(self, facts: Facts) -> Decision:
+        return Decision(facts.depth + 1 < self.length, {})
 
     def observe(self, outcome: Outcome) -> None:
         self.tokens[self.length] += outcome.accepted + 1

@@ -1,26 +1,36 @@
-"""The drafter's interface and what passes through it."""
+"""The drafter's interface and what passes through it.
 
-from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Protocol
+A drafter is asked for nodes, one call after the other, until the controller stops it (run.py); then it hands over the hidden states that
+it already has, and learns what the target made of its nodes.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from ..candidates import Candidates
-from ..control import Controller
-from ..events import DraftToken, StopReason
+from ..control import Facts
+from ..events import StopReason
+from ..heads.base import Head
 from ..model.cache import KVCache
+from ..model.target import Target
 from ..sampling import Sampler
+from ..verify import Verdict
+
+MOST_LEAD = 1e4  # stands for "there was no other token", since JSON has no infinity
+LOGITS = -1  # in place of a depth, in what a drafter sees of a round: the target's logits, (k + 1, V)
+CERTAIN = (1.0, 0.0, MOST_LEAD)  # confidence, entropy and lead of a drafter that has no distribution
 
 
 @dataclass(slots=True)
-class Context:
+class Text:
     """What a run has so far. The last of `ids` is *pending*: written, but not yet run through the target (not in `cache`)."""
 
     ids: list[int]
     cache: KVCache
     sampler: Sampler
-    candidates: Candidates | None = None  # who wants to see the target's choices
     round: int = 0
 
     @property
@@ -29,25 +39,85 @@ class Context:
         return len(self.ids) - 1
 
 
+class Law(NamedTuple):
+    """The distribution that a draft token was drawn from."""
+
+    ids: Tensor | None  # (S,) the shortlist it is over; None: the whole vocabulary
+    probs: Tensor  # (S,) or (V,)
+
+
+class Node(NamedTuple):
+    """A draft token. In a chain every node's parent is the one before it."""
+
+    id: int
+    parent: int  # number of the node before it on its path; -1: the pending token
+    law: Law | None  # None: a definite choice, a point mass
+    facts: Facts
+    probability: float = 1.0  # of this token under its law
+
+
 @dataclass(slots=True)
 class Draft:
-    ids: list[int]
-    states: Tensor | None  # (1, k + 1, D) after `shares_layers` layers for the pending token and every draft; None: full verify
-    reason: StopReason
-    seconds: float  # computing time spent on drafting
-    q: Tensor | None = None  # (k, V) the laws that the drafts were drawn from; None: definite choices
+    """What a round drafted."""
+
+    nodes: list[Node] = field(default_factory=list)
+    states: Tensor | None = None  # (1, k + 1, D) after the drafter's `reuses` layers, pending token first; None: full verify
+    stop: StopReason = "none"
+    seconds: float = 0.0  # of the drafter's work
+
+    @property
+    def ids(self) -> list[int]:
+        return [node.id for node in self.nodes]
 
 
-class Drafter(Protocol):
-    name: str
-    shares_layers: int  # how many of the target's first layers drafting has already run when verification begins
-    draft_share: float  # guess of a draft step's time over a plain step's, where it is not measured at load (shares_layers = 0)
+class Parts(NamedTuple):
+    """What drafters are made of."""
 
-    def begin(self, context: Context, states: Tensor) -> None:
-        """After prefill. states (1, n, D): hidden states after `shares_layers` layers of the n cached positions."""
+    target: Target
+    exit_layer: Head | None  # for this temperature
+    capacity: int  # positions that prompt and text need
 
-    def propose(self, context: Context, controller: Controller, budget: int) -> Generator[DraftToken, None, Draft]:
-        """Draft at most `budget` tokens, saying each one as it comes."""
 
-    def commit(self, length: int) -> None:
-        """The round is over and `length` positions are valid: roll back what lies behind."""
+class Drafter:
+    """`extend` is all that a drafter must have.
+
+    `text.cache` is the target's: a drafter may run ahead in it, and leaves it at `text.start`, apart from its first `reuses` layers.
+    """
+
+    name: str  # as it is spelled on the command line, with what was chosen for it
+    reuses: int = 0  # of the target's first layers, those that drafting has already run when verification begins
+    cost_guess: float = 0.0  # of a draft step's time over a plain step's, where it is not measured at load (reuses = 0); 0: none
+    taps: tuple[int, ...] = ()  # behind how many layers it wants to see the hidden states of every row; each >= reuses
+    changes: ClassVar[tuple[str, ...]] = ()  # attributes that hold what it has learned
+
+    def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
+        """After prefill. seen: depth -> (1, n, D), hidden states of the n cached positions, at every depth of `taps`."""
+
+    def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
+        """More nodes behind those of this round, at most `room` on the spine: none, the next one, or several."""
+        raise NotImplementedError
+
+    def finish(self, text: Text, nodes: Sequence[Node]) -> Tensor | None:
+        """Drafting has ended with these nodes. Returns the states from which verification begins (see Draft), or None."""
+        return None
+
+    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        """The round is over, and `text` has what was written: roll back whatever lies behind `text.start`. seen: depth -> (1, k + 1, D), of
+        the pending token and every node, and LOGITS. Without a verdict the text was taken back to an earlier place (checks/same_law.py)."""
+
+    def state(self) -> dict:
+        """What it has learned, as plain values: a new drafter of the same settings goes on with it."""
+        return deepcopy({name: getattr(self, name) for name in self.changes})
+
+    def restore(self, state: dict) -> None:
+        for name in self.changes:
+            setattr(self, name, deepcopy(state[name]))
+
+    def snapshot(self) -> dict:
+        """What the page shows of it."""
+        return {}
+
+
+def last_id(text: Text, nodes: Sequence[Node]) -> int:
+    """The token that a chain goes on from."""
+    return nodes[-1].id if nodes else text.ids[-1]

@@ -4,42 +4,45 @@ uniformly from the whole vocabulary. The text stays what it was, since drafts co
 What the drafter says of its confidence stays the undisturbed drafter's: it does not know what is done to it.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from ..sampling import DRAFT, random_bits, uniform
-from .base import Context
-from .stepwise import Choice, StepwiseDrafter
+from ..sampling import DRAFT, random_bits, stream, uniform
+from ..verify import Verdict
+from .base import Drafter, Law, Node, Parts, Text
+from .early_exit import EarlyExitDrafter
 
 KEY = 0x5EED  # other random numbers than those that choose the text's tokens
 
 
-class DisturbedDrafter(StepwiseDrafter):
-    def __init__(self, drafter: StepwiseDrafter, probability: float, first: int):
-        """`first`: the new token, counted from 0, whose draft is the first that may be replaced."""
-        self.drafter, self.probability, self.first = drafter, probability, first
-        self.name = f"disturbed:{probability:g}:{first}"  # stands in the trace, as it is spelled on the command line
-        self.target, self.shares_layers, self.draft_share = drafter.target, drafter.shares_layers, drafter.draft_share
+class DisturbedDrafter(Drafter):
+    def __init__(self, parts: Parts, share: float, first: int = 0):
+        """`share`: of the drafts that become random; `first`: the new token, counted from 0, whose draft is the first that may."""
+        self.drafter, self.share, self.first = EarlyExitDrafter(parts), share, first
+        self.name = f"disturbed:{share:g}:{first}"
+        self.vocab, self.reuses, self.taps = parts.target.vocab, self.drafter.reuses, self.drafter.taps
 
-    def begin(self, context: Context, states: Tensor) -> None:
-        self.prompt_length = len(context.ids)
-        self.drafter.begin(context, states)
+    def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
+        self.prompt_length = len(text.ids)
+        self.drafter.begin(text, seen)
 
-    def next(self, context: Context, ids: list[int]) -> Choice | None:
-        choice = self.drafter.next(context, ids)
-        place = len(context.ids) + len(ids)
-        if choice is None or place < self.prompt_length + self.first:
-            return choice
+    def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
+        return [self._disturb(text, node) for node in self.drafter.extend(text, nodes, room)]
+
+    def _disturb(self, text: Text, node: Node) -> Node:
+        place = len(text.ids) + node.facts.depth
+        if place < self.prompt_length + self.first:
+            return node
         # Keyed by the round too, as all noise of drafts: a place that comes again after a rejection gets new numbers.
-        seed, stream, vocab = context.sampler.sampling.seed ^ KEY, DRAFT + context.round, self.target.vocab
-        replaced = uniform(seed, place, stream) < self.probability
-        token = random_bits(seed, place, 1, stream) % vocab if replaced else choice.id
-        if choice.law is None:
-            return choice._replace(id=token)
-        law = (1 - self.probability) * choice.law + self.probability / vocab  # rejection sampling must know what the draft was drawn from
-        return choice._replace(id=token, law=law, probability=float(law[token]))
+        seed, key = text.sampler.sampling.seed ^ KEY, stream(DRAFT, text.round)
+        replaced = uniform(seed, place, key) < self.share
+        id = random_bits(seed, place, 1, key) % self.vocab if replaced else node.id
+        probs = (1 - self.share) * node.law.probs + self.share / self.vocab  # rejection sampling must know what was drawn from
+        return node._replace(id=id, law=Law(None, probs), probability=float(probs[id]))
 
-    def finish(self, context: Context, ids: list[int]) -> Tensor | None:
-        return self.drafter.finish(context, ids)
+    def finish(self, text: Text, nodes: Sequence[Node]) -> Tensor:
+        return self.drafter.finish(text, nodes)
 
-    def commit(self, length: int) -> None:
-        self.drafter.commit(length)
+    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        self.drafter.commit(text, nodes, verdict, seen)

@@ -4,50 +4,21 @@ Nothing is trained. A skipped sub-layer adds nothing to the residual stream. Dra
 theirs, which are written behind them in the target's cache and forgotten before verification: it runs all layers, so drafting and
 verifying share no computation.
 
-Which sub-layers are skipped matters more than anything else; skip_search.py looks for them. Unless told, it is every second attention
-and MLP, the first and last layer kept, where SWIFT (arXiv 2410.06916) starts.
+Which sub-layers are skipped matters more than anything else; simulate/skip_search.py looks for them. Unless told, it is every second
+attention and MLP, the first and last layer kept, where SWIFT (arXiv 2410.06916) starts.
 """
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..model.target import Target
-from .base import Context
-from .stepwise import Choice, StepwiseDrafter, choose
-
-
-@dataclass(frozen=True, slots=True)
-class SkipSet:
-    """Numbers of the layers whose attention, and whose MLP, is skipped. Written as `a3.m3.m4`."""
-
-    attention: frozenset[int]
-    mlp: frozenset[int]
-
-    @classmethod
-    def parse(cls, text: str) -> "SkipSet":
-        """Raises UserError."""
-        parts = [part for part in text.split(".") if part]
-        if any(part[0] not in "am" or not part[1:].isdecimal() or len(part) > 4 for part in parts):
-            raise UserError(f"a skip set is written like a3.m3.m4 (attention of layer 3, MLPs of layers 3 and 4), not {text[:40]!r}")
-        return cls(*(frozenset(int(part[1:]) for part in parts if part[0] == kind) for kind in "am"))
-
-    @classmethod
-    def every_second(cls, depth: int) -> "SkipSet":
-        odd = frozenset(range(1, depth - 1, 2))
-        return cls(odd, odd)
-
-    def check(self, depth: int) -> "SkipSet":
-        beyond = sorted(layer for layer in self.attention | self.mlp if layer >= depth)
-        if beyond:
-            raise UserError(f"the skip set names layer {beyond[0]}, but the model has the layers 0 to {depth - 1}")
-        return self
-
-    def __str__(self) -> str:
-        return ".".join([f"a{layer}" for layer in sorted(self.attention)] + [f"m{layer}" for layer in sorted(self.mlp)])
+from .base import Drafter, Node, Parts, Text, last_id
+from .choose import choose
+from .skip_set import SkipSet
 
 
 class Nothing(nn.Module):
@@ -89,25 +60,20 @@ def _norm_of(layer: nn.Module, sublayer: str) -> str | None:
     return norms.get(sublayer) if plain else None
 
 
-class LayerSkipDrafter(StepwiseDrafter):
-    shares_layers, draft_share = 0, 0.5
+class LayerSkipDrafter(Drafter):
+    cost_guess = 0.5
 
-    def __init__(self, target: Target, skips: SkipSet | None = None):
-        skips = skips or SkipSet.every_second(target.depth)
-        self.target, self.name = target, f"layer-skip:{skips}"
-        self.layers = remaining(target, skips.check(target.depth))
+    def __init__(self, parts: Parts, skips: str = ""):
+        """`skips` is written as a SkipSet; "": every second sub-layer. Raises UserError for a model without these layers."""
+        self.target = parts.target
+        chosen = SkipSet.parse(skips) if skips else SkipSet.every_second(self.target.depth)
+        self.name, self.layers = f"layer-skip:{chosen}", remaining(self.target, chosen.check(self.target.depth))
 
-    def begin(self, context: Context, states: Tensor) -> None:
-        """Drafting needs the target's cache and nothing else."""
+    def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
+        position = text.start + len(nodes)
+        hidden = self.target.embed([last_id(text, nodes)], position)
+        logits = self.target.logits(self.target.run(self.layers, hidden, text.cache, position))  # (1, V)
+        return [choose(text, nodes, logits)]
 
-    def next(self, context: Context, ids: list[int]) -> Choice:
-        position = context.start + len(ids)
-        hidden = self.target.embed([ids[-1] if ids else context.ids[-1]], position)
-        logits = self.target.logits(self.target.run(self.layers, hidden, context.cache, position))  # (1, V)
-        return choose(context, logits, position + 1)
-
-    def finish(self, context: Context, ids: list[int]) -> None:
-        context.cache.truncate(context.start)
-
-    def commit(self, length: int) -> None:
-        """The target's cache is the engine's to roll back."""
+    def finish(self, text: Text, nodes: Sequence[Node]) -> None:
+        text.cache.truncate(text.start)

@@ -1,24 +1,12 @@
 """No drafts: the engine with this drafter is vanilla decoding."""
 
-from collections.abc import Generator
+from collections.abc import Sequence
 
-from torch import Tensor
-
-from ..control import Controller
-from ..events import DraftToken
-from .base import Context, Draft
+from .base import Drafter, Node, Text
 
 
-class NoDrafter:
+class NoDrafter(Drafter):
     name = "none"
-    shares_layers, draft_share = 0, 0.0
 
-    def begin(self, context: Context, states: Tensor) -> None:
-        pass
-
-    def propose(self, context: Context, controller: Controller, budget: int) -> Generator[DraftToken, None, Draft]:
-        return Draft([], None, "none", 0.0)
-        yield  # makes this a generator
-
-    def commit(self, length: int) -> None:
-        pass
+    def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
+        return []

@@ -5,46 +5,43 @@ their latest occurrence is the draft. Ours: the latest one (transformers takes t
 as in LZ77, so that a text that repeats itself is followed to the limit.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
-from ..control.base import check_whole
-from ..model.target import Target
-from .base import Context
-from .stepwise import Choice, StepwiseDrafter
+from ..control import Facts
+from ..verify import Verdict
+from .base import CERTAIN, Drafter, Node, Parts, Text
 
 
-class PromptLookupDrafter(StepwiseDrafter):
-    name = "prompt-lookup"
-    shares_layers, draft_share = 0, 0.001
+class PromptLookupDrafter(Drafter):
+    cost_guess = 0.001
 
-    def __init__(self, target: Target, longest: int = 3):
-        self.target = target
-        self.longest = check_whole("the longest n-gram looked up", longest, 1, 10)
+    def __init__(self, parts: Parts, longest: int = 3):
+        self.longest, self.name = longest, "prompt-lookup" if longest == 3 else f"prompt-lookup:{longest}"
         self.followed: dict[tuple[int, ...], int] = {}  # n-gram -> place behind its latest occurrence, where a token follows
         self.indexed = 0  # places up to here have been entered
         self.source: int | None = None  # place that the copy began at
 
-    def begin(self, context: Context, states: Tensor) -> None:
-        """Nothing is known before the first round; the text itself is the context."""
-
-    def next(self, context: Context, ids: list[int]) -> Choice | None:
-        text = context.ids
-        if not ids:
-            self._index(text)
-            grams = (tuple(text[-n:]) for n in range(min(self.longest, len(text)), 0, -1))
+    def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
+        ids, depth = text.ids, len(nodes)
+        if not nodes:
+            self._index(ids)
+            grams = (tuple(ids[-n:]) for n in range(min(self.longest, len(ids)), 0, -1))
             self.source = next((self.followed[gram] for gram in grams if gram in self.followed), None)
         if self.source is None:
-            return None
-        place = self.source + len(ids)
-        return Choice(text[place] if place < len(text) else ids[place - len(text)])
+            return []
+        place = self.source + depth
+        id = ids[place] if place < len(ids) else nodes[place - len(ids)].id
+        return [Node(id, depth - 1, None, Facts(depth, *CERTAIN))]
 
-    def _index(self, text: list[int]) -> None:
-        for end in range(max(self.indexed, 1), len(text)):  # n-grams that end in front of `end`: text[end] follows them
+    def _index(self, ids: list[int]) -> None:
+        for end in range(max(self.indexed, 1), len(ids)):  # n-grams that end in front of `end`: ids[end] follows them
             for n in range(1, min(self.longest, end) + 1):
-                self.followed[tuple(text[end - n : end])] = end
-        self.indexed = len(text)
+                self.followed[tuple(ids[end - n : end])] = end
+        self.indexed = len(ids)
 
-    def commit(self, length: int) -> None:
-        """Only committed tokens are looked up. A text that was taken back, as between two draws (same_law.py), is entered anew."""
-        if length + 1 < self.indexed:
+    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        """Only committed tokens are looked up. A text that was taken back is entered anew."""
+        if len(text.ids) < self.indexed:
             self.followed, self.indexed = {}, 0

@@ -15,11 +15,11 @@ from random import Random
 
 import torch
 
-from ..control import Controller, Costs, FixedController, Outcome
-from ..control.base import MAX_DRAFT
-from ..draft.stepwise import MOST_LEAD
+from ..control import Controller, Costs, Facts, FixedController, Outcome
+from ..draft.base import MOST_LEAD
 from ..engine import Engine
 from ..errors import UserError
+from ..limits import MAX_DRAFT
 from ..sampling import Sampler, Sampling
 
 ROWS = 128  # places whose logits are in memory at a time
@@ -65,7 +65,7 @@ def drafts_of(engine: Engine, ids: Sequence[int], prompt_length: int, sampling: 
     for low in range(prompt_length - 1, tokens, ROWS):  # the state at one position makes the draft of the next
         logits = target.head(states[:, low : low + ROWS])  # (m, V)
         log_probs = sampler.log_probs(logits)
-        scores, probs = sampler.scores(logits, log_probs, low + 1), log_probs.exp()
+        scores, probs = sampler.scores(logits, log_probs, range(low + 1, low + 1 + len(logits))), log_probs.exp()
         drafts, best = scores.argmax(-1).tolist(), scores.topk(2).values  # (m, 2)
         reach += [MAX_DRAFT * (draft == token) for draft, token in zip(drafts, ids[low + 1 :])]
         confidence += probs.amax(-1).tolist()
@@ -94,17 +94,17 @@ def replay(controller: Controller, courses: Iterable[Course], costs: Costs) -> R
     """Run a controller over one text after another as the engine would; it keeps what it has learned."""
     result, start_round, keep_drafting = Replay(), controller.start_round, controller.keep_drafting
     for course in courses:
-        confidence, entropy, lead, runs, tokens, place = course.confidence, course.entropy, course.lead, course.runs(), len(course.reach), 0
+        said, runs, tokens, place = list(zip(course.confidence, course.entropy, course.lead)), course.runs(), len(course.reach), 0
         while place < tokens:
-            limit = min(start_round(costs), tokens - place - 1)
-            drafted, go = 0, limit > 0
+            limit = min(start_round(costs).nodes, tokens - place - 1)
+            spine: list[Facts] = []
+            go = limit > 0
             while go:
-                at = place + drafted
-                go = keep_drafting(drafted, confidence[at], entropy[at], lead[at]).go
-                drafted += 1
-                go = go and drafted < limit
+                spine.append(Facts(len(spine), *said[place + len(spine)]))
+                go = keep_drafting(spine[-1]).go and len(spine) < limit
+            drafted = len(spine)
             accepted = min(drafted, runs[place])
-            controller.observe(Outcome(drafted, accepted))
+            controller.observe(Outcome.of(spine, accepted))
             result.draft_lengths.append(drafted)
             result.accepted += accepted
             result.seconds += costs.round(drafted)

@@ -1,16 +1,17 @@
 """What a finished run would have cost with other draft lengths and controllers: one record more for its trace.
 
-The drafts are the run's own (lab.py: one pass over its text), and so are the costs: those measured when it began, scaled so that its own
-rounds come to the time they took. Its own row is what happened; the others are replayed. Speedups are over its vanilla lane.
+The drafts are the run's own (courses.py: one pass over its text), and so are the costs: those measured when it began, scaled so that its
+own rounds come to the time they took. Its own row is what happened; the others are replayed. Speedups are over its vanilla lane.
 """
 
 from collections.abc import Sequence
 
 from ..control import CONTROLLERS, Costs, make_controller
 from ..control.base import Seeded
-from ..engine import Engine, Request
+from ..engine import Engine
 from ..events import Record, WhatIf
 from ..metrics import Metrics
+from ..request import Request
 from ..rounds import Lane, fold
 from .courses import drafts_of, what_if
 
@@ -21,7 +22,7 @@ OWN = "this run"
 def hindsight(engine: Engine, request: Request, records: Sequence[Record]) -> Record | None:
     """`records`: a finished race, its verdict last. None where it cannot be told: by rejection sampling chance accepts, and
     only the exit layer's own drafts are known without a run."""
-    if request.sampling.rejects or request.drafter != "early-exit":
+    if request.sampling.rejects or request.drafter.name != "early-exit":
         return None
     lane = fold(records, "eesd")
     prompt_ids, eesd, vanilla = list(lane.started.prompt_ids), Metrics.of(lane), Metrics.fold(records, "vanilla")

@@ -25,19 +25,19 @@ from accelerate import Accelerator
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ..control.base import MAX_DRAFT
 from ..costs import CostTracker
-from ..engine import Request
 from ..errors import UserError
 from ..heads.exit_layer import ExitLayer
 from ..heads.files import WEIGHTS, rewrite_training
 from ..heads.fingerprint import fingerprint, norms_fingerprint
+from ..limits import MAX_DRAFT
 from ..loading import load_engine
 from ..metrics import Metrics
 from ..model.load import load_target
 from ..model.placement import weight_bytes
 from ..model.quantize import is_quantized
 from ..model.target import Target
+from ..request import Request
 from ..sampling import Sampling
 from ..simulate.courses import Course, best_fixed
 from .evaluate import acceptance_per_position

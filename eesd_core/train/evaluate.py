@@ -79,7 +79,8 @@ def judge_drafts(target: Target, layer: Head, prompt: list[int], written: list[i
     final = target.head(target.norm(states[target.depth])[:, len(prompt) - 1 : -1])
     sampler = Sampler(sampling, target.vocab, target.device)
     p, q = sampler.log_probs(final), sampler.log_probs(early)
-    same = sampler.scores(final, p, len(prompt)).argmax(-1) == sampler.scores(early, q, len(prompt)).argmax(-1)
+    places = range(len(prompt), len(prompt) + len(p))
+    same = sampler.scores(final, p, places).argmax(-1) == sampler.scores(early, q, places).argmax(-1)
     return same.tolist(), torch.minimum(p.exp(), q.exp()).sum(-1).tolist()
 
 

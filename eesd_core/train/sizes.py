@@ -16,12 +16,13 @@ from torch import nn
 from ..bench import read_prompts
 from ..control import FixedController
 from ..costs import CostTracker
-from ..engine import Engine, Request
+from ..engine import Engine
 from ..errors import UserError
 from ..loading import load_engine
 from ..metrics import Metrics
 from ..model.load import load_target
 from ..model.quantize import from_8_bits, to_8_bits
+from ..request import Request
 from ..sampling import Sampling
 from ..simulate.courses import best_fixed, drafts_of, replay
 from .evaluate import bits_per_character

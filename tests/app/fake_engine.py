@@ -38,7 +38,7 @@ class FakeEngine:
         if lane == "vanilla":
             self.prompts.append(request.prompt)
         else:
-            self.drafters.append(request.drafter)
+            self.drafters.append(str(request.drafter))
         yield ev.RunStarted(lane, "fake", "cpu", "float32", self.level, request.prompt, (1,), {}, {})
         for i in range(self.tokens):
             while i and not self.go.wait(0.005) and not cancelled():

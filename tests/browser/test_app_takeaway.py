@@ -4,7 +4,7 @@ from app_page import reach, run, run_long, settings, state, until_free
 from playwright.sync_api import expect
 
 from app.page import OPENING
-from eesd_core.recording import processor
+from eesd_core.environment import processor
 from eesd_core.trace import open_trace
 
 

@@ -6,10 +6,10 @@ import pytest
 from hostile import hostile
 from playwright.sync_api import expect
 
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.export import export
 from eesd_core.racing import race
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 from eesd_core.simulate.hindsight import hindsight
 from eesd_core.trace import parse_trace, to_line

@@ -14,14 +14,14 @@ from eesd_core.bench.cells import Cells
 from eesd_core.bench.measure import check
 from eesd_core.bench.suites import SUITES
 from eesd_core.bench.written import Written
-from eesd_core.draft import SkipSet
-from eesd_core.draft.skip_search import Trial
+from eesd_core.draft.skip_set import SkipSet
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.heads.frozen import FrozenExit
 from eesd_core.loading import load_engine
 from eesd_core.model.target import Target
 from eesd_core.sampling import Sampling
+from eesd_core.simulate.skip_search import Trial
 
 PROMPTS = [Prompt(f"p{number}", "odd" if number % 2 else "even", text) for number, text in enumerate(TEXTS)]
 OURS = ["fixed:3", "beta", "prompt-lookup", "layer-skip:a1.m2+fixed:2", "frozen-exit", "untrained-exit:1+fixed:2"]

@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from eesd_core.bench import bench, compare, load_prompts, plan, read_prompts, request_of
+from eesd_core.bench import bench, compare, load_prompts, own_request, plan, read_prompts
 from eesd_core.bench.methods import parse_method
 from eesd_core.bench.page import to_html
 from eesd_core.bench.prompts import Prompt
@@ -17,11 +17,11 @@ from eesd_core.bench.suites import DEFAULT, FULL, Group
 from eesd_core.bench.summary import ratio, summarise
 from eesd_core.bench.table import to_csv
 from eesd_core.cli import main
-from eesd_core.draft import SkipSet
-from eesd_core.draft.skip_search import as_row, as_set, search, search_skips
+from eesd_core.draft.skip_set import SkipSet
 from eesd_core.errors import UserError
 from eesd_core.model.catalog import EMBEDDED
 from eesd_core.sampling import Sampling
+from eesd_core.simulate.skip_search import as_row, as_set, search, search_skips
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -63,10 +63,10 @@ def test_broken_prompts_are_said(tmp_path, text):
 def test_spelling_of_methods():
     assert {parse_method(name).name for name in (*DEFAULT, *FULL)} == {*DEFAULT, *FULL}
     method = parse_method("layer-skip:a3.m4+beta:forget=0.9@rejection")
-    assert (method.drafter, method.controller, method.acceptance) == ("layer-skip:a3.m4", "beta:forget=0.9", "rejection")
+    assert (str(method.drafter), method.controller, method.acceptance) == ("layer-skip:a3.m4", "beta:forget=0.9", "rejection")
     request = method.request("x", 8, Sampling(0.8, seed=3))
-    assert request.sampling.rejects and request.settings == {"seed": 3, "forget": 0.9} and request.drafter == "layer-skip:a3.m4"
-    assert parse_method("frozen-exit:4").setting == 4 and request_of("vanilla", "x", 8, Sampling()).method == "vanilla"
+    assert request.sampling.rejects and request.settings == {"seed": 3, "forget": 0.9} and str(request.drafter) == "layer-skip:a3.m4"
+    assert parse_method("frozen-exit:4").setting == 4 and own_request("vanilla", "x", 8, Sampling()).method == "vanilla"
 
 
 @pytest.mark.parametrize(

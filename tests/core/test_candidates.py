@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from eesd_core.engine import Request
 from eesd_core.events import Record
 from eesd_core.racing import race
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 from eesd_core.schema import Check
 from eesd_core.trace import to_line

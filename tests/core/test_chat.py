@@ -8,10 +8,10 @@ import pytest
 
 from eesd_core.cli import main
 from eesd_core.cli.terminal import printable
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 from eesd_core.metrics import Metrics
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 
 TEMPLATE = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}[reply]"

@@ -12,11 +12,11 @@ from tiny_families import tiny
 from transformers import GenerationConfig
 
 from eesd_core.bench import peers
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 from eesd_core.model.catalog import locate
 from eesd_core.model.load import load_target
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 
 PROMPT = "Once upon a time there was a king who had a daughter"

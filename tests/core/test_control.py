@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eesd_core.control import CONTROLLERS, Costs, Outcome, make_controller, parse_controller
-from eesd_core.control.base import MAX_DRAFT, Random64
+from eesd_core.control import CONTROLLERS, Costs, Facts, Outcome, Plan, make_controller, parse_controller
+from eesd_core.control.base import Random64
 from eesd_core.control.calibrated import moments
 from eesd_core.control.throughput import CONTEXT_BORROWS, hurdles
 from eesd_core.errors import UserError
+from eesd_core.limits import MAX_DRAFT
 
 COSTS = Costs.linear(0.15, 0.02)
 
@@ -21,6 +22,10 @@ COSTS = Costs.linear(0.15, 0.02)
 def lead_of(certainty: float) -> float:
     """certainty = tanh(lead / 2)."""
     return 2 * atanh(min(certainty, 1 - 1e-9))
+
+
+def outcome(drafted: int, accepted: int) -> Outcome:
+    return Outcome.of([Facts(i, 0.5, 1.0, 1.0) for i in range(drafted)], accepted)
 
 
 rounds = st.lists(st.integers(0, MAX_DRAFT).flatmap(lambda k: st.tuples(st.just(k), st.integers(0, k))))
@@ -38,18 +43,18 @@ def play(controller, text, costs=COSTS):
     """Rounds over a text of drafts: yields every limit, decision and snapshot, and lets the caller exchange the controller between them."""
     place = 0
     while place < len(text):
-        limit = min(controller.start_round(costs), len(text) - place)
+        limit = min(controller.start_round(costs).nodes, len(text) - place)
         controller = (yield limit, controller.snapshot()) or controller
         drafted = 0
         for i in range(limit):
             confidence, entropy, _ = text[place + i]
-            decision = controller.keep_drafting(i, confidence, entropy, lead_of(confidence))
+            decision = controller.keep_drafting(Facts(i, confidence, entropy, lead_of(confidence)))
             controller = (yield decision) or controller
             drafted += 1
             if not decision.go:
                 break
         accepted = next((i for i in range(drafted) if not text[place + i][2]), drafted)
-        controller.observe(Outcome(drafted, accepted))
+        controller.observe(outcome(drafted, accepted))
         controller = (yield controller.snapshot()) or controller
         place += accepted + 1
 
@@ -108,7 +113,7 @@ def test_the_same_seed_decides_alike_and_rounds_without_drafts_are_no_outcome(na
     controller = make_controller(name)
     before = controller.snapshot()
     controller.start_round(COSTS)
-    controller.observe(Outcome(0, 0))
+    controller.observe(outcome(0, 0))
     after = controller.snapshot()
     assert all(before[key] == after[key] for key in ("alpha", "beta", "arms", "threshold", "length") if key in before)
 
@@ -173,7 +178,7 @@ def test_costs_between_measured_points_are_straight_and_never_fall():
 def test_only_tested_tokens_move_the_posterior(outcomes, alpha, beta):
     controller = make_controller("beta", alpha=alpha, beta=beta)
     for drafted, accepted in outcomes:
-        controller.observe(Outcome(drafted, accepted))
+        controller.observe(outcome(drafted, accepted))
     assert controller.alpha == pytest.approx(alpha + sum(a for _, a in outcomes))
     assert controller.beta == pytest.approx(beta + sum(a < k for k, a in outcomes))
 
@@ -181,15 +186,15 @@ def test_only_tested_tokens_move_the_posterior(outcomes, alpha, beta):
 @given(st.integers(0, 2**63 - 1), st.floats(0.1, 50), st.floats(0.1, 50))
 def test_a_decision_is_a_coin_of_bias_theta(seed, alpha, beta):
     """theta and u of the trace decide chi again, so a reader can check every decision."""
-    go, terms = make_controller("beta", alpha=alpha, beta=beta, seed=seed).keep_drafting(0, 0.5, 1.0, 1.0)
+    go, terms = make_controller("beta", alpha=alpha, beta=beta, seed=seed).keep_drafting(Facts(0, 0.5, 1.0, 1.0))
     assert 0 <= terms["theta"] <= 1 and go == (terms["u"] < terms["theta"]) == bool(terms["chi"])
 
 
 def lengths(controller, count: int) -> list[int]:
     found = []
     for _ in range(count):
-        k, limit = 1, controller.start_round(COSTS)
-        while controller.keep_drafting(k - 1, 0.5, 1.0, 1.0).go and k < limit:
+        k, limit = 1, controller.start_round(COSTS).nodes
+        while controller.keep_drafting(Facts(k - 1, 0.5, 1.0, 1.0)).go and k < limit:
             k += 1
         found.append(k)
     return found
@@ -211,9 +216,9 @@ def test_drawn_once_a_round_theta_spreads_the_lengths():
 
 def test_forgetting_shrinks_to_the_prior():
     controller = make_controller("beta", alpha=2.0, beta=3.0, forget=0.5)
-    controller.observe(Outcome(8, 4))
+    controller.observe(outcome(8, 4))
     assert (controller.alpha, controller.beta) == (6, 4)
-    controller.observe(Outcome(0, 0))
+    controller.observe(outcome(0, 0))
     assert (controller.alpha, controller.beta) == (4, 3.5)
 
 
@@ -226,16 +231,16 @@ def test_calibrated_learns_what_confidence_is_worth():
     for _ in range(3000):
         controller.start_round(COSTS)
         sure = rng.random() < 0.5
-        controller.keep_drafting(0, 0.95 if sure else 0.15, 1.0, 1.0)
-        controller.observe(Outcome(1, int(rng.random() < (0.4 if sure else 0.8))))
+        controller.keep_drafting(Facts(0, 0.95 if sure else 0.15, 1.0, 1.0))
+        controller.observe(outcome(1, int(rng.random() < (0.4 if sure else 0.8))))
     controller.start_round(COSTS)
-    assert controller.keep_drafting(0, 0.95, 1.0, 1.0).terms["theta"] == pytest.approx(0.4, abs=0.06)
-    assert controller.keep_drafting(0, 0.15, 1.0, 1.0).terms["theta"] == pytest.approx(0.8, abs=0.06)
+    assert controller.keep_drafting(Facts(0, 0.95, 1.0, 1.0)).terms["theta"] == pytest.approx(0.4, abs=0.06)
+    assert controller.keep_drafting(Facts(0, 0.15, 1.0, 1.0)).terms["theta"] == pytest.approx(0.8, abs=0.06)
 
 
 def test_calibrated_is_shrinkage_by_inverse_variance():
     controller = make_controller("calibrated", alpha=6.0, beta=2.0)
-    terms = controller.keep_drafting(0, 0.3, 1.0, 1.0).terms
+    terms = controller.keep_drafting(Facts(0, 0.3, 1.0, 1.0)).terms
     (_, variance), (share, share_variance) = moments(6, 2), moments(2 * 0.35, 2 * 0.65)
     spread = 0.95 / 12 + 0.05 * (share - 0.75) ** 2
     assert terms["weight"] == pytest.approx(share_variance / (share_variance + variance + spread))
@@ -259,8 +264,8 @@ def test_throughput_by_hand():
     controller = make_controller("throughput", alpha=2.0, beta=1.0, forget=1.0)
     controller.start_round(COSTS)
     for i, confidence in enumerate((0.85, 0.85, 0.15)):
-        controller.keep_drafting(i, confidence, 1.0, lead_of(confidence))
-    controller.observe(Outcome(3, 2))
+        controller.keep_drafting(Facts(i, confidence, 1.0, lead_of(confidence)))
+    controller.observe(outcome(3, 2))
     shown = controller.snapshot()
     assert (shown["alpha"], shown["beta"]) == pytest.approx((2 + 4, 1 + 2))  # all are of the middle level, and theta borrows 6 drafts
     arms = {arm["label"]: arm for arm in shown["arms"]}
@@ -268,7 +273,7 @@ def test_throughput_by_hand():
     assert (high["alpha"], high["beta"]) == pytest.approx((2 + 3 * 4 / 6, 3 * 2 / 6))
     assert (low["alpha"], low["beta"]) == pytest.approx((3 * 4 / 6, 1 + 3 * 2 / 6))
     controller.start_round(COSTS)
-    terms = controller.keep_drafting(0, 0.85, 1.0, lead_of(0.85)).terms
+    terms = controller.keep_drafting(Facts(0, 0.85, 1.0, lead_of(0.85))).terms
     assert terms["prefix"] == pytest.approx((2 + CONTEXT_BORROWS * 4 / 5) / (2 + CONTEXT_BORROWS))
     assert terms["gain"] == pytest.approx(terms["prefix"] * terms["theta"])
     speed = controller.tokens / controller.time
@@ -295,10 +300,10 @@ def test_throughput_tries_again_now_and_then():
     """Where a draft costs ten rounds, a fiftieth of the time is a try every 500."""
     controller, dear, found = make_controller("throughput", explore=0.02), Costs.linear(10.0, 0.0), []
     for _ in range(1100):
-        found.append(controller.start_round(dear))
+        found.append(controller.start_round(dear).nodes)
         for i in range(found[-1]):
-            controller.keep_drafting(i, 0.5, 1.0, 1.0)
-        controller.observe(Outcome(found[-1], 0))
+            controller.keep_drafting(Facts(i, 0.5, 1.0, 1.0))
+        controller.observe(outcome(found[-1], 0))
     assert [i for i, drafted in enumerate(found) if drafted] == [500, 1001]
 
 
@@ -308,41 +313,42 @@ def test_throughput_tries_again_now_and_then():
 @pytest.mark.parametrize("length", [0, 1, 5, MAX_DRAFT])
 def test_fixed_stops_at_its_length(length):
     controller = make_controller("fixed", length=length)
-    assert controller.start_round(COSTS) == length
-    assert [controller.keep_drafting(i, 0.5, 1.0, 1.0).go for i in range(length)] == [True] * (length - 1) + [False] * (length > 0)
+    assert controller.start_round(COSTS) == Plan.chain(length)
+    assert [controller.keep_drafting(Facts(i, 0.5, 1.0, 1.0)).go for i in range(length)] == [True] * (length - 1) + [False] * (length > 0)
 
 
 def test_heuristic_is_transformers_rule():
     controller, found = make_controller("heuristic", limit=6), []
     for share in (1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1):
-        found.append(controller.start_round(COSTS))
-        controller.observe(Outcome(found[-1], share * found[-1]))
+        found.append(controller.start_round(COSTS).nodes)
+        controller.observe(outcome(found[-1], share * found[-1]))
     assert found == [1, 3, 5, 6, 6, 5, 4, 3, 2, 1, 1] and controller.length == 3
 
 
 def test_thresholds_keep_the_token_they_stop_at():
-    assert [make_controller("threshold", threshold=0.4).keep_drafting(0, c, 1.0, 1.0).go for c in (0.39, 0.4, 1.0)] == [False, True, True]
+    threshold = make_controller("threshold", threshold=0.4)
+    assert [threshold.keep_drafting(Facts(0, c, 1.0, 1.0)).go for c in (0.39, 0.4, 1.0)] == [False, True, True]
     # SVIP's constants: sqrt(0.15 H) > 0.3, that is H > 0.6
-    assert [make_controller("entropy").keep_drafting(0, 0.5, h, 1.0).go for h in (0.0, 0.59, 0.61)] == [True, True, False]
+    assert [make_controller("entropy").keep_drafting(Facts(0, 0.5, h, 1.0)).go for h in (0.0, 0.59, 0.61)] == [True, True, False]
 
 
 def test_adaptive_threshold_is_self_sds_rule():
     controller = make_controller("adaptive-threshold", wanted=0.9, threshold=0.6, limit=4)
-    controller.observe(Outcome(4, 2))  # rate 0.7: too low
+    controller.observe(outcome(4, 2))  # rate 0.7: too low
     assert (controller.rate, controller.threshold) == pytest.approx((0.7, 0.601))
     for _ in range(3):
-        controller.observe(Outcome(2, 2))  # 0.85, 0.925, 0.9625
+        controller.observe(outcome(2, 2))  # 0.85, 0.925, 0.9625
     assert controller.threshold == pytest.approx(0.602 - 0.002)
-    controller.observe(Outcome(4, 4))  # accepted as wanted, but cut short by the limit: nothing to mend
+    controller.observe(outcome(4, 4))  # accepted as wanted, but cut short by the limit: nothing to mend
     assert controller.threshold == pytest.approx(0.6)
 
 
 def test_ucb_finds_the_best_arm():
     controller, rng, played = make_controller("ucb", limit=4, width=0.2), random.Random(4), []
     for _ in range(3000):
-        played.append(controller.start_round(COSTS))
+        played.append(controller.start_round(COSTS).nodes)
         accepted = next((i for i in range(played[-1]) if rng.random() > 0.5), played[-1])
-        controller.observe(Outcome(played[-1], accepted))
+        controller.observe(outcome(played[-1], accepted))
     assert played[:5] == [0, 1, 2, 3, 4]
     assert mean(k in (1, 2) for k in played[-1000:]) > 0.8  # the best two, 1.28 and 1.30 times the speed without drafts
 
@@ -350,4 +356,4 @@ def test_ucb_finds_the_best_arm():
 def test_ucb_bonus_differs_by_arm():
     controller = make_controller("ucb", limit=1, width=1.0)
     controller.tokens, controller.time, controller.rounds = [10.0, 100.0], [10.0, 100.0], [10, 100]
-    assert controller.start_round(COSTS) == 0  # equally good, less often tried
+    assert controller.start_round(COSTS).nodes == 0  # equally good, less often tried

@@ -1,12 +1,15 @@
 """The cost model: what is measured fits the model at hand, and tracking follows what rounds take. Nothing here depends on a clock."""
 
+from dataclasses import asdict
+
 import pytest
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from eesd_core import costs as costs_module
-from eesd_core.control.base import MAX_ROWS
 from eesd_core.costs import ROWS, CostTracker, Measured, measure_costs
-from eesd_core.engine import Request
+from eesd_core.events import CostMeasured
+from eesd_core.limits import MAX_ROWS
+from eesd_core.request import Request
 
 MEASURED = Measured(
     plain=10.0, shallow=1.0, draft=2.0,
@@ -59,7 +62,7 @@ def test_without_an_exit_layer_there_is_a_plain_step(engine):
 def test_a_wrong_start_is_forgotten_and_no_cost_becomes_negative():
     """Measured at a busy moment, two and a half times too slow; then rounds of one draft, which never tell the two apart."""
     slow = Measured(10.0, 2.5, 5.0, MEASURED.verify, MEASURED.full)
-    tracker = CostTracker(slow, shares_layers=2)
+    tracker = CostTracker(slow, reuses=2)
     for _ in range(80):
         tracker.observe(1, 3.0, MEASURED.verify[2], 0.2)
     assert tracker.shallow + tracker.draft == pytest.approx(3.0, rel=0.01)
@@ -67,17 +70,17 @@ def test_a_wrong_start_is_forgotten_and_no_cost_becomes_negative():
 
 
 def test_before_the_first_round_costs_are_the_measured_ones():
-    costs = CostTracker(MEASURED, shares_layers=2).costs()
+    costs = CostTracker(MEASURED, reuses=2).costs()
     assert costs.draft == 2.0 and costs.verify == pytest.approx([9 + 0.5 * i for i in range(16)])
     assert costs.fixed == pytest.approx(1.0 + 0.2)  # the first layers, and a guess for the rest
-    alone = CostTracker(MEASURED, shares_layers=0).costs()
+    alone = CostTracker(MEASURED, reuses=0).costs()
     assert alone.verify == pytest.approx([10 + 0.6 * i for i in range(16)]) and alone.fixed == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("drafted", [0, 1, 4, 15])
 def test_tracking_finds_what_rounds_take(drafted):
     """Another machine: twice as slow to draft, half as slow again to verify."""
-    tracker = CostTracker(MEASURED, shares_layers=2)
+    tracker = CostTracker(MEASURED, reuses=2)
     verify = [1.5 * (9 + 0.5 * i) for i in range(16)]
     for _ in range(100):
         tracker.observe(drafted, (1.0 if drafted else 2.0) + 4.0 * drafted, verify[drafted], 0.5)
@@ -87,18 +90,36 @@ def test_tracking_finds_what_rounds_take(drafted):
 
 
 def test_an_interrupted_round_changes_little():
-    tracker = CostTracker(MEASURED, shares_layers=2)
+    tracker = CostTracker(MEASURED, reuses=2)
     before = tracker.costs()
     tracker.observe(4, 1000.0, 1000.0, 1000.0)
     after = tracker.costs()
     assert all(after.round(k) <= 1.11 * before.round(k) for k in range(16))
 
 
-def test_the_engine_tracks_while_it_runs(engine):
-    """A tracker for each drafter: vanilla's rounds, which run all layers, say nothing about EESD's."""
-    list(engine.run(Request("x", 8)))
-    before = engine._costs["early-exit"].costs()
-    list(engine.run(Request("x", 8, method="vanilla")))
-    assert engine._costs["early-exit"].costs() == before
-    list(engine.run(Request("x", 8)))
-    assert engine._costs["early-exit"].costs() != before
+def said_at_first(engine, request, **parts) -> CostMeasured:
+    return next(r.event for r in engine.run(request, **parts) if isinstance(r.event, CostMeasured))
+
+
+def test_a_run_tracks_its_own_costs(engine):
+    """What one visitor's rounds cost, or other settings of a drafter, is no other's affair; whoever wants to go on passes them on."""
+    request = Request("x", 8)
+    untouched = said_at_first(engine, request)
+    costs = engine.costs(engine.drafter(request, 20))
+    list(engine.run(request, costs=costs))
+    assert said_at_first(engine, request) == untouched
+    assert asdict(costs.costs()) != {name: getattr(untouched, name) for name in ("draft", "verify", "fixed")}
+    assert said_at_first(engine, request, costs=costs) != untouched
+    for drafter in ("layer-skip:m1", "layer-skip:a1.m1"):
+        list(engine.run(Request("x", 8, drafter="layer-skip:a1.m1")))
+        assert said_at_first(engine, Request("x", 8, drafter=drafter)).draft == pytest.approx(0.5 * engine.measured.plain)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.004])
+def test_a_drafter_without_a_guess_is_priced_by_its_first_round(seconds):
+    """It shares no layers, so nothing was measured at load."""
+    tracker = CostTracker(MEASURED, reuses=0)
+    tracker.observe(2, seconds, 10.0, 0.1)
+    assert tracker.costs().draft == seconds / 2 and tracker.shallow == 0
+    tracker.observe(2, seconds, 10.0, 0.1)
+    assert tracker.costs().draft == pytest.approx(seconds / 2)

@@ -6,10 +6,10 @@ from statistics import mean
 import pytest
 
 from eesd_core.control import CONTROLLERS, Costs, FixedController, make_controller, parse_controller
-from eesd_core.control.base import MAX_DRAFT
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.events import CostMeasured, DraftToken, RoundVerified, TokensCommitted
+from eesd_core.limits import MAX_DRAFT
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 from eesd_core.simulate.courses import Course, best_fixed, by_position, constant, drafts_of, made_up, oracle, replay, switching, what_if
 
@@ -44,7 +44,7 @@ class Recorder:
         self.rounds = []
 
     def observe(self, outcome):
-        self.rounds.append(tuple(outcome))
+        self.rounds.append((outcome.drafted, outcome.accepted))
         self.controller.observe(outcome)
 
 

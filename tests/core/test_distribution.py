@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eesd_core.cli import main
-from eesd_core.control import CONTROLLERS, make_controller
-from eesd_core.draft import EarlyExitDrafter, NoDrafter
-from eesd_core.engine import Clock, Engine, Request
+from eesd_core.control import CONTROLLERS
+from eesd_core.engine import Engine
 from eesd_core.events import Record
 from eesd_core.heads.base import Head
 from eesd_core.metrics import Metrics
 from eesd_core.model.cache import KVCache
 from eesd_core.racing import race
+from eesd_core.request import Request
 from eesd_core.sampling import ACCEPT, DRAFT, NEXT, Sampling, gumbel_noise, processed_log_probs, uniform
 from eesd_core.trace import to_line
 
@@ -68,10 +68,9 @@ def chain(engine) -> Engine:
 
 def steps(chain: Engine, sampling: Sampling, controller: str | None, tokens: int) -> torch.Tensor:
     """How often each token followed each other one in one run. Without a controller: vanilla. (V, V)"""
-    drafter = EarlyExitDrafter(chain.target, chain.exit_layer, tokens + 1) if controller else NoDrafter()
-    rule = make_controller(controller) if controller else make_controller("fixed", length=0)
+    request = Request("-", tokens, sampling, "eesd" if controller else "vanilla", controller or "fixed")
     ids = [0]
-    for event in chain._events(Request("-", tokens, sampling), [0], drafter, rule, bool, Clock()):
+    for event in chain.events(chain.start(request, ids=[0]), request):
         if event.type == "tokens_committed":
             ids += event.ids
     ids = torch.tensor(ids)

@@ -10,13 +10,15 @@ from test_engine import reference
 from transformers import DynamicCache
 
 from eesd_core.cli import main
-from eesd_core.control import CONTROLLERS, make_controller
-from eesd_core.draft import EarlyExitDrafter, SkipSet, make_drafter, parse_drafter
-from eesd_core.draft.disturbed import DisturbedDrafter
+from eesd_core.control import CONTROLLERS
+from eesd_core.draft.base import Parts, Text
 from eesd_core.draft.prompt_lookup import PromptLookupDrafter
-from eesd_core.engine import Clock, Engine, Request
+from eesd_core.draft.registry import make_drafter, parse_drafter
+from eesd_core.draft.skip_set import SkipSet
+from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.events import DraftToken, RoundVerified
+from eesd_core.request import Request
 from eesd_core.sampling import Sampler, Sampling
 
 PROMPT = "one two, one two, one t"
@@ -79,15 +81,13 @@ def looked_up(text: str, budget: int, longest: int = 3) -> str:
 @pytest.mark.parametrize("text", ["abcabcab", "abcdabxab", "aaaa", "abcd", "x", "abab", "xyzabxyzcxy", "the cat sat on the c"])
 @pytest.mark.parametrize("longest", [1, 3])
 def test_what_is_looked_up(engine, text, longest):
-    drafter = PromptLookupDrafter(engine.target, longest)
+    drafter = PromptLookupDrafter(Parts(engine.target, None, 99), longest)
     ids, found = [ord(letter) for letter in text], []
     for end in range(1, len(ids) + 1):  # the text grows; nothing may be forgotten or entered twice
-        context = type("Text", (), {"ids": ids[:end]})
-        found, token = [], drafter.next(context, [])
-        while token and len(found) < 5:
-            found.append(token.id)
-            token = drafter.next(context, found)
-    assert "".join(map(chr, found)) == looked_up(text, 5, longest)
+        so_far, found = Text(ids[:end], None, None), []
+        while len(found) < 5 and (more := drafter.extend(so_far, found, 5)):
+            found += more
+    assert "".join(chr(node.id) for node in found) == looked_up(text, 5, longest)
 
 
 def test_a_text_that_repeats_itself_is_drafted_to_the_limit(agreeing):
@@ -111,9 +111,8 @@ def test_a_draft_ends_at_the_end_of_the_text(engine):
 
 def test_lookups_by_rejection_have_the_targets_law(engine):
     chain = Engine(Chain(engine.target.tokenizer), ChainExit(), "exact-as-observed")
-    request, ids = Request("-", TOKENS // 2, CUT), [0]
-    drafter = PromptLookupDrafter(chain.target)
-    for event in chain._events(request, [0], drafter, make_controller("fixed", length=3), bool, Clock()):
+    request, ids = Request("-", TOKENS // 2, CUT, "eesd", "fixed", {"length": 3}, drafter="prompt-lookup"), [0]
+    for event in chain.events(chain.start(request, ids=[0]), request):
         if event.type == "tokens_committed":
             ids += event.ids
     ids, vocab = torch.tensor(ids), chain.target.vocab
@@ -142,9 +141,8 @@ def test_from_the_given_token_on_drafts_go_wrong_and_the_text_does_not(agreeing,
 
 def test_disturbed_drafts_by_rejection_have_the_targets_law(engine):
     chain = Engine(Chain(engine.target.tokenizer), ChainExit(), "exact-as-observed")
-    request, ids = Request("-", TOKENS // 2, CUT), [0]
-    drafter = DisturbedDrafter(EarlyExitDrafter(chain.target, chain.exit_layer, TOKENS), 0.4, 0)
-    for event in chain._events(request, [0], drafter, make_controller("fixed", length=3), bool, Clock()):
+    request, ids = Request("-", TOKENS // 2, CUT, "eesd", "fixed", {"length": 3}, drafter="disturbed:0.4"), [0]
+    for event in chain.events(chain.start(request, ids=[0]), request):
         if event.type == "tokens_committed":
             ids += event.ids
     ids, vocab = torch.tensor(ids), chain.target.vocab
@@ -208,7 +206,7 @@ WRONG = ("", "magic", "early-exit:2", "layer-skip:x3", "layer-skip:a", "layer-sk
 DISTURBED = ("disturbed", "disturbed:x", "disturbed:2", "disturbed:nan", "disturbed:0.5:-1", "disturbed:0.5:1:2", "disturbed:1:1234567")
 
 
-@pytest.mark.parametrize("text", [*WRONG, *DISTURBED, "prompt-lookup:9999999"])
+@pytest.mark.parametrize("text", [*WRONG, *DISTURBED, *("prompt-lookup:0", "prompt-lookup:11", "prompt-lookup:9999999")])
 def test_a_wrong_drafter_is_said(text):
     with pytest.raises(UserError):
         parse_drafter(text)
@@ -216,10 +214,10 @@ def test_a_wrong_drafter_is_said(text):
         Request("x", drafter=text)
 
 
-@pytest.mark.parametrize("text", ["layer-skip:a4", "prompt-lookup:0", "prompt-lookup:11"])
-def test_a_drafter_that_does_not_fit_is_said(engine, text):
-    with pytest.raises(UserError):
-        make_drafter(text, engine.target, None, 10)
+def test_a_drafter_that_does_not_fit_is_said(engine):
+    for text in ("layer-skip:a4", "early-exit"):
+        with pytest.raises(UserError):
+            make_drafter(parse_drafter(text), Parts(engine.target, None, 10))
 
 
 def test_without_an_exit_layer_the_other_drafters_draft(engine):

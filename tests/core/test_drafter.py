@@ -4,10 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eesd_core.control import CONTROLLERS, make_controller
-from eesd_core.draft import EarlyExitDrafter
-from eesd_core.engine import Clock, Request
+from eesd_core.control import CONTROLLERS
 from eesd_core.events import DraftToken, RoundVerified
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 
 GREEDY, SAMPLED = Sampling(), Sampling(0.9, 0.95, 11)
@@ -18,8 +17,7 @@ RULES = [("fixed", {"length": k}) for k in (0, 1, 2, 5, 15)] + [("beta", {"alpha
 def start(engine, ids: list[int], new_tokens: int, sampling: Sampling, length: int):
     """Events of a run that begins with given token ids."""
     request = Request("-", new_tokens, sampling, "eesd", "fixed", {"length": length})
-    drafter = EarlyExitDrafter(engine.target, engine.exit_layer, len(ids) + new_tokens)
-    return engine._events(request, ids, drafter, make_controller("fixed", length=length), bool, Clock())
+    return engine.events(engine.start(request, ids=ids), request)
 
 
 @pytest.mark.parametrize("which", ["engine", "agreeing", "disagreeing"])

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from eesd_core.control.base import MAX_DRAFT
-from eesd_core.engine import Engine, Request
+from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.events import DraftToken, RoundVerified, RunCancelled, RunFinished
+from eesd_core.limits import MAX_DRAFT
 from eesd_core.metrics import Metrics
 from eesd_core.model.target import Target
 from eesd_core.racing import race
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling, gumbel_noise, processed_log_probs
 
 GREEDY = Sampling()

@@ -12,12 +12,12 @@ from hostile import hostile
 
 from eesd_core import trace as trace_module
 from eesd_core.cli import main
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.export import export
 from eesd_core.export.playback import play
 from eesd_core.metrics import Metrics
 from eesd_core.racing import race
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 from eesd_core.simulate.hindsight import hindsight
 from eesd_core.trace import open_trace, parse_trace, to_line

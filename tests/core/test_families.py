@@ -13,15 +13,16 @@ from transformers import MambaConfig
 
 from eesd_core.bench.prompts import read_prompts
 from eesd_core.control import CONTROLLERS
-from eesd_core.draft import SkipSet
 from eesd_core.draft.layer_skip import remaining
-from eesd_core.engine import Engine, Request
+from eesd_core.draft.skip_set import SkipSet
+from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.heads.frozen import FrozenExit
 from eesd_core.model.attention import NAME
 from eesd_core.model.families import FAMILIES, family_of
 from eesd_core.model.target import Target
+from eesd_core.request import Request
 from eesd_core.train.corpus import OWN_TEXT
 
 LONG = "EESD_LONG" in os.environ

@@ -7,14 +7,16 @@ import torch
 from tiny_families import tiny
 
 from eesd_core.bench.runners import UntrainedExit
-from eesd_core.draft.layer_skip import SkipSet, remaining
-from eesd_core.engine import Engine, Request
+from eesd_core.draft.layer_skip import remaining
+from eesd_core.draft.skip_set import SkipSet
+from eesd_core.engine import Engine
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.loading import load_engine
 from eesd_core.model.attention import NAME
 from eesd_core.model.cpu.fused import FusedLayer, fuse_layers
 from eesd_core.model.cpu.packed_linear import pack_linears
 from eesd_core.model.target import Target
+from eesd_core.request import Request
 
 
 def both(variant: str, engine, dtype=torch.float32) -> tuple[Target, Target]:

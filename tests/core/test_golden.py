@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from eesd_core.engine import Request
 from eesd_core.loading import load_engine
 from eesd_core.metrics import Metrics
 from eesd_core.racing import race
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 
 GOLDEN = Path(__file__).parent / "golden.json"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from eesd_core.engine import Request
 from eesd_core.metrics import Metrics
 from eesd_core.racing import race
+from eesd_core.request import Request
 from eesd_core.rounds import fold
 from eesd_core.sampling import Sampling
 from eesd_core.simulate.hindsight import OWN, costs_of, hindsight

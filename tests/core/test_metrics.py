@@ -3,10 +3,10 @@
 import pytest
 
 from eesd_core.control import make_controller
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.events import DraftToken, PrefillDone, Record, RoundStarted, RoundVerified, RunFinished, TokensCommitted
 from eesd_core.metrics import Acceptance, Metrics
+from eesd_core.request import Request
 
 
 def drafted(number: int, count: int) -> list:

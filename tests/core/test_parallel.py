@@ -13,11 +13,12 @@ import pytest
 import torch
 from accelerate import dispatch_model
 
-from eesd_core.engine import Engine, Request
+from eesd_core.engine import Engine
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.loading import load_engine
 from eesd_core.model.load import load_target
 from eesd_core.model.target import Target
+from eesd_core.request import Request
 
 CONTROLLERS = ("fixed", "beta", "throughput")
 

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.heads.fingerprint import fingerprint
@@ -16,6 +15,7 @@ from eesd_core.loading import load_engine
 from eesd_core.model.load import load_target
 from eesd_core.model.placement import weight_bytes
 from eesd_core.model.quantize import check_quantize, dense_state
+from eesd_core.request import Request
 
 pytest.importorskip("bitsandbytes", reason="quantised models need bitsandbytes: pip install -r requirements.txt")
 KINDS = ("4bit", "8bit")

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streams import streams, unfold
 
-from eesd_core.engine import Request
 from eesd_core.events import DraftToken, Record, RoundStarted, RoundVerified
 from eesd_core.racing import race
+from eesd_core.request import Request
 from eesd_core.rounds import Lane, fold, fold_all
 from eesd_core.sampling import Sampling
 from eesd_core.trace import open_trace

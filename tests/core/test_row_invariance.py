@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from eesd_core import row_invariance
-from eesd_core.control.base import MAX_DRAFT
+from eesd_core.limits import MAX_DRAFT
 from eesd_core.loading import load_engine
 from eesd_core.model.attention import NAME
 from eesd_core.model.target import Target

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from eesd_core import engine as engine_module
+from eesd_core import run as run_module
 from eesd_core.checks.same_law import DRAFTED, PLACES, Drawing, distance, same_law
 from eesd_core.cli import main
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 from eesd_core.verify import Verdict
 
@@ -20,7 +20,7 @@ REQUEST = Request("Once upon", sampling=Sampling(0.7, seed=5, top_k=20))
 @pytest.mark.parametrize("method", ["eesd", "vanilla"])
 def test_a_draw_is_what_the_engine_writes_with_that_seed(engine, method):
     sampling = replace(REQUEST.sampling, acceptance="rejection")
-    drawing = Drawing(engine, replace(REQUEST, sampling=sampling), method)
+    drawing = Drawing(engine, replace(REQUEST, sampling=sampling, method=method))
     for seed in range(20):
         settings = {"length": DRAFTED}
         whole = Request(REQUEST.prompt, 2 * (PLACES + DRAFTED), replace(sampling, seed=seed), method, "fixed", settings)
@@ -42,9 +42,10 @@ def test_a_broken_rule_is_found(disagreeing, monkeypatch):
     """Drafts are accepted whatever the target says."""
 
     def accept_all(draft_ids, p, q, uniforms, noise):
-        return Verdict(len(draft_ids), (*draft_ids, int((p[-1].log() + noise).argmax())))
+        drafted, next_id = len(draft_ids), int((p[-1].log() + noise).argmax())
+        return Verdict(tuple(range(drafted)), next_id, drafted, (), (*draft_ids, next_id))
 
-    monkeypatch.setattr(engine_module, "by_rejection", accept_all)
+    monkeypatch.setattr(run_module, "by_rejection", accept_all)
     *_, last = same_law(disagreeing, REQUEST, 200)
     assert last.together.p < 0.01 and last.together.measured > last.together.most
 

@@ -6,11 +6,12 @@ import json
 import pytest
 import torch
 
-from eesd_core.engine import Engine, Request
+from eesd_core.engine import Engine
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.metrics import Metrics
 from eesd_core.model.target import Target
 from eesd_core.racing import race
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 from eesd_core.trace import to_line
 

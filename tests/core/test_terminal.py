@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from eesd_core.cli import main
 from eesd_core.cli.terminal import MARKS, PART, STYLES, Painter, printable
-from eesd_core.engine import Request
 from eesd_core.metrics import Metrics
 from eesd_core.racing import race
+from eesd_core.request import Request
 
 
 @given(st.text())

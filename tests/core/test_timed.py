@@ -4,13 +4,14 @@ import pytest
 import torch
 from tiny_families import VARIANTS, tiny
 
-from eesd_core.engine import Engine, Request
+from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.heads.frozen import FrozenExit
 from eesd_core.model.attention import NAME
 from eesd_core.model.cuda.graph_steps import DeviceSteps, Recorder
 from eesd_core.model.target import Target
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 from eesd_core.timed import timed_run
 

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.events import DraftToken, Record, RoundStarted, RoundVerified, RunCancelled, RunFinished, TokensCommitted
 from eesd_core.metrics import Metrics
 from eesd_core.racing import first_difference, race, verdict
+from eesd_core.request import Request
 from eesd_core.rounds import Lane
 from eesd_core.sampling import Sampling
 from eesd_core.text.detokenizer import Detokenizer

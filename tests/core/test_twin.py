@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.heads.files import WEIGHTS
 from eesd_core.loading import load_engine
 from eesd_core.model.load import load_target
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 from eesd_core.simulate.courses import drafts_of
 from eesd_core.timed import timed_run

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -71,6 +72,15 @@ def test_a_round_of_rejection_sampling_has_the_targets_law(target, drafter, draf
     assert torch.allclose(law_of_a_round(p, q, drafts), law_of_plain_sampling(p, drafts + 1), rtol=0, atol=1e-14)
 
 
+class Token(NamedTuple):
+    id: int
+    parent: int
+
+
+def chain(ids: list[int]) -> list[Token]:
+    return [Token(id, number - 1) for number, id in enumerate(ids)]
+
+
 NOISE = st.lists(st.floats(-3, 20), min_size=3, max_size=3)
 
 
@@ -89,8 +99,8 @@ def test_the_fast_rule_is_the_plain_one(places, last, noise, data):
     scores = [math.log(weight) + g if weight > 0 else -math.inf for weight, g in zip(left, noise.tolist())]
 
     found = by_rejection(draft, p, q, uniforms, noise)
-    assert found.accepted == len(text) and found.target_ids[:-1] == tuple(text)
-    assert scores[found.target_ids[-1]] >= max(scores) - 1e-9
+    assert found.accepted == len(text) and found.choices[:-1] == tuple(text)
+    assert scores[found.next_id] >= max(scores) - 1e-9
     tested = min(len(draft), len(text) + 1)
     assert found.uniforms == tuple(uniforms[:tested])
     assert found.accept_probabilities == pytest.approx([min(1.0, (p[i, x] / q[i, x]).item()) for i, x in enumerate(draft[:tested])])
@@ -105,7 +115,7 @@ def test_a_definite_draft_is_a_point_mass(places, last, noise):
     assert found == by_rejection(draft, p, points, uniforms, noise)
     assert found.accept_probabilities == tuple(p[i, x].item() for i, x in enumerate(draft[: len(found.uniforms)]))
     if found.accepted < len(draft) and p[found.accepted, draft[found.accepted]] < 1:
-        assert found.target_ids[-1] != draft[found.accepted]
+        assert found.next_id != draft[found.accepted]
 
 
 def test_a_residual_without_mass_is_the_target():
@@ -116,7 +126,7 @@ def test_a_residual_without_mass_is_the_target():
 def test_drafts_that_the_target_cannot_write_are_never_accepted():
     p, q = torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0]])
     found = by_rejection([0], p, q, [2.0**-33], torch.tensor([20.0, -3.0]))
-    assert found.accepted == 0 and found.target_ids == (1,) and found.accept_probabilities == (0.0,)
+    assert found.accepted == 0 and found.choices == (1,) and found.accept_probabilities == (0.0,)
 
 
 @pytest.mark.parametrize("point", [False, True], ids=["drawn", "point mass"])
@@ -143,7 +153,25 @@ def test_many_draws_have_the_targets_law(point):
 @given(st.lists(st.integers(0, 3), max_size=6), st.lists(st.integers(0, 3), min_size=7, max_size=7))
 def test_matching_stops_at_the_first_difference(draft, choices):
     choices = choices[: len(draft) + 1]
-    found = by_matching(draft, choices)
+    found = by_matching(chain(draft), choices)
     assert draft[: found.accepted] == choices[: found.accepted]
     assert found.accepted == len(draft) or draft[found.accepted] != choices[found.accepted]
-    assert found.target_ids == tuple(choices) and found.accept_probabilities is found.uniforms is None
+    assert found.choices == tuple(choices) and found.accept_probabilities is found.uniforms is None
+    assert found.next_id == choices[found.accepted] and found.next_row == found.accepted
+    assert found.rejected == ((found.accepted,) if found.accepted < len(draft) else ())
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-1, 8)), max_size=9), st.lists(st.integers(0, 3), min_size=10, max_size=10))
+def test_matching_walks_a_tree_along_the_targets_choices(drawn, choices):
+    """Against recursion over the children of every node."""
+    nodes = [Token(id, min(parent, number - 1)) for number, (id, parent) in enumerate(drawn)]
+
+    def walk(at: int) -> list[int]:
+        children = [n for n, node in enumerate(nodes) if node.parent == at]
+        right = next((n for n in children if nodes[n].id == choices[at + 1]), None)
+        return [] if right is None else [right, *walk(right)]
+
+    found = by_matching(nodes, choices)
+    last = found.path[-1] if found.path else -1
+    assert list(found.path) == walk(-1) and found.next_id == choices[last + 1] and found.next_row == last + 1
+    assert all(nodes[n].parent == last for n in found.rejected)

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.events import RoundVerified, TokensCommitted
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 from eesd_core.train.evaluate import acceptance_per_position, distinct, evaluate, judge_drafts, loops
 

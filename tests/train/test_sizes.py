@@ -4,10 +4,10 @@ import pytest
 import torch
 from test_training import LINES
 
-from eesd_core.engine import Request
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 from eesd_core.metrics import Metrics
+from eesd_core.request import Request
 from eesd_core.train import pretrain
 from eesd_core.train.pretrain import PretrainConfig, build_model
 from eesd_core.train.sizes import NEW_TOKENS, SAMPLING, Size, compare_sizes, round_to_8_bits

@@ -11,7 +11,7 @@ tried out for every shape; where it does not hold, the layers stay as they are.
 import torch
 from torch import nn
 
-from ...control.base import MAX_ROWS
+from ...limits import MAX_ROWS
 
 PACKED_FOR = (MAX_ROWS, 256)  # rows: MKL chooses kernel and threads by them; with few outputs only the larger one treats rows alike
 

@@ -9,11 +9,10 @@ Has run on a CPU only, without graphs.
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...control.base import MAX_ROWS
 from ...errors import UserError
-from ...heads.exit_layer import ExitLayer
+from ...limits import MAX_ROWS
 from ...sampling import Sampling, gumbel_noise, processed_log_probs
 from ..cache import KVCache
 from ..layer_facts import Kind
@@ -76,7 +75,7 @@ class Recorder:
 class DeviceSteps:
     """Drafting, verification and plain steps for one text, greedy or with shared noise, batch size 1."""
 
-    def __init__(self, target: Target, exit_layer: ExitLayer | None, capacity: int, sampling: Sampling, graphs: bool | None = None):
+    def __init__(self, target: Target, exit_layer: nn.Module | None, capacity: int, sampling: Sampling, graphs: bool | None = None):
         """`capacity`: positions of prompt and text; `graphs` None: on CUDA, where the model is on one device."""
         device = target.device
         self.target, self.exit_layer, self.sampling = target, exit_layer, sampling

@@ -13,10 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..engine import Engine, Request
+from ..draft.layer_skip import remaining
+from ..draft.skip_set import SkipSet
+from ..engine import Engine
 from ..metrics import Metrics
 from ..model.target import Target
-from .layer_skip import SkipSet, remaining
+from ..request import Request
 
 TRIALS, FIRST, CANDIDATES, KAPPA = 40, 8, 400, 2.0
 REACH = 3.0  # of the process, in units of the square root of how many sub-layers differ: sets that differ in nine still tell of each other

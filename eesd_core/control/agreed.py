@@ -1,0 +1,30 @@
+"""One model over several processes (model/parallel.py): all of them must run the same rounds.
+
+Every process computes the same logits and so makes the same choices, but controllers look at clocks. The first process decides.
+"""
+
+from ..model.parallel import first_ones
+from .base import Controller, Costs, Decision, Facts, Outcome, Plan
+
+
+class Agreed:
+    """A controller that decides in the first process and tells the others."""
+
+    def __init__(self, controller: Controller):
+        self.controller, self.name = controller, controller.name
+
+    def start_round(self, costs: Costs) -> Plan:
+        return Plan(*first_ones(tuple(self.controller.start_round(costs))))
+
+    def keep_drafting(self, facts: Facts) -> Decision:
+        return Decision(*first_ones(tuple(self.controller.keep_drafting(facts))))
+
+    def observe(self, outcome: Outcome) -> None:
+        self.controller.observe(outcome)
+
+    def snapshot(self) -> dict:
+        return self.controller.snapshot()
+
+
+def agreed(controller: Controller, shards: int) -> Controller:
+    return Agreed(controller) if shards > 1 else controller

@@ -1,0 +1,19 @@
+"""What a run was made with: program versions and the processor's name. They stand in traces, recordings and reports."""
+
+import platform
+from pathlib import Path
+
+import torch
+import transformers
+
+
+def versions() -> dict[str, str]:
+    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}
+
+
+def processor() -> str:
+    """The processor's name. Python's platform module knows it on every system but Linux."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

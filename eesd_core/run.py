@@ -1,0 +1,205 @@
+"""One text under way, in public phases. This is the one place where a round happens:
+
+    plan      the controller says how large the round may be
+    draft     the drafter proposes nodes, and after each one the controller says go on or stop
+    rows      the hidden states that the verify pass begins with
+    judge     the acceptance rule compares the target's logits with the nodes
+    commit    what was accepted joins the text, everything else is rolled back, controller and drafter learn
+
+`verify` is rows, the pass and judge for one text; `round` is all of it, for those who want no events. The engine puts the events between
+the phases (engine.py).
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from .candidates import MOST, Candidates
+from .clock import Clock
+from .control import Controller, Decision, Outcome
+from .costs import CostTracker
+from .draft.base import LOGITS, Draft, Drafter, Node, Text
+from .errors import UserError
+from .model.target import Target
+from .sampling import NEXT, Sampler, Sampling
+from .verify import NOTHING, Verdict, by_matching, by_rejection
+
+MOST_MARGIN = 1e4  # stands for "no other token was left" after top-p, since JSON has no infinity
+
+
+@dataclass(slots=True)
+class Judgement:
+    """A verdict, and how sure the target was."""
+
+    verdict: Verdict
+    probabilities: tuple[float, ...]  # the target's, of every node
+    next_probability: float
+    margins: tuple[float, ...]  # the lead of the target's choice at every row
+    ends: bool  # an accepted node ends the text: nothing follows it
+    seconds: float = 0.0  # of the pass and the judging
+
+
+class Run:
+    def __init__(
+        self, target: Target, ids: Sequence[int], new_tokens: int, sampling: Sampling, drafter: Drafter, controller: Controller,
+        costs: CostTracker, candidates: Candidates | None = None,
+    ):  # fmt: skip
+        """`candidates`, if given, keeps the target's best ones for every token written."""
+        self.target, self.drafter, self.controller, self.costs, self.candidates = target, drafter, controller, costs, candidates
+        self.prompt_length, self.new_tokens = len(ids), new_tokens
+        sampler = Sampler(sampling, target.vocab, target.device)
+        self.text = Text(list(ids), target.new_cache(len(ids) + new_tokens), sampler)
+        self.clock = Clock()
+        self.ended: str | None = None  # why the text is complete: "eos" or "length"
+        self.budget = 0  # most drafts of this round
+        self.drafted, self.judged = Draft(), Judgement(NOTHING, (), 0.0, (), False)
+        self._seen: dict[int, Tensor] = {}  # of this round's rows, what the drafter wants to see
+
+    @property
+    def written(self) -> list[int]:
+        return self.text.ids[self.prompt_length :]
+
+    @property
+    def left(self) -> int:
+        """How many tokens may still be written."""
+        return self.prompt_length + self.new_tokens - len(self.text.ids)
+
+    @torch.inference_mode()
+    def prefill(self) -> float:
+        """Run all prompt tokens but the last through the target, and the drafter's part on them. Returns the seconds it took. It ends with
+        a number on the host: a GPU would still be at it when the clock of decoding starts."""
+        began = time.perf_counter()
+        self.text.cache.prompt = self.prompt_length
+        hidden, seen = self._layers(0, self.target.embed(self.text.ids[:-1], 0), 0)
+        self.drafter.begin(self.text, seen)
+        if hidden.shape[1]:
+            hidden[0, -1, 0].item()
+        return time.perf_counter() - began
+
+    def plan(self) -> int:
+        """How many tokens this round may draft. A round writes at most one token more than it drafts."""
+        self.budget = min(self.controller.start_round(self.costs.costs()).nodes, self.left - 1)
+        return self.budget
+
+    def draft(self) -> Iterator[tuple[Node, Decision]]:
+        """The drafter's nodes one by one, each with the controller's decision; what is made of them is `drafted`."""
+        text, drafter, controller, ends, budget = self.text, self.drafter, self.controller, self.target.end_ids, self.budget
+        nodes: list[Node] = []
+        stop, seconds, go = ("limit" if budget else "none"), 0.0, budget > 0
+        while go:
+            began = time.perf_counter()
+            with torch.inference_mode():
+                more = drafter.extend(text, nodes, budget - len(nodes))
+            seconds += time.perf_counter() - began
+            if not more:
+                stop = "none"
+                break
+            for node in more:
+                nodes.append(node)
+                decision = controller.keep_drafting(node.facts)
+                if node.id in ends:
+                    stop = "eos"
+                elif not decision.go and len(nodes) < budget:
+                    stop = "controller"
+                go = decision.go and stop != "eos" and len(nodes) < budget
+                yield node, decision._replace(go=go)
+                if not go:
+                    break
+        began = time.perf_counter()
+        with torch.inference_mode():
+            states = drafter.finish(text, nodes)
+        seconds += time.perf_counter() - began
+        if stop == "limit" and len(nodes) == self.left - 1:
+            stop = "length"
+        self.drafted = Draft(nodes, states, stop, seconds)
+
+    def rows(self) -> Tensor:
+        """What the verify pass begins with, behind the drafter's `reuses` layers: the pending token and every node, (1, k + 1, D)."""
+        text, draft = self.text, self.drafted
+        return self.target.embed(text.ids[-1:] + draft.ids, text.start) if draft.states is None else draft.states
+
+    @torch.inference_mode()
+    def verify(self) -> Judgement:
+        """One pass of the remaining layers over the pending token and all drafts; the acceptance rule judges them."""
+        began = time.perf_counter()
+        hidden, seen = self._layers(self.drafter.reuses, self.rows(), self.text.start)
+        judged = self.judge(self.target.logits(hidden), seen)
+        judged.seconds = time.perf_counter() - began
+        return judged
+
+    def _layers(self, low: int, hidden: Tensor, start: int) -> tuple[Tensor, dict[int, Tensor]]:
+        """The target's layers from `low` on, and what the drafter wants to see on the way: depth -> (1, m, D)."""
+        target, seen = self.target, {}
+        for depth in (*self.drafter.taps, target.depth):
+            if low < depth and hidden.shape[1]:  # a prompt of one token leaves nothing to read
+                hidden = target.run_range(low, depth, hidden, self.text.cache, start)
+            low, seen[depth] = depth, hidden
+        return hidden, seen
+
+    @torch.inference_mode()
+    def judge(self, logits: Tensor, seen: dict[int, Tensor]) -> Judgement:
+        """The acceptance rule. logits (k + 1, V): the target's, behind every row."""
+        target, text, draft, sampler = self.target, self.text, self.drafted, self.text.sampler
+        ids, first = draft.ids, text.start + 1
+        log_probs = sampler.log_probs(logits)
+        if sampler.sampling.rejects:
+            uniforms, noise = sampler.uniforms(first, len(ids)), sampler.noise(first, NEXT)
+            scores, verdict = log_probs, by_rejection(ids, log_probs.exp(), laws_of(draft.nodes, target.vocab), uniforms, noise)
+        else:
+            scores = sampler.scores(logits, log_probs, range(first, first + len(logits)))
+            verdict = by_matching(draft.nodes, scores.argmax(-1).tolist())
+        best, best_ids = scores.topk(MOST)  # (k + 1, MOST)
+        margins = ((best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)).clamp(max=MOST_MARGIN).tolist()
+        *chances, next_chance = log_probs[[*range(len(ids)), verdict.next_row], [*ids, verdict.next_id]].exp().tolist()
+        if not isfinite(next_chance + sum(chances)):
+            raise UserError(f"the logits of {target.name} are no numbers here: its weights are broken, or too large for its dtype")
+        ends = bool(verdict.path) and ids[verdict.path[-1]] in target.end_ids
+        if self.candidates is not None:
+            rows = slice(verdict.accepted + (not ends))
+            self.candidates.keep(best[rows], best_ids[rows], log_probs.gather(-1, best_ids)[rows])
+        self._seen, self.judged = seen | {LOGITS: logits}, Judgement(verdict, tuple(chances), next_chance, tuple(margins), ends)
+        return self.judged
+
+    def commit(self) -> list[int]:
+        """Roll back what was not accepted: the pending token of the next round is the last one written. Controller, drafter and costs
+        learn. Returns what this round wrote."""
+        began = time.perf_counter()
+        text, draft, judged, verdict = self.text, self.drafted, self.judged, self.judged.verdict
+        new = [*(draft.nodes[i].id for i in verdict.path), *([] if judged.ends else [verdict.next_id])]
+        text.ids += new
+        text.cache.truncate(text.start)
+        self.drafter.commit(text, draft.nodes, verdict, self._seen)
+        assert all(n == text.start for n in text.cache.lengths), "caches out of step"
+        self.controller.observe(Outcome.of([node.facts for node in draft.nodes], verdict.accepted))
+        self.ended = "eos" if new[-1] in self.target.end_ids else None if self.left else "length"
+        text.sampler.forget(text.start)
+        text.round += 1
+        self.costs.observe(len(draft.nodes), draft.seconds, judged.seconds, time.perf_counter() - began)
+        return new
+
+    def round(self) -> list[int]:
+        """A whole round that nobody looks at. Returns what it wrote."""
+        self.plan()
+        for _ in self.draft():
+            pass
+        self.verify()
+        return self.commit()
+
+    def rewind(self, sampling: Sampling) -> None:
+        """Back behind the prompt, to draw another text."""
+        text, target = self.text, self.target
+        self.text = Text(text.ids[: self.prompt_length], text.cache, Sampler(sampling, target.vocab, target.device))
+        text.cache.truncate(self.text.start)
+        self.drafter.commit(self.text, [], None, {})
+        self.ended = None
+
+
+def laws_of(nodes: Sequence[Node], vocab: int) -> Tensor | None:
+    """q of every node of a chain, (k, V); None: definite choices, or no nodes."""
+    if not nodes or nodes[0].law is None:
+        return None
+    return torch.stack([law.probs if law.ids is None else law.probs.new_zeros(vocab).index_copy(0, *law) for law in (n.law for n in nodes)])
