@@ -73,8 +73,8 @@ KNOBS = (
     knob("alpha", "Prior alpha", "prior count of right drafts"),
     knob("beta", "Prior beta", "prior count of wrong drafts"),
     Field("draw", "Draw theta", "per token, or once a round", "token", "choice", choices=("token", "round")),
-    knob("forget", "Forget", "share of the counts kept per round"),
-    knob("explore", "Explore", "time for trying when no draft pays"),
+    knob("forget", "Forget", "share of counts kept"),
+    knob("explore", "Explore", "time for trying again"),
     drafts("length", "Draft length", f"0 to {MAX_DRAFT}, every round", 0),
     drafts("start", "First length", "of the first round", 1),
     knob("threshold", "Threshold", "lowest confidence to go on"),
@@ -82,9 +82,9 @@ KNOBS = (
     knob("bound", "Bound", "most of sqrt(factor x entropy)"),
     knob("factor", "Factor", "of the entropy"),
     knob("width", "Width", "of the confidence bound"),
-    drafts("limit", "Limit", f"most drafts per round, 1 to {MAX_DRAFT}", 1),
+    drafts("limit", "Limit", f"most per round, 1 to {MAX_DRAFT}", 1),
 )
-WRONG = Field("wrong", "Wrong drafts", "share made random on purpose", None, "number", 0, 1, optional=True, usual="0")
+WRONG = Field("wrong", "Wrong drafts", "share made random", None, "number", 0, 1, optional=True, usual="0")
 WRONG_FROM = Field("wrong_from", "Wrong from", "first new token", None, "whole", 0, MOST_NEW_TOKENS, optional=True, usual="the middle")
 QUANTIZE = Field("quantize", "Weights", "precision of the next run", None, "choice", choices=CHOICES, optional=True)
 MODEL = Field("model", "Model", "who writes", None, "choice", choices=NAMES_OF_MODELS, optional=True)
