@@ -41,8 +41,9 @@ class ExitLayer(Head):
         super().__init__(target, exit_after)
         if not 1 <= layers <= min(MOST_LAYERS, target.depth):
             raise UserError(f"an exit has 1 or {MOST_LAYERS} layers, not {layers}")
-        if any(not exit_after < tap <= target.depth for tap in taps):
-            raise UserError(f"taps are depths behind the exit, {exit_after + 1} to {target.depth}, not {' '.join(map(str, taps))}")
+        if any(not exit_after < tap <= target.depth for tap in taps) or list(taps) != sorted(set(taps)):
+            allowed = f"rising, from {exit_after + 1} to {target.depth}"
+            raise UserError(f"taps are depths behind the exit, {allowed}, not {' '.join(map(str, taps))}")
         self.facts, self.taps, self.bits = facts or {}, tuple(taps), 16
         first = target.depth - layers if start is None else min(start, target.depth - layers)
         sources = [target.layers[first + i] for i in range(layers)]
