@@ -147,11 +147,16 @@ class Sampler:
             return logits
         return log_probs + torch.stack([self.shared_noise(position) for position in positions])
 
-    def draft_scores(self, logits: Tensor, log_probs: Tensor, position: int, round: int, sibling: int = 0) -> Tensor:
-        """As `scores` of the target, or, where the target will accept or reject, log q + noise of the drafter's own. (1, V) -> (1, V)"""
+    def draft_scores(
+        self, logits: Tensor, log_probs: Tensor, position: int, round: int, sibling: int = 0, ids: Tensor | None = None
+    ) -> Tensor:  # fmt: skip
+        """As `scores` of the target, or, where the target will accept or reject, log q + noise of the drafter's own. (1, V) -> (1, V). Over
+        a list of tokens, ids (S,), each with the noise of its own id: (1, S) -> (1, S)."""
         if self.sampling.rejects:
-            return log_probs + self.noise(position, stream(DRAFT, round, sibling))
-        return self.scores(logits, log_probs, (position,))
+            return log_probs + gumbel_noise(self.sampling.seed, position, self.ids if ids is None else ids, stream(DRAFT, round, sibling))
+        if ids is None or not self.sampling.temperature:
+            return self.scores(logits, log_probs, (position,))
+        return log_probs + self.shared_noise(position)[ids]
 
     def noise(self, position: int, stream: int) -> Tensor:  # (V,)
         return gumbel_noise(self.sampling.seed, position, self.ids, stream)

@@ -20,23 +20,31 @@ class EarlyExitDrafter(Drafter):
     def __init__(self, parts: Parts):
         self.target, self.exit_layer, capacity = parts
         self.reuses = self.exit_layer.exit_after
-        self.taps = (self.reuses,)
+        self.taps = (self.reuses, *self.exit_layer.taps)
         self.cache = self.exit_layer.new_cache(self.target, capacity)
+        self.words = self.exit_layer.words()
         width = self.target.config.hidden_size
-        self.states = torch.zeros(1, capacity, width, dtype=self.target.dtype, device=self.target.device)
+        kind = {"dtype": self.target.dtype, "device": self.target.device}
+        self.states = torch.zeros(1, capacity, width, **kind)
+        # Row t + 1 has the deep states of position t, one tap behind the other. Row 0: nothing was verified yet.
+        self.deep = torch.zeros(1, capacity + 1, width * len(self.exit_layer.taps), **kind)
+        self.verified = 0  # positions
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         states = seen[self.reuses]  # (1, n, D)
-        self.states[:, : states.shape[1]] = states
-        if states.shape[1]:
-            self.exit_layer(self.target, states, self.cache, 0)
+        count = states.shape[1]
+        self.states[:, :count] = states
+        self._see(text, seen, count)
+        if count:
+            self.exit_layer(self.target, states, self.cache, 0, self._deep(0, count, count))
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         """After a fully accepted draft the exit layer has not seen the last draft's state: every gap is filled in the same pass."""
         position = self._shallow(text, nodes)
         gap = self.cache.lengths[0]
-        logits = self.exit_layer(self.target, self.states[:, gap : position + 1], self.cache, gap)  # (1, V)
-        return [choose(text, nodes, logits)]
+        deep = self._deep(gap, position + 1, text.start)
+        logits = self.exit_layer(self.target, self.states[:, gap : position + 1], self.cache, gap, deep, self.words)  # (1, V) or (1, S)
+        return [choose(text, nodes, logits, self.words and self.words.ids)]
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> Tensor:
         position = self._shallow(text, nodes)
@@ -51,3 +59,22 @@ class EarlyExitDrafter(Drafter):
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
         self.cache.truncate(text.start)
+        if verdict is None:  # the text was taken back, and its list with it
+            self.verified, self.words = 0, self.exit_layer.words()
+            seen = {}
+        self._see(text, seen, text.start)
+
+    def _see(self, text: Text, seen: dict[int, Tensor], start: int) -> None:
+        """The text has grown, and the positions before `start` are verified."""
+        if self.words:
+            self.words.see(text.ids[self.verified :])
+        rows = start - self.verified
+        if self.exit_layer.taps and seen:
+            self.deep[:, self.verified + 1 : start + 1] = torch.cat([seen[tap][:, :rows] for tap in self.exit_layer.taps], -1)
+        self.verified = start
+
+    def _deep(self, low: int, high: int, start: int) -> Tensor | None:
+        """What the exit layer reads beside positions low .. high - 1 while `start` is pending: of the last row verified before each."""
+        if not self.exit_layer.taps:
+            return None
+        return self.deep[:, torch.arange(low, high).clamp(max=start)]

@@ -19,6 +19,7 @@ from ..control import Controller, Costs, Facts, FixedController, Outcome
 from ..draft.base import MOST_LEAD
 from ..engine import Engine
 from ..errors import UserError
+from ..heads.base import deep_rows
 from ..limits import MAX_DRAFT
 from ..sampling import Sampler, Sampling
 
@@ -58,12 +59,17 @@ def drafts_of(engine: Engine, ids: Sequence[int], prompt_length: int, sampling: 
     if sampling.rejects:
         raise UserError("what would have been cannot be told by rejection sampling: run with greedy decoding or shared noise")
     target, layer, tokens = engine.target, engine.exit_layer_at(sampling), len(ids) - 1
-    states = target.run_range(0, layer.exit_after, target.embed(list(ids[:-1]), 0), target.new_cache(tokens), 0)  # (1, tokens, D)
-    states = layer.hidden(target, states, target.new_cache(tokens, layers=1), 0)
+    hidden, low, cache, seen = target.embed(list(ids[:-1]), 0), 0, target.new_cache(tokens), {}
+    for depth in (layer.exit_after, *layer.taps):
+        hidden, low = target.run_range(low, depth, hidden, cache, 0), depth
+        seen[depth] = hidden  # (1, tokens, D)
+    # With taps a draft depends on its place in its round: here all are the first of theirs.
+    deep = deep_rows([seen[tap] for tap in layer.taps], torch.arange(tokens, device=target.device)[None]) if layer.taps else None
+    states = layer.hidden(target, seen[layer.exit_after], layer.new_cache(target, tokens), 0, deep)
     sampler = Sampler(sampling, target.vocab, target.device)
     reach, confidence, entropy, lead = [], [], [], []
     for low in range(prompt_length - 1, tokens, ROWS):  # the state at one position makes the draft of the next
-        logits = target.head(states[:, low : low + ROWS])  # (m, V)
+        logits = layer.along(target, states[:, low : low + ROWS], ids, low)  # (m, V)
         log_probs = sampler.log_probs(logits)
         scores, probs = sampler.scores(logits, log_probs, range(low + 1, low + 1 + len(logits))), log_probs.exp()
         drafts, best = scores.argmax(-1).tolist(), scores.topk(2).values  # (m, 2)
