@@ -40,11 +40,20 @@ from .run import Run
 from .sampling import Sampling
 from .text.detokenizer import Detokenizer
 
+EXIT = "exit"
+
 
 class Engine:
+    """`heads`: any number of them by name. The one that early exit drafts with is "exit"."""
+
     def __init__(self, target: Target, exit_layer: Head | None, level: Level):
-        self.target, self.exit_layer, self.level = target, exit_layer, level
+        self.target, self.level = target, level
+        self.heads: dict[str, Head] = {EXIT: exit_layer} if exit_layer else {}
         self.measured = measure_costs(target, exit_layer)
+
+    @property
+    def exit_layer(self) -> Head | None:
+        return self.heads.get(EXIT)
 
     def exit_layer_at(self, sampling: Sampling) -> Head | None:
         return self.exit_layer and self.exit_layer.at(sampling.temperature)

@@ -52,7 +52,7 @@ def settings_of(engine: Engine, suite: str, groups: tuple[Group, ...]) -> dict:
     model |= {"dtype": str(target.dtype).removeprefix("torch."), "context": target.context, "exactness": engine.level}
     if exit_layer is not None:
         model |= {"exit_after": exit_layer.exit_after, "exit_layer": exit_layer.fingerprint}
-        model |= {"exit_note": getattr(exit_layer, "note", "")}
+        model |= {"exit_note": exit_layer.note}
     rest = {"machine": machine.machine(target.device)} | {"suite": suite, "groups": [asdict(group) for group in groups]}
     return {"model": model} | rest
 

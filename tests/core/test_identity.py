@@ -26,7 +26,7 @@ def test_all_identical_and_taken_up_again(engine, tmp_path, capsys):
         with pytest.raises(UserError, match="--out"):
             identity(engine, prompts, temperatures, ["beta", "fixed:4"], 12, out)
     other = copy.copy(engine)
-    other.exit_layer = FrozenExit(engine.target, 1)
+    other.heads = {"exit": FrozenExit(engine.target, 1)}
     with pytest.raises(UserError, match="--out"):
         identity(other, PROMPTS, [0.0, 0.8], ["beta", "fixed:4"], 12, out)
 
