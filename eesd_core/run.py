@@ -202,4 +202,4 @@ def laws_of(nodes: Sequence[Node], vocab: int) -> Tensor | None:
     """q of every node of a chain, (k, V); None: definite choices, or no nodes."""
     if not nodes or nodes[0].law is None:
         return None
-    return torch.stack([law.probs if law.ids is None else law.probs.new_zeros(vocab).index_copy(0, *law) for law in (n.law for n in nodes)])
+    return torch.stack([node.law.over(vocab) for node in nodes])

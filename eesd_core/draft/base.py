@@ -14,6 +14,7 @@ from torch import Tensor
 from ..control import Facts
 from ..events import StopReason
 from ..heads.base import Head
+from ..heads.shortlist import spread
 from ..model.cache import KVCache
 from ..model.target import Target
 from ..sampling import Sampler
@@ -44,6 +45,10 @@ class Law(NamedTuple):
 
     ids: Tensor | None  # (S,) the shortlist it is over; None: the whole vocabulary
     probs: Tensor  # (S,) or (V,)
+
+    def over(self, vocab: int) -> Tensor:
+        """Over the whole vocabulary, (V,)."""
+        return self.probs if self.ids is None else spread(self.ids, self.probs, vocab)
 
 
 class Node(NamedTuple):

@@ -38,7 +38,7 @@ class DisturbedDrafter(Drafter):
         seed, key = text.sampler.sampling.seed ^ KEY, stream(DRAFT, text.round)
         replaced = uniform(seed, place, key) < self.share
         id = random_bits(seed, place, 1, key) % self.vocab if replaced else node.id
-        probs = (1 - self.share) * node.law.probs + self.share / self.vocab  # rejection sampling must know what was drawn from
+        probs = (1 - self.share) * node.law.over(self.vocab) + self.share / self.vocab  # rejection sampling must know what was drawn from
         return node._replace(id=id, law=Law(None, probs), probability=float(probs[id]))
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> Tensor:

@@ -1,6 +1,8 @@
 """Drafting over a shortlist, with taps, with two layers: the text is vanilla's, drafts come from the list, and the exit layer reads what
 it learned to read."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -55,6 +57,16 @@ def test_drafts_come_from_the_list_and_the_text_is_vanillas(listed, how):
         while not vanilla.ended:
             vanilla.round()
         assert run.text.ids == vanilla.text.ids
+
+
+def test_a_disturbed_draft_over_a_list_knows_what_it_was_drawn_from(listed):
+    disturbed = replace(request(HOWS["rejection"]), drafter="disturbed:0.5")
+    run = listed.start(disturbed)
+    run.prefill()
+    while not run.ended:
+        run.round()
+        for node in run.drafted.nodes:
+            assert node.law.ids is None and node.law.probs.shape == (257,) and node.law.probs.sum().item() == pytest.approx(1, abs=1e-4)
 
 
 def test_deep_states_are_those_of_verified_rows(listed):
