@@ -139,7 +139,7 @@ class Api:
             yield state
 
     async def replay(self, request: gr.Request, trace: str) -> dict:
-        """Check a trace (NDJSON, eesd-trace/1) and tell what it says: texts, metrics, verdict. Nothing is run.
+        """Check a trace (NDJSON, eesd-trace/2 or /1) and tell what it says: texts, metrics, verdict. Nothing is run.
 
         Args:
             trace: the text of a trace, as the page saves it or `python -m eesd_core race --trace FILE` writes it

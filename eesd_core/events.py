@@ -4,15 +4,16 @@ Words, as in the whole project: a *draft token* is proposed by the drafter; *acc
 first one it does not confirm is *rejected*, those after it are *untested*; the *correction* is the target's token in place
 of a rejected one, the *bonus* its token after a fully accepted draft.
 
-An event is wrapped in a `Record` that says where it belongs: run, lane, batch row, gapless `seq` in the lane, and `t`, seconds
+An event is wrapped in a `Record` that says where it belongs: run, lane, row, gapless `seq` in that lane and row, and `t`, seconds
 on the lane's own compute clock, which starts when prefill ends and stands still while anybody else works. A run can be
-rebuilt from its records alone. As JSON a record is one flat object; `trace.py` reads and writes them.
+rebuilt from its records alone (rounds.py). As JSON a record is one flat object; `trace.py` reads and writes them.
 """
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-FORMAT = "eesd-trace/1"
+FORMAT = "eesd-trace/2"
+OLDER = "eesd-trace/1"  # chains only; reading makes it the newer one (schema.py)
 
 StopReason = Literal["controller", "limit", "length", "eos", "none"]
 NextKind = Literal["correction", "bonus", "none"]
@@ -32,6 +33,8 @@ class RunStarted:
     prompt_ids: tuple[int, ...]
     settings: dict
     versions: dict
+    special_ids: tuple[int, ...] | None = None  # tokens that say something about the text and are not part of it; None: not known
+    end_ids: tuple[int, ...] | None = None  # tokens that end it; None: not known
     format: str = FORMAT
 
 
@@ -69,7 +72,7 @@ class DraftToken:
 
     type: ClassVar[str] = "draft_token"
     round: int
-    i: int  # 0-based place in the draft
+    i: int  # 0-based number in the draft
     position: int
     id: int
     text: str
@@ -79,11 +82,11 @@ class DraftToken:
     go: bool
     terms: dict
     lead: float | None = None  # of its score over the runner-up's, in logits over temperature; older traces do not say
+    parent: int = None  # number of the draft token that it continues; -1: the last token of the text. By default i - 1, as in a chain
 
-    @property
-    def parent(self) -> int:
-        """The place in the draft of the node that it continues; -1: the pending token. Every draft is a chain."""
-        return self.i - 1
+    def __post_init__(self):
+        if self.parent is None:
+            object.__setattr__(self, "parent", self.i - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,10 @@ class DraftStopped:
 
 @dataclass(frozen=True, slots=True)
 class RoundVerified:
-    """The target's judgement. `probabilities[i]` is the target's probability of draft i; `margins[i]` the lead of its choice there.
+    """The target's judgement. `probabilities[i]` is the target's probability of draft i; `margins[0]` the lead of its choice
+    for the first token, `margins[i + 1]` of its choice behind draft i.
 
-    `target_ids` are the target's choices at every drafted place and one more; by rejection sampling they end with the token that follows
+    `target_ids` are the target's choices at these places; by rejection sampling they end with the token that follows
     the accepted drafts. There `accept_probabilities` and `uniforms` say for every tested draft how likely it was to be accepted and the
     random number that decided: accepted if below. They are None for definite choices. A vanilla step is a round without drafts.
     """
@@ -118,16 +122,11 @@ class RoundVerified:
     verify_seconds: float
     accept_probabilities: tuple[float, ...] | None = None
     uniforms: tuple[float, ...] | None = None
+    path: tuple[int, ...] = None  # numbers of the accepted draft tokens, each the parent of the next. By default 0, 1 ..., as in a chain
 
-    @property
-    def path(self) -> tuple[int, ...]:
-        """Places in the draft of the accepted nodes, from the first on. Every draft is a chain."""
-        return tuple(range(self.accepted))
-
-    @property
-    def written(self) -> int:
-        """Tokens that the round adds to the text: accepted drafts and, unless they ended it, one of the target's own."""
-        return self.accepted + (self.next_id is not None)
+    def __post_init__(self):
+        if self.path is None:
+            object.__setattr__(self, "path", tuple(range(self.accepted)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +153,7 @@ class RunFinished:
     type: ClassVar[str] = "run_finished"
     reason: Literal["length", "eos"]
     new_tokens: int
+    speculative_decoding: dict | None = None  # vLLM's figures of the run (metrics.py); None without a drafter, and in an older trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +203,7 @@ class Record:
     seq: int
     t: float
     event: Event
-    row: int = field(default=0)
+    row: int = 0  # which of several texts that are written in the same passes
 
     def to_json(self) -> dict:
         head = {"type": self.event.type, "run": self.run, "lane": self.lane, "row": self.row, "seq": self.seq}
@@ -212,19 +212,12 @@ class Record:
 
     @classmethod
     def from_json(cls, data: dict) -> "Record":
-        """Inverse of `to_json`. Raises ValueError that names what is missing or unknown."""
+        """Inverse of `to_json`, of lines that have been checked (schema.py). Raises ValueError that names what is missing or unknown."""
         try:
             kind = EVENT_TYPES[data["type"]]
-            if data.get("format", FORMAT) != FORMAT:
-                raise ValueError(f"the trace has format {data['format']!r}, this program reads {FORMAT}")
             if type(data["seq"]) is not int or not isinstance(data["t"], int | float):
                 raise ValueError("seq and t must be numbers")
-            values = {}
-            for spec in fields(kind):
-                if spec.name not in data and spec.default is not MISSING:
-                    continue  # an older trace does not say
-                value = data[spec.name]
-                values[spec.name] = tuple(value) if isinstance(value, list) else value
+            values = {name: tuple(value) if isinstance(value := data[name], list) else value for name in kind.__slots__}
             return cls(data["run"], data["lane"], data["seq"], data["t"], kind(**values), data["row"])
         except (KeyError, TypeError) as problem:
             raise ValueError(f"not an {FORMAT} record: {problem!r}") from problem

@@ -71,7 +71,7 @@ class Acceptance:
         return {
             "mean_acceptance_length": 1 + self.accepted / len(lengths) if lengths else None,
             "draft_acceptance_rate": self.acceptance_rate,
-            "acceptance_histogram": histogram(lengths, max(self.draft_lengths, default=0)) if lengths else [],
+            "acceptance_histogram": histogram(lengths, max(self.draft_lengths)) if lengths else [],
             "num_spec_steps": len(lengths),
             "num_accepted_draft_tokens": self.accepted,
             "num_draft_tokens": self.drafted,

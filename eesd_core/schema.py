@@ -1,15 +1,16 @@
 """What a trace may hold: the fields of every record type, read off the events, and the order in which records can come.
 
-A trace from elsewhere is hostile until it has been through `check`. The browser applies the same rules (assets/web/lib/trace.js) to the
-same table; tests hold the two to the same verdicts.
+A trace from elsewhere is hostile until it has been through `Check`. The browser applies the same rules to the same table
+(assets/web/lib/trace.js); tests hold the two to the same verdicts. Both formats are read: `upgraded` makes a line of eesd-trace/1 one of
+eesd-trace/2.
 """
 
-from dataclasses import MISSING, fields
+from collections.abc import Callable
 from math import isfinite
 from types import NoneType, UnionType
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from .events import EVENT_TYPES, FORMAT
+from .events import EVENT_TYPES, FORMAT, OLDER
 
 MOST_BYTES = 32 * 2**20  # both lanes of about 18,000 tokens
 LANES = ("eesd", "vanilla", "race")
@@ -26,6 +27,18 @@ ROW = dict.fromkeys(("tokens_per_second", "speedup", "regret_fixed", "regret_ora
 FORK = {"position": "integer", "margin": "number?", "vanilla_id": "integer?", "eesd_id": "integer?"}
 CANDIDATE = {"id": "integer", "text": "string", "probability": "number", "behind": "number"}
 
+# What eesd-trace/1 did not say, or only its last files, and what it says there.
+LATER: dict[str, dict[str, Callable[[dict], object]]] = {
+    "run_started": {"special_ids": lambda line: None, "end_ids": lambda line: None},
+    "draft_token": {"parent": lambda line: line["i"] - 1, "lead": lambda line: None},
+    "round_verified": {
+        "path": lambda line: list(range(line["accepted"])),
+        "accept_probabilities": lambda line: None,
+        "uniforms": lambda line: None,
+    },
+    "run_finished": {"speculative_decoding": lambda line: None},
+}
+
 
 def kind_of(annotation) -> str | list[str]:
     """string, integer, number, boolean, object, integers, numbers, objects, or the list of allowed words; "?" behind it: or null."""
@@ -40,9 +53,9 @@ def kind_of(annotation) -> str | list[str]:
 
 
 def fields_of(event: type) -> dict:
-    """A field with a default may be missing, "*" says: an older trace does not have it."""
-    hints, defaults = get_type_hints(event), {spec.name for spec in fields(event) if spec.default is not MISSING}
-    return {name: f"{kind_of(hints[name])}*" if name in defaults else kind_of(hints[name]) for name in event.__slots__}
+    """Kinds by name; "*" behind a kind: eesd-trace/1 may lack the field."""
+    hints, later = get_type_hints(event), LATER.get(event.type, ())
+    return {name: f"{kind_of(hints[name])}*" if name in later else kind_of(hints[name]) for name in event.__slots__}
 
 
 SCHEMA = {name: HEAD | fields_of(event) for name, event in EVENT_TYPES.items()} | NOTES
@@ -100,39 +113,54 @@ def whole_numbers(values: dict, table: dict) -> dict:
     return found
 
 
+def upgraded(line: dict) -> dict:
+    """A checked line, with what it would say in eesd-trace/2: all drafts were chains."""
+    later = {name: value(line) for name, value in LATER.get(line["type"], {}).items() if name not in line}
+    return line | later | ({"format": FORMAT} if "format" in line else {})
+
+
 class Check:
     """Sees the lines of one trace in turn; `see` raises ValueError for one that cannot stand there."""
 
     def __init__(self):
-        self.lanes: dict[str, LaneOrder] = {}
+        self.lanes: dict[tuple[str, int], LaneOrder] = {}
 
     def see(self, line: dict) -> None:
         kind = line.get("type") if isinstance(line, dict) else None
         if not isinstance(kind, str) or kind not in SCHEMA:
             raise ValueError("not a record of a trace")
-        for name, wanted in SCHEMA[kind].items():
-            if name not in line and wanted[-1] == "*":
-                continue
-            if name not in line or not fits(line[name], wanted):
-                raise ValueError(f"{kind} needs {name} as {' or '.join(wanted) if isinstance(wanted, list) else wanted}")
-        if line.get("format", FORMAT) != FORMAT:
-            raise ValueError(f"the format is not {FORMAT}")
+        if "format" in line and line["format"] not in (FORMAT, OLDER):
+            raise ValueError(f"the format is neither {FORMAT} nor {OLDER}")
+        order = None
+        if kind not in NOTES:
+            require(kind, line, HEAD)
+            order = self.lanes.setdefault((line["lane"], line["row"]), LaneOrder())
+            order.format = line.get("format", order.format)
+        require(kind, line, SCHEMA[kind], order is not None and order.format == OLDER)
         if "posterior" in line and not believable(line["posterior"]):
             raise ValueError("the posterior holds no belief")
         if kind == "what_if" and not all(whole(row, ROW) for row in line["rows"]):
             raise ValueError("a row of what_if is incomplete")
         if kind == "race_finished" and line["first_difference"] is not None and not is_fork(line["first_difference"]):
             raise ValueError("the first difference is incomplete")
-        if kind not in NOTES:
-            self.lanes.setdefault(line["lane"], LaneOrder()).see(kind, line)
+        if order:
+            order.see(kind, line)
+
+
+def require(kind: str, line: dict, table: dict, older: bool = False) -> None:
+    for name, wanted in table.items():
+        if older and name not in line and wanted[-1] == "*":
+            continue
+        if name not in line or not fits(line[name], wanted):
+            raise ValueError(f"{kind} needs {name} as {' or '.join(wanted) if isinstance(wanted, list) else wanted.rstrip('*')}")
 
 
 class LaneOrder:
     """Rounds one after the other, drafts inside a round, a verdict over exactly these drafts."""
 
     def __init__(self):
-        self.seq, self.t, self.rounds = 0, 0.0, 0
-        self.drafts: int | None = None  # of the round that is open
+        self.seq, self.t, self.rounds, self.format = 0, 0.0, 0, FORMAT
+        self.parents: list[int] | None = None  # of the drafts of the round that is open
         self.arms = 0  # of the belief it began with
 
     def see(self, kind: str, line: dict) -> None:
@@ -144,26 +172,36 @@ class LaneOrder:
             raise ValueError(f"{kind} cannot stand there")
         self.seq, self.t = self.seq + 1, line["t"]
         if kind == "round_started":
-            self.rounds, self.drafts, self.arms = self.rounds + 1, 0, len(line["posterior"].get("arms", []))
-        in_round = "round" not in line or (self.drafts is not None and line["round"] == self.rounds - 1)
+            self.rounds, self.parents, self.arms = self.rounds + 1, [], len(line["posterior"].get("arms", []))
+        in_round = "round" not in line or (self.parents is not None and line["round"] == self.rounds - 1)
         if not in_round or not self._adds_up(kind, line):
             raise ValueError(f"{kind} does not fit its round")
 
     def _adds_up(self, kind: str, line: dict) -> bool:
         if kind == "draft_token":
-            self.drafts += 1
-            return line["i"] == self.drafts - 1
+            number, parent = len(self.parents), line.get("parent", line["i"] - 1)
+            self.parents.append(parent)
+            return line["i"] == number and -1 <= parent < number
         if kind == "draft_stopped":
-            return line["drafted"] == self.drafts
+            return line["drafted"] == len(self.parents)
         if kind == "round_verified":
-            judged = len(line["probabilities"]) == self.drafts and len(line["margins"]) > line["accepted"]
             ended = (line["next_kind"] == "none") == (line["next_id"] is None)
-            return judged and ended and 0 <= line["accepted"] <= line["drafted"] == self.drafts and self._coins(line)
+            judged = line["drafted"] == len(self.parents) == len(line["probabilities"])
+            return ended and judged and 0 <= line["accepted"] <= line["drafted"] and self._is_path(line) and self._coins(line)
         if kind == "posterior_updated":
             return len(line["posterior"].get("arms", [])) == self.arms
         return True
 
+    def _is_path(self, line: dict) -> bool:
+        """From the last token of the text on, each the parent of the next, with a margin at each and one behind them."""
+        last, path = -1, line.get("path", range(int(line["accepted"])))
+        for node in path:
+            if not 0 <= node < len(self.parents) or self.parents[int(node)] != last:
+                return False
+            last = node
+        return len(path) == line["accepted"] and len(line["margins"]) > last + 1
+
     def _coins(self, line: dict) -> bool:
-        """A chance and a random number for every tested draft, or neither."""
-        tested, coins = min(self.drafts, line["accepted"] + 1), [line.get("accept_probabilities"), line.get("uniforms")]
+        """A chance and a random number for every tested draft, or neither. Only chains are judged by chance."""
+        tested, coins = min(len(self.parents), line["accepted"] + 1), [line.get("accept_probabilities"), line.get("uniforms")]
         return coins == [None, None] or all(numbers is not None and len(numbers) == tested for numbers in coins)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .events import Record
-from .schema import MOST_BYTES, Check, with_whole_numbers
+from .schema import MOST_BYTES, Check, upgraded, with_whole_numbers
 
 NOT_A_TRACE = "this is no trace: make one with `race ... --trace FILE`, or save it on the page"
 
@@ -53,7 +53,7 @@ def parse_trace(data: bytes, name: str = "the trace") -> Trace:
         try:
             values = json.loads(line.decode("utf-8"), parse_constant=_refuse)
             check.see(values)
-            values = with_whole_numbers(values)
+            values = upgraded(with_whole_numbers(values))
             record = Record.from_json(values) if "lane" in values else None
         except (ValueError, RecursionError) as problem:
             why = NOT_A_TRACE if number == 1 else str(problem)[:200]

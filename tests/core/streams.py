@@ -22,7 +22,7 @@ from eesd_core.events import (
 from eesd_core.rounds import Lane
 
 PIECES = ("", " a", "the", "\ufffd", "<b>", "\u202e", "\n", " 🙂", "日")
-SHAPES = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.booleans()), max_size=4)  # drafted, accepted, ended
+SHAPES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.booleans(), st.booleans()), max_size=4)
 
 
 def streams(lane: str = "eesd"):
@@ -30,17 +30,19 @@ def streams(lane: str = "eesd"):
     return st.builds(stream, st.just(lane), SHAPES, st.booleans(), st.integers(0, 2**32))
 
 
-def stream(lane: str, shapes: list[tuple[int, int, bool]], finished: bool, seed: int) -> list[Record]:
+def stream(lane: str, shapes: list[tuple[int, int, bool, bool]], finished: bool, seed: int) -> list[Record]:
+    """A shape is how many are drafted, how many of them are accepted at most, whether the last of those ends the text, and whether the
+    draft is a chain."""
     random = Random(seed)
     prompt_ids = tuple(random.randrange(99) for _ in range(random.randint(1, 3)))
-    events: list[Event] = [RunStarted(lane, "m", "cpu", "float32", "exact-as-observed", "p", prompt_ids, {}, {})]
+    events: list[Event] = [RunStarted(lane, "m", "cpu", "float32", "exact-as-observed", "p", prompt_ids, {}, {}, (98,), ())]
     events += [PrefillDone(len(prompt_ids) - 1, 0.5), CostMeasured(0.1, (0.5, 0.6), 0.01)]
     position = len(prompt_ids)
-    for number, (drafted, accepted, ended) in enumerate(shapes):
-        events += round_of(random, number, position, drafted, min(drafted, accepted), ended and accepted > 0 < drafted)
+    for number, shape in enumerate(shapes):
+        events += round_of(random, number, position, *shape)
         position += len(events[-1].ids)
     written = position - len(prompt_ids)
-    events.append(RunFinished("length", written) if written and finished else RunCancelled(written))
+    events.append(RunFinished("length", written, {}) if written and finished else RunCancelled(written))
     t, records = 0.0, []
     for seq, event in enumerate(events):
         t += random.random()
@@ -48,20 +50,26 @@ def stream(lane: str, shapes: list[tuple[int, int, bool]], finished: bool, seed:
     return records
 
 
-def round_of(random: Random, number: int, position: int, drafted: int, accepted: int, ended: bool) -> list[Event]:
+def round_of(random: Random, number: int, position: int, drafted: int, most: int, ended: bool, chain: bool) -> list[Event]:
     """One round, whole."""
     share = random.random
     belief = {"alpha": 0.5 + share(), "beta": 1.0}
-    tokens = []
+    tokens, depth = [], {-1: 0}
     for i in range(drafted):
+        parent = i - 1 if chain else random.randint(-1, i - 1)
+        depth[i] = depth[parent] + 1
         said = random.randrange(99), random.choice(PIECES), share(), share(), share()
-        tokens.append(DraftToken(number, i, position + i, *said, i < drafted - 1, {"theta": share()}))
-    path = range(accepted)
-    kind = "none" if ended else "correction" if len(path) < drafted else "bonus"
+        tokens.append(DraftToken(number, i, position + depth[parent], *said, i < drafted - 1, {"theta": share()}, parent=parent))
+    path, ahead = [], [i for i, token in enumerate(tokens) if token.parent == -1]
+    while ahead and len(path) < most:
+        path.append(random.choice(ahead))
+        ahead = [i for i, token in enumerate(tokens) if token.parent == path[-1]]
+    ended = ended and bool(path)
+    kind = "none" if ended else "correction" if ahead else "bonus"
     next_id, next_text = (None, "") if ended else (random.randrange(99), random.choice(PIECES))
     verdict = RoundVerified(
         number, drafted, len(path), tuple(random.randrange(99) for _ in range(drafted + 1)), tuple(share() for _ in tokens),
-        tuple(share() for _ in range(drafted + 1)), next_id, next_text, share(), kind, share(), share(),
+        tuple(share() for _ in range(drafted + 1)), next_id, next_text, share(), kind, share(), share(), path=tuple(path),
     )  # fmt: skip
     ids = [tokens[i].id for i in path] + ([] if ended else [next_id])
     text = "".join(tokens[i].text for i in path) + next_text

@@ -104,7 +104,7 @@ def test_a_trace_of_a_later_format_is_refused(tmp_path, engine):
     from eesd_core.request import Request
 
     first = json.loads(to_line(next(iter(engine.run(Request("a", 1))))))
-    (tmp_path / "t.ndjson").write_text(json.dumps(first | {"format": "eesd-trace/2"}) + "\n")
+    (tmp_path / "t.ndjson").write_text(json.dumps(first | {"format": "eesd-trace/3"}) + "\n")
     with pytest.raises(UserError):
         open_trace(tmp_path / "t.ndjson")
 

@@ -17,9 +17,8 @@ def drafted(number: int, count: int) -> list:
 
 def verified(number: int, drafted: int, accepted: int, kind: str) -> RoundVerified:
     next_id = None if kind == "none" else 9
-    return RoundVerified(
-        number, drafted, accepted, (9,) * (drafted + 1), (0.5,) * drafted, (1.0,) * (drafted + 1), next_id, "x", 0.5, kind, 0.25, 0.5
-    )
+    chances, margins = (0.5,) * drafted, (1.0,) * (drafted + 1)
+    return RoundVerified(number, drafted, accepted, (9,) * (drafted + 1), chances, margins, next_id, "x", 0.5, kind, 0.25, 0.5)
 
 
 def test_a_run_by_hand():

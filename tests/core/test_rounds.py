@@ -38,9 +38,15 @@ def test_the_text_comes_back_from_the_rounds(records):
 def test_every_draft_is_judged_or_untested(records):
     for round in fold(records, "eesd").rounds:
         states = [node.state for node in round.nodes]
-        accepted = round.verdict.accepted
-        assert states == ["accepted"] * accepted + ["rejected"] * (accepted < len(states)) + ["untested"] * (len(states) - accepted - 1)
-        assert round.tested == min(len(states), accepted + 1)
+        accepted, parents = round.verdict.accepted, [node.parent for node in round.nodes]
+        if parents == list(range(-1, len(parents) - 1)):  # a chain
+            assert states == ["accepted"] * accepted + ["rejected"] * (accepted < len(states)) + ["untested"] * (len(states) - accepted - 1)
+            assert round.tested == min(len(states), accepted + 1)
+        for node in round.nodes:  # word for word: judged are those that continue what was accepted
+            judged = node.parent == -1 or states[node.parent] == "accepted"
+            assert (node.state == "untested") == (not judged)
+        ahead = [node for node in round.nodes if node.parent == (round.verdict.path or [-1])[-1]]
+        assert round.tested == accepted + bool(ahead)
         assert all((node.probability is None) == (node.state == "untested") for node in round.nodes)
         assert (round.next is None) == (round.verdict.next_kind == "none")
 

@@ -6,13 +6,13 @@ import { say } from "./words.js";
 
 const END_OF_TEXT = new Set(["<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "</s>", "<eos>"]);
 
-function chipOf(text) {
-  if (END_OF_TEXT.has(text)) return say.race.endOfText;
-  return isSpecial(text) ? text.replace(/[<>|/]/g, "").replaceAll("_", " ") : null;
+function chipOf({ text, special = isSpecial(text) }) {
+  if (!special) return null;
+  return END_OF_TEXT.has(text) ? say.race.endOfText : text.replace(/[<>|/]/g, "").replaceAll("_", " ");
 }
 
 export function dress(node, token) {
-  const chip = chipOf(token.text);
+  const chip = chipOf(token);
   const text = chip ?? token.text;
   const newline = !text.trim() && text.includes("\n");
   const letters = newline ? "" : text.trim() || text;

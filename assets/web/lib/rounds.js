@@ -2,7 +2,7 @@
 // test compares the two. No DOM, so that Node can run it.
 // It folds backwards too: a round changes nothing that earlier rounds wrote (but for characters split between tokens), so every round keeps
 // how its lane stood before it, and going back means cutting off rounds.
-import { isText, textOf } from "./token.js";
+import { isSpecial, isText, textOf } from "./token.js";
 
 const ROOT = -1; // the parent of drafts that continue the text itself
 
@@ -69,6 +69,7 @@ export class Lane {
 
   add(token) {
     token.place = this.tokens.length;
+    token.special = this.special ? this.special.has(token.id) : isSpecial(token.text);
     this.tokens.push(token);
     this.round?.tokens.push(token);
   }
@@ -80,8 +81,8 @@ export class Lane {
 }
 
 const RECORDS = {
-  run_started(lane, { prompt, settings, level }) {
-    Object.assign(lane, { started: true, prompt, settings, level });
+  run_started(lane, { prompt, settings, level, special_ids: special }) {
+    Object.assign(lane, { started: true, prompt, settings, level, special: special ? new Set(special) : null });
   },
   prefill_done(lane, { seconds }) {
     lane.prefill = seconds;
@@ -149,8 +150,8 @@ function judge(lane, record) {
 }
 
 // The target's own token: correction, bonus, or a plain step.
-function addOwn(lane, { accepted, next_id: id, next_text: text, next_probability: target, next_kind: kind, margins }, parent) {
-  const state = lane.name === "vanilla" ? "plain" : kind;
+function addOwn(lane, { drafted, accepted, next_id: id, next_text: text, next_probability: target, next_kind: kind, margins }, parent) {
+  const state = drafted ? kind : "plain";
   const position = lane.round.position + accepted;
   lane.add({ state, round: lane.round.number, position, parent, id, text, target, margin: margins[parent + 1] });
 }

@@ -6,8 +6,9 @@ const SPECIAL = /^(<\|[\w ]+\|>|<\/?s>|<eos>)$/;
 
 export const isKept = ({ state }) => KEPT.has(state);
 
-// Tokens that say something about the text, such as its end, and are not part of it.
+// Tokens that say something about the text, such as its end, and are not part of it. Only where the trace does not name their ids is it told
+// from how they look.
 export const isSpecial = (text) => SPECIAL.test(text);
 
-export const isText = (token) => isKept(token) && !isSpecial(token.text);
+export const isText = (token) => isKept(token) && !token.special;
 export const textOf = (tokens) => tokens.map(({ text }) => text).join("");

@@ -5,7 +5,8 @@ import { say } from "./words.js";
 
 export const MOST_BYTES = 32 * 2 ** 20;
 const NOTES = new Set(["recording", "queue", "stopped", "error"]);
-const FORMAT = "eesd-trace/1";
+export const FORMAT = "eesd-trace/2";
+const OLDER = "eesd-trace/1"; // chains only: rounds.js knows what its lines leave out
 
 const ROW = {
   name: "string",
@@ -57,24 +58,34 @@ class Check {
   see(line) {
     const { type } = isObject(line) ? line : {};
     if (typeof type !== "string" || !Object.hasOwn(schema, type)) throw new Error("not a record of a trace");
+    if (Object.hasOwn(line, "format") && ![FORMAT, OLDER].includes(line.format)) throw new Error(`the format is neither ${FORMAT} nor ${OLDER}`);
+    const order = NOTES.has(type) ? null : this.orderOf(line);
     for (const [name, kind] of Object.entries(schema[type])) {
-      if (!Object.hasOwn(line, name) && kind.at(-1) === "*") continue; // an older trace does not have it
-      if (!Object.hasOwn(line, name) || !fits(line[name], kind)) throw new Error(`${type} needs ${name} as ${[kind].flat().join(" or ")}`);
+      if (!Object.hasOwn(line, name) && kind.at(-1) === "*" && order?.format === OLDER) continue;
+      if (!Object.hasOwn(line, name) || !fits(line[name], kind)) {
+        throw new Error(`${type} needs ${name} as ${[kind].flat().join(" or ").replace("*", "")}`);
+      }
     }
-    if ("format" in line && line.format !== FORMAT) throw new Error(`the format is not ${FORMAT}`);
     if ("posterior" in line && !believable(line.posterior)) throw new Error("the posterior holds no belief");
     if (type === "what_if" && !line.rows.every((row) => whole(row, ROW))) throw new Error("a row of what_if is incomplete");
     if (type === "race_finished" && line.first_difference !== null && !isFork(line.first_difference)) throw new Error("the first difference is incomplete");
-    if (NOTES.has(type)) return;
-    if (!this.lanes.has(line.lane)) this.lanes.set(line.lane, new LaneOrder());
-    this.lanes.get(line.lane).see(type, line);
+    order?.see(type, line);
+  }
+
+  // Of the line's lane and text; whether they are any is seen to with the other fields.
+  orderOf(line) {
+    const key = JSON.stringify([line.lane, line.row]);
+    if (!this.lanes.has(key)) this.lanes.set(key, new LaneOrder());
+    const order = this.lanes.get(key);
+    if (Object.hasOwn(line, "format")) order.format = line.format;
+    return order;
   }
 }
 
 // Rounds one after the other, drafts inside a round, a verdict over exactly these drafts.
 class LaneOrder {
   constructor() {
-    Object.assign(this, { seq: 0, t: 0, rounds: 0, drafts: null, arms: 0 });
+    Object.assign(this, { seq: 0, t: 0, rounds: 0, parents: null, arms: 0, format: FORMAT });
   }
 
   see(type, line) {
@@ -86,31 +97,43 @@ class LaneOrder {
     this.t = line.t;
     if (type === "round_started") {
       this.rounds += 1;
-      this.drafts = 0;
+      this.parents = [];
       this.arms = (line.posterior.arms ?? []).length;
     }
-    const inRound = !("round" in line) || (this.drafts !== null && line.round === this.rounds - 1);
+    const inRound = !("round" in line) || (this.parents !== null && line.round === this.rounds - 1);
     if (!inRound || !this.addsUp(type, line)) throw new Error(`${type} does not fit its round`);
   }
 
   addsUp(type, line) {
+    const drafts = this.parents?.length;
     if (type === "draft_token") {
-      this.drafts += 1;
-      return line.i === this.drafts - 1;
+      const { i, parent = i - 1 } = line;
+      this.parents.push(parent);
+      return i === drafts && parent >= -1 && parent < drafts;
     }
-    if (type === "draft_stopped") return line.drafted === this.drafts;
+    if (type === "draft_stopped") return line.drafted === drafts;
     if (type === "round_verified") {
-      const judged = line.probabilities.length === this.drafts && line.margins.length > line.accepted;
       const ended = (line.next_kind === "none") === (line.next_id === null);
-      return judged && ended && line.accepted >= 0 && line.accepted <= line.drafted && line.drafted === this.drafts && this.coins(line);
+      const judged = line.drafted === drafts && line.probabilities.length === drafts;
+      return ended && judged && line.accepted >= 0 && line.accepted <= drafts && this.isPath(line) && this.coins(line);
     }
     if (type === "posterior_updated") return (line.posterior.arms ?? []).length === this.arms;
     return true;
   }
 
-  // A chance and a random number for every tested draft, or neither.
+  // From the last token of the text on, each the parent of the next, with a margin at each and one behind them.
+  isPath({ accepted, margins, path = Array.from({ length: accepted }, (_, i) => i) }) {
+    let last = -1;
+    for (const node of path) {
+      if (this.parents[node] !== last) return false;
+      last = node;
+    }
+    return path.length === accepted && margins.length > last + 1;
+  }
+
+  // A chance and a random number for every tested draft, or neither. Only chains are judged by chance.
   coins({ accepted, accept_probabilities: chances = null, uniforms = null }) {
-    const tested = Math.min(this.drafts, accepted + 1);
+    const tested = Math.min(this.parents.length, accepted + 1);
     return (chances === null && uniforms === null) || [chances, uniforms].every((numbers) => numbers?.length === tested);
   }
 }

@@ -2,7 +2,7 @@
 import { button, el, panelHead, setText, tableHead } from "../lib/elements.js";
 import { number } from "../lib/numbers.js";
 import { verdictOf } from "../lib/status.js";
-import { isKept, isSpecial } from "../lib/token.js";
+import { isKept } from "../lib/token.js";
 import { say } from "../lib/words.js";
 
 const words = say.lossless;
@@ -122,7 +122,7 @@ export class Lossless {
     const [own, plain] = [a[place], b[place]];
     const compared = own && plain;
     const same = compared && own.text === plain.text;
-    const look = (token) => `e-cell-token${token && isSpecial(token.text) ? " e-cell-special" : ""}`;
+    const look = (token) => `e-cell-token${token?.special ? " e-cell-special" : ""}`;
     const part = (token) => el("span", { class: look(token) }, token ? shown(token.text) : " ");
     const mark = compared ? (same ? "=" : "≠") : "…";
     return el(

@@ -5,7 +5,7 @@ import { button, dialog, el, panelHead, setText } from "../lib/elements.js";
 import { csv, html, ndjson, perfetto } from "../lib/exports.js";
 import { wantsLessMotion } from "../lib/frames.js";
 import { plotly } from "../lib/plotly.js";
-import { MOST_BYTES, parse } from "../lib/trace.js";
+import { FORMAT, MOST_BYTES, parse } from "../lib/trace.js";
 import { say } from "../lib/words.js";
 
 const words = say.takeaway;
@@ -54,7 +54,7 @@ export class TakeAway {
   // Of a live run the page knows date and machine itself.
   get trace() {
     const { records } = this.view.player.timeline;
-    const head = this.view.recording ?? (this.page ? { type: "recording", format: "eesd-trace/1", date: today(), ...this.page.facts } : null);
+    const head = this.view.recording ?? (this.page ? { type: "recording", format: FORMAT, date: today(), ...this.page.facts } : null);
     return records.some(({ lane }) => lane) ? { head, records } : null;
   }
 
@@ -117,7 +117,7 @@ export class TakeAway {
   // Shows a trace's text. Throws an Error in words.
   show(text) {
     const { head, records } = parse(text);
-    const recording = head ?? { type: "recording", format: "eesd-trace/1" };
+    const recording = head ?? { type: "recording", format: FORMAT };
     this.view.open(ndjson({ head: recording, records }), wantsLessMotion() ? "over" : "playing");
     this.onOpen?.(recording, records);
   }
