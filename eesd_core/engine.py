@@ -33,6 +33,7 @@ from .events import (
     TokensCommitted,
 )
 from .heads.base import Head
+from .metrics import Acceptance
 from .model.target import Target
 from .request import Request
 from .row_invariance import Level, promise
@@ -116,10 +117,12 @@ class Engine:
         yield RunStarted(
             request.method, target.name, str(target.device), target.precision,
             promise(self.level, request.sampling), request.prompt, ids, settings, versions(),
+            tuple(sorted(target.codec.special_ids)), tuple(sorted(target.end_ids)),
         )  # fmt: skip
         yield PrefillDone(len(ids) - 1, run.prefill())
         if drafts:
             yield CostMeasured(**asdict(run.costs.costs()))
+        counts = Acceptance()
         while not run.ended:
             if cancelled():
                 yield RunCancelled(len(run.written))
@@ -131,7 +134,7 @@ class Engine:
             for i, (node, decision) in enumerate(run.draft()):
                 yield DraftToken(
                     number, i, position + i, node.id, target.codec.piece(node.id), node.probability,
-                    node.facts.confidence, node.facts.entropy, *decision, node.facts.lead,
+                    node.facts.confidence, node.facts.entropy, *decision, node.facts.lead, node.parent,
                 )  # fmt: skip
             drafted = len(run.drafted.nodes)
             if drafted:
@@ -140,12 +143,15 @@ class Engine:
             new = run.commit()
             yield self._verified(run, number)
             with run.clock.standing():
+                counts.add(drafted, run.judged.verdict.accepted)
                 belief = run.controller.snapshot()
                 text = detokenizer.push(new) + (detokenizer.flush() if run.ended else "")
             if drafted:
                 yield PosteriorUpdated(number, belief)
             yield TokensCommitted(number, tuple(new), text)
-        yield RunFinished(run.ended, len(run.written))
+        with run.clock.standing():
+            figures = counts.as_vllm() if drafts else None
+        yield RunFinished(run.ended, len(run.written), figures)
 
     def _verified(self, run: Run, number: int) -> RoundVerified:
         drafted, judged = run.drafted, run.judged
@@ -155,7 +161,7 @@ class Engine:
         return RoundVerified(
             number, count, verdict.accepted, verdict.choices, judged.probabilities, judged.margins,
             next_id, piece, judged.next_probability, kind,
-            drafted.seconds, judged.seconds, verdict.accept_probabilities, verdict.uniforms,
+            drafted.seconds, judged.seconds, verdict.accept_probabilities, verdict.uniforms, verdict.path,
         )  # fmt: skip
 
 

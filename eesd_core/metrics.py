@@ -23,14 +23,15 @@ class Acceptance:
 
     @classmethod
     def of_chains(cls, rounds: Iterable[tuple[int, int]]) -> "Acceptance":
-        """Rounds as (drafted, accepted). Of a chain one draft more than the accepted ones was tested, if there was one."""
+        """Rounds as (drafted, accepted)."""
         counts = cls()
         for drafted, accepted in rounds:
-            counts.add(drafted, accepted, min(drafted, accepted + 1))
+            counts.add(drafted, accepted)
         return counts
 
-    def add(self, drafted: int, accepted: int, tested: int) -> None:
-        """`tested`: how many positions the target had a say on, counted from the first."""
+    def add(self, drafted: int, accepted: int, tested: int | None = None) -> None:
+        """`tested`: how many positions the target had a say on, counted from the first; by default those of a chain."""
+        tested = min(drafted, accepted + 1) if tested is None else tested
         self.draft_lengths.append(drafted)
         self.accepted_lengths.append(accepted)
         grow = tested - len(self.tested_at)

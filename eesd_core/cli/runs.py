@@ -4,6 +4,7 @@ import json
 import sys
 import textwrap
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import UserError
@@ -92,7 +93,8 @@ def record(arguments) -> int:
     from ..simulate.hindsight import hindsight
 
     request = request_of(arguments)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # what is wrong is said by the check
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
     check_writable(arguments.out, "the recording")
     engine = load_engine(arguments, request.needs_exit_layer)
     records = record_race(engine, request)
