@@ -23,7 +23,7 @@ from .form_values import checked, model_from_form, quantize_from_form, request_f
 from .runs import FRAME_SECONDS, Contest, Visits
 
 Acceptance = Literal["shared-noise", "rejection"]
-Precision = Literal["host", "none", "8bit", "4bit"]
+Precision = Literal["host", "none", "q8", "q4", "8bit", "4bit"]
 Method = Literal["eesd", "vanilla"]
 METHOD = Field("method", "Method", "", "eesd", "choice", choices=get_args(Method))
 WITH_TRACE = Field("with_trace", "With trace", "", False, "flag")

@@ -154,10 +154,11 @@ def component(field: Field) -> gr.components.Component:
 def weights_choice(engines: Engines, engine: Engine) -> gr.Radio:
     """Where there is a choice, the precision of the next run's weights; else what they have, and why that stays."""
     plain = engine.target.precision if engines.start == "none" else "not quantised"
-    names = {"none": plain, "8bit": "8-bit", "4bit": "4-bit"}
+    names = {"none": plain, "q8": "q8", "q4": "q4", "8bit": "8-bit", "4bit": "4-bit"}
     offered = [(names[name], name) for name in QUANTIZE.choices]
     free = len(engines.offered) > 1
-    info = "8 and 4 bits by bitsandbytes; the first run with one loads it" if free else "the host's choice: a large model may not fit twice"
+    usual = "q8 and q4 on a CPU, 8 and 4 bits by bitsandbytes; the first run with one loads it"
+    info = usual if free else "the host's choice: a large model may not fit twice"
     return gr.Radio(offered, value=engines.start, label=QUANTIZE.label, info=info, interactive=free, elem_id=QUANTIZE.element)
 
 

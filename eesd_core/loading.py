@@ -9,9 +9,8 @@ from .heads.fingerprint import fingerprint
 from .heads.frozen import FrozenExit
 from .heads.hub import find_exit_layer
 from .model.catalog import EMBEDDED
-from .model.cpu.fused import fuse_layers
 from .model.cpu.huge_pages import private_memory, use_large_pages
-from .model.cpu.packed_linear import pack_linears
+from .model.cpu.prepare import OWN, prepare
 from .model.load import load_target
 from .model.target import Target
 from .row_invariance import self_check
@@ -28,13 +27,13 @@ def load_engine(
     the model's own norm and head draft, and `engine.exit_layer.note` says so. A model of one layer has none, unless one is asked for.
     `alone`: see load_target. Raises UserError."""
     before = private_memory()
-    target = load_target(model, device, dtype, quantize, alone)
+    if quantize in OWN:  # from the weights as they are stored, on a CPU
+        target = load_target(model, "cpu" if device == "auto" else device, "bfloat16", "none", alone)
+    else:
+        target = load_target(model, device, dtype, quantize, alone)
     target.fingerprint = fingerprint(target)
     layer = load_exit_layer(target, exit_layer) if need_exit_layer and (target.depth > 1 or exit_layer) else None
-    fuse_layers(target, layer)
-    if target.shards == 1:
-        for module in filter(None, (target.model, layer)):
-            pack_linears(module)
+    prepare(target, layer, quantize)
     if target.device.type == "cpu":
         use_large_pages(before)
     return Engine(target, layer, self_check(target))

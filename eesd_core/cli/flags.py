@@ -78,8 +78,8 @@ def shared_flags() -> Shared:
     model.add_argument("--model", metavar="MODEL", help=MODELS)
     where = "folder or Hub id[@revision] of its exit layer (default: the model's folder); frozen:N for the model's own head after N layers"
     model.add_argument("--exit-layer", metavar="DIR_OR_ID", help=where)
-    weights = "weights by bitsandbytes, on CUDA and on a CPU; the rest in bf16"
-    model.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help=weights)
+    weights = "weights: q8 and q4 on a CPU (4-bit blocks of a GGUF file as they are); 4bit and 8bit by bitsandbytes"
+    model.add_argument("--quantize", choices=["none", "q8", "q4", "4bit", "8bit"], default="none", help=weights)
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     model.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     model.add_argument("--offline", action="store_true", help="never use the network")

@@ -24,7 +24,7 @@ class EarlyExitDrafter(Drafter):
         self.cache = self.exit_layer.new_cache(self.target, capacity)
         self.words = self.exit_layer.words()
         width = self.target.config.hidden_size
-        kind = {"dtype": self.target.dtype, "device": self.target.device}
+        kind = {"dtype": self.target.stream, "device": self.target.device}
         self.states = torch.zeros(1, capacity, width, **kind)
         # Row t + 1 has the deep states of position t, one tap behind the other. Row 0: nothing was verified yet.
         self.deep = torch.zeros(1, capacity + 1, width * len(self.exit_layer.taps), **kind)

@@ -88,7 +88,7 @@ class Words:
         if not count:
             return frequent
         bias = None if self._bias is None else self._bias[:count]
-        context = self.shortlist.capped(nn.functional.linear(normed[0], self._weight[:count], bias))
+        context = self.shortlist.capped(nn.functional.linear(normed[0].to(self._weight.dtype), self._weight[:count], bias))
         return torch.cat([frequent, context], -1)
 
 

@@ -4,6 +4,7 @@ Rolling back moves a number: stale keys behind the length are never read and are
 different lengths, because drafting runs ahead in the first layers; the engine brings them together at every round boundary.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,3 +57,44 @@ class KVCache:
         """Random keys and values in all places: a context for checks and timings that nobody has to compute."""
         for number, tensor in enumerate((*self.keys, *self.values)):
             tensor.normal_(generator=torch.Generator(tensor.device).manual_seed(seed + number))
+
+
+class RowCache(KVCache):
+    """For passes that take their rows one by one (cpu/step.py): float32, position by position. The system gives memory as positions are
+    written, so a long context costs nothing before it is there."""
+
+    def __init__(self, layers: int, heads: int, capacity: int, head_dim: int):
+        self.capacity = capacity
+        self.prompt: int | None = None
+        self._stored = [tuple(np.zeros((capacity, heads, head_dim), np.float32) for _ in range(2)) for _ in range(layers)]
+        self.lengths = [0] * layers
+
+    @property
+    def keys(self) -> list[Tensor]:
+        return [self._seen(keys, self.capacity) for keys, _ in self._stored]
+
+    @property
+    def values(self) -> list[Tensor]:
+        return [self._seen(values, self.capacity) for _, values in self._stored]
+
+    def places(self, layer: int, start: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where a pass over positions start .. start + rows - 1 writes and reads: keys and values (capacity, heads, head_dim)."""
+        self.lengths[layer] = start + rows
+        return self._stored[layer]
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
+        start = self.lengths[layer]
+        end = self.lengths[layer] = start + keys.shape[2]
+        views = []
+        for stored, new in zip(self._stored[layer], (keys, values)):
+            view = self._seen(stored, end)
+            view[:, :, start:] = new
+            views.append(view.to(new.dtype))
+        return tuple(views)
+
+    def extent(self, length: int) -> int:
+        return length
+
+    @staticmethod
+    def _seen(stored: np.ndarray, length: int) -> Tensor:  # (1, heads, length, head_dim)
+        return torch.from_numpy(stored[:length]).transpose(0, 1)[None]

@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 from ..errors import UserError
 from .checkpoint import meta_model
 
-CHOICES = ("none", "4bit", "8bit")
+CHOICES = ("none", "q8", "q4", "4bit", "8bit")  # q8 and q4: cpu/prepare.py
 BYTES = {"none": 2.0, "4bit": 0.56, "8bit": 1.0}  # a weight of a linear layer; 4 bits and a scale for every 64 of them
 BLOCK = 64  # weights that share a scale
 

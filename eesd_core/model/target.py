@@ -13,7 +13,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from ..errors import UserError
 from ..text.codec import Codec, end_ids_of
-from .cache import SPAN, KVCache
+from .cache import SPAN, KVCache, RowCache
 from .catalog import Source
 from .families import family_of
 from .layer_facts import Kind, listen, steady_reach
@@ -38,6 +38,8 @@ class Target:
         self.norm: nn.Module = getattr(body, self.family.norm)
         self.depth = len(self.layers)
         self.device, self.dtype = model.device, model.dtype
+        self.stream = self.dtype  # of hidden states between layers
+        self.steps: Callable[..., Tensor] | None = None  # runs layers, as `run` does, where there is a faster way (cpu/step.py)
         self.precision = precision_of(model)
         self.vocab = self.config.vocab_size
         self.source: Source | None = None  # the files it was loaded from
@@ -74,8 +76,10 @@ class Target:
 
     def new_cache(self, capacity: int, layers: int | None = None) -> KVCache:
         """For `capacity` positions, of all the target's layers, or of so many layers beside it."""
-        devices = [self.device] * layers if layers else [_device_of(layer, self.device) for layer in self.layers]
         heads = self.kv_heads * self.shards if layers else self.kv_heads
+        if self.steps:
+            return RowCache(layers or self.depth, heads, capacity, self.head_width)
+        devices = [self.device] * layers if layers else [_device_of(layer, self.device) for layer in self.layers]
         return KVCache(devices, heads, capacity, self.head_width, self.dtype)
 
     def embed(self, ids: list[int], start: int) -> Tensor:
@@ -84,7 +88,7 @@ class Target:
             hidden = self._table[ids[0]][None, None]  # a look at the table: no gathering, some four per cent of a draft step
         else:
             hidden = self.embedding(torch.tensor([ids], dtype=torch.long, device=self.device))
-        return self._placed(hidden, start)
+        return self._placed(hidden, start).to(self.stream)
 
     def embed_rows(self, ids: Tensor) -> Tensor:
         """The same for whole rows, from position 0 on: (B, T) -> (B, T, D)."""
@@ -92,6 +96,8 @@ class Target:
 
     def run(self, layers, hidden: Tensor, cache: KVCache, start: int) -> Tensor:
         """Run decoder layers over the m tokens at positions start .. start + m - 1. hidden (1, m, D) -> (1, m, D)."""
+        if self.steps and isinstance(cache, RowCache):
+            return self.steps(layers, hidden, cache, start)
         rows = hidden.shape[1]
         extent = cache.extent(start + rows)
         told: dict[Kind, dict] = {}

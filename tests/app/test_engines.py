@@ -135,7 +135,7 @@ def test_a_model_of_the_hosts_own_is_not_offered_twice():
 
 @pytest.mark.parametrize("value", ["2bit", 4, ["8bit"], True, "../../x"])
 def test_other_precisions_are_refused(value):
-    with pytest.raises(UserError, match="weights must be one of none, 4bit, 8bit"):
+    with pytest.raises(UserError, match="weights must be one of none, q8, q4, 4bit, 8bit"):
         quantize_from_form(quantize=value)
     with pytest.raises(UserError):
         Engines(None, load=Loader()).wanted("2bit")

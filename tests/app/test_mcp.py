@@ -44,7 +44,7 @@ def test_tools_say_what_they_do_and_take(address):
     assert "compare texts and clocks" in tools["race"].description
     taken = tools["race"].inputSchema["properties"]
     assert "same seed gives the same text" in taken["seed"]["description"] and "request" not in taken
-    assert set(taken["quantize"]["enum"]) == {"host", "none", "8bit", "4bit"}
+    assert set(taken["quantize"]["enum"]) == {"host", "none", "q8", "q4", "8bit", "4bit"}
 
 
 def test_a_tool_can_be_called(address):

@@ -19,7 +19,7 @@ class RowByRow(nn.Module):
 
     def __init__(self, layer: nn.Module, off=lambda rows: False):
         super().__init__()
-        self.layer, self.off = layer, off
+        self.layer, self.off, self.kind = layer, off, layer.kind
 
     def forward(self, hidden, attention_mask, past_key_values, position_embeddings):
         rows, out = hidden.shape[1], [hidden[:, :0]]
@@ -40,14 +40,15 @@ class HeadRowByRow(nn.Module):
         return torch.cat([self.head(x[:, :0]), *(self.head(x[:, j : j + 1]) for j in range(x.shape[1]))], dim=1)
 
 
-def row_by_row(engine, off=lambda rows: False) -> Target:
+def row_by_row(engine, off=lambda rows: False, context: int | None = None) -> Target:
     model = copy.deepcopy(engine.target.model)
+    model.config.max_position_embeddings = context or model.config.max_position_embeddings
     model.set_attn_implementation("eager")
-    model.model.layers = nn.ModuleList(
-        [RowByRow(layer, off if i == 3 else lambda rows: False) for i, layer in enumerate(model.model.layers)]
-    )
+    target = Target(model, engine.target.tokenizer, "row by row")
+    for i, layer in enumerate(target.layers):
+        target.layers[i] = RowByRow(layer, off if i == 3 else lambda rows: False)
     model.lm_head = HeadRowByRow(model.lm_head)
-    return Target(model, engine.target.tokenizer, "row by row")
+    return target
 
 
 def test_an_invariant_model_is_exact_by_construction(engine):
@@ -97,9 +98,7 @@ def test_attention_whose_sum_depends_on_how_far_it_looks_is_found(engine, monkey
 
 @pytest.mark.parametrize("context", [48, 128, 192])
 def test_a_short_context_can_be_checked(engine, context):
-    target = row_by_row(engine)
-    target.model.config.max_position_embeddings = context
-    assert row_invariant(Target(target.model, target.tokenizer, "short"))
+    assert row_invariant(row_by_row(engine, context=context))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])

@@ -76,6 +76,7 @@ class FusedLayer(nn.Module):
         self.self_attn, self.mlp = FusedAttention(layer.self_attn), FusedMLP(layer.mlp)
         self.input_layernorm, self.post_attention_layernorm = layer.input_layernorm, layer.post_attention_layernorm
         self.halves: list[Callable[..., Tensor]] = []
+        self.parts: list | None = None  # the same for step.py
 
     def forward(self, hidden: Tensor, **told) -> Tensor:
         for half in self.halves or self._flatten():
@@ -90,7 +91,7 @@ class FusedLayer(nn.Module):
 
     def __getstate__(self) -> dict:
         """A copy may be given other sub-layers."""
-        return self.__dict__ | {"halves": []}
+        return self.__dict__ | {"halves": [], "parts": None}
 
 
 def _flat_norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:

@@ -4,30 +4,61 @@ On a CPU with native bf16, `F.linear` brings the weight into the kernel's blocke
 several times as long as the product itself. Packed once at load, the same kernel (oneDNN) gives bit-identical results.
 
 In float32, `F.linear` takes one row by another kernel than several, so that the last bits of a sum depend on how many rows there are.
-MKL's packed products take one kernel for them all: a verify pass then repeats plain steps bit for bit, and costs a tenth less. That is
-tried out for every shape; where it does not hold, the layers stay as they are.
+MKL's packed products take one kernel for them all on processors with AVX512: a verify pass then repeats plain steps bit for bit, and
+costs a tenth less. oneDNN's do so with AVX2 too; one row costs more there than by MKL, four cost less. Both are tried out for every
+shape; where neither holds, the layers stay as they are.
+
+Each is a module, for torch, and has a `product` of rows, for step.py: (m, K) of its `door`, the dtype that it reads -> (m, N) float32 or
+bfloat16. quantized_linear.py has those of whole numbers.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from ...limits import MAX_ROWS
 
 PACKED_FOR = (MAX_ROWS, 256)  # rows: MKL chooses kernel and threads by them; with few outputs only the larger one treats rows alike
+SIZES = (2, 3, 4, 5, 8, MAX_ROWS)  # numbers of rows that are tried when a layer is packed; the self-check tries them all
+LONGEST = 1024  # inputs that oneDNN's bf16 kernels take as one sum; longer ones are split, by the number of rows
 
 
 class PackedLinear(nn.Module):
-    """bf16, by oneDNN."""
+    """By oneDNN. In bf16 a sum of more than LONGEST inputs is taken as several of equal size, put together in float32."""
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
-        packed, bias = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().contiguous()), linear.bias
-        product = torch.ops.mkldnn._linear_pointwise.default
-        self.forward = lambda x: product(x, packed, bias, "none", [], "")
+        weight, bias, product = linear.weight.detach(), linear.bias, torch.ops.mkldnn._linear_pointwise.default
+        self.door, parts = weight.dtype, _parts(weight)
+        if parts == 1:
+            packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+            self.product = lambda x: product(x, packed, bias, "none", [], "")
+            return
+        pieces = [torch.ops.mkldnn._reorder_linear_weight(piece.contiguous()) for piece in weight.chunk(parts, 1)]
+
+        def by_parts(x: Tensor) -> Tensor:
+            sums = [product(part, piece, None, "none", [], "").float() for part, piece in zip(x.chunk(parts, -1), pieces)]
+            return sum(sums[1:], sums[0] if bias is None else sums[0] + bias)
+
+        self.product = by_parts
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.product(x.to(self.door)).to(x.dtype)
+
+
+def _parts(weight: Tensor) -> int:
+    least = -(-weight.shape[1] // LONGEST)
+    found = next((n for n in range(least, 2 * least + 1) if weight.shape[1] % n == 0), 1)
+    return found if weight.dtype == torch.bfloat16 else 1
 
 
 class PackedFloatLinear(nn.Module):
     """float32, by MKL. A weight packed for one number of rows is right for any other."""
+
+    door = torch.float32
 
     def __init__(self, linear: nn.Linear, rows: int):
         super().__init__()
@@ -35,18 +66,21 @@ class PackedFloatLinear(nn.Module):
         packed = torch.ops.mkl._mkl_reorder_linear_weight(weight.contiguous(), rows)
         shape = weight.new_empty(1).expand(weight.shape)  # all that the operator asks of the plain weight
         bias, product = linear.bias, torch.ops.mkl._mkl_linear.default
-        self.forward = lambda x: product(x, packed, shape, bias, x.numel() // x.shape[-1])
+        self.forward = self.product = lambda x: product(x, packed, shape, bias, x.numel() // x.shape[-1])
 
 
+def product_of(module: nn.Module):
+    """What a linear layer, packed or not, does with rows, and the dtype that it reads."""
+    if isinstance(module, nn.Linear):
+        return (lambda x: linear(x, module.weight, module.bias)), module.weight.dtype
+    return module.product, module.door
 def can_pack(module: nn.Module) -> bool:
     """On a CPU, with a torch build that has the packed operators (torch.compile uses them), and bf16 only where the CPU computes in it."""
     weight = next(module.parameters(), None)
-    if weight is None or weight.device.type != "cpu":
+    if weight is None or weight.device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
         return False
-    if weight.dtype == torch.float32:
-        return torch.backends.mkl.is_available() and hasattr(torch.ops.mkl, "_mkl_linear")
-    operators = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-    return weight.dtype == torch.bfloat16 and operators and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    native = weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return native or (weight.dtype == torch.float32 and torch.backends.mkl.is_available())
 
 
 @torch.no_grad()
@@ -54,25 +88,27 @@ def pack_linears(module: nn.Module) -> None:
     """Replace every linear layer inside `module`, in place, where that is possible. The model can then no longer be saved or trained."""
     if not can_pack(module):
         return
-    found: dict[torch.Size, int | None] = {}
+    found: dict[torch.Size, Callable[[nn.Linear], nn.Module]] = {}
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
-                setattr(parent, name, _pack(child, found))
+                shape = child.weight.shape
+                if shape not in found:
+                    found[shape] = _best(child)
+                setattr(parent, name, found[shape](child))
 
 
-def _pack(linear: nn.Linear, found: dict[torch.Size, int | None]) -> nn.Module:
-    """`found`: rows that a shape is to be packed for, None where no packing treats rows alike."""
-    shape = linear.weight.shape
+def _best(linear: nn.Linear) -> Callable[[nn.Linear], nn.Module]:
+    """The fastest way to pack a layer that treats rows alike."""
     if linear.weight.dtype == torch.bfloat16:
-        return PackedLinear(linear)
-    if shape not in found:
-        found[shape] = next((rows for rows in PACKED_FOR if treats_rows_alike(PackedFloatLinear(linear, rows), shape[1])), None)
-    return linear if found[shape] is None else PackedFloatLinear(linear, found[shape])
+        return PackedLinear
+    ways = [*(partial(PackedFloatLinear, rows=rows) for rows in PACKED_FOR), PackedLinear]
+    return next((way for way in ways if treats_rows_alike(way(linear), linear.in_features)), lambda linear: linear)
 
 
 def treats_rows_alike(linear: nn.Module, width: int) -> bool:
-    """Whether a pass over m rows is bit for bit m passes over one, for float32 rows of a width and m up to the largest verify pass."""
-    x = torch.randn(1, MAX_ROWS, width, generator=torch.Generator().manual_seed(0))
-    single = torch.cat([linear(x[:, j : j + 1]) for j in range(MAX_ROWS)], dim=1)
-    return all(torch.equal(linear(x[:, :m]), single[:, :m]) for m in range(2, MAX_ROWS + 1))
+    """Whether a row comes out bit for bit the same alone and wherever it stands among several, up to the largest verify pass."""
+    row = torch.randn(1, 1, width, generator=torch.Generator().manual_seed(0))
+    row = row.to(next((parameter.dtype for parameter in linear.parameters()), torch.float32))
+    single = linear(row)
+    return all(torch.equal(linear(row.expand(1, m, width).contiguous()), single.expand(1, m, -1)) for m in SIZES)

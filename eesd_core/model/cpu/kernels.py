@@ -1,0 +1,288 @@
+"""What a decoder layer does between its products, as loops that numba compiles. Inside everything is float32.
+
+Between the products of a plain step lie some forty small torch operations a layer, each with more dispatch than arithmetic. Here they
+are four functions. Every row of a pass runs the same loop, whatever the number of rows and wherever it stands in the pass, so a verify
+pass repeats plain steps bit for bit: by arithmetic, over any context.
+
+Arrays are what products read and write: float32, or bfloat16 seen as uint16, or whole numbers with a scale a row (`close_row`).
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload, register_jitable
+
+ONE, HALF, ZERO_POINT, LEVELS = np.float32(1), np.float32(0.5), np.float32(128), np.float32(127)
+BLOCK = 16  # outputs whose weights stay in the nearest cache while all rows are multiplied with them
+LEAST = np.float32(1e-20)  # a row of zeros has a scale too
+
+
+def kept(compiler, *given, **how):
+    """A decorator of numba's whose machine code is kept on disk: the next process only reads it."""
+
+    def compiled(function):
+        try:
+            return compiler(*given, cache=True, **how)(function)
+        except RuntimeError:  # no folder that can be written
+            return compiler(*given, **how)(function)
+
+    return compiled
+
+
+kernel = kept(njit, fastmath=True, nogil=True, error_model="numpy")
+
+
+@intrinsic
+def float_of_bits(typing, bits):
+    return types.float32(types.int32), lambda context, builder, signature, given: builder.bitcast(given[0], ir.FloatType())
+
+
+@intrinsic
+def bits_of_float(typing, number):
+    return types.int32(types.float32), lambda context, builder, signature, given: builder.bitcast(given[0], ir.IntType(32))
+
+
+def wide(number):
+    """To float32; uint16 is bfloat16."""
+
+
+@overload(wide, inline="always")
+def _wide(number):
+    if isinstance(number, types.Float):
+        return lambda number: number
+    return lambda number: float_of_bits(np.int32(number) << np.int32(16))
+
+
+@register_jitable
+def exp(x):
+    """e^x of a float32, to 1e-7: powers of two by the exponent's bits, the rest by Cephes' polynomial. The library's is not vectorised."""
+    x = min(max(x, np.float32(-87)), np.float32(88))
+    n = np.floor(x * np.float32(1.44269504) + HALF)
+    r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    p = p * r * r + r + ONE
+    return p * float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
+
+
+def close_row(row, out, r, scale):
+    """A float32 row (n,) as the next product reads it, into out[r]: float32, bfloat16 (rounded to nearest even), or whole numbers from -127
+    to 127, which times scale[r] are the row; uint8 has them plus 128."""
+
+
+@overload(close_row)
+def _close_row(row, out, r, scale):
+    if out.dtype == types.float32:
+
+        def close(row, out, r, scale):
+            for i in range(len(row)):
+                out[r, i] = row[i]
+
+    elif out.dtype == types.uint16:
+
+        def close(row, out, r, scale):
+            for i in range(len(row)):
+                bits = bits_of_float(row[i])
+                out[r, i] = np.uint16((bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))) >> np.int32(16))
+
+    else:
+        zero = ZERO_POINT if out.dtype == types.uint8 else np.float32(0)
+
+        def close(row, out, r, scale):
+            most = LEAST
+            for i in range(len(row)):
+                most = max(most, abs(row[i]))
+            scale[r] = most / LEVELS
+            by = LEVELS / most
+            for i in range(len(row)):
+                out[r, i] = np.int32(np.rint(row[i] * by) + zero)
+
+    return close
+
+
+@kernel
+def close_rows(x, out, scale):
+    """x (m, n) float32 -> out (m, n), scale (m,)."""
+    for r in range(x.shape[0]):
+        close_row(x[r], out, r, scale)
+
+
+@register_jitable
+def _norm_row(x, r, weight, eps, row):
+    total = np.float32(0)
+    for i in range(x.shape[1]):
+        total += x[r, i] * x[r, i]
+    by = ONE / np.sqrt(total / np.float32(x.shape[1]) + eps)
+    for i in range(x.shape[1]):
+        row[i] = x[r, i] * by * weight[i]
+
+
+@kernel
+def norm(x, weight, eps, out, scale):
+    """RMS norm. x (m, D) float32 -> out (m, D), scale (m,)."""
+    row = np.empty(x.shape[1], np.float32)
+    for r in range(x.shape[0]):
+        _norm_row(x, r, weight, eps, row)
+        close_row(row, out, r, scale)
+
+
+@kernel
+def add(x, y, by):
+    """x (m, D) float32 += y (m, D) * by (m,)."""
+    for r in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            x[r, i] += wide(y[r, i]) * by[r]
+
+
+@kernel
+def add_norm(x, y, by, weight, eps, out, scale):
+    """`add`, then `norm`."""
+    row = np.empty(x.shape[1], np.float32)
+    for r in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            x[r, i] += wide(y[r, i]) * by[r]
+        _norm_row(x, r, weight, eps, row)
+        close_row(row, out, r, scale)
+
+
+@kernel
+def silu_times(y, by, out, scale):
+    """y (m, 2 F), gate and up, times by (m,) -> silu(gate) up, out (m, F), scale (m,)."""
+    width = y.shape[1] // 2
+    row = np.empty(width, np.float32)
+    for r in range(y.shape[0]):
+        for i in range(width):
+            gate, up = wide(y[r, i]) * by[r], wide(y[r, width + i]) * by[r]
+            row[i] = gate / (ONE + exp(-gate)) * up
+        close_row(row, out, r, scale)
+
+
+@kernel
+def turn(y, by, positions, slots, cos, sin, queries, keys, values, scaling):
+    """Rotary positions, and the cache. y (m, (H + 2 G) d) times by (m,): queries, keys, values of tokens at positions (m,) -> queries
+    (m, H, d), times `scaling`; keys and values go to places slots (m,) of the cache, (capacity, G, d). cos, sin (context, d / 2)."""
+    heads, width = queries.shape[1], queries.shape[2]
+    groups, half = keys.shape[1], queries.shape[2] // 2
+    for r in range(y.shape[0]):
+        position, slot = np.uint64(positions[r]), np.uint64(slots[r])
+        for h in range(heads):
+            for i in range(half):
+                a, b = wide(y[r, h * width + i]) * by[r] * scaling, wide(y[r, h * width + half + i]) * by[r] * scaling
+                queries[r, h, i] = a * cos[position, i] - b * sin[position, i]
+                queries[r, h, half + i] = b * cos[position, i] + a * sin[position, i]
+        for g in range(groups):
+            first = (heads + g) * width
+            for i in range(half):
+                a, b = wide(y[r, first + i]) * by[r], wide(y[r, first + half + i]) * by[r]
+                keys[slot, g, i] = a * cos[position, i] - b * sin[position, i]
+                keys[slot, g, half + i] = b * cos[position, i] + a * sin[position, i]
+            first = (heads + groups + g) * width
+            for i in range(width):
+                values[slot, g, i] = wide(y[r, first + i]) * by[r]
+
+
+@register_jitable
+def attend_row(r, g, queries, keys, values, start, paths, depths, windows, out):
+    """Row r, heads of group g. queries (m, H, d), keys and values (capacity, G, d) -> out (m, H d).
+
+    The row sees the first `start` places of the cache and then places start + paths[r, 0 .. depths[r]], itself the last; of all these the
+    last windows[r]. Rows of a chain share one path, (1, m). Sums go over what is seen in its order, four at a time from the first: alike in
+    any pass.
+    """
+    heads, width = queries.shape[1], queries.shape[2]
+    together, path = heads // keys.shape[1], min(r, np.uint64(len(paths) - 1))
+    reach = start + depths[r] + 1
+    first = max(0, reach - windows[r])
+    count = reach - first
+    places, scores = np.empty(count + 3, np.uint32), np.empty(count + 3, np.float32)
+    mixed = np.empty(width, np.float32)
+    for t in range(count):
+        place = first + t
+        places[t] = place if place < start else start + paths[path, place - start]
+    for t in range(count, count + 3):
+        places[t] = places[0]  # to be read and not to count
+    for h in range(np.uint64(g * together), np.uint64((g + 1) * together)):
+        for t in range(0, count, 4):
+            p0, p1, p2, p3 = np.uint64(places[t]), np.uint64(places[t + 1]), np.uint64(places[t + 2]), np.uint64(places[t + 3])
+            s0 = s1 = s2 = s3 = np.float32(0)
+            for i in range(width):
+                query = queries[r, h, i]
+                s0 += query * keys[p0, g, i]
+                s1 += query * keys[p1, g, i]
+                s2 += query * keys[p2, g, i]
+                s3 += query * keys[p3, g, i]
+            scores[t], scores[t + 1], scores[t + 2], scores[t + 3] = s0, s1, s2, s3
+        most = scores[0]
+        for t in range(count):
+            most = max(most, scores[t])
+        total = np.float32(0)
+        for t in range(count):
+            chance = exp(scores[t] - most)
+            scores[t] = chance
+            total += chance
+        for t in range(count, count + 3):
+            scores[t] = 0
+        for i in range(width):
+            mixed[i] = 0
+        for t in range(0, count, 4):
+            p0, p1, p2, p3 = np.uint64(places[t]), np.uint64(places[t + 1]), np.uint64(places[t + 2]), np.uint64(places[t + 3])
+            e0, e1, e2, e3 = scores[t], scores[t + 1], scores[t + 2], scores[t + 3]
+            for i in range(width):
+                mixed[i] += e0 * values[p0, g, i] + e1 * values[p1, g, i] + e2 * values[p2, g, i] + e3 * values[p3, g, i]
+        for i in range(width):
+            out[r, h * width + i] = mixed[i] / total
+
+
+@kernel
+def attend(first, step, queries, keys, values, start, paths, depths, windows, out):
+    """Every `step`-th pair of a row and a group, from the `first` on: a thread's share (parallel.py)."""
+    groups = keys.shape[1]
+    for item in range(first, queries.shape[0] * groups, step):
+        attend_row(np.uint64(item // groups), np.uint64(item % groups), queries, keys, values, start, paths, depths, windows, out)
+
+
+@kernel
+def multiply(first, step, x, weight, scale, out):
+    """A product, every `step`-th block of outputs from the `first` on: x (m, K), weight (N, K), float32 -> out (m, N), times scale (N,). A
+    weight is read from memory once for all rows; every sum is one loop, whatever m is."""
+    outputs, inputs = weight.shape
+    for block in range(first * BLOCK, outputs, step * BLOCK):
+        end = min(block + BLOCK, outputs)
+        for r in range(x.shape[0]):
+            for n in range(np.uint64(block), np.uint64(end)):
+                total = np.float32(0)
+                for k in range(inputs):
+                    total += x[r, k] * weight[n, k]
+                out[r, n] = total * scale[n]
+
+
+@kernel
+def multiply_whole(first, step, x, weight, scale, out):
+    """The same of whole numbers: x int16, weight int8. Sums of whole numbers are exact, so rows can be taken four at a time."""
+    outputs, inputs = weight.shape
+    rows = np.uint64(x.shape[0])
+    fours = rows - rows % np.uint64(4)
+    for block in range(first * BLOCK, outputs, step * BLOCK):
+        end = min(block + BLOCK, outputs)
+        for r in range(np.uint64(0), fours, np.uint64(4)):
+            for n in range(np.uint64(block), np.uint64(end)):
+                a = b = c = d = np.int32(0)
+                for k in range(inputs):
+                    w = np.int32(weight[n, k])
+                    a += np.int32(x[r, k]) * w
+                    b += np.int32(x[r + np.uint64(1), k]) * w
+                    c += np.int32(x[r + np.uint64(2), k]) * w
+                    d += np.int32(x[r + np.uint64(3), k]) * w
+                by = scale[n]
+                out[r, n], out[r + np.uint64(1), n] = np.float32(a) * by, np.float32(b) * by
+                out[r + np.uint64(2), n], out[r + np.uint64(3), n] = np.float32(c) * by, np.float32(d) * by
+        for r in range(fours, rows):
+            for n in range(np.uint64(block), np.uint64(end)):
+                a = np.int32(0)
+                for k in range(inputs):
+                    a += np.int32(x[r, k]) * np.int32(weight[n, k])
+                out[r, n] = np.float32(a) * scale[n]

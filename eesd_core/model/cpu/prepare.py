@@ -1,0 +1,68 @@
+"""A loaded model made ready to decode on a CPU: layers fused, weights packed or quantised, steps without small operations by numba."""
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import UserError
+from ..target import Target
+from .fused import FusedLayer, fuse_layers
+from .packed_linear import can_pack, pack_linears
+
+OWN = ("q8", "q4")  # precisions that are made here
+
+
+@torch.no_grad()
+def prepare(target: Target, exit_layer: nn.Module | None, quantize: str = "none") -> None:
+    """In place, as far as model and machine allow. The model can then no longer be saved or trained. Raises UserError where it cannot be
+    quantised as asked."""
+    fuse_layers(target, exit_layer)
+    fast = quantize in OWN or can_pack(target.model)  # where products are not, nothing is gained
+    if quantize in OWN:
+        _quantize(target, exit_layer, quantize)
+    if target.shards == 1:
+        for module in filter(None, (target.model, exit_layer)):
+            pack_linears(module)
+    if fast and find_spec("numba"):
+        from .step import take_steps  # compiles or reads its kernels
+
+        take_steps(target, exit_layer)
+
+
+def _quantize(target: Target, exit_layer: nn.Module | None, precision: str) -> None:
+    """Linear layers without a bias. Head and exit layer have 8 bits in any case; embeddings and norms stay."""
+    if not find_spec("numba"):
+        raise UserError(f"{precision} weights need one more package: pip install numba, or leave the model unquantised")
+    from .quantized_linear import Int4Linear, Int8Linear, fits_4_bits
+
+    if not all(type(layer) is FusedLayer for layer in target.layers):
+        kinds = "Llama-type models on a CPU"
+        raise UserError(f"{precision} is for {kinds}: use --quantize 8bit or 4bit, or leave {target.name} unquantised")
+    blocks = _blocks(target) if precision == "q4" else {}
+    for module in [target.model, *([exit_layer] if exit_layer else [])]:
+        for prefix, parent in list(module.named_modules()):
+            for name, child in list(parent.named_children()):
+                if type(child) is not nn.Linear or child.bias is not None:
+                    continue
+                weight, inside = child.weight, module is target.model and prefix.startswith(target.family.body)
+                if precision == "q8" or not inside or not fits_4_bits(weight):
+                    packed = Int8Linear(weight)
+                else:
+                    parts = [blocks.get(f"{prefix}.{part}.weight") for part in PARTS.get(name, (name,))]
+                    packed = Int4Linear.of_blocks(parts) if all(parts) else Int4Linear.of(weight)
+                setattr(parent, name, packed)
+    target.precision = precision
+
+
+PARTS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}  # joined by fused.py
+
+
+def _blocks(target: Target) -> dict[str, tuple[str, Tensor]]:
+    """The GGUF file's own 4-bit blocks, by names of weights; not where something was merged into the weights."""
+    source = target.source
+    if not source or not source.blocks or source.lora:
+        return {}
+    from ..gguf import blocks
+
+    return {name: (kind, data) for name, kind, data in blocks(source.blocks) if kind in ("Q4_0", "Q4_1")}

@@ -1,0 +1,197 @@
+"""Decoder layers of Llama's kind on a CPU without small operations: torch's products, and numba's kernels between them.
+
+The same sums as fused.py's layers compute, which stay beside as the reference, for whole rows (training, transformers' `generate()`) and
+for what is not of this kind. Here hidden states are float32 whatever the weights are; activations are rounded at the products' doors alone.
+
+Attention is ours too, row by row, so nothing depends on how many rows a pass has but the products; those the self-check tries. A row may
+follow any other row of its pass (`parents`): a branch of a tree sums as a chain of the same tokens would, bit for bit.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..cache import RowCache
+from ..layer_facts import Kind
+from ..target import Target
+from .fused import FusedAttention, FusedLayer, FusedMLP
+from .kernels import add, add_norm, close_rows, norm, silu_times, turn
+from .packed_linear import product_of
+from .threads import attend_by_threads
+
+ALL = 1 << 40  # positions: no window
+
+
+class Pass(NamedTuple):
+    """What the sub-layers of a pass share. Rows are m tokens; row r has the rows paths[r, :depths[r]] of this pass before it."""
+
+    cache: RowCache
+    start: int  # positions cached before
+    positions: np.ndarray  # (m,) int64
+    slots: np.ndarray  # (m,): where in the cache each row goes
+    paths: np.ndarray  # (m, m), or (1, m) for all rows
+    depths: np.ndarray  # (m,)
+    ones: np.ndarray  # (m,) float32
+
+    @classmethod
+    def of(cls, cache: RowCache, start: int, rows: int, parents: Sequence[int] = ()) -> "Pass":
+        """`parents`: of every row, the row that it follows, -1 the last one cached; (): each follows the one before."""
+        steps = np.arange(rows)
+        if parents:
+            paths, depths = np.zeros((rows, rows), np.int64), np.zeros(rows, np.int64)
+            for row, parent in enumerate(parents):
+                depths[row] = 0 if parent < 0 else depths[parent] + 1
+                paths[row, : depths[row]] = paths[parent, : depths[row]]
+                paths[row, depths[row]] = row
+        else:
+            paths, depths = steps[None], steps
+        return cls(cache, start, start + depths, start + steps, paths, depths, np.ones(rows, np.float32))
+
+    def windows(self, kind: Kind) -> np.ndarray:
+        """How many places each row sees, itself included: (m,)."""
+        windows = np.full(len(self.depths), kind.window or ALL)
+        if kind.kept and self.cache.prompt is not None:
+            windows[self.positions >= self.cache.prompt] = kind.kept
+        return windows
+
+
+class Linear:
+    """A linear layer that reads what a kernel has written, and writes what the next one reads."""
+
+    def __init__(self, module: nn.Module):
+        self.product, self.door = product_of(module)
+
+    def room(self, rows: int, width: int) -> tuple[Tensor, np.ndarray]:
+        """For what it shall read, (m, K), as torch and as numba see it."""
+        x = torch.empty(rows, width, dtype=self.door)
+        return x, _seen(x)
+
+    def __call__(self, x: Tensor) -> np.ndarray:  # (m, K) -> (m, N)
+        return _seen(self.product(x))
+
+
+class Attention:
+    def __init__(self, module: nn.Module, norm: nn.Module, kind: Kind, tables: tuple[np.ndarray, np.ndarray]):
+        self.into, self.out = Linear(module.qkv_proj), Linear(module.o_proj)
+        self.heads, self.groups, self.width, self.index = module.heads, module.groups, module.width, module.layer_idx
+        self.scaling, self.kind, self.tables = np.float32(module.scaling), kind, tables
+        self.weight, self.eps = _weight(norm)
+
+    def mix(self, x: Tensor, by: np.ndarray, at: Pass) -> tuple[np.ndarray, np.ndarray]:
+        """Normed rows (m, D), and what the product's outputs are to be multiplied with -> what is to be added to the rows, and the same."""
+        rows = len(at.ones)
+        queries, mixed = np.empty((rows, self.heads, self.width), np.float32), np.empty((rows, self.heads * self.width), np.float32)
+        keys, values = at.cache.places(self.index, at.start, rows)
+        turn(self.into(x), by, at.positions, at.slots, *self.tables, queries, keys, values, self.scaling)
+        attend_by_threads(queries, keys, values, at.start, at.paths, at.depths, at.windows(self.kind), mixed)
+        if self.out.door == torch.float32:
+            return self.out(torch.from_numpy(mixed)), at.ones
+        (x, seen), by = self.out.room(rows, mixed.shape[1]), np.ones(rows, np.float32)
+        close_rows(mixed, seen, by)
+        return self.out(x), by
+
+
+class Feed:
+    def __init__(self, module: nn.Module, norm: nn.Module):
+        self.into, self.out = Linear(module.gate_up_proj), Linear(module.down_proj)
+        self.weight, self.eps = _weight(norm)
+
+    def mix(self, x: Tensor, by: np.ndarray, at: Pass) -> tuple[np.ndarray, np.ndarray]:
+        y = self.into(x)
+        (x, seen), scale = self.out.room(len(y), y.shape[1] // 2), np.ones(len(y), np.float32)
+        silu_times(y, by, seen, scale)
+        return self.out(x), scale
+
+
+def run(parts: Sequence[Attention | Feed], hidden: Tensor, at: Pass) -> Tensor:
+    """hidden (1, m, D) float32 -> (1, m, D)."""
+    x, y, by = hidden[0].numpy().copy(), None, None
+    for part in parts:
+        (read, seen), scale = part.into.room(*x.shape), np.ones(len(x), np.float32)
+        if y is None:
+            norm(x, part.weight, part.eps, seen, scale)
+        else:
+            add_norm(x, y, by, part.weight, part.eps, seen, scale)
+        y, by = part.mix(read, scale, at)
+    if y is not None:
+        add(x, y, by)
+    return torch.from_numpy(x)[None]
+
+
+class StepNorm(nn.Module):
+    """RMS norm by the same kernel, in front of a head: (1, m, D) float32 -> (1, m, D) as the head reads it. Anything else goes to the
+    module that it replaces."""
+
+    def __init__(self, module: nn.Module, head: nn.Module):
+        super().__init__()
+        door = product_of(head)[1]
+        self.door = door if door.is_floating_point else torch.float32
+        self.weight, self.variance_epsilon, self._plain = module.weight, module.variance_epsilon, module.forward
+        self._own = _weight(module)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        if hidden.dtype != torch.float32 or hidden.requires_grad:
+            return self._plain(hidden)
+        rows = hidden.numpy().reshape(-1, hidden.shape[-1])
+        out = np.empty_like(rows)
+        norm(rows, *self._own, out, np.empty(len(rows), np.float32))
+        return torch.from_numpy(out).view(hidden.shape).to(self.door)
+
+
+class Steps:
+    """Runs fused layers, in place of Target.run."""
+
+    def __init__(self, target: Target):
+        self.target, self.tables = target, {}
+        body = getattr(target.model, target.family.body)
+        positions, probe = torch.arange(target.context)[None], torch.zeros(1, 1)
+        for rope in {layer.kind.rope for layer in target.layers}:
+            tables = body.rotary_emb(probe, positions, *([rope] if rope else []))
+            half = tables[0].shape[-1] // 2  # both halves turn alike
+            self.tables[rope] = tuple(table[0, :, :half].contiguous().numpy() for table in tables)
+
+    def __call__(self, layers: Sequence[FusedLayer], hidden: Tensor, cache: RowCache, start: int, parents: Sequence[int] = ()) -> Tensor:
+        """hidden (1, m, D) -> (1, m, D)."""
+        if not hidden.shape[1]:
+            return hidden
+        parts = [part for layer in layers for part in layer.parts or self._parts_of(layer)]
+        return run(parts, hidden, Pass.of(cache, start, hidden.shape[1], parents))
+
+    def _parts_of(self, layer: FusedLayer) -> list[Attention | Feed]:
+        """At the first pass, when linear layers have been packed. A sub-layer that drafting skips (draft/layer_skip.py) is left out."""
+        layer.parts = []
+        if isinstance(layer.self_attn, FusedAttention):
+            layer.parts.append(Attention(layer.self_attn, layer.input_layernorm, layer.kind, self.tables[layer.kind.rope]))
+        if isinstance(layer.mlp, FusedMLP):
+            layer.parts.append(Feed(layer.mlp, layer.post_attention_layernorm))
+        return layer.parts
+
+
+def can_step(target: Target) -> bool:
+    """Fused layers with SiLU, whose heads turn as a whole."""
+    config, layers = target.config, target.layers
+    plain = all(type(layer) is FusedLayer for layer in layers) and config.hidden_act == "silu"
+    return plain and all(target.rope_tables(layer.kind.rope)[0].shape[-1] == layer.self_attn.width for layer in layers)
+
+
+@torch.no_grad()
+def take_steps(target: Target, exit_layer: nn.Module | None) -> None:
+    """In place, where that is possible: from now on Target.run goes through `Steps`, and hidden states are float32."""
+    if not can_step(target):
+        return
+    target.steps, target.stream = Steps(target), torch.float32
+    target.norm = StepNorm(target.norm, target.model.lm_head)
+    setattr(getattr(target.model, target.family.body), target.family.norm, target.norm)
+    for head in {exit_layer, exit_layer.at(0.0)} if exit_layer else ():
+        head.norm = StepNorm(head.norm, target.model.lm_head)
+
+
+def _seen(x: Tensor) -> np.ndarray:
+    return (x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def _weight(norm: nn.Module) -> tuple[np.ndarray, np.float32]:
+    return norm.weight.detach().float().numpy(), np.float32(norm.variance_epsilon)
