@@ -7,11 +7,13 @@ caller who leaves frees the device too. What they yield on the way says where th
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Literal, get_args
 
 import gradio as gr
 
 from eesd_core.control import parse_controller
+from eesd_core.draft.registry import parse_drafter
 from eesd_core.errors import UserError
 from eesd_core.events import RaceFinished, Record, TokensCommitted
 from eesd_core.metrics import Metrics
@@ -60,6 +62,7 @@ class Api:
         chat: bool = False,
         quantize: Precision = "host",
         model: str = "",
+        drafter: str = "early-exit",
         wrong: float = 0.0,
         wrong_from: int | None = None,
         with_trace: bool = False,
@@ -79,6 +82,7 @@ class Api:
             chat: the prompt is a request, to be replied to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
             model: one of the server's models by name (storyteller, smollm2); empty is its own choice
+            drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling ...
             wrong: make this share of the drafts random on purpose, 0 to 1: the belief follows, the text does not change
             wrong_from: wrong drafts begin at this new token; without it in the middle
             with_trace: add every event of the run, as NDJSON
@@ -88,7 +92,7 @@ class Api:
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "acceptance": acceptance}
         form |= {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat, "wrong": wrong, "wrong_from": wrong_from}
-        wanted = asked(form, controller, (WITH_TRACE, with_trace))
+        wanted = asked(form, controller, drafter, (WITH_TRACE, with_trace))
         async for state in self._run(request, wanted, quantize, model, self.visits.contest):
             if records := state.pop("records", None):
                 state = race_result(records) | ({"trace": "".join(map(to_line, records))} if with_trace else {})
@@ -106,6 +110,7 @@ class Api:
         chat: bool = False,
         quantize: Precision = "host",
         model: str = "",
+        drafter: str = "early-exit",
         wrong: float = 0.0,
         wrong_from: int | None = None,
     ) -> dict:
@@ -121,6 +126,7 @@ class Api:
             chat: the prompt is a request, to be replied to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
             model: one of the server's models by name (storyteller, smollm2); empty is its own choice
+            drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling ...
             wrong: make this share of the drafts random on purpose, 0 to 1: the text does not change
             wrong_from: wrong drafts begin at this new token; without it in the middle
 
@@ -128,7 +134,7 @@ class Api:
             text, token_ids, rounds, acceptance rate, draft lengths, seconds and tokens per second
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "chat": chat}
-        wanted = asked(form | {"wrong": wrong, "wrong_from": wrong_from}, controller, (METHOD, method))
+        wanted = asked(form | {"wrong": wrong, "wrong_from": wrong_from}, controller, drafter, (METHOD, method))
 
         def work(engine, request, run, stopped):
             return engine.run(request, method, run, stopped)
@@ -196,8 +202,8 @@ class Api:
         yield {"records": records}
 
 
-def asked(form: dict, controller: str, more: tuple[Field, object]) -> Request:
-    """A request, its controller spelled as on the command line; `more` is what the form has no field for. Raises gr.Error."""
+def asked(form: dict, controller: str, drafter: str, more: tuple[Field, object]) -> Request:
+    """A request, its controller and drafter spelled as on the command line; `more` is what the form has no field for. Raises gr.Error."""
     try:
         checked(*more)
         if not isinstance(controller, str) or len(controller) > MOST_CONTROLLER:
@@ -206,7 +212,14 @@ def asked(form: dict, controller: str, more: tuple[Field, object]) -> Request:
         name, settings = parse_controller(controller, seed)
         if settings.pop("seed", seed) != seed:
             raise UserError("the controller has the seed of the run: leave it out of the controller")
-        return request_from_form(**form, controller=name, **settings)
+        if not isinstance(drafter, str) or len(drafter) > MOST_CONTROLLER:
+            raise UserError("the drafter must be a short text such as prompt-lookup:2")
+        request = request_from_form(**form, controller=name, **settings)
+        if (drafting := parse_drafter(drafter)).name == "early-exit":
+            return request
+        if request.drafter.name == "disturbed":
+            raise UserError("wrong drafts are made of early-exit's: leave out wrong, or the drafter")
+        return replace(request, drafter=drafting)
     except UserError as problem:
         raise refusal(problem) from None
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from inspect import signature
 
 from eesd_core.control import CONTROLLERS
+from eesd_core.draft.registry import DRAFTERS
 from eesd_core.limits import MAX_DRAFT
 from eesd_core.model.catalog import NAMES as NAMES_OF_MODELS
 from eesd_core.model.quantize import CHOICES
@@ -38,6 +39,10 @@ class Field:
 def takers(setting: str) -> list[str]:
     """Controllers that have this setting."""
     return [name for name, kind in CONTROLLERS.items() if setting in signature(kind).parameters]
+
+
+def drafters_with(setting: str) -> list[str]:
+    return [name for name, row in DRAFTERS.items() if any(setting == own.name for own in row.settings)]
 
 
 def usual(setting: str) -> str:
@@ -84,20 +89,32 @@ KNOBS = (
     knob("width", "Width", "of the confidence bound"),
     drafts("limit", "Limit", f"most per round, 1 to {MAX_DRAFT}", 1),
 )
+DRAFTER_NAMES = tuple(row.name for row in DRAFTERS.values() if not row.for_show)
+DRAFTER = Field("drafter", "Drafter", "who proposes tokens", "early-exit", "choice", choices=DRAFTER_NAMES)
+DRAFTER_SETTINGS = tuple(  # those that are numbers; a set of layers is for the command line
+    Field(s.name, s.name.capitalize(), s.about, None, s.kind, s.low, s.high, optional=True, usual=f"{s.usual:g}")
+    for name in DRAFTER_NAMES
+    for s in DRAFTERS[name].settings
+    if s.kind in ("whole", "number")
+)
 WRONG = Field("wrong", "Wrong drafts", "share made random", None, "number", 0, 1, optional=True, usual="0")
 WRONG_FROM = Field("wrong_from", "Wrong from", "first new token", None, "whole", 0, MOST_NEW_TOKENS, optional=True, usual="the middle")
 QUANTIZE = Field("quantize", "Weights", "precision of the next run", None, "choice", choices=CHOICES, optional=True)
 MODEL = Field("model", "Model", "who writes", None, "choice", choices=NAMES_OF_MODELS, optional=True)
-FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS, WRONG, WRONG_FROM, QUANTIZE, MODEL)
+DRAFTING = (DRAFTER, *DRAFTER_SETTINGS, WRONG, WRONG_FROM)
+FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS, *DRAFTING, QUANTIZE, MODEL)
 NAMES = tuple(field.name for field in FIELDS)
 
 
 def visibility() -> str:
-    """CSS: a controller's own settings show while it is chosen."""
+    """CSS: a controller's and a drafter's own settings show while it is chosen."""
     rules = []
-    for field in KNOBS:
-        chosen = ", ".join(f"[value='{name}']" for name in takers(field.name))
-        rules.append(f"#settings:not(:has(#controller input:is({chosen}):checked)) #{field.element} {{ display: none; }}")
+    owners = [(CONTROLLER, field, takers(field.name)) for field in KNOBS]
+    owners += [(DRAFTER, field, drafters_with(field.name)) for field in DRAFTER_SETTINGS]
+    owners += [(DRAFTER, field, ["early-exit"]) for field in (WRONG, WRONG_FROM)]
+    for owner, field, names in owners:
+        chosen = ", ".join(f"[value='{name}']" for name in names)
+        rules.append(f"#settings:not(:has(#{owner.element} input:is({chosen}):checked)) #{field.element} {{ display: none; }}")
     return "\n".join(rules)
 
 

@@ -6,11 +6,25 @@ from inspect import signature
 
 from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.control.base import Seeded
+from eesd_core.draft.registry import DRAFTERS, Drafting
 from eesd_core.errors import UserError
 from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 
-from .form import CONTROLLER, FIELDS, KNOBS, MOST_CHARACTERS, NAMES, QUANTIZE, SAMPLING, WRONG, WRONG_FROM, Field
+from .form import (
+    CONTROLLER,
+    DRAFTER,
+    DRAFTER_SETTINGS,
+    FIELDS,
+    KNOBS,
+    MOST_CHARACTERS,
+    NAMES,
+    QUANTIZE,
+    SAMPLING,
+    WRONG,
+    WRONG_FROM,
+    Field,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +74,15 @@ def model_from_form(*form, **named) -> str | None:
     return value
 
 
-def drafter_of(values: dict, new_tokens: int) -> str:
-    """Early exit, or, if it is to be disturbed, how (see eesd_core/draft/disturbed.py)."""
-    given = {field.name: checked(field, values[field.name]) for field in (WRONG, WRONG_FROM) if values[field.name] not in (None, "")}
-    if not given.get("wrong"):
-        return "early-exit"
-    return f"disturbed:{given['wrong']:g}:{given.get('wrong_from', new_tokens // 2)}"
+def drafter_of(values: dict, new_tokens: int) -> Drafting:
+    """The one chosen with its settings that are filled in; early exit may be disturbed (see eesd_core/draft/disturbed.py)."""
+    name = checked(DRAFTER, values["drafter"])
+    own = {setting.name for setting in DRAFTERS[name].settings}
+    fields = [field for field in (*DRAFTER_SETTINGS, WRONG, WRONG_FROM) if values[field.name] not in (None, "")]
+    given = {field.name: checked(field, values[field.name]) for field in fields}
+    if name != "early-exit" or not given.get("wrong"):
+        return Drafting(name, {setting: value for setting, value in given.items() if setting in own})
+    return Drafting("disturbed", {"share": given["wrong"], "first": given.get("wrong_from", new_tokens // 2)})
 
 
 def controller_settings(controller: str, values: dict, seed: int) -> dict:

@@ -19,7 +19,7 @@ from eesd_core.schema import SCHEMA
 
 from .api import add_endpoints, address_of
 from .engines import Engines
-from .form import CONTROLLER, KNOBS, MODEL, PROMPT, QUANTIZE, SAMPLING, WRONG, WRONG_FROM, Field, for_links, visibility
+from .form import CONTROLLER, DRAFTING, KNOBS, MODEL, PROMPT, QUANTIZE, SAMPLING, Field, for_links, visibility
 from .routes import NoUploads, PackedPage, plotly_address, routes
 from .runs import Visits
 
@@ -107,7 +107,7 @@ def build_page(visits: Visits) -> gr.Blocks:
             with gr.Row():
                 sampling = [component(field) for field in SAMPLING]
             with gr.Row():
-                controller = [component(field) for field in (CONTROLLER, *KNOBS, WRONG, WRONG_FROM)]
+                controller = [component(field) for field in (CONTROLLER, *KNOBS, *DRAFTING)]
                 weights = weights_choice(visits.engines, visits.engine)
         bare = {"padding": False, "apply_default_css": False}
         stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits), elem_id="stage", **bare)

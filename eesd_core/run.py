@@ -24,6 +24,7 @@ from .control import Controller, Decision, Outcome
 from .costs import CostTracker
 from .draft.base import LOGITS, Draft, Drafter, Node, Text
 from .errors import UserError
+from .model.cache import KVCache
 from .model.target import Target
 from .sampling import NEXT, Sampler, Sampling
 from .verify import NOTHING, Verdict, by_matching, by_rejection
@@ -52,12 +53,15 @@ class Run:
         self.target, self.drafter, self.controller, self.costs, self.candidates = target, drafter, controller, costs, candidates
         self.prompt_length, self.new_tokens = len(ids), new_tokens
         sampler = Sampler(sampling, target.vocab, target.device)
-        self.text = Text(list(ids), target.new_cache(len(ids) + new_tokens), sampler)
+        self.text = Text(list(ids), self._new_cache(len(ids) + new_tokens), sampler)
         self.clock = Clock()
         self.ended: str | None = None  # why the text is complete: "eos" or "length"
         self.budget = 0  # most drafts of this round
         self.drafted, self.judged = Draft(), Judgement(NOTHING, (), 0.0, (), False)
         self._seen: dict[int, Tensor] = {}  # of this round's rows, what the drafter wants to see
+
+    def _new_cache(self, capacity: int) -> KVCache:
+        return self.target.new_cache(capacity)
 
     @property
     def written(self) -> list[int]:
@@ -171,15 +175,23 @@ class Run:
         text, draft, judged, verdict = self.text, self.drafted, self.judged, self.judged.verdict
         new = [*(draft.nodes[i].id for i in verdict.path), *([] if judged.ends else [verdict.next_id])]
         text.ids += new
-        text.cache.truncate(text.start)
-        self.drafter.commit(text, draft.nodes, verdict, self._seen)
-        assert all(n == text.start for n in text.cache.lengths), "caches out of step"
+        self._roll_back()
         self.controller.observe(Outcome.of([node.facts for node in draft.nodes], verdict.accepted))
         self.ended = "eos" if new[-1] in self.target.end_ids else None if self.left else "length"
         text.sampler.forget(text.start)
         text.round += 1
-        self.costs.observe(len(draft.nodes), draft.seconds, judged.seconds, time.perf_counter() - began)
+        self._learn_costs(time.perf_counter() - began)
         return new
+
+    def _roll_back(self) -> None:
+        """Caches keep what was written, and the pending token is not in them."""
+        text = self.text
+        text.cache.truncate(text.start)
+        self.drafter.commit(text, self.drafted.nodes, self.judged.verdict, self._seen)
+        assert all(n == text.start for n in text.cache.lengths), "caches out of step"
+
+    def _learn_costs(self, rest: float) -> None:
+        self.costs.observe(len(self.drafted.nodes), self.drafted.seconds, self.judged.seconds, rest)
 
     def round(self) -> list[int]:
         """A whole round that nobody looks at. Returns what it wrote."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from app.form import FIELDS, KNOBS, MOST_CHARACTERS, MOST_NEW_TOKENS, NAMES, takers
 from app.form_values import number, request_from_form, whole_number
 from eesd_core.control import CONTROLLERS, make_controller
+from eesd_core.draft.registry import DRAFTERS, Drafting
 from eesd_core.errors import UserError
 from eesd_core.request import Request
 
@@ -106,6 +107,21 @@ def test_drafts_are_made_worse_only_where_asked():
     assert drafter() == drafter(wrong=0) == drafter(wrong_from=5) == drafter(wrong="") == "early-exit"
     assert drafter(wrong=0.5) == "disturbed:0.5:64"  # from the middle of 128
     assert drafter(wrong=1, wrong_from=0) == "disturbed:1"
+    assert drafter(wrong=1, drafter="prompt-lookup") == "prompt-lookup"  # that field is then not on the page
     for bad in ({"wrong": 2}, {"wrong": "x"}, {"wrong": 0.5, "wrong_from": -1}, {"wrong": 0.5, "wrong_from": 1.5}):
         with pytest.raises(UserError, match=r"wrong (drafts|from) must be"):
             drafter(**bad)
+
+
+def test_drafters_are_the_tables_and_take_their_own_settings():
+    """A row of the table is an entry of the page, with those of its settings that are numbers."""
+    fields = {field.name: field for field in FIELDS}
+    assert set(fields["drafter"].choices) == {name for name, row in DRAFTERS.items() if not row.for_show}
+    for name in fields["drafter"].choices:
+        given = {"drafter": name, "longest": 2, "successors": 4}
+        own = {setting.name for setting in DRAFTERS[name].settings}
+        drafting = request_from_form(**GOOD | given).drafter
+        assert drafting == Drafting(name, {key: value for key, value in given.items() if key in own})
+    for bad in ({"drafter": "disturbed"}, {"drafter": "recycling", "successors": 0}, {"drafter": "prompt-lookup", "longest": 11}):
+        with pytest.raises(UserError):
+            request_from_form(**GOOD | bad)

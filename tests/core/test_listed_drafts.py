@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from eesd_core.engine import Engine, Request
+from eesd_core.engine import Engine
 from eesd_core.heads.base import deep_rows
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.heads.shortlist import Shortlist
+from eesd_core.request import Request
 from eesd_core.sampling import Sampling
 from eesd_core.simulate.courses import drafts_of
 from eesd_core.train.lessons import states_of

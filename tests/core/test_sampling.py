@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from eesd_core.errors import UserError
-from eesd_core.sampling import ACCEPT, DRAFT, NEXT, SHARED, Sampling, gumbel_noise, processed_log_probs, uniform
+from eesd_core.sampling import ACCEPT, DRAFT, NEXT, SHARED, Sampling, gumbel_noise, processed_log_probs, stream, uniform
 
 IDS = torch.arange(6144)
 
@@ -41,6 +41,16 @@ def test_streams_are_apart():
     numbers = torch.tensor([[uniform(seed, 3, stream) for seed in range(2000)] for stream in streams], dtype=torch.float64)
     assert numbers.min() > 0 and numbers.max() < 1 and (numbers.mean(-1) - 0.5).abs().max() < 5 * math.sqrt(1 / 12 / 2000)
     assert (torch.corrcoef(numbers) - torch.eye(len(streams))).abs().max() < 5 / math.sqrt(2000)
+
+
+def test_every_kind_round_and_sibling_has_a_stream_of_its_own():
+    """Sibling 0 has the numbers that chains always had; nobody's are another's."""
+    assert [stream(kind) for kind in (SHARED, ACCEPT, NEXT)] == [0, 1, 2] and [stream(DRAFT, r) for r in (0, 1, 200)] == [3, 4, 203]
+    keys = [stream(kind, 0, sibling) for kind in (SHARED, ACCEPT, NEXT) for sibling in range(256)]
+    keys += [stream(DRAFT, round, sibling) for round in (*range(300), 2**24 - 4) for sibling in range(256)]
+    assert len(set(keys)) == len(keys) and max(keys) < 2**32
+    noise = torch.stack([gumbel_noise(7, 19, IDS, stream(DRAFT, 5, sibling)) for sibling in range(4)])
+    assert (torch.corrcoef(noise) - torch.eye(4)).abs().max() < 5 / math.sqrt(6144)
 
 
 def test_gumbel_max_samples_the_distribution():
