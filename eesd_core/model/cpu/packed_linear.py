@@ -5,8 +5,8 @@ several times as long as the product itself. Packed once at load, the same kerne
 
 In float32, `F.linear` takes one row by another kernel than several, so that the last bits of a sum depend on how many rows there are.
 MKL's packed products take one kernel for them all on processors with AVX512: a verify pass then repeats plain steps bit for bit, and
-costs a tenth less. oneDNN's do so with AVX2 too; one row costs more there than by MKL, four cost less. Both are tried out for every
-shape; where neither holds, the layers stay as they are.
+costs a tenth less. With AVX2 numba's loop does so, and oneDNN's products, which cost three times as much for one row and less only for
+many. They are tried out for every shape, in this order; where none holds, the layers stay as they are.
 
 Each is a module, for torch, and has a `product` of rows, for step.py: (m, K) of its `door`, the dtype that it reads -> (m, N) float32 or
 bfloat16. quantized_linear.py has those of whole numbers.
@@ -14,7 +14,9 @@ bfloat16. quantized_linear.py has those of whole numbers.
 
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -69,6 +71,29 @@ class PackedFloatLinear(nn.Module):
         self.forward = self.product = lambda x: product(x, packed, shape, bias, x.numel() // x.shape[-1])
 
 
+class LoopedFloatLinear(nn.Module):
+    """float32, by numba's loop (kernels.multiply) for up to MAX_ROWS rows; more, as of a prompt, by torch, which may round otherwise."""
+
+    door = torch.float32
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        from .threads import multiply_by_threads
+
+        weight, bias = linear.weight.detach().contiguous(), linear.bias
+        numbers, ones = weight.numpy(), np.ones(len(weight), np.float32)
+
+        def product(x: Tensor) -> Tensor:
+            if len(x) > MAX_ROWS or x.requires_grad:
+                return nn.functional.linear(x, weight, bias)
+            out = np.empty((len(x), len(numbers)), np.float32)
+            multiply_by_threads(x.contiguous().numpy(), numbers, ones, out)
+            return torch.from_numpy(out) if bias is None else torch.from_numpy(out).add_(bias)
+
+        self.product = product
+        self.forward = lambda x: product(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], len(weight))
+
+
 def product_of(module: nn.Module):
     """What a linear layer, packed or not, does with rows, and the dtype that it reads."""
     if isinstance(module, nn.Linear):
@@ -102,7 +127,8 @@ def _best(linear: nn.Linear) -> Callable[[nn.Linear], nn.Module]:
     """The fastest way to pack a layer that treats rows alike."""
     if linear.weight.dtype == torch.bfloat16:
         return PackedLinear
-    ways = [*(partial(PackedFloatLinear, rows=rows) for rows in PACKED_FOR), PackedLinear]
+    looped = [LoopedFloatLinear] if find_spec("numba") else []
+    ways = [*(partial(PackedFloatLinear, rows=rows) for rows in PACKED_FOR), *looped, PackedLinear]
     return next((way for way in ways if treats_rows_alike(way(linear), linear.in_features)), lambda linear: linear)
 
 
