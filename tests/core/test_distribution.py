@@ -28,11 +28,11 @@ class Chain:
     """A target whose next token depends on the last one alone: its exact law is a table, and 20,000 tokens fit into one run."""
 
     name, device, dtype, vocab, depth, context, end_ids = "chain", torch.device("cpu"), torch.float32, VOCAB, 2, TOKENS + 64, frozenset()
-    config, precision, shards = SimpleNamespace(hidden_size=VOCAB), "float32", 1
+    config, precision, shards, stream = SimpleNamespace(hidden_size=VOCAB), "float32", 1, torch.float32
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer
-        self.codec = SimpleNamespace(decode=lambda ids: "".join(map(str, ids)), piece=str)
+        self.codec = SimpleNamespace(special_ids=frozenset(), decode=lambda ids: "".join(map(str, ids)), piece=str)
         self.table, other = 1.5 * torch.randn(2, VOCAB, VOCAB, generator=torch.Generator().manual_seed(3))
         self.early = self.table + 0.6 * other
 
