@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import byte_tokenizer, tiny_model
+from tiny import byte_tokenizer, tiny_model
 
 from eesd_core.errors import UserError
 from eesd_core.model.target import Target
