@@ -79,6 +79,7 @@ def add_commands(commands, shared: Shared) -> None:
     replies.add_argument("--out", type=Path, required=True, metavar="DIR", help="parts of 256 texts; resumes from here")
     replies.add_argument("--requests", type=whole, default=20_000, metavar="N", help="how many requests; may be raised on resume")
     replies.add_argument("--new-tokens", type=whole, default=256, metavar="N", help="of a reply at most")
+    replies.add_argument("--known", type=Path, metavar="FILE", help="replies that were written before, such as those that are shipped")
     taps = "depths whose hidden states are kept beside the ids (default: none)"
     replies.add_argument("--taps", type=whole, nargs="*", default=[], metavar="DEPTH", help=taps)
 
@@ -99,7 +100,7 @@ def write_replies(arguments) -> int:
     from ..train.replies.collect import write_replies
 
     taps = tuple(sorted(set(arguments.taps)))
-    write_replies(arguments.model, arguments.data, arguments.out, arguments.requests, arguments.new_tokens, taps)
+    write_replies(arguments.model, arguments.data, arguments.out, arguments.requests, arguments.new_tokens, taps, arguments.known)
     return 0
 
 

@@ -9,9 +9,9 @@ from tiny import byte_tokenizer, tiny_model
 
 from eesd_core.errors import UserError
 from eesd_core.model.target import Target
-from eesd_core.train.replies.collect import turn_behind
+from eesd_core.train.replies.collect import restore, turn_behind
 from eesd_core.train.replies.requests import WORDS, Requests, excerpt
-from eesd_core.train.replies.store import load_ids, parts, save_part
+from eesd_core.train.replies.store import REPLIES, load_ids, load_replies, parts, save_part, save_replies
 from eesd_core.train.replies.writer import Text, Writer, run
 
 ENDS = frozenset([0])
@@ -129,3 +129,36 @@ def test_the_next_turn_stands_behind_the_replys_end_token(model):
     whole = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "<|endoftext|>"}]
     text = [*begun, *target.codec.encode("b"), 0, *turn_behind(target, "<|endoftext|>")]
     assert text == target.codec.encode_chat(whole)
+
+
+def test_texts_are_put_together_again_from_replies_alone(model, tmp_path):
+    tokenizer = byte_tokenizer()
+    turn, reply = "{{ m['role'] }}:{{ m['content'] }}<|endoftext|>", "{% if add_generation_prompt %}assistant:{% endif %}"
+    tokenizer.chat_template = "{% for m in messages %}" + turn + "{% endfor %}" + reply
+    target = Target(model, tokenizer, "tiny")
+    target.end_ids = ENDS
+
+    class Asked:
+        def draw(self, number):
+            return f"ask {number}"
+
+        def follow_up(self, number):
+            return "more" if number % 2 else None
+
+    begun = [target.codec.encode_chat([{"role": "user", "content": f"ask {number}"}]) for number in range(5)]
+    texts = [Text(number, list(ids), 0.8, 0.5, first=len(ids)) for number, ids in enumerate(begun)]
+    writer = Writer(model, (), frozenset(range(0, 257, 2)) | ENDS, places=2)
+
+    def next_turn(text):
+        if text.number % 2 and len(text.turns) < 2:
+            text.ids[-1] = 0  # every end token is the model's own one
+            return turn_behind(target, "more")
+
+    written = list(run(writer, iter(texts), 12, next_turn))
+    save_part(tmp_path, 0, written, ())
+    save_replies(tmp_path)
+    assert sum(len(replies.turns) for replies in load_replies(tmp_path / REPLIES)) > 5
+    again = {text.number: text for text in restore(target, Asked(), tmp_path / REPLIES)}
+    assert {n: (t.ids, t.turns) for n, t in again.items()} == {t.number: (t.ids, t.turns) for t, _ in written}
+    with pytest.raises(UserError, match="holds no replies"):
+        list(restore(target, Asked(), tmp_path / "ids-0000.safetensors"))

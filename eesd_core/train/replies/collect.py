@@ -4,11 +4,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from ...errors import UserError
 from ...model.load import load_target
 from ...model.target import Target
 from .requests import Requests
-from .store import PART, load_ids, parts, save_part
+from .store import PART, load_ids, load_replies, parts, save_part, save_replies
 from .writer import Text, Writer, run
 
 DRAWS = ((0.0, 0.0), (0.8, 0.1), (0.0, 0.0), (0.8, 0.1), (0.8, 0.0), (1.0, 0.0))  # (temperature, min-p) of one request after the other
@@ -18,13 +20,20 @@ MOST_TURNS = 2
 LONGEST_PROMPT = 330  # tokens
 
 
-def write_replies(model: str, data: Path, out: Path, count: int, new_tokens: int, taps: tuple[int, ...]) -> None:
+def write_replies(
+    model: str, data: Path, out: Path, count: int, new_tokens: int, taps: tuple[int, ...], known: Path | None = None
+) -> None:
     """Replies to requests 0 .. count - 1, into parts in `out`; what is there already stays. `taps`: depths whose hidden states are kept
-    too, two bytes a number. Raises UserError."""
+    too, two bytes a number. `known`: a file of replies written before (store.py), which need not be written again. Raises UserError."""
     requests = Requests(data)
     target = load_target(model, "cpu", "float32", "none", alone=True)
     out.mkdir(parents=True, exist_ok=True)
-    done = {number for part in parts(out) for number in load_ids(out, part)["number"].tolist()}
+    done = numbers(out)
+    if known:
+        restored = [(text, None) for text in restore(target, requests, known) if text.number not in done]
+        for low in range(0, len(restored), PART):
+            save_part(out, max(parts(out), default=-1) + 1, restored[low : low + PART], (), states=False)
+        done = numbers(out)
 
     def texts() -> Iterator[Text]:
         for number in range(count):
@@ -49,6 +58,29 @@ def write_replies(model: str, data: Path, out: Path, count: int, new_tokens: int
             print(f"part {index}: {new:,} tokens written, {new / (time.monotonic() - began):.0f} a second", flush=True)
     if finished:
         save_part(out, index, finished, taps)
+    save_replies(out)
+
+
+def numbers(folder: Path) -> set[int]:
+    """Requests that have their replies."""
+    return {number for part in parts(folder) for number in load_ids(folder, part)["number"].tolist()}
+
+
+def restore(target: Target, requests: Requests, known: Path) -> Iterator[Text]:
+    """Whole texts, from the replies alone. Raises UserError for a file that does not fit."""
+    try:
+        found = list(load_replies(known))
+    except (OSError, SafetensorError, KeyError) as problem:
+        raise UserError(f"{known} holds no replies ({problem}): give the replies.safetensors that write-replies made") from None
+    for number, temperature, min_p, turns in found:
+        ids, text = list(target.codec.encode_chat([{"role": "user", "content": requests.draw(number)}])), None
+        for turn in turns:
+            if text:
+                ids += turn_behind(target, requests.follow_up(number))
+            text = text or Text(number, ids, temperature, min_p)
+            text.turns.append((len(ids), len(ids) + len(turn)))
+            ids += turn
+        yield text
 
 
 def turn_behind(target: Target, request: str) -> list[int]:

@@ -2,10 +2,13 @@
 
 A part is `ids-NNNN.safetensors` (all ids one behind the other, where each text ends, which ids are replies, how each was drawn) and, where
 states are kept, `states-NNNN.safetensors` (one tensor a depth, row for row beside the ids, in bfloat16; the row of a text's last id is
-never computed, and zero).
+never computed, and zero). `replies.safetensors` has the replies alone, without the requests: with the same request files all texts can be
+put together again from it.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,6 +17,16 @@ from torch import Tensor
 from .writer import Text
 
 PART = 256  # texts
+REPLIES = "replies.safetensors"
+
+
+class Replies(NamedTuple):
+    """What a model replied to request `number`, turn by turn, and to what followed."""
+
+    number: int
+    temperature: float
+    min_p: float
+    turns: list[list[int]]
 
 
 def save_part(folder: Path, number: int, texts: list[tuple[Text, Tensor]], taps: tuple[int, ...], states: bool = True) -> None:
@@ -47,3 +60,39 @@ def parts(folder: Path) -> list[int]:
 def load_ids(folder: Path, number: int) -> dict[str, Tensor]:
     found = load_file(folder / f"ids-{number:04d}.safetensors")
     return found | {"ids": found["ids"].to(torch.int32)}
+
+
+def save_replies(folder: Path) -> None:
+    """Gather the replies of all parts in `folder` into its `replies.safetensors`."""
+    found = [replies for part in parts(folder) for replies in _replies_of(load_ids(folder, part))]
+    turns = [turn for replies in found for turn in replies.turns]
+    kept = {
+        "ids": torch.tensor([id for turn in turns for id in turn]).to(torch.uint16),
+        "lengths": torch.tensor([len(turn) for turn in turns]).to(torch.uint16),
+        "turns": torch.tensor([len(replies.turns) for replies in found]).to(torch.uint8),
+        "number": torch.tensor([replies.number for replies in found], dtype=torch.int32),
+        "temperature": torch.tensor([replies.temperature for replies in found]),
+        "min_p": torch.tensor([replies.min_p for replies in found]),
+    }
+    write(folder / REPLIES, kept)
+
+
+def load_replies(file: Path) -> Iterator[Replies]:
+    kept = {name: tensor.tolist() for name, tensor in load_file(file).items()}
+    turn = place = 0
+    for number, temperature, min_p, count in zip(kept["number"], kept["temperature"], kept["min_p"], kept["turns"]):
+        turns = []
+        for length in kept["lengths"][turn : turn + count]:
+            turns.append(kept["ids"][place : place + length])
+            place += length
+        turn += count
+        yield Replies(number, temperature, min_p, turns)
+
+
+def _replies_of(part: dict[str, Tensor]) -> Iterator[Replies]:
+    begin = 0
+    for end, number, temperature, min_p in zip(*(part[name].tolist() for name in ("ends", "number", "temperature", "min_p"))):
+        edges = part["reply"][begin:end].int().diff(prepend=torch.tensor([0]), append=torch.tensor([0])).nonzero().flatten().tolist()
+        ids = part["ids"][begin:end].tolist()
+        yield Replies(number, temperature, min_p, [ids[low:high] for low, high in zip(edges[::2], edges[1::2])])
+        begin = end
