@@ -65,6 +65,7 @@ class Api:
         drafter: str = "early-exit",
         wrong: float = 0.0,
         wrong_from: int | None = None,
+        stop: str = "",
         with_trace: bool = False,
     ) -> dict:
         """Write a continuation twice on one device, plainly and by early-exiting speculative decoding, and compare texts and clocks.
@@ -85,13 +86,14 @@ class Api:
             drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling ...
             wrong: make this share of the drafts random on purpose, 0 to 1: the belief follows, the text does not change
             wrong_from: wrong drafts begin at this new token; without it in the middle
+            stop: the text ends in front of this string; empty is none
             with_trace: add every event of the run, as NDJSON
 
         Returns:
             identical, level, first_difference, speedup (against this engine without drafts), and both lanes with text and metrics
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "acceptance": acceptance}
-        form |= {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat, "wrong": wrong, "wrong_from": wrong_from}
+        form |= {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat, "wrong": wrong, "wrong_from": wrong_from, "stop": stop}
         wanted = asked(form, controller, drafter, (WITH_TRACE, with_trace))
         async for state in self._run(request, wanted, quantize, model, self.visits.contest):
             if records := state.pop("records", None):
@@ -113,6 +115,7 @@ class Api:
         drafter: str = "early-exit",
         wrong: float = 0.0,
         wrong_from: int | None = None,
+        stop: str = "",
     ) -> dict:
         """Write a continuation by early-exiting speculative decoding, or plainly. The text is the same.
 
@@ -129,12 +132,13 @@ class Api:
             drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling ...
             wrong: make this share of the drafts random on purpose, 0 to 1: the text does not change
             wrong_from: wrong drafts begin at this new token; without it in the middle
+            stop: the text ends in front of this string; empty is none
 
         Returns:
             text, token_ids, rounds, acceptance rate, draft lengths, seconds and tokens per second
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "chat": chat}
-        wanted = asked(form | {"wrong": wrong, "wrong_from": wrong_from}, controller, drafter, (METHOD, method))
+        wanted = asked(form | {"wrong": wrong, "wrong_from": wrong_from, "stop": stop}, controller, drafter, (METHOD, method))
 
         def work(engine, request, run, stopped):
             return engine.run(request, method, run, stopped)
@@ -175,7 +179,7 @@ class Api:
     ) -> AsyncIterator[dict]:
         yield {"status": "waiting", "place": 0, "seconds": None}  # before the device is asked for: then Gradio can close this generator
         if lane == "vanilla":
-            wanted = Request(wanted.prompt, wanted.max_new_tokens, wanted.sampling, "vanilla", chat=wanted.chat)
+            wanted = Request(wanted.prompt, wanted.max_new_tokens, wanted.sampling, "vanilla", chat=wanted.chat, stop=wanted.stop)
         try:
             weights = None if quantize == "host" else quantize_from_form(quantize=quantize)
             engine = self.visits.engines.wanted(weights, model_from_form(model=model))

@@ -8,6 +8,7 @@ from eesd_core.draft.registry import DRAFTERS
 from eesd_core.limits import MAX_DRAFT
 from eesd_core.model.catalog import NAMES as NAMES_OF_MODELS
 from eesd_core.model.quantize import CHOICES
+from eesd_core.text.stop_strings import LONGEST
 
 MOST_CHARACTERS = 4000
 MOST_NEW_TOKENS = 512
@@ -101,8 +102,9 @@ WRONG = Field("wrong", "Wrong drafts", "share made random", None, "number", 0, 1
 WRONG_FROM = Field("wrong_from", "Wrong from", "first new token", None, "whole", 0, MOST_NEW_TOKENS, optional=True, usual="the middle")
 QUANTIZE = Field("quantize", "Weights", "precision of the next run", None, "choice", choices=CHOICES, optional=True)
 MODEL = Field("model", "Model", "who writes", None, "choice", choices=NAMES_OF_MODELS, optional=True)
+STOP = Field("stop", "Stop text", "the text ends in front of it", "", "text", 0, LONGEST, optional=True)
 DRAFTING = (DRAFTER, *DRAFTER_SETTINGS, WRONG, WRONG_FROM)
-FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS, *DRAFTING, QUANTIZE, MODEL)
+FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS, *DRAFTING, QUANTIZE, MODEL, STOP)
 NAMES = tuple(field.name for field in FIELDS)
 
 

@@ -51,7 +51,7 @@ def request_from_form(*form, **named) -> Request:
     controller, settings = good["controller"], controller_settings(good["controller"], values, good["seed"])
     make_controller(controller, **settings)  # refuses what is out of its range
     drafter = drafter_of(values, good["new_tokens"])
-    return Request(prompt, good["new_tokens"], sampling, "eesd", controller, settings, good["chat"], drafter)
+    return Request(prompt, good["new_tokens"], sampling, "eesd", controller, settings, good["chat"], drafter, stop=stops_of(values["stop"]))
 
 
 def values_of(*form, **named) -> dict:
@@ -83,6 +83,13 @@ def drafter_of(values: dict, new_tokens: int) -> Drafting:
     if name != "early-exit" or not given.get("wrong"):
         return Drafting(name, {setting: value for setting, value in given.items() if setting in own})
     return Drafting("disturbed", {"share": given["wrong"], "first": given.get("wrong_from", new_tokens // 2)})
+
+
+def stops_of(value) -> tuple[str, ...]:
+    """One string, taken as it is, or none. Raises UserError."""
+    if not isinstance(value, str | None):
+        raise UserError(f"stop text must be text, not {shown(value)}")
+    return (value,) if value else ()
 
 
 def controller_settings(controller: str, values: dict, seed: int) -> dict:

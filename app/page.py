@@ -19,7 +19,7 @@ from eesd_core.schema import SCHEMA
 
 from .api import add_endpoints, address_of
 from .engines import Engines
-from .form import CONTROLLER, DRAFTING, KNOBS, MODEL, PROMPT, QUANTIZE, SAMPLING, Field, for_links, visibility
+from .form import CONTROLLER, DRAFTING, KNOBS, MODEL, PROMPT, QUANTIZE, SAMPLING, STOP, Field, for_links, visibility
 from .routes import NoUploads, PackedPage, plotly_address, routes
 from .runs import Visits
 
@@ -106,13 +106,14 @@ def build_page(visits: Visits) -> gr.Blocks:
         with gr.Accordion("Settings", open=False, elem_id="settings"):
             with gr.Row():
                 sampling = [component(field) for field in SAMPLING]
+                stop_text = component(STOP)
             with gr.Row():
                 controller = [component(field) for field in (CONTROLLER, *KNOBS, *DRAFTING)]
                 weights = weights_choice(visits.engines, visits.engine)
         bare = {"padding": False, "apply_default_css": False}
         stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits), elem_id="stage", **bare)
 
-        form = [prompt, *sampling, *controller, weights, model]
+        form = [prompt, *sampling, *controller, weights, model, stop_text]
         buttons = [run_button, stop_button]
         in_browser = {"fn": None, "show_progress": "hidden", "api_visibility": "private"}
         told = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
@@ -147,7 +148,7 @@ def component(field: Field) -> gr.components.Component:
     if field.kind == "flag":
         return gr.Checkbox(field.value, **words)
     if isinstance(field.value, str):
-        return gr.Textbox(field.value, **words)  # a seed: longer than a browser's number
+        return gr.Textbox(field.value, **words)  # also a seed: longer than a browser's number
     return gr.Number(field.value, placeholder=field.usual, step=1 if field.kind == "whole" else 0.05, **words)
 
 

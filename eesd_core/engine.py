@@ -40,6 +40,7 @@ from .row_invariance import Level, promise
 from .run import Run
 from .sampling import Sampling
 from .text.detokenizer import Detokenizer
+from .text.stop_strings import StoppedText
 
 EXIT = "exit"
 
@@ -97,7 +98,7 @@ class Engine:
             controller = FixedController(0)
         controller = agreed(controller or make_controller(request.controller, **request.settings), self.target.shards)
         costs = costs or self.costs(drafter)
-        return Run(self.target, ids, request.max_new_tokens, request.sampling, drafter, controller, costs, candidates)
+        return Run(self.target, ids, request.max_new_tokens, request.sampling, drafter, controller, costs, candidates, request.stop)
 
     def run(
         self, request: Request, lane: str | None = None, run: str = "run", cancelled: Callable[[], bool] = bool, **parts
@@ -110,10 +111,11 @@ class Engine:
     def events(self, run: Run, request: Request, cancelled: Callable[[], bool] = bool) -> Iterator[Event]:
         """What happens in a run, to its end."""
         target, drafts = self.target, request.method == "eesd"
-        ids, detokenizer = tuple(run.text.ids), Detokenizer(target.codec, run.text.ids)
+        ids, words = tuple(run.text.ids), StoppedText(Detokenizer(target.codec, run.text.ids), request.stop)
         settings = {"max_new_tokens": request.max_new_tokens, "drafter": run.drafter.name, "exit_after": run.drafter.reuses}
         settings |= asdict(request.sampling) | {"controller": run.controller.snapshot()}
         settings["controller_settings"] = request.settings if drafts else {}
+        settings |= {"stop": request.stop} if request.stop else {}
         yield RunStarted(
             request.method, target.name, str(target.device), target.precision,
             promise(self.level, request.sampling), request.prompt, ids, settings, versions(),
@@ -145,7 +147,7 @@ class Engine:
             with run.clock.standing():
                 counts.add(drafted, run.judged.verdict.accepted)
                 belief = run.controller.snapshot()
-                text = detokenizer.push(new) + (detokenizer.flush() if run.ended else "")
+                text = words.push(new)[1] + (words.flush() if run.ended else "")
             if drafted:
                 yield PosteriorUpdated(number, belief)
             yield TokensCommitted(number, tuple(new), text)

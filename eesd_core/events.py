@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 FORMAT = "eesd-trace/2"
 OLDER = "eesd-trace/1"  # chains only; reading makes it the newer one (schema.py)
 
-StopReason = Literal["controller", "limit", "length", "eos", "none"]
+StopReason = Literal["controller", "limit", "length", "eos", "stop", "none"]
 NextKind = Literal["correction", "bonus", "none"]
 
 
@@ -138,7 +138,8 @@ class PosteriorUpdated:
 
 @dataclass(frozen=True, slots=True)
 class TokensCommitted:
-    """Tokens that now belong to the text. `text` is what they add; bytes of an unfinished character wait for the next commit."""
+    """Tokens that now belong to the text. `text` is what they add; bytes of an unfinished character wait for the next commit, and so does
+    what may be the beginning of a stop string."""
 
     type: ClassVar[str] = "tokens_committed"
     round: int
@@ -151,7 +152,7 @@ class RunFinished:
     """`t` of its record is the decoding time."""
 
     type: ClassVar[str] = "run_finished"
-    reason: Literal["length", "eos"]
+    reason: Literal["length", "eos", "stop"]  # stop: the last token completed a stop string
     new_tokens: int
     speculative_decoding: dict | None = None  # vLLM's figures of the run (metrics.py); None without a drafter, and in an older trace
 

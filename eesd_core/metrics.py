@@ -87,7 +87,7 @@ def histogram(values: Iterable[int], most: int) -> list[int]:
 
 @dataclass
 class Metrics(Acceptance):
-    """`seconds` is decoding alone, without prefill. `finish`: length, eos, cancelled, or "" while it runs."""
+    """`seconds` is decoding alone, without prefill. `finish`: length, eos, stop, cancelled, or "" while it runs."""
 
     token_ids: list[int] = field(default_factory=list)
     text: str = ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from .draft.registry import DRAFTERS, Drafting, parse_drafter
 from .errors import UserError
 from .sampling import Sampling
+from .text.stop_strings import check_stops
 
 METHODS = ("eesd", "vanilla")
 
@@ -24,6 +25,7 @@ class Request:
     drafter: Drafting | str = "early-exit"
     system: str = ""  # what a chat model is told in front of the conversation; "": what its template says
     history: tuple[tuple[str, str], ...] = ()  # a conversation's earlier requests and their replies
+    stop: tuple[str, ...] = ()  # the text ends in front of the first of these that comes up
 
     def __post_init__(self):
         if not self.prompt.strip():
@@ -34,6 +36,7 @@ class Request:
             raise UserError(f"unknown method {self.method!r}: choose {' or '.join(METHODS)}")
         if (self.system or self.history) and not self.chat:
             raise UserError("a system prompt and earlier turns are for chat: ask for chat too, or leave them out")
+        object.__setattr__(self, "stop", check_stops(self.stop))
         if isinstance(self.drafter, str):
             object.__setattr__(self, "drafter", parse_drafter(self.drafter))
 

@@ -27,9 +27,12 @@ from .errors import UserError
 from .model.cache import KVCache
 from .model.target import Target
 from .sampling import NEXT, Sampler, Sampling
+from .text.detokenizer import Detokenizer
+from .text.stop_strings import StoppedText
 from .verify import NOTHING, Verdict, by_matching, by_rejection
 
 MOST_MARGIN = 1e4  # stands for "no other token was left" after top-p, since JSON has no infinity
+ENDS = ("eos", "stop")  # reasons to stop drafting that end the text too, where all drafts are accepted
 
 
 @dataclass(slots=True)
@@ -47,15 +50,17 @@ class Judgement:
 class Run:
     def __init__(
         self, target: Target, ids: Sequence[int], new_tokens: int, sampling: Sampling, drafter: Drafter, controller: Controller,
-        costs: CostTracker, candidates: Candidates | None = None,
+        costs: CostTracker, candidates: Candidates | None = None, stop: Sequence[str] = (),
     ):  # fmt: skip
-        """`candidates`, if given, keeps the target's best ones for every token written."""
+        """`candidates`, if given, keeps the target's best ones for every token written. `stop`: strings that end the text."""
         self.target, self.drafter, self.controller, self.costs, self.candidates = target, drafter, controller, costs, candidates
         self.prompt_length, self.new_tokens = len(ids), new_tokens
         sampler = Sampler(sampling, target.vocab, target.device)
         self.text = Text(list(ids), self._new_cache(len(ids) + new_tokens), sampler)
+        self.stop = stop
+        self.watch = self._watch()
         self.clock = Clock()
-        self.ended: str | None = None  # why the text is complete: "eos" or "length"
+        self.ended: str | None = None  # why the text is complete: "stop", "eos" or "length"
         self.budget = 0  # most drafts of this round
         self.drafted, self.judged = Draft(), Judgement(NOTHING, (), 0.0, (), False)
         self._seen: dict[int, Tensor] = {}  # of this round's rows, what the drafter wants to see
@@ -93,6 +98,7 @@ class Run:
         """The drafter's nodes one by one, each with the controller's decision; what is made of them is `drafted`."""
         text, drafter, controller, ends, budget = self.text, self.drafter, self.controller, self.target.end_ids, self.budget
         nodes: list[Node] = []
+        ahead = self.watch and self.watch.fork()  # drafts behind a stop string would be in vain, as those behind the end of the text
         stop, seconds, go = ("limit" if budget else "none"), 0.0, budget > 0
         while go:
             began = time.perf_counter()
@@ -105,11 +111,15 @@ class Run:
             for node in more:
                 nodes.append(node)
                 decision = controller.keep_drafting(node.facts)
-                if node.id in ends:
+                if ahead:
+                    ahead.push([node.id])
+                if ahead and ahead.stopped:
+                    stop = "stop"
+                elif node.id in ends:
                     stop = "eos"
                 elif not decision.go and len(nodes) < budget:
                     stop = "controller"
-                go = decision.go and stop != "eos" and len(nodes) < budget
+                go = decision.go and stop not in ENDS and len(nodes) < budget
                 yield node, decision._replace(go=go)
                 if not go:
                     break
@@ -161,7 +171,7 @@ class Run:
         *chances, next_chance = log_probs[[*range(len(ids)), verdict.next_row], [*ids, verdict.next_id]].exp().tolist()
         if not isfinite(next_chance + sum(chances)):
             raise UserError(f"the logits of {target.name} are no numbers here: its weights are broken, or too large for its dtype")
-        ends = bool(verdict.path) and ids[verdict.path[-1]] in target.end_ids
+        ends = draft.stop in ENDS and verdict.accepted == len(ids)
         if self.candidates is not None:
             rows = slice(verdict.accepted + (not ends))
             self.candidates.keep(best[rows], best_ids[rows], log_probs.gather(-1, best_ids)[rows])
@@ -177,7 +187,12 @@ class Run:
         text.ids += new
         self._roll_back()
         self.controller.observe(Outcome.of([node.facts for node in draft.nodes], verdict.accepted))
-        self.ended = "eos" if new[-1] in self.target.end_ids else None if self.left else "length"
+        if self.watch:
+            self.watch.push(new)
+        if self.watch and self.watch.stopped:
+            self.ended = "stop"
+        else:
+            self.ended = "eos" if new[-1] in self.target.end_ids else None if self.left else "length"
         text.sampler.forget(text.start)
         text.round += 1
         self._learn_costs(time.perf_counter() - began)
@@ -207,7 +222,11 @@ class Run:
         self.text = Text(text.ids[: self.prompt_length], text.cache, Sampler(sampling, target.vocab, target.device))
         text.cache.truncate(self.text.start)
         self.drafter.commit(self.text, [], None, {})
-        self.ended = None
+        self.ended, self.watch = None, self._watch()
+
+    def _watch(self) -> StoppedText | None:
+        """What looks for stop strings behind the prompt; None: there are none."""
+        return StoppedText(Detokenizer(self.target.codec, self.text.ids), self.stop) if self.stop else None
 
 
 def laws_of(nodes: Sequence[Node], vocab: int) -> Tensor | None:

@@ -99,6 +99,7 @@ def shared_flags() -> Shared:
     system = "what a chat model is told in front of the conversation (default: what its template says)"
     writing.add_argument("--system", default="", metavar="TEXT", help=system)
     writing.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
+    writing.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end the text in front of TEXT; may be given again")
     how = f"one of {', '.join(CONTROLLERS)}; settings follow, as in threshold:0.3 or beta:draw=round:forget=0.95"
     writing.add_argument("--controller", default="throughput", metavar="NAME[:SETTING=VALUE]", help=f"{how} (default: throughput)")
     writing.add_argument("--draft-length", type=whole, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
@@ -153,7 +154,7 @@ def request_of(arguments, method: str = "eesd"):
     make_controller(controller, **settings)  # refuses bad settings now, not after loading
     sampling = sampling_of(arguments)
     a = arguments
-    return Request(a.prompt, a.max_new_tokens, sampling, method, controller, settings, a.chat, a.drafter, a.system)
+    return Request(a.prompt, a.max_new_tokens, sampling, method, controller, settings, a.chat, a.drafter, a.system, stop=a.stop)
 
 
 def controller_of(request) -> dict | None:

@@ -33,6 +33,11 @@ class Detokenizer:
         self.read = len(self.ids)
         return new
 
+    @property
+    def waits(self) -> bool:
+        """Whether the last ids have given no text yet."""
+        return self.read < len(self.ids)
+
     def flush(self) -> str:
         """At the end of a run: what is still held back, broken characters included."""
         return self._text()[len(self.before) :]

@@ -1,6 +1,7 @@
 """Stop strings: a text ends in front of the first one that comes up, wherever tokens and rounds begin and end."""
 
 from collections.abc import Sequence
+from copy import copy
 
 from ..errors import UserError
 from .detokenizer import Detokenizer
@@ -9,10 +10,11 @@ MOST, LONGEST = 16, 256  # strings, and characters of each
 
 
 def check_stops(stops: Sequence[str]) -> tuple[str, ...]:
-    """Raises UserError."""
+    """One string counts as a list of it. Raises UserError."""
+    stops = (stops,) if isinstance(stops, str) else tuple(stops)
     if len(stops) > MOST or any(not isinstance(stop, str) or not 0 < len(stop) <= LONGEST for stop in stops):
         raise UserError(f"stop strings: at most {MOST}, each of 1 to {LONGEST} characters")
-    return tuple(stops)
+    return stops
 
 
 class StopStrings:
@@ -42,26 +44,36 @@ class StopStrings:
 
 class StoppedText:
     """A detokenizer that watches for stop strings. A string ends the run at the token that completes it: the token belongs to the run, the
-    string to no text. Tokens are looked at one by one, so the run ends at the same token however many are committed at once."""
+    string to no text. Tokens are looked at one by one, so the run ends at the same token however many are committed at once. As with an
+    unfinished character, a push whose end may be the beginning of a stop string gives nothing, and the next one gives all."""
 
     def __init__(self, detokenizer: Detokenizer, stops: Sequence[str]):
-        self.detokenizer, self.watch = detokenizer, StopStrings(stops)
+        self.detokenizer, self.watch, self.kept = detokenizer, StopStrings(stops), ""
 
     @property
     def stopped(self) -> bool:
         return self.watch.found
 
+    def fork(self) -> "StoppedText":
+        """A copy that looks ahead, over drafts, while this one stays where it is."""
+        ahead = copy(self)
+        ahead.detokenizer, ahead.watch = copy(self.detokenizer), copy(self.watch)
+        ahead.detokenizer.ids = list(self.detokenizer.ids)
+        return ahead
+
     def push(self, ids: Sequence[int]) -> tuple[int, str]:
         """How many of the ids belong to the run, and the text that they add."""
         if not self.watch.stops:
             return len(ids), self.detokenizer.push(ids)
-        text = ""
-        for count, id in enumerate(ids, 1):
-            text += self.watch.push(self.detokenizer.push([id]))
-            if self.stopped:
-                return count, text
-        return len(ids), text
+        count = 0
+        while count < len(ids) and not self.stopped:
+            self.kept += self.watch.push(self.detokenizer.push([ids[count]]))
+            count += 1
+        if (self.watch.held or self.detokenizer.waits) and not self.stopped:
+            return count, ""
+        text, self.kept = self.kept, ""
+        return count, text
 
     def flush(self) -> str:
         """At the end of a run: what is still held back."""
-        return "" if self.stopped else self.watch.push(self.detokenizer.flush()) + self.watch.flush()
+        return "" if self.stopped else self.kept + self.watch.push(self.detokenizer.flush()) + self.watch.flush()

@@ -73,6 +73,8 @@ def test_not_a_number(value):
         ({"acceptance": "luck"}, "acceptance must be one of shared-noise, rejection, not luck"),
         ({"chat": "yes"}, "chat must be one of True, False, not yes"),
         ({"top_k": 1.5}, "top-k must be a whole number"),
+        ({"stop": 7}, "stop text must be text, not 7"),
+        ({"stop": "x" * 257}, "stop strings: .* 1 to 256 characters"),
         ({"min_p": 1}, "min-p must be a number from 0 to 0.99"),
     ],
 )
@@ -125,3 +127,8 @@ def test_drafters_are_the_tables_and_take_their_own_settings():
     for bad in ({"drafter": "disturbed"}, {"drafter": "recycling", "successors": 0}, {"drafter": "prompt-lookup", "longest": 11}):
         with pytest.raises(UserError):
             request_from_form(**GOOD | bad)
+
+
+def test_a_stop_text_is_taken_as_it_is():
+    assert request_from_form(**GOOD).stop == request_from_form(**GOOD | {"stop": None}).stop == ()
+    assert request_from_form(**GOOD | {"stop": " The end"}).stop == (" The end",)

@@ -86,14 +86,14 @@ def test_no_english_sentence_is_left_on_the_page(visit, paced):
 def refusals() -> list[str]:
     """Lines of the server's own."""
     said = [FAILED.format("RuntimeError")]
-    wrong = {"temperature": 9}, {"top_k": -1}, {"chat": "yes"}
+    wrong = {"temperature": 9}, {"top_k": -1}, {"chat": "yes"}, {"stop": "x" * 257}
     forms = [{"prompt": ""}, {"prompt": "x" * 5000}, *({"prompt": "x"} | values for values in wrong)]
     for ask in (*(lambda form=form: request_from_form(**form) for form in forms), Arrival("smollm2", print).check):
         try:
             ask()
         except UserError as problem:
             said.append(str(problem))
-    assert len(said) == 7
+    assert len(said) == 8
     return said
 
 

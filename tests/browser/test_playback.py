@@ -8,7 +8,7 @@ import renderer_fixture as made
 from playwright.sync_api import expect
 from renderer_page import feed, no_sideways_scroll, state, wait_for_text
 
-from eesd_core.events import RoundVerified
+from eesd_core.events import Record, RoundStarted, RoundVerified, RunFinished, TokensCommitted
 
 RECORDS = made.trace()
 TEXT = made.ndjson(RECORDS)
@@ -38,6 +38,25 @@ def press(page, *keys: str) -> None:
 
 def cursor(page) -> int:
     return page.evaluate(CURSOR)
+
+
+def test_a_stop_string_is_cut_from_its_tokens_and_comes_back_with_the_playhead(page):
+    """"ing" begins in one round and ends in the next: the text keeps "a k"."""
+    events = []
+    for i, (piece, committed) in enumerate([("a ", "a "), ("ki", ""), ("ng of", "k")]):
+        verdict = RoundVerified(i, 0, 0, (i,), (), (1.0,), i, piece, 0.5, "bonus", 0.0, 0.001)
+        events += [RoundStarted(i, i + 1, 0, {}), verdict, TokensCommitted(i, (i,), committed)]
+    lines = [Record("r", "eesd", seq, 0.1 * seq, event).to_json() for seq, event in enumerate([*events, RunFinished("stop", 3)])]
+    texts = page.evaluate(
+        """lines => {
+            const lane = new EESD.modules['lib/rounds.js'].Lane('eesd');
+            const play = () => lines.slice(lane.applied).forEach((line) => lane.apply(line)) ?? lane.text;
+            const back = (round) => lane.rewind(lane.rounds[round]) ?? lane.text;
+            return [play(), back(2), play(), back(1), play()];
+        }""",
+        lines,
+    )
+    assert texts == ["a k", "a ki", "a k", "a ", "a k"]
 
 
 def test_a_recording_plays_to_its_end(page):

@@ -213,7 +213,7 @@ def test_decisions_and_charts_speak(page):
 
 def test_what_ended_a_round_is_named_where_the_coin_said_go_on(page):
     """And behind the end of the text nothing could have paid."""
-    said = page.evaluate("""() => ["limit", "length", "eos", "controller"].map((reason) => {
+    said = page.evaluate("""() => ["limit", "length", "eos", "stop", "controller"].map((reason) => {
         const posterior = { alpha: 1, beta: 1 }, terms = { theta: 0.9, chi: reason === "controller" ? 0 : 1, u: 0.5 };
         const outcome = { accepted: 1, drafted: 1, next_kind: "none", verify_seconds: 0.1, draft_seconds: 0.1 };
         const tokens = [{ state: "accepted", draft: 0.5, entropy: 1, target: 0.5, margin: 1 }];
@@ -221,8 +221,8 @@ def test_what_ended_a_round_is_named_where_the_coin_said_go_on(page):
         const { why, steps } = EESD.modules['lib/explain.js'].explain({ settings: { temperature: 0 } }, round);
         return [why, steps[2].rows[0].text];
     })""")
-    assert [row.rpartition(", ")[2] for _, row in said] == ["at limit", "text full", "text ends", "stop"]
-    assert ["one more might have paid" in why for why, _ in said] == [True, False, False, True]
+    assert [row.rpartition(", ")[2] for _, row in said] == ["at limit", "text full", "text ends", "stop string", "stop"]
+    assert ["one more might have paid" in why for why, _ in said] == [True, False, False, False, True]
 
 
 def test_a_fixed_length_has_a_note_instead_of_a_curve(page):

@@ -50,6 +50,19 @@ def test_generate_json(call, model_folder):
     assert plain["token_ids"] == report["token_ids"] and plain["drafted"] == 0
 
 
+def test_stop(call, model_folder):
+    arguments = ["generate", "Once", "--model", str(model_folder), "--max-new-tokens", "16", "--json"]
+    whole = last_json(call(*arguments)[1])
+    assert whole["finish"] == "length"
+    letter = next(c for c in whole["text"][3:] if c.isascii() and c.isprintable())
+    status, out, _ = call(*arguments, "--stop", "never", "--stop", letter)
+    report = last_json(out)
+    assert status == 0 and report["finish"] == "stop" and report["text"] == whole["text"][: whole["text"].index(letter)]
+    assert report["token_ids"] == whole["token_ids"][: report["new_tokens"]]
+    report = last_json(call("race", *arguments[1:], "--stop", letter)[1])
+    assert report["identical"] and report["vanilla"]["finish"] == report["eesd"]["finish"] == "stop"
+
+
 @pytest.mark.parametrize("prompt", HOSTILE)
 def test_hostile_prompts_are_text(call, model_folder, prompt):
     status, out, _ = call("race", prompt, "--model", str(model_folder), "--max-new-tokens", "8", "--json")
@@ -66,6 +79,7 @@ def test_hostile_prompts_are_text(call, model_folder, prompt):
         ["generate", "x", "--temperature", "nan"],
         ["generate", "x", "--top-p", "0"], ["generate", "x", "--draft-length", "99"], ["generate", "x", "--prior", "0", "1"],
         ["generate", "x", "--draft-length", "2", "--prior", "1", "1"], ["generate", "x", "--trace", "/nowhere/x.ndjson"],
+        ["generate", "x", "--stop", ""], ["generate", "x", "--stop", "x" * 257],
         ["generate", "x", "--colour"], ["generate"], ["fly"], [], ["bench", "--prompts", "nowhere.jsonl"], ["bench", "--methods", "magic"],
         ["bench", "--limit", "0"], ["bench", "--methods", ""], ["train-base", "--data", "x", "--tokens", "nan"],
         ["sizes", "2x64", "--data", "x", "--validation", "x", "--out", "x", "--tokens", "0"],

@@ -133,7 +133,7 @@ function because(reason, count, { controller }, terms) {
 // Behind the end of the text nothing could have paid.
 function hindsight({ accepted, drafted }, reason) {
   if (accepted < drafted) return words.why.wrong(accepted, drafted - accepted);
-  return reason === "length" || reason === "eos" ? "" : words.why.right;
+  return ["length", "eos", "stop"].includes(reason) ? "" : words.why.right;
 }
 
 export const explain = (lane, round) => ({

@@ -45,7 +45,7 @@ export function write(fields, values, base) {
 function valueOf({ kind, low, high, choices, optional }, text) {
   if (kind === "flag") return { 0: false, 1: true }[text];
   if (kind === "choice") return choices.includes(text) ? text : undefined;
-  if (kind === "text") return text.length <= high && text.trim() ? text : undefined;
+  if (kind === "text") return text.length <= high && (optional || text.trim()) ? text : undefined;
   if (text === "" && optional) return null;
   const value = Number(text);
   const wellSpelled = kind === "whole" ? WHOLE.test(text) : text.trim() !== "" && text.length <= 24;

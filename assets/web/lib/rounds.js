@@ -119,8 +119,9 @@ const RECORDS = {
     lane.round.committed = { ids, text };
     joinCharacters(lane, text);
   },
-  run_finished(lane) {
+  run_finished(lane, { reason }) {
     lane.end = "finished";
+    if (reason === "stop") cutText(lane);
   },
   run_cancelled(lane) {
     lane.end = "cancelled";
@@ -177,6 +178,17 @@ function joinCharacters(lane, committed) {
     at = next + token.text.length;
   }
   places.forEach(([token, text]) => lane.change(token, { text }));
+}
+
+// A stop string belongs to no text: its tokens lose what was not committed. None of their text was, before the last round.
+function cutText(lane) {
+  const { before, tokens, committed } = lane.round;
+  let left = committed.text.length;
+  for (const token of [...before.unsettled.map(([token]) => token), ...tokens.filter(isText)]) {
+    const { text } = token;
+    lane.change(token, { text: text.slice(0, left) });
+    left = Math.max(0, left - text.length);
+  }
 }
 
 // Every lane and row that wrote a text, by name and row: EESD first.

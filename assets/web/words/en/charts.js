@@ -22,6 +22,7 @@ export const why = {
     limit: "limit of drafts reached",
     length: "no room for more in the text",
     eos: "the draft ended the text",
+    stop: "the draft reached a stop string",
     none: "nothing drafted",
   },
   headline: (round, drafts, reason) => `round ${round}: ${plural(drafts, "draft")}${reason ? `, ${why.reasons[reason] ?? reason}` : ""}`,
@@ -29,7 +30,7 @@ export const why = {
   none: (controller) => `Controller ${controller ?? "without a name"}: it keeps no Beta posterior, so there is no curve.`,
   go: "go on",
   stop: "stop",
-  ended: { limit: "at limit", length: "text full", eos: "text ends" },
+  ended: { limit: "at limit", length: "text full", eos: "text ends", stop: "stop string" },
   columns: ["draft", "theta", "decision"],
 };
 

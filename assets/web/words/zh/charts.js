@@ -1,7 +1,7 @@
 // Chinese: the charts and the lossless panel.
 import { number } from "../../lib/numbers.js";
 
-const reasons = { controller: "控制器说停", limit: "已到每轮草稿上限", length: "文本已到总长度", eos: "草稿结束了文本", none: "没有草稿" };
+const reasons = { controller: "控制器说停", limit: "已到每轮草稿上限", length: "文本已到总长度", eos: "草稿结束了文本", stop: "草稿遇到停止字符串", none: "没有草稿" };
 // Labels of a controller's beliefs: "confidence 0.3 to 0.4", "length 3".
 export const arm = (label) => label.replace("confidence", "置信度").replace("certainty", "把握").replace("length", "长度").replace(" to ", " 至 ");
 
@@ -25,7 +25,7 @@ export const why = {
   none: (controller) => `控制器 ${controller ?? "（无名）"}：它没有 Beta 后验，所以没有曲线。`,
   go: "继续",
   stop: "停",
-  ended: { limit: "到上限", length: "到总长度", eos: "文本结束" },
+  ended: { limit: "到上限", length: "到总长度", eos: "文本结束", stop: "停止字符串" },
   columns: ["草稿", "θ", "决定"],
 };
 

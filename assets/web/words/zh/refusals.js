@@ -1,6 +1,7 @@
 // Chinese: what the server says when it refuses or ends a run (app/runs.py, app/form_values.py, app/arrival.py, eesd_core/request.py).
 
 export const refusals = [
+  [/^stop strings: at most (\d+), each of 1 to (\d+) characters$/, (most, longest) => `停止文本：最多 ${most} 个，每个 1 到 ${longest} 个字符`],
   [/^the prompt is empty/, () => "提示为空：请写几个词，例如 Once upon a time"],
   [/^the prompt has ([\d,]+) characters: shorten it to ([\d,]+)$/, (has, most) => `提示有 ${has} 个字符：请缩短到 ${most} 个以内`],
   [/^(\d+) runs are waiting already/, (count) => `已有 ${count} 个运行在排队：请一分钟后再试`],

@@ -102,6 +102,8 @@ export const page = {
     "Wrong from": "错误起点",
     "first new token": "从第几个新词元起",
     "the middle": "中间",
+    "Stop text": "停止文本",
+    "the text ends in front of it": "文本在它之前结束",
     Weights: "权重",
     "8 and 4 bits by bitsandbytes; the first run with one loads it": "8 位与 4 位由 bitsandbytes 提供；首次使用时载入",
     "the host's choice: a large model may not fit twice": "由服务器决定：大模型可能放不下两份",
