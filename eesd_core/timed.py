@@ -27,13 +27,16 @@ class Timed:
 
 
 def timed_run(engine: Engine, request: Request, steps: DeviceSteps | None = None) -> Timed:
-    """Raises UserError for what cannot run without the host: rejection sampling, and controllers that look at confidence.
+    """Raises UserError for what cannot run without the host: rejection sampling, stop strings, and controllers that look
+    at confidence.
 
     `steps` of an earlier run keep their recorded graphs; they must have room for this one.
     """
     drafting = request.method == "eesd"
     if request.sampling.rejects:
         raise UserError("timed runs accept by matching: use greedy decoding or shared noise")
+    if request.stop:
+        raise UserError("timed runs see no text while they write: leave the stop strings out")
     if drafting and request.controller not in BLIND:
         raise UserError(f"the controller {request.controller} looks at every draft: timed runs take {', '.join(BLIND)}")
     ids, target = engine.encode(request), engine.target

@@ -87,6 +87,8 @@ def test_the_end_of_the_text_ends_a_run(engine):
 def test_what_needs_the_host_is_refused(engine):
     with pytest.raises(UserError, match="looks at every draft"):
         timed_run(engine, Request("Once", controller="throughput"))
+    with pytest.raises(UserError, match="stop strings"):
+        timed_run(engine, Request("Once", controller="fixed", settings={"length": 2}, stop="a"))
     with pytest.raises(UserError, match="matching"):
         timed_run(engine, Request("Once", sampling=Sampling(1.0, acceptance="rejection")))
 
