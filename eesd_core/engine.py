@@ -92,6 +92,8 @@ class Engine:
     ) -> Run:  # fmt: skip
         """A run before its prefill; what is not given is made as requested. Controller and costs may be an earlier run's, with all that
         they have learned. Raises UserError."""
+        if self.target.broken:
+            raise self.target.no_numbers()
         ids = ids or self.encode(request)
         drafter = drafter or self.drafter(request, len(ids) + request.max_new_tokens)
         if request.method == "vanilla":

@@ -23,7 +23,6 @@ from .clock import Clock
 from .control import Controller, Decision, Outcome
 from .costs import CostTracker
 from .draft.base import LOGITS, Draft, Drafter, Node, Text
-from .errors import UserError
 from .model.cache import KVCache
 from .model.target import Target
 from .sampling import NEXT, Sampler, Sampling
@@ -170,7 +169,7 @@ class Run:
         margins = ((best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)).clamp(max=MOST_MARGIN).tolist()
         *chances, next_chance = log_probs[[*range(len(ids)), verdict.next_row], [*ids, verdict.next_id]].exp().tolist()
         if not isfinite(next_chance + sum(chances)):
-            raise UserError(f"the logits of {target.name} are no numbers here: its weights are broken, or too large for its dtype")
+            raise target.no_numbers()
         ends = draft.stop in ENDS and verdict.accepted == len(ids)
         if self.candidates is not None:
             rows = slice(verdict.accepted + (not ends))

@@ -180,7 +180,8 @@ def test_layer_skipping_drafts_what_the_model_without_these_sublayers_says(engin
             if drafts:
                 logits = skipped_reference(engine, chosen, text, [e.id for e in drafts])
                 log_probs = sampler.log_probs(logits)
-                assert sampler.scores(logits, log_probs, len(text)).argmax(-1).tolist() == [e.id for e in drafts]
+                positions = range(len(text), len(text) + len(logits))
+                assert sampler.scores(logits, log_probs, positions).argmax(-1).tolist() == [e.id for e in drafts]
                 assert log_probs.exp().amax(-1).tolist() == pytest.approx([e.confidence for e in drafts], abs=1e-4)
                 compared += 1
             text += [e.id for e in drafts[: event.accepted]] + [event.next_id]
