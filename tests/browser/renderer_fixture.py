@@ -184,7 +184,9 @@ def expected_counts(records: list[ev.Record]) -> dict[str, int]:
         if record.lane == "eesd" and isinstance(event, ev.RoundVerified):
             wrong = event.accepted < event.drafted
             untested = event.drafted - event.accepted - wrong
-            counts.update({"accepted": event.accepted, "rejected": wrong, "untested": untested, event.next_kind: 1})
+            counts.update({"accepted": event.accepted, "rejected": wrong, "untested": untested})
+            if event.drafted:  # a token written without drafts is plain text
+                counts.update({event.next_kind: 1})
     return dict(counts)
 
 

@@ -31,7 +31,7 @@ def test_the_folder_is_small_and_complete(embedded):
 
 @pytest.mark.parametrize(("temperature", "least"), [(0.0, 0.75), (0.8, 0.5)])
 def test_the_exit_layer_says_what_the_model_says(target, embedded, temperature, least):
-    layer = load_exit_layer(target, None, None)
+    layer = load_exit_layer(target, None)
     prompts = [target.codec.encode(prompt) for prompt in read_prompts(None, None)]
     texts = continuations(target, prompts, 96, temperature)
     judged = [judge_drafts(target, layer, prompt, ids, Sampling(temperature, seed=7))[0] for prompt, ids in zip(prompts, texts)]
