@@ -180,7 +180,7 @@ class RaceFinished:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """What other controllers and draft lengths would have made of this run (lab.py, hindsight.py): a row each.
+    """What other controllers and draft lengths would have made of this run (simulate/courses.py, simulate/hindsight.py): a row each.
 
     A row has name, tokens_per_second, speedup (over the run's own vanilla lane), regret_fixed and regret_oracle (ms), rounds, accepted and
     draft_lengths.
