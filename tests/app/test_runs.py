@@ -148,7 +148,7 @@ def test_a_second_run_ends_the_first(visits):
 
 def test_clients_without_a_session_share_nothing(visits):
     async def visit():
-        results = await asyncio.gather(*(collect(visits.run(None, "here", *FORM)) for _ in range(3)))
+        results = await asyncio.gather(*(collect(visits.run(None, f"address {number}", *FORM)) for number in range(3)))
         assert [types(lines)[-1] for lines in results] == ["race_finished"] * 3
         assert len({lines[0]["run"] for lines in results}) == 3
         await free(visits)
