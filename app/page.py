@@ -68,6 +68,7 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, **o
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
     settings["state_session_capacity"] = STREAMS_AT_ONCE  # Gradio keeps the last text of so many visitors, long after they have left
     settings["show_error"] = True  # a program that sends too few values is told so; what fails in a run has its own words (device.py)
+    settings["_frontend"] = False  # Gradio would give up where the page's first answer takes 3 seconds, as on a busy machine
     settings["app_kwargs"] = {"routes": routes(visits), "middleware": [Middleware(PackedPage), Middleware(NoUploads)]}
     page.launch(server_name=host, server_port=port, **settings | options)
     return page

@@ -67,6 +67,7 @@ export const page = {
     if (source === "live") view.reset();
     else await this.showRecorded(at);
     if (round) view.choose(round); // where there is no run yet: of the run to come
+    this.opened = true;
   },
 
   async showRecorded(at) {
@@ -111,8 +112,14 @@ export const page = {
     return (this.values = values);
   },
 
+  // Whether form and view are as the address asks: the form's values come from Gradio, the recorded race has to be unpacked.
+  get ready() {
+    return Boolean(this.opened && this.values);
+  },
+
   // This page with all that stands in the form, and the view.
   get address() {
+    if (!this.ready) return window.location.href;
     const values = [...this.form.map((_, i) => this.values?.[i]), ...viewOf(this.view, this.recorded)];
     return write([...this.form, ...VIEW], values, window.location.href);
   },

@@ -28,10 +28,15 @@ class PacedEngine(Engine):
             yield record
             if isinstance(record.event, TokensCommitted):
                 time.sleep(self.rest)
-                assert self.go.wait(60), "a test never let the engine go on"
+                assert self.go.wait(300), "a test never let the engine go on"
 
 
-def until_free(device, seconds: float = 30.0) -> float:
+def until_ready(page) -> None:
+    """The form and the view are as the address asks. Gradio mounts its components one after the other."""
+    page.wait_for_function("window.EESD?.page?.ready && ['stop', 'run', 'reset'].every((id) => document.getElementById(id))")
+
+
+def until_free(device, seconds: float = 120.0) -> float:
     began = time.monotonic()
     while device.waiting():
         assert time.monotonic() - began < seconds, "the device is still held"
@@ -79,7 +84,7 @@ def run_long(page) -> None:
 
 
 def reach(page, phase: str) -> None:
-    expect(page.locator(".eesd")).to_have_attribute("data-phase", phase, timeout=20_000)
+    expect(page.locator(".eesd")).to_have_attribute("data-phase", phase)
 
 
 def state(page) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tiny_model
 import torch
-from app_page import REST, PacedEngine, until_free
+from app_page import REST, PacedEngine, until_free, until_ready
 from playwright.sync_api import expect, sync_playwright
 from renderer_page import write_page
 
@@ -17,7 +17,8 @@ from app.runs import Visits
 from eesd_core.loading import load_engine
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-expect.set_options(timeout=20_000)  # a busy machine; nothing that comes waits for it
+WAIT = 120_000  # milliseconds, on a busy machine; nothing that comes waits for it
+expect.set_options(timeout=WAIT)
 HINT = "needs Chromium: install the package `chromium` or set EESD_CHROMIUM to its executable"
 
 
@@ -34,12 +35,14 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """open_page(url, width, height, **context options) -> page. Errors on its console fail the test."""
+    """open_page(url, width, height, **context options) -> page; `script` runs before the page's. Errors on its console fail the test."""
     contexts, errors = [], []
 
-    def open_(url: str, width: int = 1280, height: int = 800, **options):
+    def open_(url: str, width: int = 1280, height: int = 800, script: str = "", **options):
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
+        contexts[-1].set_default_timeout(WAIT)
         page = contexts[-1].new_page()
+        page.add_init_script(script)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.goto(url)
@@ -114,8 +117,7 @@ def visit(open_page, app, device):
 
     def visit(width: int = 1280, height: int = 800, query: str = "?__theme=light", **options):
         page = open_page(app[1] + query, width, height, **options)
-        for part in (".e-stage", "#run", "#reset"):  # Gradio mounts its components one after the other
-            page.locator(part).wait_for(state="attached")
+        until_ready(page)
         return page
 
     return visit

@@ -22,7 +22,7 @@ def page_file(engine, tmp_path_factory):
 
 def drawn(page) -> None:
     """All charts, of which this is the last. The page forbids the `eval` that waiting for a condition would need."""
-    page.locator("figure").last.locator(".main-svg").first.wait_for(timeout=120_000)
+    page.locator("figure").last.locator(".main-svg").first.wait_for()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

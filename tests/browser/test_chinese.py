@@ -62,7 +62,6 @@ NAMES = {  # titles of papers, keys, formats, and what the command line calls it
 
 def test_no_english_sentence_is_left_on_the_page(visit, paced):
     page = visit(query="?lang=zh&paused=1")
-    page.wait_for_function("EESD.page.values")
     texts = [page.evaluate(TEXTS)]
     settings(page, new_tokens="32")
     for radio in page.locator("#controller input").all():

@@ -1,6 +1,8 @@
 """Links: the form and the view in the address of the page."""
 
-from app_page import reach, run, settings, state
+import socket
+
+from app_page import reach, run, settings, state, until_ready
 from hostile import hostile
 from playwright.sync_api import expect
 
@@ -22,7 +24,6 @@ def test_a_link_holds_the_form_and_needs_nothing_of_the_server(visit):
     assert "seed=99" in link and "controller=ucb" in link and "alpha" not in link
     again = visit(query="?" + link.split("?", 1)[1])
     expect(again.locator("#prompt textarea")).to_have_value("Hello <b>")
-    again.wait_for_function("EESD.page.values")
     assert again.evaluate(LINK) == link
     settings(again, seed="100")
     again.wait_for_function(f"{LINK}.includes('seed=100')")
@@ -74,7 +75,6 @@ def test_a_link_brings_back_the_recorded_view(visit):
     expect(again.locator(".e-microscope .e-round")).to_contain_text("3")
     expect(again.locator(".e-speed")).to_have_value("0.25")
     assert again.evaluate("EESD.page.view.player.speed") == 0.25
-    again.wait_for_function("EESD.page.values")
     assert again.evaluate(LINK) == link
 
 
@@ -85,14 +85,13 @@ def test_a_link_to_a_live_run_waits_for_run(visit):
     page.evaluate("EESD.page.view.choose(2)")
     link = page.evaluate(LINK)
     assert "view=live" in link and "round=2" in link and "&at=" not in link
-    again = open_at(visit, link)
+    again = visit(query="?" + link.split("?", 1)[1])
     expect(again.locator(".e-intro")).to_be_visible()
     expect(again.locator(".eesd-mode.eesd-live")).to_be_visible()
     run(again)
     reach(again, "finished")
     assert state(again)["texts"] == state(page)["texts"]
     assert again.evaluate("EESD.page.view.selected.number") == 2
-    again.wait_for_function("EESD.page.values")
     assert again.evaluate(LINK) == link
 
 
@@ -100,7 +99,7 @@ def test_a_link_keeps_presenter_mode_and_language(visit):
     page = visit(query="?lang=zh&present=1&paused=1")
     link = page.evaluate(LINK)
     assert "lang=zh" in link and "present=1" in link
-    again = open_at(visit, link)
+    again = visit(query="?" + link.split("?", 1)[1])
     assert again.evaluate("EESD.page.view.presenting") and again.evaluate("document.documentElement.lang") == "zh-CN"
 
 
@@ -114,24 +113,38 @@ def test_a_view_that_cannot_be_is_left_out_and_said(visit):
     assert page.evaluate("EESD.page.view.player.time <= EESD.page.view.player.timeline.duration")
 
 
-def open_at(visit, link: str):
-    page = visit(query="?" + link.split("?", 1)[1])
-    page.wait_for_function("EESD.page.values")
-    return page
+HELD = """(() => {  // unpacked text, as the recorded race is, waits for `unpack()`
+    const wait = new Promise((go) => (window.unpack = go)), { text } = Response.prototype;
+    Response.prototype.text = function () { return this.url ? text.call(this) : wait.then(() => text.call(this)); };
+})()"""
+
+
+def test_until_the_page_is_as_its_address_asks_that_address_is_the_link(app, open_page):
+    asked = app[1] + "?seed=99&round=3&at=0.500"
+    page = open_page(asked, script=HELD)
+    page.wait_for_function("window.EESD?.page?.values")
+    assert page.evaluate(LINK) == asked
+    page.evaluate("unpack()")
+    until_ready(page)
+    link = page.evaluate(LINK)
+    assert "seed=99" in link and "round=3" in link and "at=0.500" in link and "prompt=Once" in link
 
 
 def test_a_link_outlives_the_server(paced, open_page):
     """Nothing of it is kept there: opened at a server that was started anew, it brings back form and view."""
-    first = launch(Visits(paced), prevent_thread_lock=True, quiet=True)
+    with socket.socket() as free:  # not one of those that Gradio tries: another test's server could take it meanwhile
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    first = launch(Visits(paced), port=port, prevent_thread_lock=True, quiet=True)
     page = open_page(first.local_url + "?paused=1&seed=99&prompt=A%20cat%20%26%20a%20%22dog%22")
-    page.wait_for_function("window.EESD?.page?.values")
+    until_ready(page)
     page.evaluate("EESD.page.view.player.seek(0.5)")
     page.locator(".e-lengths").wait_for()
     page.evaluate("EESD.page.view.choose(3)")
     link, there = page.evaluate(LINK), state(page)
     page.close()
     first.close()
-    second = launch(Visits(paced), port=first.server_port, prevent_thread_lock=True, quiet=True)
+    second = launch(Visits(paced), port=port, prevent_thread_lock=True, quiet=True)
     try:
         again = open_page(link)
         again.wait_for_function("window.EESD?.page?.values")

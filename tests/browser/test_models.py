@@ -36,10 +36,10 @@ def served(paced, gate):
 def test_a_model_arrives_while_the_page_is_open(open_page, served, gate, width, theme):
     page = open_page(f"{served}?__theme={theme}", width, 800)
     told = page.locator(".eesd-arrivals")
-    expect(told).to_have_text("fetching smollm2: 34 of 98 MB", timeout=60_000)
+    expect(told).to_have_text("fetching smollm2: 34 of 98 MB")
     assert no_sideways_scroll(page)
     gate.set()
-    expect(told).to_have_text("smollm2 is ready: choose it beside the prompt", timeout=60_000)
+    expect(told).to_have_text("smollm2 is ready: choose it beside the prompt")
     page.locator("#model input").click()
     page.get_by_role("option", name="smollm2").click()
     assert page.locator("#model").bounding_box()["y"] == page.locator("#examples").bounding_box()["y"]

@@ -53,14 +53,14 @@ def offline(open_page, file):
 
 
 def finished(page) -> None:
-    expect(page.locator(".eesd").first).to_have_attribute("data-phase", "finished", timeout=60_000)
+    expect(page.locator(".eesd").first).to_have_attribute("data-phase", "finished")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_it_opens_offline_with_text_charts_and_what_if(offline, file, width, scheme):
     page = offline(width, color_scheme=scheme)
     finished(page)
-    page.locator(".e-chart-clock .plot-container").wait_for(timeout=60_000)
+    page.locator(".e-chart-clock .plot-container").wait_for()
     state = page.evaluate("EESD.view.state")
     assert state["tokens"]["eesd"] == 40 and state["texts"]["eesd"] == state["texts"]["vanilla"]
     expect(page.locator(".w-table tbody tr").first).to_contain_text("this run")
@@ -195,21 +195,21 @@ def test_hostile_traces_are_text(offline, engine):
 
 def test_charts_are_saved_as_drawings_and_pictures(offline):
     page = offline(reduced_motion="reduce")
-    page.locator(".e-chart-clock .plot-container").wait_for(timeout=60_000)
+    page.locator(".e-chart-clock .plot-container").wait_for()
     for kind, start in (("svg", b"<svg"), ("png", b"\x89PNG")):
         with page.expect_download() as download:
             page.locator(f".t-{kind}").click()
         assert download.value.path().read_bytes().startswith(start)
-        expect(page.locator(".t-line")).to_contain_text(f"eesd-law.{kind}", timeout=60_000)  # the last one
+        expect(page.locator(".t-line")).to_contain_text(f"eesd-law.{kind}")  # the last one
 
 
 def test_charts_out_of_sight_are_saved_too(offline):
     page = offline(reduced_motion="reduce")
-    page.locator(".e-chart-clock .plot-container").wait_for(timeout=60_000)
+    page.locator(".e-chart-clock .plot-container").wait_for()
     names = []
     page.on("download", lambda download: names.append(download.suggested_filename))
     page.locator(".t-svg").evaluate("button => button.click()")  # without scrolling there
-    expect(page.locator(".t-line")).to_contain_text("eesd-law.svg", timeout=60_000)
+    expect(page.locator(".t-line")).to_contain_text("eesd-law.svg")
     assert {f"eesd-{name}.svg" for name in ("why", "lengths", "clock", "belief", "positions", "law")} <= set(names)
 
 

@@ -81,7 +81,7 @@ export class View {
     this.refused = refusalOf(whole); // then what is there stays
     if (this.refused) {
       this.draw();
-      return this.reveal(this.panels.notices.node); // below a long form, on a phone
+      return this.reveal(this.panels.notices.alert); // below a long form, on a phone
     }
     if (this.stream.isNewRun(whole) || (this.recording && whole)) this.reset();
     const records = this.stream.read(whole);
