@@ -5,10 +5,11 @@ products with the frozen LM head, and these are kept small:
 
 - only places are judged whose next token is the target's own and can be drafted; for the other rows the last layer makes keys and values
   and no more;
-- the list of a step is the shortlist and all tokens of its texts, some 9,000 rows instead of 49,152. The teacher is the target's law over
-  this list, renormalised, and not its whole law: a token outside is never drafted, so how likely it is tells the exit layer nothing. What
-  the restriction would change is the weight of a place, by the mass that the list leaves out; instead a place counts, or, where its next
-  token could not be drafted, does not, which is the same on average and needs no product with the whole head;
+- the list of a step is the tokens of its texts and as many of the shortlist as `DRAWN` says, another draw every step: some 3,500 rows
+  instead of 49,152. The teacher is the target's law over this list, renormalised, and not its whole law: a token outside the shortlist is
+  never drafted, so how likely it is tells the exit layer nothing, and what is right over every part of the list is right over all of it.
+  What the restriction would change is the weight of a place, by the mass that the list leaves out; instead a place counts, or, where its
+  next token could not be drafted, does not, which is the same on average and needs no product with the whole head;
 - the twin's lesson is the token that was written greedily: it needs no teacher at all.
 
 The exit layer's matrices are rounded as they will be stored (four_bits.py). Everything here is ours.
@@ -44,6 +45,7 @@ PLAIN = ("llama", "mistral", "qwen2")  # families whose layer is two sub-layers 
 LOOKS, LOOKED = 500, 32  # steps between two looks at held-out texts, and how many of them
 MOST_JUDGED = 160  # held-out texts at the end
 CUT = 0.35  # chance that a round begins at a place, for taps: rounds of about three tokens
+DRAWN = 2048  # tokens of the shortlist in the list of a step, beside those of its texts
 PLACES = 128  # whose laws over the vocabulary are in memory at a time
 
 
@@ -180,10 +182,9 @@ def loss_of(
 ) -> tuple[Tensor, int]:  # fmt: skip
     """Of one batch: mean over the judged places, and how many there are. listed (V,): what is in the shortlist."""
     judged = torch.nn.functional.pad(batch.judged(listed), (0, 1))  # (B, T)
-    added = batch.ids[batch.reply].unique()
-    added = added[~listed[added]]
-    ids = torch.cat([words.ids, added])
-    rows = torch.cat([words.product.weight, words.rows(added)[0]])  # (U, D)
+    drawn = torch.randperm(len(words), generator=torch.Generator().manual_seed(config.seed + step))[:DRAWN]
+    ids = torch.cat([words.ids[drawn.to(words.ids.device)], batch.ids[batch.reply]]).unique()  # (U,)
+    rows = words.rows(ids)[0]  # (U, D)
     deep = deep_of(layer, batch, config.seed + step)
     hidden = hidden_at(target, layer, batch.states[config.exit_after], deep, judged, config.bits)  # (n, D)
     if greedy:
