@@ -19,6 +19,18 @@ from eesd_core.model.target import Target
 torch.set_num_threads(1)  # matrices this small gain nothing from a second thread and lose much where another process wants it
 
 
+def pytest_xdist_auto_num_workers(config) -> int:
+    """Two processes for the whole suite, none besides this one for a few files."""
+    return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """One process has all tests with a browser, since two browsers at once only wait for each other; the other takes file after file."""
+    for item in items:
+        folder, file = item.path.parent.name, item.path.stem
+        item.add_marker(pytest.mark.xdist_group("browser" if folder == "browser" else file))
+
+
 def tiny_engine(seed: int = 1, deep: float = 0.2) -> Engine:
     target = Target(tiny_model(seed, deep), byte_tokenizer(), "tiny")
     return Engine(target, ExitLayer(target, EXIT_AFTER).eval(), "exact-as-observed")

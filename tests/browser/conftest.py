@@ -34,14 +34,27 @@ def browser():
 
 
 @pytest.fixture
-def open_page(browser):
+def new_context(browser):
+    """new_context(**options) -> a browser context, closed behind the test."""
+    contexts = []
+
+    def new(**options):
+        contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(WAIT)
+        return contexts[-1]
+
+    yield new
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def open_page(new_context):
     """open_page(url, width, height, **context options) -> page; `script` runs before the page's. Errors on its console fail the test."""
-    contexts, errors = [], []
+    errors = []
 
     def open_(url: str, width: int = 1280, height: int = 800, script: str = "", **options):
-        contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
-        contexts[-1].set_default_timeout(WAIT)
-        page = contexts[-1].new_page()
+        page = new_context(viewport={"width": width, "height": height}, **options).new_page()
         page.add_init_script(script)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
@@ -49,8 +62,6 @@ def open_page(browser):
         return page
 
     yield open_
-    for context in contexts:
-        context.close()
     assert not errors, errors
 
 

@@ -8,7 +8,7 @@ from eesd_core.environment import processor
 from eesd_core.trace import open_trace
 
 
-def test_a_live_run_is_taken_away_as_one_file_that_opens_offline(visit, browser, tmp_path):
+def test_a_live_run_is_taken_away_as_one_file_that_opens_offline(visit, new_context, tmp_path):
     page = visit()
     settings(page, new_tokens="24")
     run(page, "Hello <img src=x onerror=window.__x=1>")
@@ -18,14 +18,12 @@ def test_a_live_run_is_taken_away_as_one_file_that_opens_offline(visit, browser,
         page.locator(".t-html").click()
     file = tmp_path / "run.html"
     download.value.save_as(file)
-    offline = browser.new_context(offline=True)
-    copy = offline.new_page()
+    copy = new_context(offline=True).new_page()
     copy.goto(file.as_uri())
     reach(copy, "finished")
     assert copy.evaluate("EESD.view.state.texts") == state(page)["texts"]
     assert copy.evaluate("window.__x") is None
     expect(copy.locator(".s-title")).to_contain_text(processor())
-    offline.close()
 
 
 def test_a_trace_saved_on_the_page_opens_again_as_recorded(visit, tmp_path):
@@ -54,7 +52,7 @@ def test_a_code_for_the_link_is_drawn(visit):
     expect(page.locator(".t-text")).to_contain_text("seed=7")
 
 
-def test_a_page_saved_in_chinese_opens_in_chinese(visit, browser, tmp_path):
+def test_a_page_saved_in_chinese_opens_in_chinese(visit, new_context, tmp_path):
     page = visit(query="?lang=zh")
     settings(page, new_tokens="8")
     run(page)
@@ -62,8 +60,7 @@ def test_a_page_saved_in_chinese_opens_in_chinese(visit, browser, tmp_path):
     with page.expect_download() as download:
         page.locator(".t-html").click()
     download.value.save_as(file := tmp_path / "run.html")
-    offline = browser.new_context(offline=True)
-    copy = offline.new_page()
+    copy = new_context(offline=True).new_page()
     copy.goto(file.as_uri())
     for text, selector in (("录制", ".s-mode"), ("引用", ".t-cite"), ("如果", ".w-panel h2")):
         expect(copy.locator(selector).first).to_have_text(text)
@@ -71,7 +68,6 @@ def test_a_page_saved_in_chinese_opens_in_chinese(visit, browser, tmp_path):
     copy.goto(file.as_uri() + "?lang=en")
     expect(copy.locator(".t-cite")).to_have_text("Cite")
     assert copy.evaluate("document.documentElement.lang") == "en"
-    offline.close()
 
 
 def test_escape_closes_a_dialog_and_stops_nothing(visit, slowly):

@@ -26,9 +26,9 @@ def drawn(page) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_report_opens_offline(browser, page_file, width, scheme):
-    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True)
-    page, problems = context.new_page(), []
+def test_the_report_opens_offline(new_context, page_file, width, scheme):
+    page = new_context(viewport={"width": width, "height": 844}, color_scheme=scheme, offline=True).new_page()
+    problems = []
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda problem: problems.append(str(problem)))
     page.goto(page_file.as_uri())
@@ -40,7 +40,6 @@ def test_the_report_opens_offline(browser, page_file, width, scheme):
     assert page.evaluate(ground.format("body")) == page.evaluate(ground.format("documentElement"))  # beside the column too
     assert page.locator("main img").count() == 0 and page.title() == "EESD Live: benchmark" and not problems
     assert page.locator("tr", has_text="arXiv 2406.03853").count() == 2
-    context.close()
 
 
 UNITS = {"": [1], "x": [1], " %": [1, 100], " ms": [1000], " s": [1], " J": [1], " MiB": [2**-20]}
@@ -54,9 +53,9 @@ def numbers_in(value) -> list[float]:
     return [value] if type(value) in (int, float) else []
 
 
-def test_every_figure_is_in_the_json(browser, page_file):
+def test_every_figure_is_in_the_json(new_context, page_file):
     """Of tables as they are rounded, and of charts as they are."""
-    page = browser.new_page()
+    page = new_context().new_page()
     page.goto(page_file.as_uri())
     drawn(page)
     known = np.array(numbers_in(json.loads((page_file.parent / "report.json").read_text())), float)
@@ -71,4 +70,3 @@ def test_every_figure_is_in_the_json(browser, page_file):
     for value in charted:
         places = type(value) is int and 0 <= value <= 16  # on an axis
         assert places or min(np.abs(known - value).min(), np.abs(100 * known - value).min()) < 1e-9, value
-    page.close()

@@ -48,15 +48,13 @@ def test_rendered_on_the_server_too(paced, open_page, node):
         page.close()
 
 
-def test_the_page_loads_nothing_from_elsewhere(browser, app):
-    context = browser.new_context()
-    page = context.new_page()
+def test_the_page_loads_nothing_from_elsewhere(new_context, app):
+    page = new_context().new_page()
     elsewhere = []
     page.on("request", lambda request: elsewhere.append(request.url) if not request.url.startswith((app[1], "data:", "blob:")) else None)
     page.goto(app[1])
     page.locator(".e-stage").wait_for()
     page.wait_for_function("window.Plotly")
-    context.close()
     assert not elsewhere
 
 

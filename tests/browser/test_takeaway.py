@@ -71,16 +71,14 @@ def test_it_opens_offline_with_text_charts_and_what_if(offline, file, width, sch
     assert {url for url in page.asked if not url.startswith(("data:", "blob:"))} == {file.as_uri()}
 
 
-def test_nothing_in_it_may_run_or_call_home(browser, file):
-    context = browser.new_context(reduced_motion="reduce")
-    page = context.new_page()
+def test_nothing_in_it_may_run_or_call_home(new_context, file):
+    page = new_context(reduced_motion="reduce").new_page()
     page.goto(file.as_uri())
     page.locator(".e-stage").wait_for()
     ran = page.evaluate("""async () => {
         document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.__x = 1' }));
         return [window.__x ?? null, await fetch('https://example.org').then(() => 1, () => 0)];
     }""")
-    context.close()
     assert ran == [None, 0]
 
 
