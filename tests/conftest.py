@@ -24,6 +24,7 @@ def pytest_xdist_auto_num_workers(config) -> int:
     return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items) -> None:
     """One process has all tests with a browser, since two browsers at once only wait for each other; the other takes file after file."""
     for item in items:

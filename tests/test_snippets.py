@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from eesd_core.cli import main
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "hosting" / "README.md"]
 QUICK = ("race", "generate", "doctor", "record", "replay", "export", "same-law")  # the others take minutes, or files of the reader's own
@@ -51,10 +53,14 @@ def test_python_snippets(embedded, tmp_path, script, before):
     run([sys.executable, "snippet.py"], tmp_path)
 
 
-def test_console_lines(embedded, tmp_path):
-    """One after the other in one folder and with few tokens: later lines read what earlier ones wrote."""
+def test_console_lines(embedded, tmp_path, monkeypatch, capsys):
+    """One after the other in one folder and with few tokens: later lines read what earlier ones wrote.
+
+    In this process, since seven that import torch take most of a minute; test_cli.py starts one.
+    """
+    monkeypatch.chdir(tmp_path)
     for line in LINES:
         words = shlex.split(line.split("#")[0])
         few = {"same-law": ["--draws", "20"], "race": ["--max-new-tokens", "8"], "generate": ["--max-new-tokens", "8"]}
         few |= {"record": ["--max-new-tokens", "8"], "replay": ["--speed", "0"]}
-        run([sys.executable, *words[1:], *few.get(words[3], [])], tmp_path)
+        assert main([*words[3:], *few.get(words[3], [])]) == 0, capsys.readouterr().err[-2000:]
