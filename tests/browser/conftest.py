@@ -1,5 +1,6 @@
 """A system Chromium for the tests of the page. Without one they are skipped, unless EESD_FORBID_SKIPS=1 forbids it."""
 
+import gzip
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from app_page import REST, PacedEngine, until_free, until_ready
 from playwright.sync_api import expect, sync_playwright
 from renderer_page import write_page
 
+from app import routes
 from app.form_values import Limits
 from app.page import launch
 from app.runs import Visits
@@ -111,6 +113,12 @@ def app(paced):
     page = launch(visits, prevent_thread_lock=True, quiet=True)
     yield visits, page.local_url
     page.close()
+
+
+@pytest.fixture
+def without_charts(monkeypatch):
+    """plotly.js is empty. Reading it and drawing with it is a third of a page's work; for tests of which it is no part."""
+    monkeypatch.setattr(routes, "packed_plotly", lambda: gzip.compress(b""))
 
 
 @pytest.fixture

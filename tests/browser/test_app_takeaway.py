@@ -1,11 +1,14 @@
 """What is taken away from the app, and opened again."""
 
+import pytest
 from app_page import reach, run, run_long, settings, state, until_free
 from playwright.sync_api import expect
 
 from app.page import OPENING
 from eesd_core.environment import processor
 from eesd_core.trace import open_trace
+
+pytestmark = pytest.mark.usefixtures("without_charts")
 
 
 def test_a_live_run_is_taken_away_as_one_file_that_opens_offline(visit, new_context, tmp_path):

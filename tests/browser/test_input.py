@@ -1,11 +1,13 @@
 """What visitors send: bad values are one clear line, hostile text stays text."""
 
+import pytest
 from app_page import FIRST_LINE, alert, reach, run, settings, state
 from gradio_client import Client
 from playwright.sync_api import expect
 
 from app.form import FIELDS
 
+pytestmark = pytest.mark.usefixtures("without_charts")
 HOSTILE = [
     "<img src=x onerror=window.__x=1>",
     "${window.__x=1}",

@@ -2,6 +2,7 @@
 
 import socket
 
+import pytest
 from app_page import reach, run, settings, state, until_ready
 from hostile import hostile
 from playwright.sync_api import expect
@@ -10,6 +11,7 @@ from app.form import FIELDS
 from app.page import launch
 from app.runs import Visits
 
+pytestmark = pytest.mark.usefixtures("without_charts")
 LINK = "EESD.page.behind.link()"
 
 
