@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny import EXIT_AFTER, byte_tokenizer, tiny_model
 from transformers import LlamaForCausalLM
+from xdist.scheduler import LoadScopeScheduling
 
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
@@ -24,12 +25,15 @@ def pytest_xdist_auto_num_workers(config) -> int:
     return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items) -> None:
+class Files(LoadScopeScheduling):
     """One process has all tests with a browser, since two browsers at once only wait for each other; the other takes file after file."""
-    for item in items:
-        folder, file = item.path.parent.name, item.path.stem
-        item.add_marker(pytest.mark.xdist_group("browser" if folder == "browser" else file))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "browser" if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config, log) -> Files:
+    return Files(config, log)
 
 
 def tiny_engine(seed: int = 1, deep: float = 0.2) -> Engine:
