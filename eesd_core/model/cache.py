@@ -4,6 +4,8 @@ Rolling back moves a number: stale keys behind the length are never read and are
 different lengths, because drafting runs ahead in the first layers; the engine brings them together at every round boundary.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -53,6 +55,18 @@ class KVCache:
         """Forget everything behind `length`, in every layer that is longer."""
         self.lengths = [min(n, length) for n in self.lengths]
 
+    def keep(self, start: int, rows: Sequence[int]) -> None:
+        """Of the pass that was written from `start` on, keep these rows alone, rising, and close the gaps: a path of a tree becomes a chain."""
+        first = next((i for i, row in enumerate(rows) if row != i), len(rows))  # up to here nothing moves
+        if first < len(rows):
+            self._move([start + row for row in rows[first:]], start + first)
+        self.truncate(start + len(rows))
+
+    def _move(self, places: list[int], to: int) -> None:
+        for keys, values in zip(self.keys, self.values):
+            keys[..., to : to + len(places)] = keys[..., places]
+            values[:, :, to : to + len(places)] = values[:, :, places]
+
     def randomize(self, seed: int = 0) -> None:
         """Random keys and values in all places: a context for checks and timings that nobody has to compute."""
         for number, tensor in enumerate((*self.keys, *self.values)):
@@ -91,6 +105,10 @@ class RowCache(KVCache):
             view[:, :, start:] = new
             views.append(view.to(new.dtype))
         return tuple(views)
+
+    def _move(self, places: list[int], to: int) -> None:
+        for stored in (array for pair in self._stored for array in pair):
+            stored[to : to + len(places)] = stored[places]
 
     def extent(self, length: int) -> int:
         return length

@@ -4,7 +4,7 @@ transformers' own modules do the work, so a split forward is the model's forward
 families.py. Positions and masks are made once: a decoding step must not pay for what never changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 
 import torch
@@ -18,6 +18,7 @@ from .catalog import Source
 from .families import family_of
 from .layer_facts import Kind, listen, steady_reach
 from .quantize import precision_of
+from .span import Span
 
 MASK_ROWS = 16
 DRAWING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "max_length", "max_new_tokens", "use_cache", "transformers_version")
@@ -82,33 +83,35 @@ class Target:
         devices = [self.device] * layers if layers else [_device_of(layer, self.device) for layer in self.layers]
         return KVCache(devices, heads, capacity, self.head_width, self.dtype)
 
-    def embed(self, ids: list[int], start: int) -> Tensor:
-        """What the first layer reads of the tokens at positions start .. start + m - 1: (1, m, D), not to be changed in place."""
+    def embed(self, ids: list[int], start: int, parents: Sequence[int] = ()) -> Tensor:
+        """What the first layer reads of m tokens, a chain or a tree behind `start` positions: (1, m, D), not to be changed in place."""
         if len(ids) == 1 and self._table is not None:
             hidden = self._table[ids[0]][None, None]  # a look at the table: no gathering, some four per cent of a draft step
         else:
             hidden = self.embedding(torch.tensor([ids], dtype=torch.long, device=self.device))
-        return self._placed(hidden, start).to(self.stream)
+        return self._placed(hidden, start, parents).to(self.stream)
 
     def embed_rows(self, ids: Tensor) -> Tensor:
         """The same for whole rows, from position 0 on: (B, T) -> (B, T, D)."""
         return self._placed(self.embedding(ids), 0)
 
-    def run(self, layers, hidden: Tensor, cache: KVCache, start: int) -> Tensor:
-        """Run decoder layers over the m tokens at positions start .. start + m - 1. hidden (1, m, D) -> (1, m, D)."""
+    def run(self, layers, hidden: Tensor, cache: KVCache, start: int, parents: Sequence[int] = ()) -> Tensor:
+        """Run decoder layers over m tokens behind `start` positions: hidden (1, m, D) -> (1, m, D). `parents`: of every row, the row that it
+        follows, -1 the last position cached; (): each follows the one before (span.py)."""
         if self.steps and isinstance(cache, RowCache):
-            return self.steps(layers, hidden, cache, start)
+            return self.steps(layers, hidden, cache, start, parents)
         rows = hidden.shape[1]
         extent = cache.extent(start + rows)
         told: dict[Kind, dict] = {}
         for layer in layers:
             if layer.kind not in told:
-                told[layer.kind] = {self.family.cache: cache} | self.tell(layer.kind, start, rows, extent, cache.prompt)
+                facts = layer.kind, start, rows, extent, cache.prompt
+                told[layer.kind] = {self.family.cache: cache} | (self.tell_tree(*facts, parents) if parents else self.tell(*facts))
             hidden = layer(hidden, **told[layer.kind])
         return hidden
 
-    def run_range(self, low: int, high: int, hidden: Tensor, cache: KVCache, start: int) -> Tensor:
-        return self.run([self.layers[i] for i in range(low, high)], hidden, cache, start)
+    def run_range(self, low: int, high: int, hidden: Tensor, cache: KVCache, start: int, parents: Sequence[int] = ()) -> Tensor:
+        return self.run([self.layers[i] for i in range(low, high)], hidden, cache, start, parents)
 
     def run_rows(self, layers, hidden: Tensor) -> Tensor:
         """Whole rows at once and without a cache, as in training. hidden (B, T, D), from position 0 on -> (B, T, D)."""
@@ -149,6 +152,16 @@ class Target:
             told["position_embeddings"] = self.rope(start, rows, kind.rope)
         return told
 
+    def tell_tree(self, kind: Kind, start: int, rows: int, extent: int, prompt: int | None, parents: Sequence[int]) -> dict:
+        """The same for the rows of a tree."""
+        span = Span(start, tuple(parents))
+        hidden = ~span.visible(extent, kind, prompt).to(self.device)  # (m, extent)
+        mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device).masked_fill_(hidden, torch.finfo(self.dtype).min)
+        told: dict = {"attention_mask": mask[None, None]}
+        if self.learned is None:
+            told["position_embeddings"] = tuple(table[:, span.positions(rows)] for table in self._ropes[kind.rope])
+        return told
+
     def _make_ropes(self, rotary: nn.Module, names: set[str | None]) -> dict[str | None, tuple[Tensor, ...]]:
         """Also shortens the context to what the tables are the same for."""
         probe = torch.zeros(1, 1, dtype=self.dtype, device=self.device)
@@ -183,11 +196,11 @@ class Target:
         hidden = key > query if window is None else (key > query) | (key <= query - window)
         return torch.zeros(hidden.shape, dtype=self.dtype, device=self.device).masked_fill_(hidden, torch.finfo(self.dtype).min)
 
-    def _placed(self, hidden: Tensor, start: int) -> Tensor:
+    def _placed(self, hidden: Tensor, start: int, parents: Sequence[int] = ()) -> Tensor:
         """With learned positions, where the family has them."""
         if self.learned is None:
             return hidden
-        return hidden + self.learned(torch.arange(start, start + hidden.shape[1], device=self.device))
+        return hidden + self.learned(torch.tensor(Span(start, tuple(parents)).positions(hidden.shape[1]), device=self.device))
 
 
 def neutral(asked: GenerationConfig) -> tuple[GenerationConfig, dict]:

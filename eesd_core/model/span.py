@@ -1,0 +1,50 @@
+"""Where the rows of a pass stand: the position of each, and what it sees.
+
+Rows go behind each other into the cache, from `start` on. In a chain each follows the one before it. In a tree each names its parent, and sees
+the cache, its ancestors and itself; siblings have the same position and do not see each other.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .layer_facts import Kind
+
+
+class Span(NamedTuple):
+    start: int  # positions cached before: every row sees them
+    parents: tuple[int, ...] = ()  # of every row, the row of this pass that it follows, -1 the last position cached; (): a chain
+
+    def depths(self, rows: int) -> list[int]:
+        """How many rows of the pass each row has before it on its path: (m,)."""
+        if not self.parents:
+            return list(range(rows))
+        depths: list[int] = []
+        for parent in self.parents:
+            depths.append(0 if parent < 0 else depths[parent] + 1)
+        return depths
+
+    def positions(self, rows: int) -> list[int]:
+        return [self.start + depth for depth in self.depths(rows)]
+
+    def seen(self) -> Tensor:
+        """Of a tree: who sees whom in the pass, (m, m)."""
+        seen = torch.eye(len(self.parents), dtype=torch.bool)
+        for row, parent in enumerate(self.parents):
+            if parent >= 0:
+                seen[row] |= seen[parent]
+        return seen
+
+    def visible(self, extent: int, kind: Kind, prompt: int | None) -> Tensor:
+        """Of a tree: which of `extent` places in the cache every row sees, (m, extent), as far as the windows of this kind of layer go."""
+        rows, start = len(self.parents), self.start
+        queries, keys = torch.tensor(self.positions(rows)), torch.arange(extent)  # (m,), (extent,)
+        keys[start : start + rows] = queries
+        visible = keys < start
+        visible = visible.expand(rows, -1).clone()
+        visible[:, start : start + rows] = self.seen()
+        windows = torch.full((rows,), kind.window or extent)
+        if kind.kept and prompt is not None:
+            windows[queries >= prompt] = kind.kept
+        return visible & (keys > (queries - windows)[:, None])
