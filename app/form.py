@@ -48,7 +48,14 @@ def drafters_with(setting: str) -> list[str]:
 
 def usual(setting: str) -> str:
     """Its default, in words where controllers differ."""
-    values = {signature(CONTROLLERS[name]).parameters[setting].default for name in takers(setting)}
+    return in_words({signature(CONTROLLERS[name]).parameters[setting].default for name in takers(setting)})
+
+
+def usual_of_drafters(setting: str) -> str:
+    return in_words({own.usual for name in drafters_with(setting) for own in DRAFTERS[name].settings if own.name == setting})
+
+
+def in_words(values: set) -> str:
     return f"{values.pop():g}" if len(values) == 1 else "its own"
 
 
@@ -92,11 +99,10 @@ KNOBS = (
 )
 DRAFTER_NAMES = tuple(row.name for row in DRAFTERS.values() if not row.for_show)
 DRAFTER = Field("drafter", "Drafter", "who proposes tokens", "early-exit", "choice", choices=DRAFTER_NAMES)
+_NUMBERS = {s.name: s for name in DRAFTER_NAMES for s in DRAFTERS[name].settings if s.kind in ("whole", "number")}
 DRAFTER_SETTINGS = tuple(  # those that are numbers; a set of layers is for the command line
-    Field(s.name, s.name.capitalize(), s.about, None, s.kind, s.low, s.high, optional=True, usual=f"{s.usual:g}")
-    for name in DRAFTER_NAMES
-    for s in DRAFTERS[name].settings
-    if s.kind in ("whole", "number")
+    Field(s.name, s.name.capitalize(), s.about, None, s.kind, s.low, s.high, optional=True, usual=usual_of_drafters(s.name))
+    for s in _NUMBERS.values()
 )
 WRONG = Field("wrong", "Wrong drafts", "share made random", None, "number", 0, 1, optional=True, usual="0")
 WRONG_FROM = Field("wrong_from", "Wrong from", "first new token", None, "whole", 0, MOST_NEW_TOKENS, optional=True, usual="the middle")

@@ -52,12 +52,22 @@ class CostTracker:
         self.shallow, self.draft = (measured.shallow, measured.draft) if reuses else (0.0, cost_guess * measured.plain)
         self.verify = Costs.from_points(0.0, measured.verify if reuses else measured.full, 0.0).verify
         self.rest = little  # acceptance, rollback and bookkeeping
+        self.tokens, self.seconds = 1, measured.plain  # written so far, and what that took; a plain step, before there is any
 
     def costs(self) -> Costs:
         return Costs(self.draft, self.verify, self.shallow + self.rest)
 
-    def observe(self, drafted: int, draft_seconds: float, verify_seconds: float, rest_seconds: float) -> None:
-        """A round's times: drafting, which runs the first layers over the pending token too; the verify pass; what followed."""
+    @property
+    def pace(self) -> float:
+        """Tokens per second so far."""
+        return self.tokens / self.seconds
+
+    def observe(
+        self, drafted: int, draft_seconds: float, verify_seconds: float, rest_seconds: float, siblings: int = 0, written: int = 1
+    ) -> None:  # fmt: skip
+        """A round's times: drafting, which runs the first layers over the pending token too; the verify pass; what followed. `drafted` are
+        nodes of the spine, `siblings` the rows beside it, `written` what the round wrote."""
+        self.tokens, self.seconds = self.tokens + written, self.seconds + draft_seconds + verify_seconds + rest_seconds
         if drafted and not self.shallow + self.draft:
             self.draft = draft_seconds / drafted
         elif drafted:
@@ -66,7 +76,7 @@ class CostTracker:
         elif self.shallow:
             self.shallow *= 1 + self.WEIGHT * self._change(self.shallow, draft_seconds)
         self.rest *= 1 + self.WEIGHT * self._change(self.rest, rest_seconds)
-        scale = 1 + self.WEIGHT * self._change(self.verify[drafted], verify_seconds)
+        scale = 1 + self.WEIGHT * self._change(self.verify[drafted + siblings], verify_seconds)
         self.verify = tuple(scale * seconds for seconds in self.verify)
 
     def _change(self, mean: float, seconds: float) -> float:

@@ -56,10 +56,10 @@ class DeviceRun(Run):
         self.judged = Judgement(verdict, (), 0.0, (), end is not None, time.perf_counter() - began)
         return self.judged
 
-    def _roll_back(self) -> None:
+    def _roll_back(self, start: int) -> None:
         """The device has done so."""
 
-    def _learn_costs(self, rest: float) -> None:
+    def _learn_costs(self, rest: float, written: int) -> None:
         """Of a round only the whole time is known, and no stage of it: the costs stay those measured at load."""
 
     def _now(self) -> float:

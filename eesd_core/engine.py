@@ -120,7 +120,7 @@ class Engine:
         settings |= {"stop": request.stop} if request.stop else {}
         yield RunStarted(
             request.method, target.name, str(target.device), target.precision,
-            promise(self.level, request.sampling), request.prompt, ids, settings, versions(),
+            promise(self.level, request.sampling, target, run.drafter.rows > 1), request.prompt, ids, settings, versions(),
             tuple(sorted(target.codec.special_ids)), tuple(sorted(target.end_ids)),
         )  # fmt: skip
         yield PrefillDone(len(ids) - 1, run.prefill())
@@ -137,7 +137,7 @@ class Engine:
             yield RoundStarted(number, position, limit, belief)
             for i, (node, decision) in enumerate(run.draft()):
                 yield DraftToken(
-                    number, i, position + i, node.id, target.codec.piece(node.id), node.probability,
+                    number, i, position + node.facts.depth, node.id, target.codec.piece(node.id), node.probability,
                     node.facts.confidence, node.facts.entropy, *decision, node.facts.lead, node.parent,
                 )  # fmt: skip
             drafted = len(run.drafted.nodes)
@@ -160,7 +160,7 @@ class Engine:
     def _verified(self, run: Run, number: int) -> RoundVerified:
         drafted, judged = run.drafted, run.judged
         verdict, count = judged.verdict, len(drafted.nodes)
-        kind = "none" if judged.ends else "correction" if verdict.accepted < count else "bonus"
+        kind = "none" if judged.ends else "correction" if verdict.rejected else "bonus"
         next_id, piece = (None, "") if judged.ends else (verdict.next_id, self.target.codec.piece(verdict.next_id))
         return RoundVerified(
             number, count, verdict.accepted, verdict.choices, judged.probabilities, judged.margins,

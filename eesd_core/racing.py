@@ -12,7 +12,7 @@ from .engine import Engine
 from .events import RaceFinished, Record
 from .request import Request
 from .rounds import Lane
-from .row_invariance import Level, promise
+from .row_invariance import Level
 
 LANES = ("vanilla", "eesd")
 
@@ -31,7 +31,7 @@ def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable
         lanes[behind].add(record)
         yield record
     if all(lane.finished for lane in lanes.values()):
-        result = verdict(lanes["vanilla"], lanes["eesd"], promise(engine.level, request.sampling))
+        result = verdict(lanes["vanilla"], lanes["eesd"], lanes["eesd"].started.level)
         if fork := result.first_difference:
             best = {name: kept[name].at(fork["position"], request.sampling.temperature, engine.target.codec.piece) for name in LANES}
             result = replace(result, first_difference=fork | {"candidates": best})

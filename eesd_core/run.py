@@ -1,7 +1,7 @@
 """One text under way, in public phases. This is the one place where a round happens:
 
     plan      the controller says how large the round may be
-    draft     the drafter proposes nodes, and after each one the controller says go on or stop
+    draft     the drafter proposes nodes, and after each one the controller says go on or stop; a tree gets its siblings then
     rows      the hidden states that the verify pass begins with
     judge     the acceptance rule compares the target's logits with the nodes
     commit    what was accepted joins the text, everything else is rolled back, controller and drafter learn
@@ -22,8 +22,10 @@ from .candidates import MOST, Candidates
 from .clock import Clock
 from .control import Controller, Decision, Outcome
 from .costs import CostTracker
-from .draft.base import LOGITS, Draft, Drafter, Node, Text
+from .draft.base import LOGITS, Draft, Drafter, Node, Room, Text, parents_of
+from .limits import MAX_ROWS
 from .model.cache import KVCache
+from .model.span import Span
 from .model.target import Target
 from .sampling import NEXT, Sampler, Sampling
 from .text.detokenizer import Detokenizer
@@ -55,7 +57,7 @@ class Run:
         self.target, self.drafter, self.controller, self.costs, self.candidates = target, drafter, controller, costs, candidates
         self.prompt_length, self.new_tokens = len(ids), new_tokens
         sampler = Sampler(sampling, target.vocab, target.device)
-        self.text = Text(list(ids), self._new_cache(len(ids) + new_tokens), sampler)
+        self.text = Text(list(ids), self._new_cache(len(ids) + new_tokens + MAX_ROWS), sampler)  # a tree is more than may be written
         self.stop = stop
         self.watch = self._watch()
         self.clock = Clock()
@@ -82,7 +84,7 @@ class Run:
         a number on the host: a GPU would still be at it when the clock of decoding starts."""
         began = time.perf_counter()
         self.text.cache.prompt = self.prompt_length
-        hidden, seen = self._layers(0, self.target.embed(self.text.ids[:-1], 0), 0)
+        hidden, seen = self._layers(0, self.target.embed(self.text.ids[:-1], 0), Span(0))
         self.drafter.begin(self.text, seen)
         if hidden.shape[1]:
             hidden[0, -1, 0].item()
@@ -122,60 +124,90 @@ class Run:
                 yield node, decision._replace(go=go)
                 if not go:
                     break
-        began = time.perf_counter()
-        with torch.inference_mode():
-            states = drafter.finish(text, nodes)
-        seconds += time.perf_counter() - began
         if stop == "limit" and len(nodes) == self.left - 1:
             stop = "length"
+        began = time.perf_counter()
+        with torch.inference_mode():
+            siblings = drafter.branch(text, nodes, self._room(len(nodes))) if nodes and drafter.rows > 1 else []
+            nodes += siblings
+            states = drafter.finish(text, nodes)
+        seconds += time.perf_counter() - began
         self.drafted = Draft(nodes, states, stop, seconds)
+        for node in siblings:
+            yield node, Decision(False, {})
+
+    def _room(self, spine: int) -> Room:
+        """For nodes beside a spine of so many. A row of a tree passes the drafter's layers once more."""
+        verify, layers = self.costs.verify, self.target.depth
+        by = self.costs.pace * layers / (layers - self.drafter.reuses)
+        return Room(self.left - 1, tuple(by * (verify[rows] - verify[rows - 1]) for rows in range(spine + 1, self.drafter.rows)))
 
     def rows(self) -> Tensor:
         """What the verify pass begins with, behind the drafter's `reuses` layers: the pending token and every node, (1, k + 1, D)."""
         text, draft = self.text, self.drafted
-        return self.target.embed(text.ids[-1:] + draft.ids, text.start) if draft.states is None else draft.states
+        return self.target.embed(text.ids[-1:] + draft.ids, *self.span) if draft.states is None else draft.states
+
+    @property
+    def span(self) -> Span:
+        """Where these rows stand."""
+        return Span(self.text.start, parents_of(self.drafted.nodes))
 
     @torch.inference_mode()
     def verify(self) -> Judgement:
         """One pass of the remaining layers over the pending token and all drafts; the acceptance rule judges them."""
         began = time.perf_counter()
-        hidden, seen = self._layers(self.drafter.reuses, self.rows(), self.text.start)
+        hidden, seen = self._layers(self.drafter.reuses, self.rows(), self.span)
         judged = self.judge(self.target.logits(hidden), seen)
         judged.seconds = time.perf_counter() - began
         return judged
 
-    def _layers(self, low: int, hidden: Tensor, start: int) -> tuple[Tensor, dict[int, Tensor]]:
+    def _layers(self, low: int, hidden: Tensor, span: Span) -> tuple[Tensor, dict[int, Tensor]]:
         """The target's layers from `low` on, and what the drafter wants to see on the way: depth -> (1, m, D)."""
         target, seen = self.target, {}
         for depth in (*self.drafter.taps, target.depth):
             if low < depth and hidden.shape[1]:  # a prompt of one token leaves nothing to read
-                hidden = target.run_range(low, depth, hidden, self.text.cache, start)
+                hidden = target.run_range(low, depth, hidden, self.text.cache, *span)
             low, seen[depth] = depth, hidden
         return hidden, seen
 
     @torch.inference_mode()
     def judge(self, logits: Tensor, seen: dict[int, Tensor]) -> Judgement:
-        """The acceptance rule. logits (k + 1, V): the target's, behind every row."""
+        """The acceptance rule. logits (k + 1, V): the target's, behind every row. Which rule it is must not depend on what was drafted."""
         target, text, draft, sampler = self.target, self.text, self.drafted, self.text.sampler
         ids, first = draft.ids, text.start + 1
         log_probs = sampler.log_probs(logits)
-        if sampler.sampling.rejects:
+        if sampler.sampling.rejects and self.drafter.rows == 1:
             uniforms, noise = sampler.uniforms(first, len(ids)), sampler.noise(first, NEXT)
             scores, verdict = log_probs, by_rejection(ids, log_probs.exp(), laws_of(draft.nodes, target.vocab), uniforms, noise)
         else:
-            scores = sampler.scores(logits, log_probs, range(first, first + len(logits)))
+            scores = sampler.scores(logits, log_probs, [first, *(first + 1 + node.facts.depth for node in draft.nodes)])
             verdict = by_matching(draft.nodes, scores.argmax(-1).tolist())
+        end = self._end_of(verdict.path)
+        ends = end is not None
+        if ends:
+            verdict = verdict._replace(path=verdict.path[:end], rejected=())
         best, best_ids = scores.topk(MOST)  # (k + 1, MOST)
         margins = ((best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)).clamp(max=MOST_MARGIN).tolist()
-        *chances, next_chance = log_probs[[*range(len(ids)), verdict.next_row], [*ids, verdict.next_id]].exp().tolist()
+        judges = [*(node.parent + 1 for node in draft.nodes), verdict.next_row]  # rows
+        *chances, next_chance = log_probs[judges, [*ids, verdict.next_id]].exp().tolist()
         if not isfinite(next_chance + sum(chances)):
             raise target.no_numbers()
-        ends = draft.stop in ENDS and verdict.accepted == len(ids)
         if self.candidates is not None:
-            rows = slice(verdict.accepted + (not ends))
+            rows = list(verdict.rows[: verdict.accepted + (not ends)])
             self.candidates.keep(best[rows], best_ids[rows], log_probs.gather(-1, best_ids)[rows])
         self._seen, self.judged = seen | {LOGITS: logits}, Judgement(verdict, tuple(chances), next_chance, tuple(margins), ends)
         return self.judged
+
+    def _end_of(self, path: Sequence[int]) -> int | None:
+        """How many of these nodes there are up to one that ends the text; None: none does."""
+        ahead, ends = self.watch and self.watch.fork(), self.target.end_ids
+        for count, number in enumerate(path, 1):
+            id = self.drafted.nodes[number].id
+            if ahead:
+                ahead.push([id])
+            if id in ends or (ahead and ahead.stopped):
+                return count
+        return None
 
     def commit(self) -> list[int]:
         """Roll back what was not accepted: the pending token of the next round is the last one written. Controller, drafter and costs
@@ -183,9 +215,11 @@ class Run:
         began = time.perf_counter()
         text, draft, judged, verdict = self.text, self.drafted, self.judged, self.judged.verdict
         new = [*(draft.nodes[i].id for i in verdict.path), *([] if judged.ends else [verdict.next_id])]
+        start = text.start
         text.ids += new
-        self._roll_back()
-        self.controller.observe(Outcome.of([node.facts for node in draft.nodes], verdict.accepted))
+        self._roll_back(start)
+        on_spine = sum(number == place for place, number in enumerate(verdict.path))  # a hit on a sibling is a miss of the spine
+        self.controller.observe(Outcome.of([node.facts for node in draft.spine], on_spine))
         if self.watch:
             self.watch.push(new)
         if self.watch and self.watch.stopped:
@@ -194,18 +228,19 @@ class Run:
             self.ended = "eos" if new[-1] in self.target.end_ids else None if self.left else "length"
         text.sampler.forget(text.start)
         text.round += 1
-        self._learn_costs(time.perf_counter() - began)
+        self._learn_costs(time.perf_counter() - began, len(new))
         return new
 
-    def _roll_back(self) -> None:
-        """Caches keep what was written, and the pending token is not in them."""
+    def _roll_back(self, start: int) -> None:
+        """Caches keep what was written behind `start`, and the pending token is not in them."""
         text = self.text
-        text.cache.truncate(text.start)
+        text.cache.keep(start, self.judged.verdict.rows[: text.start - start])
         self.drafter.commit(text, self.drafted.nodes, self.judged.verdict, self._seen)
         assert all(n == text.start for n in text.cache.lengths), "caches out of step"
 
-    def _learn_costs(self, rest: float) -> None:
-        self.costs.observe(len(self.drafted.nodes), self.drafted.seconds, self.judged.seconds, rest)
+    def _learn_costs(self, rest: float, written: int) -> None:
+        draft, spine = self.drafted, len(self.drafted.spine)
+        self.costs.observe(spine, draft.seconds, self.judged.seconds, rest, len(draft.nodes) - spine, written)
 
     def round(self) -> list[int]:
         """A whole round that nobody looks at. Returns what it wrote."""

@@ -139,12 +139,16 @@ class Sampler:
         return processed_log_probs(logits, self.sampling) if self.sampling.temperature else torch.log_softmax(logits, dim=-1)
 
     def scores(self, logits: Tensor, log_probs: Tensor, positions: Sequence[int]) -> Tensor:
-        """(m, V) whose row-wise argmax are the choices for m positions: logits, or log p + shared noise.
+        """(m, V) whose row-wise argmax are the target's choices for m positions: logits, or log p + noise. The noise is shared with the
+        drafts, or, where those are judged without it, that of the target's own tokens.
 
         Scores with noise are in units of logits over temperature.
         """
         if not self.sampling.temperature:
             return logits
+        if self.sampling.rejects:
+            own = {position: self.noise(position, NEXT) for position in set(positions)}  # nodes of a tree share positions
+            return log_probs + torch.stack([own[position] for position in positions])
         return log_probs + torch.stack([self.shared_noise(position) for position in positions])
 
     def draft_scores(

@@ -1,7 +1,8 @@
 """Acceptance rules: pure functions. They do not know who drafted, and every random number is given to them.
 
 *Matching*, for greedy decoding and shared noise: draft and target make definite choices, and a draft is accepted where both are the same.
-Every token written is the target's choice, so the text is vanilla's. It takes chains and trees.
+Every token written is the target's choice, so the text is vanilla's. It takes chains and trees. A tree is also judged so where the target
+draws with noise of its own: no draw depends on what was drafted, so every token has the target's law.
 
 *Rejection sampling* (Leviathan, Kalman and Matias 2023, algorithm 1; Chen et al. 2023): a draft x drawn from q is accepted with
 probability min(1, p(x) / q(x)). In place of the first one rejected stands a draw from norm(max(p - q, 0)), behind a fully accepted draft
@@ -41,6 +42,11 @@ class Verdict(NamedTuple):
     @property
     def accepted(self) -> int:
         return len(self.path)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """Of the pass, those that the text may keep: the pending token's and the path's."""
+        return (0, *(number + 1 for number in self.path))
 
 
 NOTHING = Verdict((), 0, 0, (), ())  # before the first round

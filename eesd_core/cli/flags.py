@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..control import CONTROLLERS, make_controller, parse_controller
-from ..draft.registry import DRAFTERS
+from ..draft.registry import DRAFTERS, Drafting, parse_drafter
 from ..errors import UserError
-from ..limits import MAX_DRAFT
+from ..limits import MAX_DRAFT, MAX_ROWS
 from .terminal import printable
 
 
@@ -104,6 +104,8 @@ def shared_flags() -> Shared:
     writing.add_argument("--controller", default="throughput", metavar="NAME[:SETTING=VALUE]", help=f"{how} (default: throughput)")
     writing.add_argument("--draft-length", type=whole, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
     writing.add_argument("--drafter", default="early-exit", metavar="NAME[:SETTING]", help=f"{drafters()} (default: early-exit)")
+    rows = f"a tree: siblings may fill up a verify pass to N rows, 1 to {MAX_ROWS}; 1 is a chain (default: the drafter's)"
+    writing.add_argument("--rows", type=whole, metavar="N", help=rows)
     writing.add_argument("--prior", type=number, nargs=2, metavar=("ALPHA", "BETA"), help="prior of its Beta posterior (default 1 1)")
 
     text = Parser(add_help=False, parents=[writing])
@@ -152,9 +154,11 @@ def request_of(arguments, method: str = "eesd"):
     if arguments.prior:
         settings |= {"alpha": arguments.prior[0], "beta": arguments.prior[1]}
     make_controller(controller, **settings)  # refuses bad settings now, not after loading
-    sampling = sampling_of(arguments)
+    sampling, drafter = sampling_of(arguments), parse_drafter(arguments.drafter)
+    if arguments.rows is not None:
+        drafter = Drafting(drafter.name, drafter.settings | {"rows": arguments.rows})
     a = arguments
-    return Request(a.prompt, a.max_new_tokens, sampling, method, controller, settings, a.chat, a.drafter, a.system, stop=a.stop)
+    return Request(a.prompt, a.max_new_tokens, sampling, method, controller, settings, a.chat, drafter, a.system, stop=a.stop)
 
 
 def controller_of(request) -> dict | None:

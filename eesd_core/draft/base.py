@@ -52,13 +52,28 @@ class Law(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A draft token. In a chain every node's parent is the one before it."""
+    """A draft token. In a chain every node's parent is the one before it; in a tree the spine comes first, a chain of its own."""
 
     id: int
     parent: int  # number of the node before it on its path; -1: the pending token
     law: Law | None  # None: a definite choice, a point mass
     facts: Facts
     probability: float = 1.0  # of this token under its law
+    ranked: tuple[tuple[int, float], ...] = ()  # on the spine of a tree: the best tokens for this place, this one first, with their chances
+
+
+class Room(NamedTuple):
+    """What a round has room for behind its spine."""
+
+    depth: int  # most nodes on a path
+    prices: tuple[float, ...]  # of one row more, and then one more: the tokens that would be written in the time it takes
+
+
+def parents_of(nodes: Sequence[Node]) -> tuple[int, ...]:
+    """Of every row of the verify pass, the row that it follows (see Target.run): row 0 is the pending token. (): a chain."""
+    if all(node.parent == number - 1 for number, node in enumerate(nodes)):
+        return ()
+    return (-1, *(node.parent + 1 for node in nodes))
 
 
 @dataclass(slots=True)
@@ -73,6 +88,11 @@ class Draft:
     @property
     def ids(self) -> list[int]:
         return [node.id for node in self.nodes]
+
+    @property
+    def spine(self) -> list[Node]:
+        """The nodes that the controller was asked about."""
+        return [node for node in self.nodes if not node.facts.sibling]
 
 
 class Parts(NamedTuple):
@@ -90,6 +110,7 @@ class Drafter:
     """
 
     name: str  # as it is spelled on the command line, with what was chosen for it
+    rows: int = 1  # siblings may fill up a verify pass to so many rows; 1: it drafts chains
     reuses: int = 0  # of the target's first layers, those that drafting has already run when verification begins
     cost_guess: float = 0.0  # of a draft step's time over a plain step's, where it is not measured at load (reuses = 0); 0: none
     taps: tuple[int, ...] = ()  # behind how many layers it wants to see the hidden states of every row; each >= reuses
@@ -101,6 +122,10 @@ class Drafter:
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         """More nodes behind those of this round, at most `room` on the spine: none, the next one, or several."""
         raise NotImplementedError
+
+    def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
+        """Drafting of the spine has ended: nodes beside it and behind it, parents before their children (tree.py)."""
+        return []
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> Tensor | None:
         """Drafting has ended with these nodes. Returns the states from which verification begins (see Draft), or None."""

@@ -1,4 +1,9 @@
-"""From a drafter's logits to a node: the token is drawn as the target draws its own."""
+"""From a drafter's logits to a node: the token is drawn as the target draws its own.
+
+For a tree the best tokens of the place are kept with it, ranked by the scores that the target's choice will be made by: with shared noise
+the runner-up of the noisy scores is the target's likeliest second choice (ours). A chance is the softmax of these scores; greedy, it is
+the probability. Where the target draws with noise of its own, nothing is drawn here: the likeliest tokens are the best for a tree.
+"""
 
 from collections.abc import Sequence
 
@@ -8,16 +13,21 @@ from torch import Tensor
 from ..control import Facts
 from .base import MOST_LEAD, Law, Node, Text
 
+RANKED = 8  # tokens of a place
 
-def choose(text: Text, nodes: Sequence[Node], logits: Tensor, listed: Tensor | None = None) -> Node:
-    """The next node of a chain. logits: the drafter's, behind the last node, (1, V), or (1, S) over the tokens `listed` (S,)."""
+
+def choose(text: Text, nodes: Sequence[Node], logits: Tensor, listed: Tensor | None = None, tree: bool = False) -> Node:
+    """The next node of a spine. logits: the drafter's, behind the last node, (1, V), or (1, S) over the tokens `listed` (S,)."""
     sampler, depth = text.sampler, len(nodes)
     log_probs = sampler.log_probs(logits)
-    scores = sampler.draft_scores(logits, log_probs, text.start + depth + 1, text.round, ids=listed)[0]  # (V,) or (S,)
-    best, places = scores.topk(2)
+    definite = tree and sampler.sampling.rejects
+    scores = log_probs if definite else sampler.draft_scores(logits, log_probs, text.start + depth + 1, text.round, ids=listed)
+    scores = scores[0]  # (V,) or (S,)
+    best, places = scores.topk(min(RANKED, len(scores)) if tree else 2)
     logs, probs = log_probs[0], log_probs[0].exp()
     entropy = -probs.dot(logs.clamp(min=-MOST_LEAD))  # 0 x -inf is none
     numbers = torch.stack([probs[places[0]], probs.amax(), entropy, (best[0] - best[1]).clamp(max=MOST_LEAD)])
     probability, *facts = numbers.tolist()
-    id = int(places[0] if listed is None else listed[places[0]])
-    return Node(id, depth - 1, Law(listed, probs), Facts(depth, *facts), probability)
+    ids = (places if listed is None else listed[places]).tolist()
+    ranked = tuple(zip(ids, (best - scores.logsumexp(-1)).exp().tolist())) if tree else ()
+    return Node(ids[0], depth - 1, None if definite else Law(listed, probs), Facts(depth, *facts), probability, ranked)

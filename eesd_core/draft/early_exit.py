@@ -2,6 +2,9 @@
 
 Every draft token passes the first N layers once. The hidden states are kept, so that verification starts from them and runs the
 remaining layers only. The last draft passes the first N layers too, which is what buys the bonus token.
+
+With siblings (our tree: what the paper's looks like is not public) these are the exit layer's next best tokens beside the spine, as many as
+pay (tree.py). They need states of the first N layers too, so the last pass of drafting is over the whole tree.
 """
 
 from collections.abc import Sequence
@@ -10,15 +13,18 @@ import torch
 from torch import Tensor
 
 from ..verify import Verdict
-from .base import Drafter, Node, Parts, Text, last_id
+from .base import LOGITS, Drafter, Node, Parts, Room, Text, last_id, parents_of
 from .choose import choose
+from .tree import grow
 
 
 class EarlyExitDrafter(Drafter):
     name = "early-exit"
 
-    def __init__(self, parts: Parts):
+    def __init__(self, parts: Parts, rows: int = 1):
+        """`rows`: siblings may fill up a verify pass to so many; 1: a chain."""
         self.target, self.exit_layer, capacity = parts
+        self.rows, self.name = rows, self.name if rows == 1 else f"{self.name}:{rows}"
         self.reuses = self.exit_layer.exit_after
         self.taps = (self.reuses, *self.exit_layer.taps)
         self.cache = self.exit_layer.new_cache(self.target, capacity)
@@ -29,6 +35,7 @@ class EarlyExitDrafter(Drafter):
         # Row t + 1 has the deep states of position t, one tap behind the other. Row 0: nothing was verified yet.
         self.deep = torch.zeros(1, capacity + 1, width * len(self.exit_layer.taps), **kind)
         self.verified = 0  # positions
+        self.tree: Tensor | None = None  # states of this round's rows, (1, m, D); None: a chain, whose states stand at their positions
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         states = seen[self.reuses]  # (1, n, D)
@@ -44,9 +51,19 @@ class EarlyExitDrafter(Drafter):
         gap = self.cache.lengths[0]
         deep = self._deep(gap, position + 1, text.start)
         logits = self.exit_layer(self.target, self.states[:, gap : position + 1], self.cache, gap, deep, self.words)  # (1, V) or (1, S)
-        return [choose(text, nodes, logits, self.words and self.words.ids)]
+        return [choose(text, nodes, logits, self.words and self.words.ids, self.rows > 1)]
+
+    def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
+        return grow(nodes, room)
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> Tensor:
+        parents = parents_of(nodes)
+        if parents:
+            text.cache.truncate(text.start)
+            hidden = self.target.embed([text.ids[-1], *(node.id for node in nodes)], text.start, parents)
+            self.tree = self.target.run_range(0, self.reuses, hidden, text.cache, text.start, parents)
+            return self.tree
+        self.tree = None
         position = self._shallow(text, nodes)
         return self.states[:, text.start : position + 1]
 
@@ -62,10 +79,15 @@ class EarlyExitDrafter(Drafter):
         if verdict is None:  # the text was taken back, and its list with it
             self.verified, self.words = 0, self.exit_layer.words()
             seen = {}
+        elif self.tree is not None:  # the exit layer has read the spine alone
+            old, rows = self.verified, verdict.rows[: text.start - self.verified]
+            self.states[:, old : text.start] = self.tree[:, rows]
+            self.cache.truncate(old + next((i for i, row in enumerate(rows) if row != i), len(rows)))
+            seen = {depth: states[:, rows] for depth, states in seen.items() if depth != LOGITS}
         self._see(text, seen, text.start)
 
     def _see(self, text: Text, seen: dict[int, Tensor], start: int) -> None:
-        """The text has grown, and the positions before `start` are verified."""
+        """The text has grown, and the positions before `start` are verified. seen: of the rows that it keeps, and perhaps of more."""
         if self.words:
             self.words.see(text.ids[self.verified :])
         rows = start - self.verified

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..control.base import check_number, check_whole
 from ..errors import UserError
+from ..limits import MAX_ROWS
 from .skip_set import SkipSet
 
 if TYPE_CHECKING:
@@ -57,9 +58,16 @@ class Entry:
     for_show: bool = False  # nobody would write a text with it
 
 
+def rows(usual: int) -> Setting:
+    """Of drafters of trees."""
+    return Setting("rows", "whole", "siblings may fill up a verify pass to so many rows; 1: chains", usual, 1, MAX_ROWS)
+
+
 ROWS = (
     Entry(
-        "early-exit", "early_exit.EarlyExitDrafter", "the target's first layers and the exit layer", "EESD, arXiv 2406.03853",
+        "early-exit", "early_exit.EarlyExitDrafter", "the target's first layers and the exit layer",
+        "EESD, arXiv 2406.03853; the tree is ours",
+        (rows(1),),
         needs_exit_layer=True,
     ),
     Entry(

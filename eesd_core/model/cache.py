@@ -56,7 +56,7 @@ class KVCache:
         self.lengths = [min(n, length) for n in self.lengths]
 
     def keep(self, start: int, rows: Sequence[int]) -> None:
-        """Of the pass that was written from `start` on, keep these rows alone, rising, and close the gaps: a path of a tree becomes a chain."""
+        """Of the pass that was written from `start` on, keep these rows alone, rising, and close the gaps: a path becomes a chain."""
         first = next((i for i, row in enumerate(rows) if row != i), len(rows))  # up to here nothing moves
         if first < len(rows):
             self._move([start + row for row in rows[first:]], start + first)

@@ -1,7 +1,7 @@
 """Where the rows of a pass stand: the position of each, and what it sees.
 
-Rows go behind each other into the cache, from `start` on. In a chain each follows the one before it. In a tree each names its parent, and sees
-the cache, its ancestors and itself; siblings have the same position and do not see each other.
+Rows go behind each other into the cache, from `start` on. In a chain each follows the one before it. In a tree each names its parent, and
+sees the cache, its ancestors and itself; siblings have the same position and do not see each other.
 """
 
 from typing import NamedTuple

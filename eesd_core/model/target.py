@@ -96,8 +96,8 @@ class Target:
         return self._placed(self.embedding(ids), 0)
 
     def run(self, layers, hidden: Tensor, cache: KVCache, start: int, parents: Sequence[int] = ()) -> Tensor:
-        """Run decoder layers over m tokens behind `start` positions: hidden (1, m, D) -> (1, m, D). `parents`: of every row, the row that it
-        follows, -1 the last position cached; (): each follows the one before (span.py)."""
+        """Run decoder layers over m tokens behind `start` positions: hidden (1, m, D) -> (1, m, D). `parents`: of every row, the row that
+        it follows, -1 the last position cached; (): each follows the one before (span.py)."""
         if self.steps and isinstance(cache, RowCache):
             return self.steps(layers, hidden, cache, start, parents)
         rows = hidden.shape[1]

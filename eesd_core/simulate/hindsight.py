@@ -21,8 +21,8 @@ OWN = "this run"
 
 def hindsight(engine: Engine, request: Request, records: Sequence[Record]) -> Record | None:
     """`records`: a finished race, its verdict last. None where it cannot be told: by rejection sampling chance accepts, and
-    only the exit layer's own drafts are known without a run."""
-    if request.sampling.rejects or request.drafter.name != "early-exit":
+    only chains of the exit layer's own drafts are known without a run."""
+    if request.sampling.rejects or str(request.drafter) != "early-exit":
         return None
     lane = fold(records, "eesd")
     prompt_ids, eesd, vanilla = list(lane.started.prompt_ids), Metrics.of(lane), Metrics.fold(records, "vanilla")

@@ -39,10 +39,10 @@ class Chain:
     def new_cache(self, capacity: int, layers: int = 2) -> KVCache:
         return KVCache([self.device] * layers, 1, capacity, 1, self.dtype)
 
-    def embed(self, ids: list[int], start: int) -> torch.Tensor:
+    def embed(self, ids: list[int], start: int, parents=()) -> torch.Tensor:
         return torch.nn.functional.one_hot(torch.tensor([ids], dtype=torch.long), VOCAB).float()
 
-    def run_range(self, low, high, hidden, cache, start) -> torch.Tensor:
+    def run_range(self, low, high, hidden, cache, start, parents=()) -> torch.Tensor:
         for layer in range(low, high):
             assert cache.lengths[layer] == start
             cache.update(hidden[:, None, :, :1], hidden[:, None, :, :1], layer)

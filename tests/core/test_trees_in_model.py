@@ -72,4 +72,5 @@ def test_keeping_a_chain_moves_nothing(engine):
 def test_a_span_says_positions_and_who_sees_whom():
     span = Span(10, PARENTS)
     assert span.depths(8) == [0, 1, 2, 3, 1, 2, 2, 0] and Span(10).positions(3) == [10, 11, 12]
-    assert [row.nonzero()[:, 0].tolist() for row in span.seen()] == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 4], [0, 4, 5], [0, 1, 6], [7]]
+    seen = [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 4], [0, 4, 5], [0, 1, 6], [7]]
+    assert [row.nonzero()[:, 0].tolist() for row in span.seen()] == seen

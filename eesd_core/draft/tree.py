@@ -1,0 +1,50 @@
+"""From a spine to a tree: which nodes beside it are worth a row of the verify pass. Ours.
+
+Every accepted node is one token more, so a row is worth the chance that its node is on the accepted path: the chances along its path, one
+times the other. It is added while that is more than its price, the tokens that would be written in the time the row takes (run.py). The
+best comes first, whether a sibling of the spine's nodes or what follows one.
+
+The target's own choice is written anyway, so a sibling without children earns nothing but the token that the target chooses behind it.
+"""
+
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+
+from ..control import Facts
+from .base import Node, Room
+
+Ranked = Sequence[tuple[int, float]]  # tokens, the best first, and their chances of being the target's choice
+Follow = Callable[[Sequence[Node], int], Ranked]  # (nodes so far, number of one of them) -> what may follow it
+
+
+def nothing(nodes: Sequence[Node], number: int) -> Ranked:
+    return ()
+
+
+def grow(spine: Sequence[Node], room: Room, follow: Follow = nothing) -> list[Node]:
+    """The nodes to be added. Beside the spine stand the other ranked tokens of its places; behind its last node, and behind every node that
+    is added, what `follow` says."""
+    nodes, chances, taken, waiting = list(spine), [], {(node.parent, node.id) for node in spine}, []
+
+    def offer(parent: int, ranked: Ranked, sibling: int = 0) -> None:
+        """`sibling`: of the branch that the tokens go on with; 0: each begins one."""
+        before, depth = (chances[parent], nodes[parent].facts.depth + 1) if parent >= 0 else (1.0, 0)
+        for rank, (id, chance) in enumerate(ranked, 1):
+            if depth < room.depth and (parent, id) not in taken:
+                taken.add((parent, id))
+                heappush(waiting, (-before * chance, len(taken), parent, Facts(depth, chance, 0.0, 0.0, sibling or rank), id))
+
+    for number, node in enumerate(spine):
+        offer(number - 1, node.ranked[1:])
+        before = chances[-1] if chances else 1.0
+        chances.append(before * (node.ranked[0][1] if node.ranked else 1.0))
+    if spine:
+        offer(len(spine) - 1, follow(nodes, len(spine) - 1))
+    for price in room.prices:
+        if not waiting or -waiting[0][0] <= price:
+            break
+        worth, _, parent, facts, id = heappop(waiting)
+        nodes.append(Node(id, parent, None, facts, facts.confidence))
+        chances.append(-worth)
+        offer(len(nodes) - 1, follow(nodes, len(nodes) - 1), facts.sibling)
+    return nodes[len(spine) :]
