@@ -109,7 +109,7 @@ class Drafter:
     `text.cache` is the target's: a drafter may run ahead in it, and leaves it at `text.start`, apart from its first `reuses` layers.
     """
 
-    name: str  # as it is spelled on the command line, with what was chosen for it
+    name: str = ""  # as it is spelled on the command line, with what was chosen for it; "": as it was asked for
     rows: int = 1  # siblings may fill up a verify pass to so many rows; 1: it drafts chains
     reuses: int = 0  # of the target's first layers, those that drafting has already run when verification begins
     cost_guess: float = 0.0  # of a draft step's time over a plain step's, where it is not measured at load (reuses = 0); 0: none

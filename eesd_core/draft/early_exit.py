@@ -19,12 +19,10 @@ from .tree import grow
 
 
 class EarlyExitDrafter(Drafter):
-    name = "early-exit"
-
     def __init__(self, parts: Parts, rows: int = 1):
         """`rows`: siblings may fill up a verify pass to so many; 1: a chain."""
         self.target, self.exit_layer, capacity = parts
-        self.rows, self.name = rows, self.name if rows == 1 else f"{self.name}:{rows}"
+        self.rows = rows
         self.reuses = self.exit_layer.exit_after
         self.taps = (self.reuses, *self.exit_layer.taps)
         self.cache = self.exit_layer.new_cache(self.target, capacity)
@@ -58,7 +56,7 @@ class EarlyExitDrafter(Drafter):
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> Tensor:
         parents = parents_of(nodes)
-        if parents:
+        if parents or text.cache.lengths[0] < text.start + len(nodes):  # a tree, or drafts that others made
             text.cache.truncate(text.start)
             hidden = self.target.embed([text.ids[-1], *(node.id for node in nodes)], text.start, parents)
             self.tree = self.target.run_range(0, self.reuses, hidden, text.cache, text.start, parents)

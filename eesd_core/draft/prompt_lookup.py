@@ -17,7 +17,9 @@ from .base import CERTAIN, Drafter, Node, Parts, Text
 class PromptLookupDrafter(Drafter):
     cost_guess = 0.001
 
-    def __init__(self, parts: Parts, longest: int = 3):
+    def __init__(self, parts: Parts, longest: int = 3, least: int = 1):
+        """`longest` and `least`: tokens that are looked up."""
+        self.least = least
         self.longest, self.name = longest, "prompt-lookup" if longest == 3 else f"prompt-lookup:{longest}"
         self.followed: dict[tuple[int, ...], int] = {}  # n-gram -> place behind its latest occurrence, where a token follows
         self.indexed = 0  # places up to here have been entered
@@ -27,7 +29,7 @@ class PromptLookupDrafter(Drafter):
         ids, depth = text.ids, len(nodes)
         if not nodes:
             self._index(ids)
-            grams = (tuple(ids[-n:]) for n in range(min(self.longest, len(ids)), 0, -1))
+            grams = (tuple(ids[-n:]) for n in range(min(self.longest, len(ids)), self.least - 1, -1))
             self.source = next((self.followed[gram] for gram in grams if gram in self.followed), None)
         if self.source is None:
             return []

@@ -1,50 +1,70 @@
 """The recycling drafter: what the target itself last thought would follow a token (Token Recycling, arXiv 2408.08696).
 
 It runs no model. Every verify pass says which tokens the target finds likeliest behind each token in it, also behind drafts that were
-rejected or never judged. These are kept, a row for each token, and the latest pass counts; a draft follows them from token to token. Ours:
-a chain in place of a tree, and with shared noise the successor that this noise would choose among those kept.
+rejected or never judged. These are kept, a row for each token, and the latest pass counts; a draft follows them from token to token, and so
+do the branches of its tree. Ours: branches that are worth their rows in place of a fixed tree, chances corrected by what came of earlier
+ones, and with shared noise the successors in the order that this noise would choose them in.
 """
 
 from collections.abc import Sequence
+from math import exp
 
 import torch
 from torch import Tensor
 
 from ..control import Facts
 from ..verify import Verdict
-from .base import LOGITS, MOST_LEAD, Drafter, Node, Parts, Text, last_id
+from .base import LOGITS, MOST_LEAD, Drafter, Node, Parts, Room, Text, last_id
+from .tree import Trust, grow, judged
 
 
 class RecyclingDrafter(Drafter):
-    def __init__(self, parts: Parts, successors: int = 8):
-        """`successors`: how many are kept of a token."""
-        self.successors, self.name = successors, "recycling" if successors == 8 else f"recycling:{successors}"
+    def __init__(self, parts: Parts, successors: int = 8, rows: int = 8):
+        """`successors`: how many are kept of a token. `rows`: siblings may fill up a verify pass to so many; 1: a chain."""
+        self.successors, self.rows = successors, rows
         self.table: dict[int, tuple[list[int], list[float]]] = {}  # token -> its successors, likeliest first, and their log probabilities
-        self.rows: list[int] = []  # the tokens of the pass under way
+        self.seen: list[int] = []  # the tokens of the pass under way
+        self.trust = Trust()
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
-        row = self.table.get(last_id(text, nodes))
-        if row is None:
+        depth, id = len(nodes), last_id(text, nodes)
+        if id not in self.table:
             return []
-        depth, (ids, log_probs), sampling = len(nodes), row, text.sampler.sampling
-        scores = log_probs
+        ids, scores = self._ordered(text, id, depth)
+        lead = scores[0] - scores[1] if len(scores) > 1 else MOST_LEAD
+        log_probs = torch.tensor(self.table[id][1])
+        entropy = float(-(log_probs.exp() * log_probs).sum())  # of those kept
+        facts = Facts(depth, float(log_probs[0].exp()), entropy, min(lead, MOST_LEAD))
+        return [Node(ids[0], depth - 1, None, facts, ranked=self._ranked(text, id, depth))]
+
+    def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
+        return grow(nodes, room, lambda tree, number: self._ranked(text, tree[number].id, tree[number].facts.depth + 1))
+
+    def _ordered(self, text: Text, id: int, depth: int) -> tuple[list[int], list[float]]:
+        """A token's successors, and the scores by which the target would choose among them at this depth, highest first."""
+        (ids, scores), sampling = self.table[id], text.sampler.sampling
         if sampling.temperature and not sampling.rejects:
             noise = text.sampler.shared_noise(text.start + depth + 1)[ids].tolist()
-            scores = [log_p / sampling.temperature + g for log_p, g in zip(log_probs, noise)]
+            scores = [log_p / sampling.temperature + g for log_p, g in zip(scores, noise)]
         order = sorted(range(len(ids)), key=lambda i: -scores[i])
-        lead = scores[order[0]] - scores[order[1]] if len(order) > 1 else MOST_LEAD
-        probs = torch.tensor(log_probs).exp()
-        entropy = float(-(probs * torch.tensor(log_probs)).sum())  # of those kept
-        return [Node(ids[order[0]], depth - 1, None, Facts(depth, float(probs[0]), entropy, min(lead, MOST_LEAD)))]
+        return [ids[i] for i in order], [scores[i] for i in order]
+
+    def _ranked(self, text: Text, id: int, depth: int) -> tuple[tuple[int, float], ...]:
+        if self.rows == 1 or id not in self.table:
+            return ()
+        ids, scores = self._ordered(text, id, depth)
+        weights = [exp(score - scores[0]) for score in scores]
+        return tuple((id, self.trust(weight / sum(weights))) for id, weight in zip(ids, weights))
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> None:
-        self.rows = [text.ids[-1], *(node.id for node in nodes)]
+        self.seen = [text.ids[-1], *(node.id for node in nodes)]
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
         if verdict is None:
             return
+        self.trust.learn((node.ranked[0][1] if node.ranked else node.facts.confidence, hit) for node, hit in judged(nodes, verdict))
         best, ids = torch.log_softmax(seen[LOGITS], -1).topk(min(self.successors, seen[LOGITS].shape[-1]))  # (k + 1, successors)
-        self.table |= dict(zip(self.rows, zip(ids.tolist(), best.tolist())))
+        self.table |= dict(zip(self.seen, zip(ids.tolist(), best.tolist())))
 
     def state(self) -> dict:
         return {"table": [[id, *row] for id, row in self.table.items()]}

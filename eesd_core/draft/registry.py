@@ -63,6 +63,12 @@ def rows(usual: int) -> Setting:
     return Setting("rows", "whole", "siblings may fill up a verify pass to so many rows; 1: chains", usual, 1, MAX_ROWS)
 
 
+def every(usual: int, what: str) -> Setting:
+    return Setting("every", "whole", f"rounds after which {what}", usual, 1, 1000)
+
+
+PHRASE = Setting("phrase", "whole", "tokens of a phrase", 4, 2, 10)
+
 ROWS = (
     Entry(
         "early-exit", "early_exit.EarlyExitDrafter", "the target's first layers and the exit layer",
@@ -83,9 +89,56 @@ ROWS = (
         usual_controller="adaptive-threshold",
     ),
     Entry(
+        "swift", "swift.SwiftDrafter", "layer skipping, with sets tried while the text is written",
+        "SWIFT, arXiv 2410.06916; how sets are proposed is ours",
+        (every(4, "another set is tried"), Setting("window", "whole", "most tokens that a trial reads", 24, 8, 128)),
+        usual_controller="adaptive-threshold",
+    ),
+    Entry(
+        "clasp", "clasp.ClaspDrafter", "whole layers skipped, chosen by the last token's hidden states", "CLaSp, arXiv 2505.24196",
+        (Setting("share", "number", "the share of layers that are skipped", 0.4, 0, 1), every(8, "the set is chosen anew")),
+        usual_controller="adaptive-threshold",
+    ),
+    Entry(
+        "ffn-skip", "ffn_skip.FfnSkipDrafter", "feed-forward layers left out where they change little; cannot win by much",
+        "FFN-SkipLLM, arXiv 2404.03865, as a drafter",
+        (
+            Setting("cosine", "number", "above it the next ones are skipped", 0.95, 0, 1),
+            Setting("skipped", "whole", "how many are skipped then", 2, 1, 30),
+        ),
+        usual_controller="adaptive-threshold",
+    ),
+    Entry(
         "recycling", "recycling.RecyclingDrafter", "what the target last thought would follow a token",
-        "Token Recycling, arXiv 2408.08696",
-        (Setting("successors", "whole", "how many successors of a token are kept", 8, 1, 64),),
+        "Token Recycling, arXiv 2408.08696; the shape of its tree is ours",
+        (Setting("successors", "whole", "how many successors of a token are kept", 8, 1, 64), rows(8)),
+    ),
+    Entry(
+        "phrase-pool", "phrase_pool.PhrasePoolDrafter", "phrases of the text and of earlier passes, by the last tokens",
+        "after Ouroboros, arXiv 2402.13720; whole drafts from the pool are ours",
+        (PHRASE, Setting("key", "whole", "tokens a phrase is looked up by", 2, 1, 4), rows(8)),
+        usual_controller="fixed:10",
+    ),
+    Entry(
+        "ouroboros", "ouroboros.OuroborosDrafter", "early exit, with phrases of a pool behind the draft",
+        "Ouroboros, arXiv 2402.13720, with the exit layer as its draft model",
+        (PHRASE, rows(8)),
+        needs_exit_layer=True,
+    ),
+    Entry(
+        "cape", "cape.CapeDrafter", "early exit, with more candidates where it is less sure", "CaPE of GliDe, arXiv 2402.02082",
+        (rows(16), Setting("priced", "whole", "1: a candidate must be worth its row too", 0, 0, 1)),
+        needs_exit_layer=True, usual_controller="fixed:4",
+    ),
+    Entry(
+        "gsd", "gsd.GsdDrafter", "early exit, with siblings that go on as the spine does",
+        "after GSD, arXiv 2407.16207, with its merge turned round",
+        (rows(8),),
+        needs_exit_layer=True,
+    ),
+    Entry(
+        "mixed", "mixed.MixedDrafter", "the text's own repetitions where they have been right, early exit elsewhere", "ours", (rows(8),),
+        needs_exit_layer=True,
     ),
     Entry(
         "disturbed", "disturbed.DisturbedDrafter", "early exit, made worse on purpose: some drafts are random tokens", "ours",
@@ -157,7 +210,9 @@ def make_drafter(drafting: Drafting, parts: "Parts") -> "Drafter":
     if row.needs_exit_layer and parts.exit_layer is None:
         raise UserError("no exit layer is loaded: give --exit-layer a folder, use another --drafter, or --method vanilla")
     module, _, kind = row.home.partition(".")
-    return getattr(import_module(f".{module}", __package__), kind)(parts, **drafting.settings)
+    drafter = getattr(import_module(f".{module}", __package__), kind)(parts, **drafting.settings)
+    drafter.name = drafter.name or str(drafting)
+    return drafter
 
 
 def example(row: Entry) -> str:

@@ -7,14 +7,30 @@ best comes first, whether a sibling of the spine's nodes or what follows one.
 The target's own choice is written anyway, so a sibling without children earns nothing but the token that the target chooses behind it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
 
 from ..control import Facts
+from ..verify import Verdict
 from .base import Node, Room
 
 Ranked = Sequence[tuple[int, float]]  # tokens, the best first, and their chances of being the target's choice
 Follow = Callable[[Sequence[Node], int], Ranked]  # (nodes so far, number of one of them) -> what may follow it
+
+
+class Trust:
+    """How far the chances that a drafter names hold: of the nodes that were judged, what was accepted over what their chances promised."""
+
+    def __init__(self):
+        self.hits = self.promised = 2.0  # it believes them at first
+
+    def __call__(self, chance: float) -> float:
+        return min(1.0, chance * self.hits / self.promised)
+
+    def learn(self, judged: Iterable[tuple[float, bool]]) -> None:
+        """Chances as they were named, and what came of them."""
+        for chance, hit in judged:
+            self.promised, self.hits = self.promised + chance, self.hits + hit
 
 
 def nothing(nodes: Sequence[Node], number: int) -> Ranked:
@@ -48,3 +64,18 @@ def grow(spine: Sequence[Node], room: Room, follow: Follow = nothing) -> list[No
         chances.append(-worth)
         offer(len(nodes) - 1, follow(nodes, len(nodes) - 1), facts.sibling)
     return nodes[len(spine) :]
+
+
+def judged(nodes: Sequence[Node], verdict: Verdict) -> list[tuple[Node, bool]]:
+    """The nodes that the target had a say on, those behind the pending token and behind accepted nodes, and whether each was accepted."""
+    path = {-1, *verdict.path}
+    return [(node, number in path) for number, node in enumerate(nodes) if node.parent in path]
+
+
+def path_to(nodes: Sequence[Node], number: int) -> list[int]:
+    """Token ids from the first node on a node's path to itself; none for -1."""
+    ids: list[int] = []
+    while number >= 0:
+        ids.append(nodes[number].id)
+        number = nodes[number].parent
+    return ids[::-1]

@@ -4,7 +4,8 @@ Rolling back moves a number: stale keys behind the length are never read and are
 different lengths, because drafting runs ahead in the first layers; the engine brings them together at every round boundary.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ class KVCache:
     Keys are stored with positions last, so that their product with queries has no transposed operand: in float32 that kernel sums alike
     for any number of rows, the other one does not, and it is faster too.
     """
+
+    keys_along = 3  # dimension of keys in which positions are
 
     def __init__(self, devices: list[torch.device], heads: int, capacity: int, head_dim: int, dtype: torch.dtype):
         """`devices`: where each layer is."""
@@ -63,9 +66,25 @@ class KVCache:
         self.truncate(start + len(rows))
 
     def _move(self, places: list[int], to: int) -> None:
-        for keys, values in zip(self.keys, self.values):
-            keys[..., to : to + len(places)] = keys[..., places]
-            values[:, :, to : to + len(places)] = values[:, :, places]
+        for stored, along in self._stores():
+            stored.narrow(along, to, len(places)).copy_(stored.index_select(along, torch.tensor(places, device=stored.device)))
+
+    @contextmanager
+    def borrowed(self, start: int, rows: int) -> Iterator[None]:
+        """Passes over up to so many rows from `start` on, which read the cache and leave it as it was."""
+        lengths, parts = self.lengths, [stored.narrow(along, start, rows) for stored, along in self._stores()]
+        copies = [part.clone() for part in parts]
+        self.lengths = [start] * len(lengths)
+        try:
+            yield
+        finally:
+            self.lengths = lengths
+            for part, copied in zip(parts, copies):
+                part.copy_(copied)
+
+    def _stores(self) -> list[tuple[Tensor, int]]:
+        """Keys and values of every layer, and the dimension that their positions are in."""
+        return [(keys, self.keys_along) for keys in self.keys] + [(values, 2) for values in self.values]
 
     def randomize(self, seed: int = 0) -> None:
         """Random keys and values in all places: a context for checks and timings that nobody has to compute."""
@@ -76,6 +95,8 @@ class KVCache:
 class RowCache(KVCache):
     """For passes that take their rows one by one (cpu/step.py): float32, position by position. The system gives memory as positions are
     written, so a long context costs nothing before it is there."""
+
+    keys_along = 2
 
     def __init__(self, layers: int, heads: int, capacity: int, head_dim: int):
         self.capacity = capacity
@@ -105,10 +126,6 @@ class RowCache(KVCache):
             view[:, :, start:] = new
             views.append(view.to(new.dtype))
         return tuple(views)
-
-    def _move(self, places: list[int], to: int) -> None:
-        for stored in (array for pair in self._stored for array in pair):
-            stored[to : to + len(places)] = stored[places]
 
     def extent(self, length: int) -> int:
         return length

@@ -12,13 +12,14 @@ from eesd_core.draft.registry import DRAFTERS
 from eesd_core.events import DraftToken, RoundVerified
 from eesd_core.request import Request
 from eesd_core.sampling import Sampling
+from eesd_core.verify import NOTHING
 
 PROMPT = "one two, one two, one t"
 RULES = {"greedy": Sampling(), "shared noise": Sampling(0.9, 0.95, 11), "rejection": Sampling(0.9, 0.95, 11, acceptance="rejection")}
 
 
-def run(engine, sampling=RULES["greedy"], new_tokens=80, controller="fixed", **parts):
-    request = Request(PROMPT, new_tokens, sampling, controller=controller, settings={}, drafter="recycling")
+def run(engine, sampling=RULES["greedy"], new_tokens=80, controller="fixed", rows=1, **parts):
+    request = Request(PROMPT, new_tokens, sampling, controller=controller, settings={}, drafter=f"recycling:rows={rows}")
     return [r.event for r in engine.run(request, **parts)]
 
 
@@ -70,8 +71,8 @@ def test_it_keeps_as_many_successors_as_wanted(engine):
     run(engine, drafter=drafter, new_tokens=8)
     assert {len(ids) for ids, _ in drafter.table.values()} == {3}
     logits = torch.tensor([[0.0, 2.0, 1.0]])
-    drafter.rows = [7]
-    drafter.commit(None, [], object(), {-1: logits})
+    drafter.seen = [7]
+    drafter.commit(None, [], NOTHING, {-1: logits})
     assert drafter.table[7][0] == [1, 2, 0] and drafter.table[7][1] == pytest.approx(torch.log_softmax(logits[0], 0)[[1, 2, 0]].tolist())
 
 

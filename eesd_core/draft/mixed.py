@@ -1,0 +1,76 @@
+"""Two drafters in one: the text's own repetitions where they have lately been right, the exit layer elsewhere. Ours.
+
+Copying costs nothing and is right for long where a text repeats itself; the exit layer is right anywhere. In every round the copy that
+prompt lookup would make is known for nothing, so what it would have come to is learned whether it was drafted or not. It is the spine
+while its first token has been right at least as often as the exit layer's; else it hangs beside the exit layer's spine, where a row is
+worth it.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..control import Facts
+from ..limits import MAX_DRAFT
+from ..verify import Verdict
+from .base import CERTAIN, Node, Parts, Room, Text
+from .early_exit import EarlyExitDrafter
+from .prompt_lookup import PromptLookupDrafter
+from .tree import Ranked, grow, path_to
+
+MEMORY = 0.1  # of the running shares of first tokens that were right
+
+
+class MixedDrafter(EarlyExitDrafter):
+    def __init__(self, parts: Parts, rows: int = 8):
+        """`rows`: siblings and copies may fill up a verify pass to so many; 1: a chain."""
+        super().__init__(parts, rows)
+        self.lookup, self.copy, self.copying = PromptLookupDrafter(parts, least=2), [], False
+        self.right = {"copy": 0.9, "exit": 0.5}  # shares of rounds whose first token was right
+
+    def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
+        if not nodes:
+            self.copy = self._copied(text)
+            self.copying = bool(self.copy) and self.right["copy"] >= self.right["exit"]
+        if not self.copying:
+            return super().extend(text, nodes, room)
+        depth = len(nodes)
+        if depth == len(self.copy):
+            return []
+        return [Node(self.copy[depth], depth - 1, None, Facts(depth, *CERTAIN), ranked=((self.copy[depth], self.right["copy"]),))]
+
+    def _copied(self, text: Text) -> list[int]:
+        found: list[Node] = []
+        while len(found) < MAX_DRAFT and (more := self.lookup.extend(text, found, MAX_DRAFT)):
+            found += more
+        return [node.id for node in found]
+
+    def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
+        if self.copying or not self.copy or self.copy[0] == nodes[0].id:
+            return grow(nodes, room)
+        chance = self.right["copy"]
+
+        def copied(tree: Sequence[Node], number: int) -> Ranked:
+            ids = path_to(tree, number)
+            return ((self.copy[len(ids)], chance),) if ids == self.copy[: len(ids)] and len(ids) < len(self.copy) else ()
+
+        others = [other for other in nodes[0].ranked[1:] if other[0] != self.copy[0]]
+        first = nodes[0]._replace(ranked=(nodes[0].ranked[0], (self.copy[0], chance), *others))
+        return grow([first, *nodes[1:]], room, copied)
+
+    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        first = self.verified + 1  # place of the first token that this round wrote
+        super().commit(text, nodes, verdict, seen)
+        self.lookup.commit(text, nodes, verdict, seen)
+        if verdict is None or not nodes:
+            return
+        if self.copy:
+            self._learn("copy", self.copy[0] == text.ids[first])
+        if not self.copying:
+            self._learn("exit", nodes[0].id == text.ids[first])
+
+    def _learn(self, who: str, right: bool) -> None:
+        self.right[who] += MEMORY * (right - self.right[who])
+
+    def snapshot(self) -> dict:
+        return {"copying": self.copying, **self.right}

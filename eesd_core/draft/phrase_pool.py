@@ -1,0 +1,53 @@
+"""The phrase-pool drafter: whole drafts from a pool of phrases, without a model (after Ouroboros, arXiv 2402.13720; see pool.py).
+
+Ours: Ouroboros hangs phrases behind the draft of a small model (draft/ouroboros.py does so). Here they are the draft: the best phrase is
+the spine, and the others of its key are branches beside it. Where no phrase begins with the last tokens, nothing is drafted.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..control import Facts
+from ..verify import Verdict
+from .base import MOST_LEAD, Drafter, Node, Parts, Room, Text
+from .pool import Pool
+from .tree import grow, judged, path_to
+
+
+class PhrasePoolDrafter(Drafter):
+    cost_guess = 0.001
+
+    def __init__(self, parts: Parts, phrase: int = 4, key: int = 2, rows: int = 8):
+        """`phrase`: tokens of one; `key`: tokens they are looked up by; `rows`: siblings may fill up a verify pass to so many."""
+        self.rows, self.pool = rows, Pool(key, phrase)
+
+    def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
+        self.pool.see(text)
+        self.before = list(text.ids)
+
+    def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
+        ranked, depth = self.pool.after(text.ids, [node.id for node in nodes]), len(nodes)
+        if not ranked:
+            return []
+        id, chance = ranked[0]
+        return [Node(id, depth - 1, None, Facts(depth, chance, 0.0, MOST_LEAD), ranked=ranked)]
+
+    def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
+        return grow(nodes, room, lambda tree, number: self.pool.after(text.ids, path_to(tree, number)))
+
+    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        if verdict is not None:
+            self.pool.trust.learn((node.facts.confidence, hit) for node, hit in judged(nodes, verdict))
+            self.pool.learn(self.before, nodes, verdict)
+        self.pool.see(text)
+        self.before = list(text.ids)
+
+    def state(self) -> dict:
+        return {"phrases": self.pool.state()}
+
+    def restore(self, state: dict) -> None:
+        self.pool.restore(state["phrases"])
+
+    def snapshot(self) -> dict:
+        return self.pool.snapshot()

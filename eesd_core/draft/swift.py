@@ -1,0 +1,93 @@
+"""SWIFT: layer skipping whose set of skipped sub-layers is searched for while the text is written (arXiv 2410.06916).
+
+Every few rounds another set of the same size is tried: the model without it reads the last tokens of the text, in the place of the target,
+and the share of them that it would have written is its score. The best one drafts. A trial is on the lane's own clock.
+
+Ours: a window of at most 24 written tokens, since texts are short (there 32 or 50); proposals are neighbours of the best set as often as
+random ones, in place of a Bayesian step at every 25th; the best score fades, so that an easy passage does not end the search (there it is
+the best ever seen). As there, 45 % of the sub-layers are skipped, never those of the first and last layer.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..control.base import Random64
+from ..verify import Verdict
+from .base import Node, Parts, Text
+from .layer_skip import LayerSkipDrafter, remaining
+from .skip_set import SkipSet
+
+SHARE, FADES = 0.45, 0.99  # of sub-layers that are skipped; of the best score, a trial
+LEAST = 8  # written tokens before the first trial
+
+Sublayer = tuple[str, int]
+
+
+class SwiftDrafter(LayerSkipDrafter):
+    changes = ("chosen", "best", "trials", "draws")
+
+    def __init__(self, parts: Parts, every: int = 4, window: int = 24):
+        """`every`: rounds between two trials; `window`: most tokens that a trial reads."""
+        super().__init__(parts)
+        self.name, self.every, self.window, self.random = "", every, window, Random64(0)
+        self.pool: list[Sublayer] = [(kind, layer) for kind in "am" for layer in range(1, self.target.depth - 1)]
+        self.size = int(SHARE * len(self.pool))
+        evenly = [(kind, layer) for kind, layer in self.pool if layer % 2] + [(kind, layer) for kind, layer in self.pool if not layer % 2]
+        self.best, self.trials = 0.0, 0
+        self._choose(evenly[: self.size])
+
+    @property
+    def draws(self) -> int:
+        return self.random.draws
+
+    @draws.setter
+    def draws(self, count: int) -> None:
+        self.random.draws = count
+
+    def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
+        self.prompt = len(text.ids)
+
+    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        written = len(text.ids) - self.prompt
+        if verdict is None or written < LEAST or text.round % self.every or not self.size:
+            return
+        proposed = self._proposal()
+        score = self.score(text, proposed, min(written, self.window))
+        self.trials, self.best = self.trials + 1, FADES * self.best
+        if score > self.best:
+            self.best = score
+            self._choose(proposed)
+
+    def score(self, text: Text, skipped: Sequence[Sublayer], count: int) -> float:
+        """Of the last `count` tokens of the text, the share that the target without these sub-layers would have written."""
+        low = len(text.ids) - 1 - count
+        with text.cache.borrowed(low, count):
+            layers = remaining(self.target, as_set(skipped))
+            hidden = self.target.run(layers, self.target.embed(text.ids[low:-1], low), text.cache, low)
+        logits = self.target.logits(hidden)  # (count, V)
+        log_probs = text.sampler.log_probs(logits)
+        choices = text.sampler.scores(logits, log_probs, range(low + 1, low + 1 + count)).argmax(-1).tolist()
+        return sum(a == b for a, b in zip(choices, text.ids[low + 1 :])) / count
+
+    def _proposal(self) -> list[Sublayer]:
+        if self.trials % 2:
+            return self.random.sample(self.pool, self.size)
+        others = [part for part in self.pool if part not in self.chosen]
+        swapped = min(1 + int(3 * self.random.random()), self.size, len(others))
+        return self.random.sample(self.chosen, self.size - swapped) + self.random.sample(others, swapped)
+
+    def _choose(self, skipped: Sequence[Sublayer]) -> None:
+        self.chosen = list(skipped)
+        self.layers = remaining(self.target, as_set(skipped))
+
+    def restore(self, state: dict) -> None:
+        super().restore(state)
+        self._choose([tuple(part) for part in self.chosen])
+
+    def snapshot(self) -> dict:
+        return {"set": str(as_set(self.chosen)), "score": self.best, "trials": self.trials}
+
+
+def as_set(skipped: Sequence[Sublayer]) -> SkipSet:
+    return SkipSet(*(frozenset(layer for kind, layer in skipped if kind == wanted) for wanted in "am"))

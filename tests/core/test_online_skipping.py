@@ -1,0 +1,148 @@
+"""SWIFT, CLaSp, FFN-SkipLLM: their searches against plain references; and mixed drafting. What is written is vanilla's."""
+
+import json
+
+import pytest
+import torch
+from test_trees import PROMPT, RULES, free_rows, lane_of
+from torch.nn.functional import cosine_similarity
+
+from eesd_core.draft.base import Parts, Text
+from eesd_core.draft.clasp import ClaspDrafter
+from eesd_core.draft.ffn_skip import FfnSkipDrafter
+from eesd_core.draft.layer_skip import remaining
+from eesd_core.draft.mixed import MixedDrafter
+from eesd_core.draft.skip_set import SkipSet
+from eesd_core.draft.swift import SwiftDrafter, as_set
+from eesd_core.request import Request
+from eesd_core.sampling import Sampler, Sampling
+
+DRAFTERS = ["swift:1:8", "clasp:0.5:2", "ffn-skip:0.3", "mixed", "mixed:1"]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_text_is_vanillas(engine, rule):
+    if rule == "own draw":  # but for mixed trees, chains are judged by rejection: no text to compare with
+        for drafter in DRAFTERS:
+            lane = lane_of(engine, Request(PROMPT, 24, RULES[rule], "eesd", "fixed", {"length": 3}, drafter=drafter))
+            assert len(lane.token_ids) == 24
+        return
+    vanilla = lane_of(engine, Request(PROMPT, 24, RULES[rule], "vanilla")).token_ids
+    for drafter in DRAFTERS:
+        for controller, settings in (("throughput", {}), ("fixed", {"length": 4})):
+            request = Request(PROMPT, 24, RULES[rule], "eesd", controller, settings, drafter=drafter)
+            lane = lane_of(engine, request, costs=free_rows(engine, "early-exit" if "mixed" in drafter else ""))
+            assert lane.token_ids == vanilla, drafter
+
+
+def read(engine, ids) -> Text:
+    target = engine.target
+    text = Text(list(ids), target.new_cache(len(ids) + 20), Sampler(Sampling(), target.vocab, target.device))
+    with torch.no_grad():
+        target.run_range(0, target.depth, target.embed(text.ids[:-1], 0), text.cache, 0)
+    return text
+
+
+IDS = [*range(40, 70), 41, 42]
+
+
+def test_borrowing_leaves_the_cache_as_it_was(engine):
+    text = read(engine, IDS)
+    before = [part.clone() for part in (*text.cache.keys, *text.cache.values)]
+    with torch.no_grad():
+        SwiftDrafter(Parts(engine.target, None, 99)).score(text, [("a", 1)], 9)
+        ClaspDrafter(Parts(engine.target, None, 99)).search(text)
+    assert text.cache.lengths == [len(IDS) - 1] * 4
+    assert all(map(torch.equal, before, (*text.cache.keys, *text.cache.values)))
+
+
+@torch.no_grad()
+def test_a_trial_counts_the_tokens_that_the_thinner_model_would_write(engine):
+    """Against the thinner model over the window, one token after the other, on the target's cache of what lies before."""
+    target, text, count = engine.target, read(engine, IDS), 9
+    drafter, low = SwiftDrafter(Parts(target, None, 99)), len(IDS) - 1 - 9
+    for skipped in ([("a", 1), ("m", 2)], [("m", 1)], []):
+        layers, cache, right = remaining(target, as_set(skipped)), read(engine, IDS).cache, 0
+        cache.truncate(low)
+        for place in range(low, low + count):
+            hidden = target.run(layers, target.embed([IDS[place]], place), cache, place)
+            right += int(target.logits(hidden).argmax()) == IDS[place + 1]
+        assert drafter.score(text, skipped, count) == right / count
+
+
+def test_swift_keeps_the_best_set_and_tries_sets_of_one_size(engine):
+    drafter = SwiftDrafter(Parts(engine.target, None, 99), 1)
+    assert drafter.size == 1 and drafter.pool == [("a", 1), ("a", 2), ("m", 1), ("m", 2)]
+    drafter.prompt, text, scores = 3, Text(IDS, None, None), iter([0.5, 0.2, 0.498, 0.4])
+    seen = []
+    drafter.score = lambda text, skipped, count: seen.append((list(skipped), count)) or next(scores)
+    for _ in range(4):
+        drafter.commit(text, [], object(), {})
+    assert drafter.chosen == seen[2][0]  # 0.498 is above 0.5 as it has faded
+    assert drafter.best == pytest.approx(0.99 * 0.498) and all(len(skipped) == 1 and count == 24 for skipped, count in seen)
+    other = SwiftDrafter(Parts(engine.target, None, 99), 1)
+    other.restore(json.loads(json.dumps(drafter.state())))
+    assert other.snapshot() == drafter.snapshot() and other._proposal() == drafter._proposal()
+
+
+@torch.no_grad()
+def test_clasps_choice_is_that_of_the_dynamic_programme(engine):
+    """Every state g(i, j) by itself, one token at a time."""
+    target, text = engine.target, read(engine, IDS)
+    at, most = len(IDS) - 2, 2
+    drafter = ClaspDrafter(Parts(target, None, 99), 0.5)
+    assert drafter.skipped == most
+
+    def layer(number, state):
+        cache = read(engine, IDS).cache
+        cache.truncate(at)
+        return target.run([target.layers[number]], state[None, None], cache, at)[0, 0]
+
+    true = [target.embed([IDS[at]], at)[0, 0]]
+    for number in range(4):
+        true.append(layer(number, true[-1]))
+    best = {(0, 0): (true[0], [])}
+    for i in range(4):
+        for j in range(min(i + 1, most) + 1):
+            options = []
+            if (i, j - 1) in best:
+                state, skipped = best[i, j - 1]
+                options.append((state, [*skipped, i]))
+            if (i, j) in best:
+                state, skipped = best[i, j]
+                options.append((layer(i, state), skipped))
+            best[i + 1, j] = max(options, key=lambda option: cosine_similarity(option[0], true[i + 1], 0).item())
+    assert drafter.search(text) == best[4, most][1]
+    assert drafter.near == pytest.approx(cosine_similarity(best[4, most][0], true[4], 0).item(), abs=1e-4)
+
+
+@torch.no_grad()
+def test_feed_forward_layers_are_skipped_by_the_cosine(engine):
+    """At a bound that nothing reaches the draft is the whole model's; at one that all reach, the layers behind the first of the middle."""
+    target, text = engine.target, read(engine, IDS)
+    for cosine, skips in ((1.0, SkipSet(frozenset(), frozenset())), (-1.0, SkipSet(frozenset(), frozenset([2])))):
+        drafter = FfnSkipDrafter(Parts(target, None, 99), cosine, 3)
+        text.cache.truncate(text.start)
+        logits = target.logits(drafter._run(target.embed(text.ids[-1:], text.start), text, text.start))
+        text.cache.truncate(text.start)
+        expected = target.logits(target.run(remaining(target, skips), target.embed(text.ids[-1:], text.start), text.cache, text.start))
+        torch.testing.assert_close(logits, expected)
+        assert drafter.snapshot()["skipped"] == [float(number in skips.mlp) for number in range(4)]
+
+
+def test_mixed_copies_while_that_is_right(agreeing, monkeypatch):
+    """What it learns of the copy it learns in every round, whoever drafted; and the exit layer goes on from states that copying left."""
+    seen = []
+    commit = MixedDrafter.commit
+
+    def watched(self, text, nodes, verdict, states):
+        commit(self, text, nodes, verdict, states)
+        seen.append((self.copying, bool(self.copy), dict(self.right)))
+
+    monkeypatch.setattr(MixedDrafter, "commit", watched)
+    request = Request("one two, one two, one t", 100, Sampling(), "eesd", "fixed", {"length": 4}, drafter="mixed")
+    lane = lane_of(agreeing, request, costs=free_rows(agreeing, "early-exit"))
+    assert lane.token_ids == lane_of(agreeing, Request(request.prompt, 100, method="vanilla")).token_ids
+    assert {copying for copying, _, _ in seen} == {True, False} and any(there and not copying for copying, there, _ in seen)
+    fromexit = [round.accepted for round, (copying, _, _) in zip(lane.rounds, seen) if round.nodes and not copying]
+    assert all(count >= len(lane.rounds[0].nodes[:4]) - 1 for count in fromexit[:-1])  # this exit layer is always right
