@@ -99,6 +99,12 @@ class Round:
         return self.verdict.accepted if self.verdict else 0
 
     @property
+    def spine(self) -> list[Token]:
+        """The first path of the tree, what the controller was asked about: nodes from the first on, each the parent of the next."""
+        length = next((i for i, node in enumerate(self.nodes) if node.parent != i - 1), len(self.nodes))
+        return self.nodes[:length]
+
+    @property
     def tested(self) -> int:
         """How many places of the draft, counted from the first, the target had a say on: the accepted ones and one where it said no."""
         last = self.verdict.path[-1] if self.accepted else ROOT

@@ -35,7 +35,8 @@ class Painter:
             self.out.write("\n" + "  ".join(self._paint(state, state) for state in list(STYLES)[:-1]) + "\n\n")
             self.out.write(printable(lane.started.prompt))
         elif isinstance(record.event, RoundVerified):
-            self.waiting += lane.round.tokens
+            beside = lane.round.nodes[len(lane.round.spine) :]  # siblings are many: those that came to nothing are not shown
+            self.waiting += [token for token in lane.round.tokens if token.state not in DROPPED or token not in beside]
         elif isinstance(record.event, TokensCommitted) and record.event.text:
             self._print(record.event.text)
         elif isinstance(record.event, RunFinished | RunCancelled):

@@ -8,6 +8,7 @@ from .beta import BetaController
 from .calibrated import CalibratedController
 from .fixed import FixedController
 from .heuristic import HeuristicController
+from .tapout import TapOutController
 from .threshold import AdaptiveThresholdController, EntropyController, ThresholdController
 from .throughput import ThroughputController
 from .ucb import UcbController
@@ -16,7 +17,7 @@ CONTROLLERS = {
     controller.name: controller
     for controller in (
         BetaController, CalibratedController, ThroughputController, FixedController, HeuristicController, ThresholdController,
-        AdaptiveThresholdController, EntropyController, UcbController,
+        AdaptiveThresholdController, EntropyController, UcbController, TapOutController,
     )
 }  # fmt: skip
 

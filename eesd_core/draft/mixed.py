@@ -16,7 +16,7 @@ from ..verify import Verdict
 from .base import CERTAIN, Node, Parts, Room, Text
 from .early_exit import EarlyExitDrafter
 from .prompt_lookup import PromptLookupDrafter
-from .tree import Ranked, grow, path_to
+from .tree import grow, hang
 
 MEMORY = 0.1  # of the running shares of first tokens that were right
 
@@ -46,17 +46,7 @@ class MixedDrafter(EarlyExitDrafter):
         return [node.id for node in found]
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
-        if self.copying or not self.copy or self.copy[0] == nodes[0].id:
-            return grow(nodes, room)
-        chance = self.right["copy"]
-
-        def copied(tree: Sequence[Node], number: int) -> Ranked:
-            ids = path_to(tree, number)
-            return ((self.copy[len(ids)], chance),) if ids == self.copy[: len(ids)] and len(ids) < len(self.copy) else ()
-
-        others = [other for other in nodes[0].ranked[1:] if other[0] != self.copy[0]]
-        first = nodes[0]._replace(ranked=(nodes[0].ranked[0], (self.copy[0], chance), *others))
-        return grow([first, *nodes[1:]], room, copied)
+        return grow(nodes, room) if self.copying else hang(nodes, room, [(self.copy, self.right["copy"])])
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
         first = self.verified + 1  # place of the first token that this round wrote

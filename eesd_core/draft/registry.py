@@ -63,8 +63,9 @@ def rows(usual: int) -> Setting:
     return Setting("rows", "whole", "siblings may fill up a verify pass to so many rows; 1: chains", usual, 1, MAX_ROWS)
 
 
-def every(usual: int, what: str) -> Setting:
-    return Setting("every", "whole", f"rounds after which {what}", usual, 1, 1000)
+def every(usual: int) -> Setting:
+    """Of drafters that choose layers while they write."""
+    return Setting("every", "whole", "rounds between two looks for a better set", usual, 1, 1000)
 
 
 PHRASE = Setting("phrase", "whole", "tokens of a phrase", 4, 2, 10)
@@ -91,12 +92,12 @@ ROWS = (
     Entry(
         "swift", "swift.SwiftDrafter", "layer skipping, with sets tried while the text is written",
         "SWIFT, arXiv 2410.06916; how sets are proposed is ours",
-        (every(4, "another set is tried"), Setting("window", "whole", "most tokens that a trial reads", 24, 8, 128)),
+        (every(4), Setting("window", "whole", "most tokens that a trial reads", 24, 8, 128)),
         usual_controller="adaptive-threshold",
     ),
     Entry(
         "clasp", "clasp.ClaspDrafter", "whole layers skipped, chosen by the last token's hidden states", "CLaSp, arXiv 2505.24196",
-        (Setting("share", "number", "the share of layers that are skipped", 0.4, 0, 1), every(8, "the set is chosen anew")),
+        (Setting("share", "number", "the share of layers that are skipped", 0.4, 0, 1), every(8)),
         usual_controller="adaptive-threshold",
     ),
     Entry(
@@ -138,6 +139,11 @@ ROWS = (
     ),
     Entry(
         "mixed", "mixed.MixedDrafter", "the text's own repetitions where they have been right, early exit elsewhere", "ours", (rows(8),),
+        needs_exit_layer=True,
+    ),
+    Entry(
+        "hedge", "hedge.HedgeDrafter", "the one of four drafters that would have earned most so far", "HedgeSpec, arXiv 2510.20064",
+        (rows(8),),
         needs_exit_layer=True,
     ),
     Entry(

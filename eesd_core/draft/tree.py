@@ -66,6 +66,25 @@ def grow(spine: Sequence[Node], room: Room, follow: Follow = nothing) -> list[No
     return nodes[len(spine) :]
 
 
+def hang(spine: Sequence[Node], room: Room, sequences: Sequence[tuple[Sequence[int], float]]) -> list[Node]:
+    """`grow`, and beside and behind the spine also the tokens of whole sequences, each with the chance of every one of its tokens."""
+
+    def going_on(ids: list[int]) -> dict[int, float]:
+        found: dict[int, float] = {}
+        for sequence, chance in sequences:
+            if len(sequence) > len(ids) and list(sequence[: len(ids)]) == ids:
+                found[sequence[len(ids)]] = max(chance, found.get(sequence[len(ids)], 0.0))
+        return found
+
+    places = []
+    for number, node in enumerate(spine):
+        own, *others = node.ranked or ((node.id, 1.0),)
+        more = dict(others)
+        more |= {id: max(chance, more.get(id, 0.0)) for id, chance in going_on(path_to(spine, number - 1)).items() if id != node.id}
+        places.append(node._replace(ranked=(own, *more.items())))
+    return grow(places, room, lambda tree, number: tuple(going_on(path_to(tree, number)).items()))
+
+
 def judged(nodes: Sequence[Node], verdict: Verdict) -> list[tuple[Node, bool]]:
     """The nodes that the target had a say on, those behind the pending token and behind accepted nodes, and whether each was accepted."""
     path = {-1, *verdict.path}

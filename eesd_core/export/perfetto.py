@@ -41,6 +41,7 @@ class Process:
         for node in round.nodes:
             said, start = node.draft, micro(node.start)
             judged = {"position": node.position, "q": said.probability, "entropy": said.entropy, "go": said.go, "terms": said.terms}
+            judged["parent"] = node.parent + 1  # counted from 1, as people do; 0: the text
             self.slice(DRAFT, node.text, start, micro(node.end), judged)
             self.arrows += 1
             self.add("s", DRAFT, "verified by", start, {"id": self.arrows, "cat": "draft"})

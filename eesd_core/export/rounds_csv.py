@@ -4,8 +4,8 @@ from ..rounds import Round, fold_all
 from ..trace import Trace
 
 COLUMNS = (
-    "lane", "text", "round", "position", "start_s", "end_s", "draft_ms", "verify_ms", "overhead_ms", "limit", "drafted", "accepted",
-    "rejected", "untested", "next", "stop", "alpha", "beta", "theta", "token_ids",
+    "lane", "text", "round", "position", "start_s", "end_s", "draft_ms", "verify_ms", "overhead_ms", "limit", "drafted", "spine",
+    "accepted", "rejected", "untested", "next", "stop", "alpha", "beta", "theta", "token_ids",
 )  # fmt: skip
 
 
@@ -20,16 +20,17 @@ def to_csv(trace: Trace) -> str:
 
 
 def row_of(round: Round) -> dict[str, str]:
-    """`theta` is the round's last draw."""
+    """`spine`: drafts on the first path, which are all of a chain's; `theta` is the round's last draw."""
     verdict, states = round.verdict, [node.state for node in round.nodes]
     times = {"draft": verdict.draft_seconds, "verify": verdict.verify_seconds}
     times["overhead"] = round.end - round.start - sum(times.values())
     counts = {"round": round.number + 1, "position": round.position, "limit": round.limit, "drafted": round.drafted}
+    counts["spine"] = len(round.spine)
     counts |= {state: states.count(state) for state in ("accepted", "rejected", "untested")}
     row = {name: str(count) for name, count in counts.items()} | {f"{name}_ms": fixed(1e3 * value, 3) for name, value in times.items()}
     row |= {"start_s": fixed(round.start, 6), "end_s": fixed(round.end, 6), "next": verdict.next_kind, "stop": round.stop or ""}
     row |= {name: fixed(round.belief.get(name), 4) for name in ("alpha", "beta")}
-    row["theta"] = fixed(round.nodes[-1].draft.terms.get("theta"), 4) if round.nodes else ""
+    row["theta"] = fixed(round.spine[-1].draft.terms.get("theta"), 4) if round.nodes else ""
     return row | {"token_ids": " ".join(map(str, round.committed.ids))}
 
 

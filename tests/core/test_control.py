@@ -118,6 +118,22 @@ def test_the_same_seed_decides_alike_and_rounds_without_drafts_are_no_outcome(na
     assert all(before[key] == after[key] for key in ("alpha", "beta", "arms", "threshold", "length") if key in before)
 
 
+def test_tapout_tries_every_rule_and_then_plays_the_one_that_earns():
+    controller, played = make_controller("tapout", width=0.1, limit=4), []
+    for _ in range(60):
+        controller.start_round(COSTS)
+        played.append(controller.rule)
+        drafted = 0
+        while True:
+            drafted += 1
+            if not controller.keep_drafting(Facts(drafted - 1, 0.5, 0.1, 1.0)).go or drafted == 4:
+                break
+        controller.observe(outcome(drafted, drafted))  # all drafts are right: rules that go on at 0.5 earn most
+    assert played[:4] == list(controller.rules) and set(played[8:]) == {"threshold 0.4", "entropy"}
+    assert controller.rewards["entropy"] == controller.rounds["entropy"] * 1.0
+    assert controller.rewards["threshold 0.8"] == controller.rounds["threshold 0.8"] * (1 / 4 + 1) / 2
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("fixed:4", ("fixed", {"length": 4})), ("beta", ("beta", {"seed": 7})), ("threshold:0.3", ("threshold", {"threshold": 0.3})),

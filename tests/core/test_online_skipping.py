@@ -17,7 +17,7 @@ from eesd_core.draft.swift import SwiftDrafter, as_set
 from eesd_core.request import Request
 from eesd_core.sampling import Sampler, Sampling
 
-DRAFTERS = ["swift:1:8", "clasp:0.5:2", "ffn-skip:0.3", "mixed", "mixed:1"]
+DRAFTERS = ["swift:1:8", "clasp:0.5:2", "ffn-skip:0.3", "mixed", "mixed:1", "hedge", "hedge:1"]
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -26,8 +26,8 @@ import { Lane } from "%s";
 
 const token = ({ state, id, position, parent, text, target: probability = null, margin = null }) => (
   { state, id, position, parent, text, probability, margin });
-const round = ({ number, position, limit, posterior: belief, start, end, stop, learned, outcome, committed, tokens }) => ({
-  number: number - 1, position, limit, belief, start, end, stop, learned, tested: outcome?.tested ?? 0,
+const round = ({ number, position, limit, posterior: belief, start, end, stop, learned, outcome, committed, tokens, decisions }) => ({
+  number: number - 1, position, limit, belief, start, end, stop, learned, tested: outcome?.tested ?? 0, spine: decisions.length,
   tokens: tokens.map(token), ids: committed?.ids ?? null, text: committed?.text ?? null,
 });
 function fold([name, row, records]) {
@@ -47,7 +47,7 @@ def of_round(round: Round) -> dict:
     names = ("number", "position", "limit", "belief", "start", "end", "stop", "learned", "tested")
     committed = round.committed
     text = {"ids": list(committed.ids), "text": committed.text} if committed else {"ids": None, "text": None}
-    return {name: getattr(round, name) for name in names} | {"tokens": list(map(of_token, round.tokens))} | text
+    return {name: getattr(round, name) for name in names} | {"spine": len(round.spine), "tokens": list(map(of_token, round.tokens))} | text
 
 
 def of_token(token: Token) -> dict:
@@ -93,3 +93,22 @@ def test_both_folds_say_the_same(traces):
         assert other == mine
         if not any("\ufffd" in text for text in texts):  # the page puts a character together that is spread over several tokens
             assert other_texts == texts
+
+
+def test_the_picture_of_a_tree():
+    """Columns are depths; no two drafts share a cell, and nothing stands in the way of a branch that goes on."""
+    script = f'import {{ layout }} from "{(ASSETS / "web" / "lib" / "tree.js").as_uri()}"; console.log(JSON.stringify(%s.map(layout)));'
+    trees = [[], [-1], [-1, 0, 1], [-1, 0, -1, 2, 0, -1, 5, 5], [-1, 0, 1, -1, -1, 3, 5, 0, 1, 2], [-1, *([0] * 6), *([-1] * 6)]]
+    arguments = ["--input-type=module", "--eval", script % json.dumps(trees)]
+    done = node(arguments, return_completed_process=True, capture_output=True, text=True)
+    for parents, cells in zip(trees, json.loads(done.stdout)):
+        depths: list[int] = []
+        for parent in parents:
+            depths.append(depths[parent] + 1 if parent >= 0 else 0)
+        assert [cell["column"] for cell in cells] == depths
+        assert len({(cell["column"], cell["line"]) for cell in cells}) == len(parents)
+        for parent, cell in zip(parents, cells):
+            above = cells[parent]["line"] if parent >= 0 else 0
+            assert cell["line"] > above if cell["branch"] else cell["line"] == above
+        spine = next((i for i, parent in enumerate(parents) if parent != i - 1), len(parents))
+        assert not any(cell["line"] for cell in cells[:spine])

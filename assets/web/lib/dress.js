@@ -17,7 +17,7 @@ export function dress(node, token) {
   const newline = !text.trim() && text.includes("\n");
   const letters = newline ? "" : text.trim() || text;
   const at = text.indexOf(letters);
-  node.className = `e-tok e-${token.state}${chip ? " e-chip" : ""}${newline ? " e-newline" : ""}`;
+  node.className = `e-tok e-${token.state}${chip ? " e-chip" : ""}${newline ? " e-newline" : ""}${token.sibling ? " e-sibling" : ""}`;
   if (!node.firstChild) node.append("", el("span", { class: "e-mark" }, ""), "");
   const [before, mark, after] = node.childNodes;
   before.data = text.slice(0, at);

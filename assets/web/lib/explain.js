@@ -3,7 +3,7 @@ import { isBeta, meanOf } from "./beta.js";
 import { say } from "./words.js";
 
 const words = say.microscope;
-const drafts = (round) => round.tokens.slice(0, round.decisions.length);
+const drafts = (round) => round.tokens.slice(0, round.drafts.length);
 
 // A round can end although the controller would have gone on: then what ended it is named.
 export const decided = ({ go, terms }, reason) => (go ? say.why.go : (terms.chi !== 0 && say.why.ended[reason]) || say.why.stop);
@@ -33,7 +33,7 @@ const numbersOf = (posterior) => Object.keys(posterior).filter((name) => Number.
 
 function draft(round) {
   const seconds = round.outcome?.draft_seconds;
-  const count = round.decisions.length;
+  const count = round.drafts.length;
   if (round.outcome && !count) return step(true, words.draft.none, []);
   const time = round.outcome ? words.draft.time(seconds, count) : "";
   return step(
@@ -47,7 +47,7 @@ function draft(round) {
 function stop(round) {
   if (round.outcome && !round.decisions.length) return step(true, words.stop.reason.none, []);
   const text = (decision) => words.stop.token(decision.terms, decided(decision, round.stop));
-  const rows = drafts(round).map((token, i) => row(token, text(round.decisions[i])));
+  const rows = round.decisions.map((decision, i) => row(round.tokens[i], text(decision))); // the controller is asked about the spine
   return step(Boolean(round.stop ?? round.outcome), words.stop.note, [words.stop.reason[round.stop]], rows);
 }
 
@@ -74,7 +74,7 @@ function accept(round, settings) {
     if (chances) return words.accept.chance({ p: token.target, q: token.draft, chance: chances[i], u: uniforms[i] });
     return token.state === "accepted" ? words.accept.same : words.accept.other;
   };
-  const next = round.tokens[round.decisions.length];
+  const next = round.tokens[round.drafts.length];
   const rows = drafts(round).map((token, i) => row(token, text(token, i)));
   if (next) rows.push(row(next, words.accept.next[outcome.next_kind](next.target)));
   return step(true, note, [next ? "" : words.accept.end], rows);

@@ -13,8 +13,8 @@ const fixed = (digits) => (value) => (value === null ? "" : value.toFixed(digits
 const plain = (value) => String(value ?? "");
 const COLUMNS = {
   ...{ lane: plain, text: plain, round: plain, position: plain, start_s: fixed(6), end_s: fixed(6) },
-  ...{ draft_ms: fixed(3), verify_ms: fixed(3), overhead_ms: fixed(3), limit: plain, drafted: plain, accepted: plain, rejected: plain },
-  ...{ untested: plain, next: plain, stop: plain, alpha: fixed(4), beta: fixed(4), theta: fixed(4), token_ids: (ids) => ids.join(" ") },
+  ...{ draft_ms: fixed(3), verify_ms: fixed(3), overhead_ms: fixed(3), limit: plain, drafted: plain, spine: plain, accepted: plain },
+  ...{ rejected: plain, untested: plain, next: plain, stop: plain, alpha: fixed(4), beta: fixed(4), theta: fixed(4), token_ids: (ids) => ids.join(" ") },
 };
 
 export function csv({ records }) {
@@ -53,16 +53,16 @@ class Process {
   round(round) {
     const start = micro(round.start);
     this.believe(start, round.posterior);
-    const arrows = round.decisions.map((_, i) => this.draft(round, i));
+    const arrows = round.drafts.map((_, i) => this.draft(round, i));
     if (round.outcome) this.verify(round, start, arrows);
     if (round.committed) this.slice(this.own ? CONTROLLER : VERIFY, `round ${round.number}`, start, micro(round.end), { text: round.committed.text });
   }
 
   // Gives the number of the arrow that leads from this draft to its verify pass.
-  draft({ start, decisions }, i) {
-    const { position, text, probability: q, entropy, go, terms, t } = decisions[i];
-    const before = micro(i ? decisions[i - 1].t : start);
-    this.slice(DRAFT, text, before, micro(t), { position, q, entropy, go, terms });
+  draft({ start, drafts }, i) {
+    const { position, text, probability: q, entropy, go, terms, t, parent = i - 1 } = drafts[i];
+    const before = micro(i ? drafts[i - 1].t : start);
+    this.slice(DRAFT, text, before, micro(t), { position, q, entropy, go, terms, parent: parent + 1 });
     this.arrows += 1;
     this.add("s", DRAFT, "verified by", before, { id: this.arrows, cat: "draft" });
     return this.arrows;

@@ -94,12 +94,15 @@ const RECORDS = {
     const before = lane.mark();
     if (lane.round) lane.round.end = t; // the time between two rounds is the earlier one's overhead
     const own = { lane: lane.name, row: lane.row, round, number: round + 1, position, limit, posterior, start: t, end: t, before };
-    lane.rounds.push({ ...own, tokens: [], decisions: [], stop: null, outcome: null, learned: null, committed: null });
+    lane.rounds.push({ ...own, tokens: [], drafts: [], decisions: [], stop: null, outcome: null, learned: null, committed: null });
   },
   draft_token(lane, record) {
     const { position, id, text, probability, confidence, entropy, parent = record.i - 1 } = record;
-    lane.add({ state: "pending", round: lane.round.number, position, parent, id, text, draft: probability, confidence, entropy });
-    lane.round.decisions.push(record); // go on or stop, and the terms of that decision
+    const { drafts, decisions } = lane.round;
+    const sibling = parent !== record.i - 1 || decisions.length < drafts.length; // not on the first path, the spine of a tree
+    lane.add({ state: "pending", round: lane.round.number, position, parent, sibling, id, text, draft: probability, confidence, entropy });
+    drafts.push(record);
+    if (!sibling) decisions.push(record); // go on or stop, and the terms of that decision
   },
   draft_stopped(lane, { reason }) {
     lane.round.stop = reason;
@@ -204,7 +207,7 @@ export function lanesOf(records) {
 }
 
 // A round as plain values, under the names of the CSV. Null: the round has not come that far, or its controller has no such number.
-export function rowOf({ lane, row, round, position, limit, posterior, start, end, decisions, stop, outcome, committed }) {
+export function rowOf({ lane, row, round, position, limit, posterior, start, end, drafts, decisions, stop, outcome, committed }) {
   const numberOf = (value) => (Number.isFinite(value) ? value : null);
   const { accepted = null, rejected = null, untested = null, next_kind: next = null } = outcome ?? {};
   const { draft_seconds: draft, verify_seconds: verify } = outcome ?? {};
@@ -219,7 +222,8 @@ export function rowOf({ lane, row, round, position, limit, posterior, start, end
     verify_ms: numberOf(1e3 * verify),
     overhead_ms: numberOf(1e3 * (end - start - (draft + verify))),
     limit,
-    drafted: decisions.length,
+    drafted: drafts.length,
+    spine: decisions.length,
     accepted,
     rejected,
     untested,

@@ -2,11 +2,28 @@
 import { dress } from "../lib/dress.js";
 import { button, el, panelHead, setText } from "../lib/elements.js";
 import { explain } from "../lib/explain.js";
+import { layout } from "../lib/tree.js";
 import { say } from "../lib/words.js";
 
 const words = say.microscope;
 
 const line = ({ token, text }) => el("li", {}, dress(el("span"), token), el("span", {}, text));
+
+// A draft in the picture of the tree. The accepted path is bold and ticked.
+function nodeOf(token, { column, line, branch }) {
+  const look = `e-node${branch ? " e-branch" : ""}${token.state === "accepted" ? " e-on-path" : ""}`;
+  const node = el("span", { class: look, role: "listitem" }, dress(el("span"), token));
+  node.style.gridArea = `${line + 1} / ${column + 1}`;
+  return node;
+}
+
+// What the rows beside the spine cost, by the verify passes that were measured when the run began.
+function priceOf({ costs }, { tokens, drafts, decisions }) {
+  const [spine, rows] = [decisions.length + 1, drafts.length + 1];
+  const seconds = costs?.verify[rows - 1] - costs?.verify[spine - 1];
+  const hits = tokens.filter(({ sibling, state }) => sibling && state === "accepted").length;
+  return Number.isFinite(seconds) ? words.tree.price(rows, rows - spine, seconds, hits) : "";
+}
 
 export class Microscope {
   constructor(view) {
@@ -20,7 +37,9 @@ export class Microscope {
       return { body, node: el("li", { class: "e-step" }, el("h3", {}, el("span", { class: "e-step-number" }, String(i + 1)), title), body) };
     });
     this.list = el("ol", { class: "e-steps" }, ...this.steps.map(({ node }) => node));
-    this.node = el("section", { class: "e-panel e-microscope", "aria-label": words.title }, head, this.why, this.list);
+    this.tree = el("div", { class: "e-tree", role: "list", "aria-label": words.tree.label, tabindex: "0" });
+    this.price = el("p", { class: "e-step-note" });
+    this.node = el("section", { class: "e-panel e-microscope", "aria-label": words.title }, head, this.why, this.tree, this.price, this.list);
   }
 
   reset() {
@@ -41,8 +60,19 @@ export class Microscope {
     const version = `${round?.number} ${round === lane.round ? lane.applied : "over"}`;
     if (version === this.drawn) return;
     this.drawn = version;
+    this.drawTree(lane, round);
     if (round) this.fill(explain(lane, round));
     else setText(this.why, words.empty);
+  }
+
+  // The drafts as a tree, where they are more than a chain.
+  drawTree(lane, round) {
+    const drafts = round?.tokens.slice(0, round.drafts.length) ?? [];
+    this.tree.hidden = this.price.hidden = !drafts.some(({ sibling }) => sibling);
+    if (this.tree.hidden) return;
+    const cells = layout(drafts.map(({ parent }) => parent));
+    this.tree.replaceChildren(...drafts.map((token, i) => nodeOf(token, cells[i])));
+    setText(this.price, priceOf(lane, round));
   }
 
   fill({ why, steps }) {

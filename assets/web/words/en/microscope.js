@@ -18,6 +18,12 @@ export const microscope = {
   round: (round) => `round ${round}`,
   steps: ["Draw", "Draft", "Stop", "Verify", "Accept or reject", "Learn"],
 
+  tree: {
+    label: "The drafts of this round as a tree: the spine is the first line, branches stand below it, the accepted path is ticked",
+    price: (rows, beside, seconds, hits) =>
+      `A tree of ${rows} rows, ${beside} of them beside the spine: together they cost ${ms(seconds)} more than the spine alone; ${hits} of them accepted.`,
+  },
+
   draw: {
     note: "What the controller believed before this round: how likely is it that the next draft is accepted?",
     belief: (alpha, beta) => `θ ~ Beta(α, β) = Beta(${count(alpha)}, ${count(beta)})`,

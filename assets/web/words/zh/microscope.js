@@ -20,6 +20,11 @@ export const microscope = {
   round: (round) => `第 ${round} 轮`,
   steps: ["抽取", "起草", "停止", "验证", "接受或拒绝", "学习"],
 
+  tree: {
+    label: "本轮草稿构成的树：第一行是主干，分支在其下方，被接受的路径带勾",
+    price: (rows, beside, seconds, hits) => `共 ${rows} 行的树，其中 ${beside} 行在主干之外：比只验证主干多花 ${ms(seconds)}；其中 ${hits} 个被接受。`,
+  },
+
   draw: {
     note: "本轮之前，对下一个草稿会被接受的信念。",
     mean: (alpha, beta) => `均值 α / (α + β) = ${count(alpha)} / ${count(alpha + beta)} = ${number(alpha / (alpha + beta))}`,

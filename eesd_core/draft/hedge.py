@@ -1,0 +1,127 @@
+"""Choosing among drafters with full information (HedgeSpec, "Not-a-Bandit", arXiv 2510.20064).
+
+After a verify pass every drafter can be scored, whether it drafted or not: would its draft have been the text? So nothing has to be
+explored. Weights follow Hedge: a drafter's grows by what it would have earned, and the one that drafts is drawn by weight.
+
+Ours: the drafters are the exit layer, copying from the text, a pool of phrases and the recycling table. The last three run no model, so
+their drafts are known in every round; the exit layer reads the verified tokens in any case, as soon as it drafts again, and is scored by
+that. What the others would draft hangs beside the spine where it is worth a row. Old gains fade, since texts change.
+"""
+
+from collections.abc import Sequence
+from math import exp
+
+from torch import Tensor
+
+from ..control import Facts
+from ..control.base import Random64
+from ..limits import MAX_DRAFT
+from ..verify import Verdict
+from .base import CERTAIN, Drafter, Node, Parts, Room, Text
+from .early_exit import EarlyExitDrafter
+from .phrase_pool import PhrasePoolDrafter
+from .prompt_lookup import PromptLookupDrafter
+from .recycling import RecyclingDrafter
+from .tree import hang
+
+EXIT, REACH = "early-exit", 6  # tokens of a would-be draft that are scored
+RATE, FADES = 2.0, 0.95  # of Hedge; of old gains, a round
+MEMORY = 0.1  # of the running shares of first tokens that were right
+
+
+class HedgeDrafter(EarlyExitDrafter):
+    def __init__(self, parts: Parts, rows: int = 8):
+        """`rows`: what the others would draft may fill up a verify pass to so many; 1: a chain."""
+        super().__init__(parts, rows)
+        self.others: dict[str, Drafter] = {
+            "prompt-lookup": PromptLookupDrafter(parts), "phrase-pool": PhrasePoolDrafter(parts), "recycling": RecyclingDrafter(parts),
+        }  # fmt: skip
+        self.price = (self.reuses + 1) / self.target.depth  # of a draft step of the exit layer's, in plain steps
+        self.gains = dict.fromkeys((EXIT, *self.others), 0.0)
+        self.first = dict.fromkeys((EXIT, *self.others), 0.5)  # shares of first tokens that were right
+        self.random, self.chosen = Random64(0), EXIT
+        self.drafts: dict[str, list[int]] = {}  # of this round
+        self.waiting: list[tuple[int, dict[str, list[int]]]] = []  # place that drafts were made for, until the text is there
+        self.right: dict[int, bool] = {}  # place -> would the exit layer have drafted its token
+
+    def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
+        super().begin(text, seen)
+        for other in self.others.values():
+            other.begin(text, seen)
+
+    def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
+        if not nodes:
+            self.drafts = {name: self._draft(other, text) for name, other in self.others.items()}
+            self.chosen = self._draw([EXIT, *(name for name, ids in self.drafts.items() if ids)])
+        if self.chosen == EXIT:
+            return super().extend(text, nodes, room)
+        ids, depth = self.drafts[self.chosen], len(nodes)
+        if depth == len(ids):
+            return []
+        return [Node(ids[depth], depth - 1, None, Facts(depth, *CERTAIN), ranked=((ids[depth], self.first[self.chosen]),))]
+
+    def _draft(self, other: Drafter, text: Text) -> list[int]:
+        found: list[Node] = []
+        while len(found) < MAX_DRAFT and (more := other.extend(text, found, MAX_DRAFT)):
+            found += more
+        return [node.id for node in found]
+
+    def _draw(self, names: list[str]) -> str:
+        best = max(self.gains[name] for name in names)
+        weights = [exp(RATE * (self.gains[name] - best)) for name in names]
+        return self.random.choices(names, weights)[0]
+
+    def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
+        return hang(nodes, room, [(ids, self.first[name]) for name, ids in self.drafts.items() if name != self.chosen])
+
+    def finish(self, text: Text, nodes: Sequence[Node]) -> Tensor:
+        for other in self.others.values():
+            other.finish(text, nodes)
+        return super().finish(text, nodes)
+
+    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        place = self.verified + 1  # of the first token that this round wrote
+        super().commit(text, nodes, verdict, seen)
+        for other in self.others.values():
+            other.commit(text, nodes, verdict, seen)
+        if verdict is None:
+            self.waiting, self.right, self.drafts = [], {}, {}
+            return
+        if self.chosen == EXIT:
+            spine = [node.id for node in nodes if not node.facts.sibling]
+            judged = next((i + 1 for i, id in enumerate(spine) if i < len(text.ids) - place and id != text.ids[place + i]), len(spine))
+            self.right |= {place + i: spine[i] == text.ids[place + i] for i in range(min(judged, len(text.ids) - place))}
+        if nodes:
+            self.waiting.append((place, self.drafts))
+        self._catch_up(text)
+        self._score(text)
+
+    def _catch_up(self, text: Text) -> None:
+        """The exit layer reads what was verified without it, and says what it would have drafted there."""
+        gap, end, sampler, listed = self.cache.lengths[0], text.start, text.sampler, self.words and self.words.ids
+        if gap >= end:
+            return
+        hidden = self.exit_layer.hidden(self.target, self.states[:, gap:end], self.cache, gap, self._deep(gap, end, text.start))
+        logits = self.exit_layer.logits(self.target, hidden, self.words)  # (end - gap, V) or over the list
+        for i, row in enumerate(logits.split(1)):
+            place = gap + i + 1
+            scores = sampler.draft_scores(row, sampler.log_probs(row), place, text.round, ids=listed)[0]
+            best = int(scores.argmax())
+            self.right.setdefault(place, text.ids[place] == (best if listed is None else int(listed[best])))
+
+    def _score(self, text: Text) -> None:
+        """Would-be drafts whose text is there."""
+        while self.waiting and self.waiting[0][0] + REACH <= len(text.ids):
+            place, drafts = self.waiting.pop(0)
+            places = range(place, place + REACH)
+            runs = {EXIT: [self.right.get(at, False) for at in places]}
+            runs |= {name: [id == text.ids[at] for at, id in zip(places, ids)] for name, ids in drafts.items()}
+            for name, right in runs.items():
+                accepted = next((i for i, hit in enumerate(right) if not hit), len(right))
+                gain = (1 + accepted) / (1 + REACH) / (1 + self.price * (accepted + 1) * (name == EXIT))
+                self.gains[name] = FADES * self.gains[name] + gain
+                self.first[name] += MEMORY * ((accepted > 0) - self.first[name])
+            self.right = {at: hit for at, hit in self.right.items() if at > place}
+
+    def snapshot(self) -> dict:
+        return {"drafter": self.chosen, "gains": dict(self.gains), "first": dict(self.first)}
