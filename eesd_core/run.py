@@ -209,6 +209,7 @@ class Run:
                 return count
         return None
 
+    @torch.inference_mode()
     def commit(self) -> list[int]:
         """Roll back what was not accepted: the pending token of the next round is the last one written. Controller, drafter and costs
         learn. Returns what this round wrote."""
