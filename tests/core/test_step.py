@@ -14,7 +14,7 @@ from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.model.attention import NAME
 from eesd_core.model.cache import RowCache
 from eesd_core.model.cpu.fused import fuse_layers
-from eesd_core.model.cpu.packed_linear import LoopedFloatLinear, PackedFloatLinear, PackedLinear
+from eesd_core.model.cpu.packed_linear import PackedFloatLinear, PackedLinear, PanelLinear
 from eesd_core.model.target import Target
 
 step = pytest.importorskip("eesd_core.model.cpu.step", reason="numba is not installed")
@@ -168,7 +168,7 @@ def test_long_sums_in_bf16_are_taken_in_parts():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("way", [PackedLinear, LoopedFloatLinear, lambda linear: PackedFloatLinear(linear, 16)])
+@pytest.mark.parametrize("way", [PackedLinear, PanelLinear, lambda linear: PackedFloatLinear(linear, 16)])
 @pytest.mark.parametrize("size", [(1, 5), (1, 300), (3, 7), (1, 0)])
 @pytest.mark.parametrize("bias", [False, True])
 def test_float_products_are_the_plain_ones(way, size, bias):

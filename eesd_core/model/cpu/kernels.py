@@ -12,8 +12,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload, register_jitable
 
-ONE, HALF, ZERO_POINT, LEVELS = np.float32(1), np.float32(0.5), np.float32(128), np.float32(127)
-BLOCK = 16  # outputs whose weights stay in the nearest cache while all rows are multiplied with them
+ONE, HALF, ZERO_POINT = np.float32(1), np.float32(0.5), np.float32(128)
+LEVELS, FINE = np.float32(127), np.float32(8191)  # the largest whole numbers of a row in uint8, and in int16
 LEAST = np.float32(1e-20)  # a row of zeros has a scale too
 
 
@@ -70,8 +70,8 @@ def exp(x):
 
 
 def close_row(row, out, r, scale):
-    """A float32 row (n,) as the next product reads it, into out[r]: float32, bfloat16 (rounded to nearest even), or whole numbers from -127
-    to 127, which times scale[r] are the row; uint8 has them plus 128."""
+    """A float32 row (n,) as the next product reads it, into out[r]: float32, bfloat16 (rounded to nearest even), or whole numbers, which
+    times scale[r] are the row: int16 from -8191 to 8191; uint8 from -127 to 127, plus 128."""
 
 
 @overload(close_row)
@@ -90,14 +90,14 @@ def _close_row(row, out, r, scale):
                 out[r, i] = np.uint16((bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))) >> np.int32(16))
 
     else:
-        zero = ZERO_POINT if out.dtype == types.uint8 else np.float32(0)
+        zero, levels = (ZERO_POINT, LEVELS) if out.dtype == types.uint8 else (np.float32(0), FINE)
 
         def close(row, out, r, scale):
             most = LEAST
             for i in range(len(row)):
                 most = max(most, abs(row[i]))
-            scale[r] = most / LEVELS
-            by = LEVELS / most
+            scale[r] = most / levels
+            by = levels / most
             for i in range(len(row)):
                 out[r, i] = np.int32(np.rint(row[i] * by) + zero)
 
@@ -243,46 +243,3 @@ def attend(first, step, queries, keys, values, start, paths, depths, windows, ou
     groups = keys.shape[1]
     for item in range(first, queries.shape[0] * groups, step):
         attend_row(np.uint64(item // groups), np.uint64(item % groups), queries, keys, values, start, paths, depths, windows, out)
-
-
-@kernel
-def multiply(first, step, x, weight, scale, out):
-    """A product, every `step`-th block of outputs from the `first` on: x (m, K), weight (N, K), float32 -> out (m, N), times scale (N,). A
-    weight is read from memory once for all rows; every sum is one loop, whatever m is."""
-    outputs, inputs = weight.shape
-    for block in range(first * BLOCK, outputs, step * BLOCK):
-        end = min(block + BLOCK, outputs)
-        for r in range(x.shape[0]):
-            for n in range(np.uint64(block), np.uint64(end)):
-                total = np.float32(0)
-                for k in range(inputs):
-                    total += x[r, k] * weight[n, k]
-                out[r, n] = total * scale[n]
-
-
-@kernel
-def multiply_whole(first, step, x, weight, scale, out):
-    """The same of whole numbers: x int16, weight int8. Sums of whole numbers are exact, so rows can be taken four at a time."""
-    outputs, inputs = weight.shape
-    rows = np.uint64(x.shape[0])
-    fours = rows - rows % np.uint64(4)
-    for block in range(first * BLOCK, outputs, step * BLOCK):
-        end = min(block + BLOCK, outputs)
-        for r in range(np.uint64(0), fours, np.uint64(4)):
-            for n in range(np.uint64(block), np.uint64(end)):
-                a = b = c = d = np.int32(0)
-                for k in range(inputs):
-                    w = np.int32(weight[n, k])
-                    a += np.int32(x[r, k]) * w
-                    b += np.int32(x[r + np.uint64(1), k]) * w
-                    c += np.int32(x[r + np.uint64(2), k]) * w
-                    d += np.int32(x[r + np.uint64(3), k]) * w
-                by = scale[n]
-                out[r, n], out[r + np.uint64(1), n] = np.float32(a) * by, np.float32(b) * by
-                out[r + np.uint64(2), n], out[r + np.uint64(3), n] = np.float32(c) * by, np.float32(d) * by
-        for r in range(fours, rows):
-            for n in range(np.uint64(block), np.uint64(end)):
-                a = np.int32(0)
-                for k in range(inputs):
-                    a += np.int32(x[r, k]) * np.int32(weight[n, k])
-                out[r, n] = np.float32(a) * scale[n]

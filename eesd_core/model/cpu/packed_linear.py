@@ -5,8 +5,9 @@ several times as long as the product itself. Packed once at load, the same kerne
 
 In float32, `F.linear` takes one row by another kernel than several, so that the last bits of a sum depend on how many rows there are.
 MKL's packed products take one kernel for them all on processors with AVX512: a verify pass then repeats plain steps bit for bit, and
-costs a tenth less. With AVX2 numba's loop does so, and oneDNN's products, which cost three times as much for one row and less only for
-many. They are tried out for every shape, in this order; where none holds, the layers stay as they are.
+costs a tenth less. They are tried out for every shape; where they do not, our own products take their place (PanelLinear, by numba), or
+oneDNN's where numba is missing. Weights that are bfloat16 numbers go to ours at once: half of the memory, which is what a plain step
+waits for.
 
 Each is a module, for torch, and has a `product` of rows, for step.py: (m, K) of its `door`, the dtype that it reads -> (m, N) float32 or
 bfloat16. quantized_linear.py has those of whole numbers.
@@ -71,27 +72,36 @@ class PackedFloatLinear(nn.Module):
         self.forward = self.product = lambda x: product(x, packed, shape, bias, x.numel() // x.shape[-1])
 
 
-class LoopedFloatLinear(nn.Module):
-    """float32, by numba's loop (kernels.multiply) for up to MAX_ROWS rows; more, as of a prompt, by torch, which may round otherwise."""
+class PanelLinear(nn.Module):
+    """float32, by our own tiles (panels.py), whose rows are alike by arithmetic. Weights that are bfloat16 numbers take two bytes.
+    `store`: a panels.Store."""
 
     door = torch.float32
 
-    def __init__(self, linear: nn.Linear):
+    def __init__(self, linear: nn.Linear, store=None):
         super().__init__()
-        from .threads import multiply_by_threads
+        from .panels import Store, pack, unpack
+        from .threads import product_with
 
-        weight, bias = linear.weight.detach().contiguous(), linear.bias
-        numbers, ones = weight.numpy(), np.ones(len(weight), np.float32)
+        weight, bias = linear.weight.detach(), linear.bias
+        shape, kind = weight.shape, torch.bfloat16 if in_two_bytes(weight) else weight.dtype
+        numbers = (weight.bfloat16().view(torch.uint16) if kind == torch.bfloat16 else weight).numpy()
+        panels = pack(numbers, store or Store())
+        times = product_with(panels, *shape, np.ones(panels.shape[0] * panels.shape[2], np.float32))
 
         def product(x: Tensor) -> Tensor:
-            if len(x) > MAX_ROWS or x.requires_grad:
-                return nn.functional.linear(x, weight, bias)
-            out = np.empty((len(x), len(numbers)), np.float32)
-            multiply_by_threads(x.contiguous().numpy(), numbers, ones, out)
-            return torch.from_numpy(out) if bias is None else torch.from_numpy(out).add_(bias)
+            if x.requires_grad:
+                return nn.functional.linear(x, torch.from_numpy(unpack(panels, *shape)).view(kind).float(), bias)
+            out = torch.from_numpy(times(x.contiguous().numpy()))
+            return out if bias is None else out.add_(bias)
 
         self.product = product
-        self.forward = lambda x: product(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], len(weight))
+        self.forward = lambda x: product(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], shape[0])
+
+
+def in_two_bytes(weight: Tensor) -> bool:
+    """Whether all are bfloat16 numbers."""
+    return torch.equal(weight.bfloat16().to(weight.dtype), weight)
 
 
 def product_of(module: nn.Module):
@@ -99,6 +109,8 @@ def product_of(module: nn.Module):
     if isinstance(module, nn.Linear):
         return (lambda x: linear(x, module.weight, module.bias)), module.weight.dtype
     return module.product, module.door
+
+
 def can_pack(module: nn.Module) -> bool:
     """On a CPU, with a torch build that has the packed operators (torch.compile uses them), and bf16 only where the CPU computes in it."""
     weight = next(module.parameters(), None)
@@ -114,21 +126,32 @@ def pack_linears(module: nn.Module) -> None:
     if not can_pack(module):
         return
     found: dict[torch.Size, Callable[[nn.Linear], nn.Module]] = {}
+    ours = _ours()
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
                 shape = child.weight.shape
+                if ours and child.weight.dtype == torch.float32 and in_two_bytes(child.weight):
+                    setattr(parent, name, ours(child))
+                    continue
                 if shape not in found:
-                    found[shape] = _best(child)
+                    found[shape] = _best(child, ours)
                 setattr(parent, name, found[shape](child))
 
 
-def _best(linear: nn.Linear) -> Callable[[nn.Linear], nn.Module]:
+def _ours() -> Callable[[nn.Linear], nn.Module] | None:
+    if not find_spec("numba"):
+        return None
+    from .panels import Store
+
+    return partial(PanelLinear, store=Store())
+
+
+def _best(linear: nn.Linear, ours: Callable[[nn.Linear], nn.Module] | None) -> Callable[[nn.Linear], nn.Module]:
     """The fastest way to pack a layer that treats rows alike."""
     if linear.weight.dtype == torch.bfloat16:
         return PackedLinear
-    looped = [LoopedFloatLinear] if find_spec("numba") else []
-    ways = [*(partial(PackedFloatLinear, rows=rows) for rows in PACKED_FOR), *looped, PackedLinear]
+    ways = [*(partial(PackedFloatLinear, rows=rows) for rows in PACKED_FOR), ours or PackedLinear]
     return next((way for way in ways if treats_rows_alike(way(linear), linear.in_features)), lambda linear: linear)
 
 

@@ -34,12 +34,13 @@ def _quantize(target: Target, exit_layer: nn.Module | None, precision: str) -> N
     """Linear layers without a bias. Head and exit layer have 8 bits in any case; embeddings and norms stay."""
     if not find_spec("numba"):
         raise UserError(f"{precision} weights need one more package: pip install numba, or leave the model unquantised")
+    from .panels import Store
     from .quantized_linear import Int4Linear, Int8Linear, fits_4_bits
 
     if not all(type(layer) is FusedLayer for layer in target.layers):
         kinds = "Llama-type models on a CPU"
         raise UserError(f"{precision} is for {kinds}: use --quantize 8bit or 4bit, or leave {target.name} unquantised")
-    blocks = _blocks(target) if precision == "q4" else {}
+    blocks, store = _blocks(target) if precision == "q4" else {}, Store()
     for module in [target.model, *([exit_layer] if exit_layer else [])]:
         for prefix, parent in list(module.named_modules()):
             for name, child in list(parent.named_children()):
@@ -47,10 +48,10 @@ def _quantize(target: Target, exit_layer: nn.Module | None, precision: str) -> N
                     continue
                 weight, inside = child.weight, module is target.model and prefix.startswith(target.family.body)
                 if precision == "q8" or not inside or not fits_4_bits(weight):
-                    packed = Int8Linear(weight)
+                    packed = Int8Linear(weight, store)
                 else:
                     parts = [blocks.get(f"{prefix}.{part}.weight") for part in PARTS.get(name, (name,))]
-                    packed = Int4Linear.of_blocks(parts) if all(parts) else Int4Linear.of(weight)
+                    packed = Int4Linear.of_blocks(parts, store) if all(parts) else Int4Linear.of(weight, store)
                 setattr(parent, name, packed)
     target.precision = precision
 

@@ -1,12 +1,13 @@
 """Linear layers in 8 and in 4 bits for a CPU: `--quantize q8` and `q4`.
 
 *q8*: weights are whole numbers with one scale a row, and so are activations. Their sums are exact, so rows cannot depend on each other
-or on their number. oneDNN's packed product is nearly as fast for eight rows as for one, where the processor has instructions for it
-(VNNI); others add pairs of products in 16 bits, which overflow. That is tried out, and then numba's loop takes its place: it gives the
-same bits.
+or on their number. oneDNN's packed product of 8 bits by 8 is nearly as fast for eight rows as for one, where the processor has
+instructions for it (VNNI); others add pairs of products in 16 bits, which overflow. That is tried out, and then our own product takes its
+place (panels.py), with activations of 14 bits, since they cost nothing there.
 
 *q4*: blocks of 32 weights, each 0 to 15 times the block's scale, plus an offset: the format of GGUF's Q4_1 and Q4_0, whose blocks are
-used as they are (scale and offset rounded to bf16). The head has 8 bits: in 4 it changes every fifth likeliest token.
+used as they are. Processors that compute in bf16 take torch's product (scale and offset rounded to bf16), others ours, with activations
+of 14 bits; torch's took two to three times as long there. The head has 8 bits: in 4 it changes every fifth likeliest token.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,29 +17,39 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .threads import multiply_by_threads
+from ...errors import UserError
+from .panels import Store, pack
+from .threads import product_with
 
 GROUP = 32  # weights of a block
-LEVELS = 127
+LEVELS, FINE = 127, 8191  # the largest whole numbers of a weight or of activations in uint8, and of activations in int16
+MOST_INPUTS = 8 * (2**31 // (LEVELS * FINE))  # of a product of ours: a lane adds up an eighth of them in 32 bits
 
 
 class Int8Linear(nn.Module):
-    """Without a bias."""
+    """Without a bias. Raises UserError for more inputs than its sums have room for."""
 
-    def __init__(self, weight: Tensor):
+    def __init__(self, weight: Tensor, store: Store | None = None):
         super().__init__()
         self.outputs, self.inputs = weight.shape
         scale = weight.float().abs().amax(-1).clamp_min(1e-20) / LEVELS  # (N,)
         numbers = (weight.float() / scale[:, None]).round().to(torch.int8)
         exact = packed_product_is_exact()
+        if not exact and self.inputs > MOST_INPUTS:
+            raise UserError(f"q8 takes layers of at most {MOST_INPUTS:,} inputs on this processor: leave the model unquantised")
         self.door = torch.uint8 if exact else torch.int16
-        self.product = _packed(numbers, scale) if exact else _looped(numbers, scale)
+        self.product = _packed(numbers, scale) if exact else _ours(numbers, scale, store)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, self.inputs).float()
-        by = rows.abs().amax(-1, keepdim=True).clamp_min(1e-20) / LEVELS
-        whole = (rows / by).round() + (128 if self.door == torch.uint8 else 0)
-        return (self.product(whole.to(self.door)) * by).view(*x.shape[:-1], -1).to(x.dtype)
+        whole, by = _whole(x.reshape(-1, self.inputs).float(), self.door)
+        return (self.product(whole) * by).view(*x.shape[:-1], -1).to(x.dtype)
+
+
+def _whole(rows: Tensor, door: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Rows (m, K) as whole numbers, and what these are to be multiplied with (m, 1): as kernels.close_row."""
+    levels, zero = (LEVELS, 128) if door == torch.uint8 else (FINE, 0)
+    by = rows.abs().amax(-1, keepdim=True).clamp_min(1e-20) / levels
+    return ((rows / by).round() + zero).to(door), by
 
 
 def _packed(numbers: Tensor, scale: Tensor) -> Callable[[Tensor], Tensor]:
@@ -48,16 +59,12 @@ def _packed(numbers: Tensor, scale: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda x: product(x, 1.0, 128, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], "")
 
 
-def _looped(numbers: Tensor, scale: Tensor) -> Callable[[Tensor], Tensor]:
-    """The same for x int16, by numba."""
-    weight, scale = numbers.numpy(), scale.numpy()
-
-    def product(x: Tensor) -> Tensor:
-        out = np.empty((len(x), len(weight)), np.float32)
-        multiply_by_threads(x.numpy(), weight, scale, out)
-        return torch.from_numpy(out)
-
-    return product
+def _ours(numbers: Tensor, scale: Tensor, store: Store | None = None) -> Callable[[Tensor], Tensor]:
+    """The same for x int16."""
+    panels = pack(numbers.numpy(), store or Store())
+    missing = len(panels) * panels.shape[2] - len(scale)
+    product = product_with(panels, *numbers.shape, np.pad(scale.numpy(), (0, missing)))
+    return lambda x: torch.from_numpy(product(x.numpy()))
 
 
 @cache
@@ -76,31 +83,35 @@ def packed_product_is_exact() -> bool:
 
 
 class Int4Linear(nn.Module):
-    """Without a bias. bf16 at its door: in float32 torch's product is twenty times slower."""
+    """Without a bias."""
 
-    door = torch.bfloat16
-
-    def __init__(self, numbers: Tensor, scale: Tensor, middle: Tensor):
+    def __init__(self, numbers: Tensor, scale: Tensor, middle: Tensor, store: Store | None = None):
         """numbers (N, K) 0 to 15, int32; scale and middle, what the number 8 stands for, (N, K / GROUP)."""
         super().__init__()
-        packed = torch._convert_weight_to_int4pack_for_cpu(numbers, 1)
-        pairs = torch.stack([scale, middle], -1).transpose(0, 1).contiguous().bfloat16()  # (K / GROUP, N, 2)
-        self.product = lambda x: torch._weight_int4pack_mm_for_cpu(x, packed, GROUP, pairs)
+        native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        self.door = torch.bfloat16 if native else torch.int16
+        self.product = _torchs_blocks(numbers, scale, middle) if native else _our_blocks(numbers, scale, middle, store)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.product(x.reshape(-1, x.shape[-1]).bfloat16()).view(*x.shape[:-1], -1).to(x.dtype)
+        rows = x.reshape(-1, x.shape[-1])
+        if self.door == torch.bfloat16:
+            out = self.product(rows.bfloat16())
+        else:
+            whole, by = _whole(rows.float(), self.door)
+            out = self.product(whole) * by
+        return out.view(*x.shape[:-1], -1).to(x.dtype)
 
     @classmethod
-    def of(cls, weight: Tensor) -> "Int4Linear":
+    def of(cls, weight: Tensor, store: Store | None = None) -> "Int4Linear":
         """(N, K), rounded."""
         blocks = weight.float().unflatten(1, (-1, GROUP))  # (N, K / GROUP, GROUP)
         low, high = blocks.amin(-1), blocks.amax(-1)
         scale = ((high - low) / 15).clamp_min(1e-8)
         numbers = ((blocks - low[..., None]) / scale[..., None]).round().clamp(0, 15)
-        return cls(numbers.to(torch.int32).flatten(1), scale, low + 8 * scale)
+        return cls(numbers.to(torch.int32).flatten(1), scale, low + 8 * scale, store)
 
     @classmethod
-    def of_blocks(cls, parts: Sequence[tuple[str, Tensor]]) -> "Int4Linear":
+    def of_blocks(cls, parts: Sequence[tuple[str, Tensor]], store: Store | None = None) -> "Int4Linear":
         """Of GGUF blocks as model/gguf.py gives them, one part's rows behind the other's: Q4_1 (scale d, offset m) or Q4_0 (d)."""
         numbers, scales, middles = [], [], []
         for kind, data in parts:
@@ -111,9 +122,30 @@ class Int4Linear(nn.Module):
             scales.append(scale)
             offset = block[..., 2:4].contiguous().view(torch.float16).float()[..., 0] + 8 * scale
             middles.append(offset if kind == "Q4_1" else torch.zeros_like(scale))
-        return cls(torch.cat(numbers), torch.cat(scales), torch.cat(middles))
+        return cls(torch.cat(numbers), torch.cat(scales), torch.cat(middles), store)
+
+
+def _torchs_blocks(numbers: Tensor, scale: Tensor, middle: Tensor) -> Callable[[Tensor], Tensor]:
+    """x (m, K) bfloat16 -> (m, N). In float32 torch's product is twenty times slower."""
+    packed = torch._convert_weight_to_int4pack_for_cpu(numbers, 1)
+    pairs = torch.stack([scale, middle], -1).transpose(0, 1).contiguous().bfloat16()  # (K / GROUP, N, 2)
+    return lambda x: torch._weight_int4pack_mm_for_cpu(x, packed, GROUP, pairs)
+
+
+def _our_blocks(numbers: Tensor, scale: Tensor, middle: Tensor, store: Store | None = None) -> Callable[[Tensor], Tensor]:
+    """x (m, K) int16 -> (m, N) float32. N is a multiple of 16: no panel has room left."""
+    store, (low, high) = store or Store(), numbers.to(torch.uint8).unflatten(1, (-1, 2, 16)).unbind(2)
+    panels = pack((low | high << 4).flatten(1).numpy(), store)
+
+    def of_panels(facts: Tensor) -> np.ndarray:  # (N, K / GROUP) -> (panels, K / GROUP, outputs of a panel)
+        held = store.room((len(panels), panels.shape[1], panels.shape[2]), np.dtype(np.float32))
+        held[:] = facts.numpy().reshape(len(panels), panels.shape[2], -1).swapaxes(1, 2)
+        return held
+
+    product = product_with(panels, *numbers.shape, of_panels(scale), of_panels(middle - 8 * scale))
+    return lambda x: torch.from_numpy(product(x.numpy()))
 
 
 def fits_4_bits(weight: Tensor) -> bool:
-    """What torch's product asks of a shape."""
+    """What torch's product, and ours, ask of a shape."""
     return weight.shape[0] % 16 == 0 and weight.shape[1] % GROUP == 0

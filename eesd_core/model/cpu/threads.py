@@ -17,7 +17,9 @@ from llvmlite import ir
 from numba import carray, cfunc, types
 from numba.extending import intrinsic
 
-from .kernels import attend, kept, multiply, multiply_whole
+from .kernels import attend, kept
+from .panels import multiply, multiply_blocks
+from .tiles import CHUNKS, OUTPUTS
 
 MAPS = Path("/proc/self/maps")
 FEW = 1 << 14  # pairs of a query and a place, or products: below, one thread is as fast
@@ -46,6 +48,9 @@ floats_at = _pointer(types.float32, ir.FloatType())
 longs_at = _pointer(types.int64, ir.IntType(64))
 shorts_at = _pointer(types.int16, ir.IntType(16))
 bytes_at = _pointer(types.int8, ir.IntType(8))
+halves_at = _pointer(types.uint16, ir.IntType(16))
+blocks_at = _pointer(types.uint8, ir.IntType(8))
+IN_FLOATS, IN_HALVES, IN_BYTES, IN_BLOCKS = (chunk.elements for chunk in CHUNKS.values())
 this_thread = types.ExternalFunction("omp_get_thread_num", types.int32())
 
 
@@ -61,16 +66,34 @@ def _attend(given):
 
 
 def _multiply_floats(given):
-    """One thread's share. `given`: threads, m, K, N, then four addresses."""
-    it = carray(given, 8)
-    x, weight = carray(floats_at(it[4]), (it[1], it[2])), carray(floats_at(it[5]), (it[3], it[2]))
-    multiply(this_thread(), it[0], x, weight, carray(floats_at(it[6]), (it[3],)), carray(floats_at(it[7]), (it[1], it[3])))
+    """One thread's share. `given`: threads, m, K, panels, chunks, then four addresses."""
+    it = carray(given, 9)
+    x, out = carray(floats_at(it[5]), (it[1], it[2])), carray(floats_at(it[7]), (it[1], it[3] * OUTPUTS))
+    weight, scale = carray(floats_at(it[6]), (it[3], it[4], OUTPUTS, IN_FLOATS)), carray(floats_at(it[8]), (it[3] * OUTPUTS,))
+    multiply(this_thread(), it[0], x, weight, out, scale)
 
 
-def _multiply_whole(given):
-    it = carray(given, 8)
-    x, weight = carray(shorts_at(it[4]), (it[1], it[2])), carray(bytes_at(it[5]), (it[3], it[2]))
-    multiply_whole(this_thread(), it[0], x, weight, carray(floats_at(it[6]), (it[3],)), carray(floats_at(it[7]), (it[1], it[3])))
+def _multiply_halves(given):
+    it = carray(given, 9)
+    x, out = carray(floats_at(it[5]), (it[1], it[2])), carray(floats_at(it[7]), (it[1], it[3] * OUTPUTS))
+    weight, scale = carray(halves_at(it[6]), (it[3], it[4], OUTPUTS, IN_HALVES)), carray(floats_at(it[8]), (it[3] * OUTPUTS,))
+    multiply(this_thread(), it[0], x, weight, out, scale)
+
+
+def _multiply_bytes(given):
+    it = carray(given, 9)
+    x, out = carray(shorts_at(it[5]), (it[1], it[2])), carray(floats_at(it[7]), (it[1], it[3] * OUTPUTS))
+    weight, scale = carray(bytes_at(it[6]), (it[3], it[4], OUTPUTS, IN_BYTES)), carray(floats_at(it[8]), (it[3] * OUTPUTS,))
+    multiply(this_thread(), it[0], x, weight, out, scale)
+
+
+def _multiply_blocks(given):
+    """Two addresses more."""
+    it = carray(given, 11)
+    x, out = carray(shorts_at(it[5]), (it[1], it[2])), carray(floats_at(it[7]), (it[1], it[3] * OUTPUTS))
+    weight, scale = carray(blocks_at(it[6]), (it[3], it[4], OUTPUTS, IN_BLOCKS)), carray(floats_at(it[8]), (it[3], it[4], OUTPUTS))
+    offset, sums = carray(floats_at(it[9]), (it[3], it[4], OUTPUTS)), carray(floats_at(it[10]), (it[1], it[4]))
+    multiply_blocks(this_thread(), it[0], x, weight, out, scale, offset, sums)
 
 
 def _compiled(library: ctypes.CDLL, share) -> Callable[[tuple[int, ...], tuple[np.ndarray, ...]], None]:
@@ -105,10 +128,24 @@ def attend_by_threads(queries, keys, values, start, paths, depths, windows, out)
         _shares(_attend)(sizes, (queries, keys, values, paths, depths, windows, out))
 
 
-def multiply_by_threads(x, weight, scale, out) -> None:
-    """As kernels.multiply, or multiply_whole, over all outputs."""
-    threads, whole = _threads(weight.size), weight.dtype == np.int8
-    if threads == 1:
-        (multiply_whole if whole else multiply)(0, 1, x, weight, scale, out)
-    else:
-        _shares(_multiply_whole if whole else _multiply_floats)((threads, *x.shape, len(weight)), (x, weight, scale, out))
+def product_with(panels: np.ndarray, outputs: int, inputs: int, *facts: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """A function of rows (m, inputs) -> (m, outputs) float32, on all threads. `facts`: scale, and with 4 bits offset (panels.py)."""
+    chunk, width = CHUNKS[panels.dtype], len(panels) * OUTPUTS
+    missing, share = panels.shape[1] * chunk.inputs - inputs, _PRODUCTS[panels.dtype]
+
+    def product(x: np.ndarray) -> np.ndarray:
+        if missing:
+            x = np.pad(x, ((0, 0), (0, missing)))
+        out = np.empty((len(x), width), np.float32)
+        sums = [x.reshape(len(x), -1, chunk.inputs).sum(-1, dtype=np.float32)] if len(facts) == 2 else []
+        given, threads = (x, panels, out, *facts, *sums), _threads(panels.size)
+        if threads == 1:
+            (multiply_blocks if sums else multiply)(0, 1, *given)
+        else:
+            _shares(share)((threads, *x.shape, *panels.shape[:2]), given)
+        return out if width == outputs else np.ascontiguousarray(out[:, :outputs])
+
+    return product
+
+
+_PRODUCTS = dict(zip(CHUNKS, (_multiply_floats, _multiply_halves, _multiply_bytes, _multiply_blocks)))

@@ -1,0 +1,107 @@
+"""Weights in panels of eight outputs, and the product of any number of rows with them.
+
+A plain step reads every weight once and is bound by memory, a verify pass multiplies what it has read with every row. In a panel the
+weights of eight outputs lie chunk by chunk side by side (tiles.py): they are read in one stream, stay in the nearest caches for all rows,
+and the next panel comes from memory meanwhile. float32 weights that are bfloat16 numbers, as most checkpoints' are, take two bytes: the
+same numbers, half of the memory.
+
+A row's sums have one order whatever the number of rows, so passes of one row, of several, and of a whole prompt agree bit for bit.
+"""
+
+import numpy as np
+
+from .kernels import kept
+from .tiles import CHUNKS, OUTPUTS, tile
+
+from numba import njit  # isort: skip
+
+MANY = 48  # rows that are multiplied with a panel before the next one: they stay in the second cache
+ROOM = 32 << 20  # bytes taken from the system at once
+ALIGNED = 64  # bytes
+_ones, _twos, _fours = tile(1, 8), tile(2, 4), tile(4, 2)
+_exact = kept(njit, nogil=True, error_model="numpy")  # without `fastmath`, which would let sums be put in another order
+
+
+class Store:
+    """Memory for the weights of a model, in long stretches: those numpy asks large pages for (huge_pages.py)."""
+
+    def __init__(self):
+        self._left = np.empty(0, np.uint8)
+
+    def room(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        count = int(np.prod(shape)) * dtype.itemsize
+        first = -self._left.ctypes.data % ALIGNED
+        if first + count > len(self._left):
+            self._left = np.empty(max(ROOM, count + ALIGNED), np.uint8)
+            first = -self._left.ctypes.data % ALIGNED
+        found, self._left = self._left[first : first + count], self._left[first + count :]
+        return found.view(dtype).reshape(shape)
+
+
+def pack(weight: np.ndarray, store: Store) -> np.ndarray:
+    """(N, K elements) -> (panels, chunks, OUTPUTS, elements of a chunk), filled up with zeros. uint16: bfloat16; uint8: as GGUF's blocks of
+    32, the first 16 in the lower halves."""
+    outputs, width = weight.shape
+    elements = CHUNKS[weight.dtype].elements
+    panels, chunks = -(-outputs // OUTPUTS), -(-width // elements)
+    if (outputs, width) != (panels * OUTPUTS, chunks * elements):
+        weight = np.pad(weight, ((0, panels * OUTPUTS - outputs), (0, chunks * elements - width)))
+    packed = store.room((panels, chunks, OUTPUTS, elements), weight.dtype)
+    lying = weight.reshape(panels, OUTPUTS, chunks, elements).swapaxes(1, 2)
+    if weight.dtype == np.uint16:  # inputs i and i + 8 side by side
+        packed.reshape(*packed.shape[:3], 8, 2)[:] = lying.reshape(*packed.shape[:3], 2, 8).swapaxes(3, 4)
+    else:
+        packed[:] = lying
+    return packed
+
+
+def unpack(panels: np.ndarray, outputs: int, width: int) -> np.ndarray:
+    """What `pack` was given: (N, K elements)."""
+    lying = panels
+    if panels.dtype == np.uint16:
+        lying = panels.reshape(*panels.shape[:3], 8, 2).swapaxes(3, 4).reshape(panels.shape)
+    return lying.swapaxes(1, 2).reshape(len(panels) * OUTPUTS, -1)[:outputs, :width]
+
+
+@_exact
+def multiply(share, shares, x, weight, out, scale):
+    """One of several shares of a product: x (m, K) float32, or int16 where weights are int8; weight as `pack` gives it; scale (N,) ->
+    out (m, N). N: all outputs, those that fill the last panel up included."""
+    panels, rows = weight.shape[0], np.uint64(x.shape[0])
+    for begin in range(np.uint64(0), rows, np.uint64(MANY)):
+        end = min(begin + np.uint64(MANY), rows)
+        for p in range(np.uint64(panels * share // shares), np.uint64(panels * (share + 1) // shares)):
+            _panel(begin, end, x, weight, p, scale, out)
+
+
+@_exact
+def multiply_blocks(share, shares, x, weight, out, scale, offset, sums):
+    """The same in 4 bits: x (m, K) int16; scale and offset (panels, K / 32, OUTPUTS), a weight is scale q + offset; sums (m, K / 32) of
+    every 32 inputs."""
+    panels, rows = weight.shape[0], np.uint64(x.shape[0])
+    for begin in range(np.uint64(0), rows, np.uint64(MANY)):
+        end = min(begin + np.uint64(MANY), rows)
+        for p in range(np.uint64(panels * share // shares), np.uint64(panels * (share + 1) // shares)):
+            first = p * np.uint64(OUTPUTS)
+            for r in range(begin, end):
+                for j in range(np.uint64(OUTPUTS)):
+                    out[r, first + j] = 0
+                for block in range(np.uint64(sums.shape[1])):
+                    for j in range(np.uint64(OUTPUTS)):
+                        out[r, first + j] += sums[r, block] * offset[p, block, j]
+            _panel(begin, end, x, weight, p, scale, out)
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _panel(begin, end, x, weight, p, scale, out):
+    """Rows by fours, then by two, then alone."""
+    rows = end - begin
+    fours, twos = begin + rows // np.uint64(4) * np.uint64(4), begin + rows // np.uint64(2) * np.uint64(2)
+    for r in range(begin, fours, np.uint64(4)):
+        for n in range(np.uint64(0), np.uint64(OUTPUTS), np.uint64(2)):
+            _fours(x, r, weight, p, n, scale, out)
+    for r in range(fours, twos, np.uint64(2)):
+        for n in range(np.uint64(0), np.uint64(OUTPUTS), np.uint64(4)):
+            _twos(x, r, weight, p, n, scale, out)
+    for r in range(twos, end):
+        _ones(x, r, weight, p, np.uint64(0), scale, out)

@@ -1,0 +1,165 @@
+"""Tiles: the innermost loop of a product, a few rows times a few outputs whose sums stay in registers.
+
+Written in LLVM's language with vectors of eight lanes, since a compiler that is free to vectorise a plain loop sums in another order for
+one row than for four. Here a sum has one order in every tile: lane l adds up the products of inputs l, l + 8, l + 16 ..., and the lanes
+are put together by halves. So a row comes out bit for bit the same in whatever tile it is computed, by arithmetic. Ours; the blocking is
+that of BLIS (Van Zee and van de Geijn, 2015).
+
+A chunk of a weight is what one step of the loop reads, by its type: 8 inputs in float32; 16 in uint16, which are bfloat16, or in int8;
+32 in uint8, two numbers of 4 bits a byte. panels.py lays chunks out in memory.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+OUTPUTS = 8  # of a panel
+LANES = 8
+BYTE, SHORT, WORD, LONG, FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
+FLOATS, WORDS, LONGS = (ir.VectorType(kind, LANES) for kind in (FLOAT, WORD, LONG))
+CACHE_LINE = 64  # bytes
+
+
+class Chunk(NamedTuple):
+    inputs: int  # of one output
+    elements: int  # that hold them
+    bytes: int
+
+
+CHUNKS = {
+    np.dtype(np.float32): Chunk(8, 8, 32), np.dtype(np.uint16): Chunk(16, 16, 32),
+    np.dtype(np.int8): Chunk(16, 16, 16), np.dtype(np.uint8): Chunk(32, 16, 16),
+}  # fmt: skip
+
+
+def tile(rows: int, outputs: int):
+    """A function for kernels: x (m, K), weight (panels, K / inputs, OUTPUTS, elements), scale, out (m, N): of row r and those behind it,
+    and the outputs of panel p from `first` on. Scale is of an output, (N,), or in 4 bits of an output's chunk, like the weight; then what
+    stands in `out` is added."""
+
+    def compute(typing, x, r, weight, p, first, scale, out):
+        def generate(context, builder, signature, given):
+            arrays = [context.make_array(signature.args[i])(context, builder, given[i]) for i in (0, 2, 5, 6)]
+            _Tile(builder, np.dtype(str(weight.dtype)), *arrays).emit(rows, outputs, given[1], given[3], given[4])
+            return context.get_dummy_value()
+
+        return types.void(x, types.uint64, weight, types.uint64, types.uint64, scale, out), generate
+
+    return intrinsic(compute)
+
+
+class _Tile:
+    """`b` is llvmlite's builder."""
+
+    def __init__(self, b: ir.IRBuilder, kind: np.dtype, x, weight, scale, out):
+        self.b, self.kind, self.chunk = b, kind, CHUNKS[kind]
+        self.x, self.weight, self.scale, self.out = x, weight, scale, out
+        self.whole = kind == np.int8  # sums of whole numbers; in 4 bits they become floats chunk by chunk
+
+    def emit(self, rows: int, outputs: int, r, p, first) -> None:
+        b, chunk = self.b, self.chunk
+        inputs, width = (cgutils.unpack_tuple(b, array.shape, 2)[1] for array in (self.x, self.out))
+        chunks = b.udiv(inputs, LONG(chunk.inputs))
+        step = OUTPUTS * chunk.elements
+        panel = b.mul(chunks, LONG(step))  # elements
+        weights = b.gep(self.weight.data, [b.add(b.mul(p, panel), b.mul(first, LONG(chunk.elements)))])
+        scales = b.gep(self.scale.data, [b.add(b.mul(p, b.mul(chunks, LONG(OUTPUTS))), first)])  # in 4 bits
+        xs = [b.gep(self.x.data, [b.mul(b.add(r, LONG(i)), inputs)]) for i in range(rows)]
+        kind = WORDS if self.whole else FLOATS
+        sums = [[cgutils.alloca_once_value(b, ir.Constant(kind, [0] * LANES)) for _ in range(outputs)] for _ in range(rows)]
+        with cgutils.for_range(b, chunks) as loop:
+            at = b.gep(weights, [b.mul(loop.index, LONG(step))])
+            self._prefetch(b.gep(at, [panel]), outputs)
+            parts = [self._read(b.gep(at, [LONG(j * chunk.elements)])) for j in range(outputs)]
+            by = []
+            if self.kind == np.uint8:
+                row = b.gep(scales, [b.mul(loop.index, LONG(OUTPUTS))])
+                by = [self._spread(b.load(b.gep(row, [LONG(j)]))) for j in range(outputs)]
+            for i in range(rows):
+                self._add(b.gep(xs[i], [b.mul(loop.index, LONG(chunk.inputs))]), parts, by, sums[i])
+        for j in range(outputs):
+            n = b.add(b.add(b.mul(p, LONG(OUTPUTS)), first), LONG(j))
+            for i in range(rows):
+                place = b.gep(self.out.data, [b.add(b.mul(b.add(r, LONG(i)), width), n)])
+                total = self._total(b.load(sums[i][j]))
+                four = self.kind == np.uint8
+                b.store(b.fadd(total, b.load(place)) if four else b.fmul(total, b.load(b.gep(self.scale.data, [n]))), place)
+
+    def _prefetch(self, at, outputs: int) -> None:
+        """The same place of the next panel, which comes from memory while this one is multiplied with all rows."""
+        b, line = self.b, CACHE_LINE * self.chunk.elements // self.chunk.bytes
+        kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), WORD, WORD, WORD])
+        fetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
+        for place in range(0, outputs * self.chunk.elements, line):
+            b.call(fetch, [b.bitcast(b.gep(at, [LONG(place)]), BYTE.as_pointer()), WORD(0), WORD(2), WORD(1)])
+
+    def _read(self, at) -> list:
+        """A chunk, as vectors of what the rows hold."""
+        b = self.b
+        if self.kind == np.float32:
+            return [self._load(at, FLOATS)]
+        if self.kind == np.uint16:  # pairs of inputs i and i + 8, the first below
+            both = self._load(at, WORDS)
+            return [b.bitcast(b.shl(both, _all(WORDS, 16)), FLOATS), b.bitcast(b.and_(both, _all(WORDS, 0xFFFF0000)), FLOATS)]
+        held, shorts = ir.VectorType(BYTE, 16), ir.VectorType(SHORT, 16)
+        numbers = self._load(at, held)
+        if self.whole:
+            return [b.sext(numbers, shorts)]
+        return [b.zext(part, shorts) for part in (b.and_(numbers, _all(held, 15)), b.lshr(numbers, _all(held, 4)))]
+
+    def _add(self, x, parts: list, by: list, sums: list) -> None:
+        """One row's products with a chunk of every output."""
+        b, kind = self.b, parts[0][0].type
+        vectors = [self._load(b.gep(x, [LONG(i * kind.count)]), kind) for i in range(len(parts[0]))]
+        for j, part in enumerate(parts):
+            total = b.load(sums[j])
+            if kind == FLOATS:
+                for vector, weight in zip(vectors, part):
+                    total = self._fma(vector, weight, total)
+            else:
+                pairs = [self._pairs(vector, weight) for vector, weight in zip(vectors, part)]
+                whole = pairs[0] if len(pairs) == 1 else b.add(*pairs)
+                total = self._fma(b.sitofp(whole, FLOATS), by[j], total) if by else b.add(total, whole)
+            b.store(total, sums[j])
+
+    def _pairs(self, x, weight):
+        """Sums of neighbouring products: one instruction, where the processor has it (vpmaddwd)."""
+        b, wide = self.b, ir.VectorType(WORD, 16)
+        products = b.mul(b.sext(x, wide), b.sext(weight, wide))
+        return b.add(*(self._pick(products, range(first, 16, 2)) for first in (0, 1)))
+
+    def _total(self, sums):
+        """Of all lanes, as float32."""
+        b = self.b
+        if self.whole:
+            sums = b.sext(sums, LONGS)
+        while sums.type.count > 1:
+            half = sums.type.count // 2
+            add = b.add if self.whole else b.fadd
+            sums = add(self._pick(sums, range(half)), self._pick(sums, range(half, 2 * half)))
+        total = b.extract_element(sums, WORD(0))
+        return b.sitofp(total, FLOAT) if self.whole else total
+
+    def _fma(self, x, y, z):
+        b = self.b
+        fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(FLOATS, [FLOATS] * 3), f"llvm.fma.v{LANES}f32")
+        return b.call(fma, [x, y, z])
+
+    def _load(self, at, kind: ir.VectorType):
+        return self.b.load(self.b.bitcast(at, kind.as_pointer()), align=1)
+
+    def _pick(self, vector, lanes):
+        chosen = ir.Constant(ir.VectorType(WORD, len(lanes)), list(lanes))
+        return self.b.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), chosen)
+
+    def _spread(self, number):
+        one = self.b.insert_element(ir.Constant(FLOATS, ir.Undefined), number, WORD(0))
+        return self._pick(one, [0] * LANES)
+
+
+def _all(kind: ir.VectorType, number: int) -> ir.Constant:
+    return ir.Constant(kind, [number] * kind.count)

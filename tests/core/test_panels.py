@@ -1,0 +1,93 @@
+"""Products with weights in panels: against plain sums, and every row bit for bit the same in every pass."""
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("numba", reason="numba is not installed")
+
+from eesd_core.model.cpu import threads
+from eesd_core.model.cpu.packed_linear import PanelLinear, in_two_bytes
+from eesd_core.model.cpu.panels import Store, pack, unpack
+from eesd_core.model.cpu.threads import product_with
+
+SHAPES = [(96, 64), (50, 1536), (8, 40), (17, 33)]  # outputs, inputs
+
+
+def halves(numbers: np.ndarray) -> np.ndarray:
+    """float32 -> the upper two bytes, which are bfloat16 (cut, not rounded)."""
+    return (numbers.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def product_of(kind: str, outputs: int, inputs: int):
+    """A product, its weights in float64, and rows for it."""
+    random, store = np.random.default_rng(0), Store()
+    scale = random.random((-(-outputs // 8)) * 8).astype(np.float32)
+    whole = random.integers(-8191, 8192, (60, inputs)).astype(np.int16)
+    if kind == "int8":
+        weight = random.integers(-127, 128, (outputs, inputs)).astype(np.int8)
+        return product_with(pack(weight, store), outputs, inputs, scale), weight * scale[:outputs, None].astype(np.float64), whole
+    if kind == "uint8":
+        numbers = random.integers(0, 16, (outputs, inputs // 32, 2, 16)).astype(np.uint8)
+        panels = pack((numbers[:, :, 0] | numbers[:, :, 1] << 4).reshape(outputs, -1), store)
+        facts = random.random((2, outputs // 8, inputs // 32, 8)).astype(np.float32)
+        by, offset = (part.swapaxes(1, 2).reshape(outputs, -1).repeat(32, 1).astype(np.float64) for part in facts)
+        return product_with(panels, outputs, inputs, *facts), by * numbers.reshape(outputs, -1) + offset, whole
+    weight = random.standard_normal((outputs, inputs)).astype(np.float32)
+    stored = weight if kind == "float32" else halves(weight)
+    weight = weight if kind == "float32" else (stored.astype(np.uint32) << 16).view(np.float32)
+    x = random.standard_normal((60, inputs)).astype(np.float32)
+    return product_with(pack(stored, store), outputs, inputs, scale), weight * scale[:outputs, None].astype(np.float64), x
+
+
+@pytest.mark.parametrize("kind", ["float32", "uint16", "int8", "uint8"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_products_are_plain_sums_and_rows_are_alike(kind, shape, monkeypatch):
+    if kind == "uint8" and (shape[0] % 8 or shape[1] % 32):
+        pytest.skip("4 bits are for whole blocks of 32, and for outputs in eights")
+    product, weight, x = product_of(kind, *shape)
+    single = np.concatenate([product(x[i : i + 1]) for i in range(len(x))])
+    expected = x.astype(np.float64) @ weight.T
+    assert np.abs(single - expected).max() < 1e-6 * np.abs(expected).max() * len(weight.T) ** 0.5
+    for rows in (*range(2, 18), 60):
+        assert np.array_equal(product(x[-rows:].copy()), single[-rows:])
+    if threads._found is not None:
+        monkeypatch.setattr(threads, "_threads", lambda work: 3)
+        assert np.array_equal(product(x), single)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16, np.int8, np.uint8])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_panels_hold_what_was_packed(dtype, shape):
+    weight = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    panels = pack(weight, Store())
+    assert panels.ctypes.data % 64 == 0 and np.array_equal(unpack(panels, *shape), weight)
+
+
+@torch.no_grad()
+def test_two_bytes_are_the_same_numbers():
+    """Where every weight is a bfloat16 number, half of the memory changes no bit of what comes out."""
+    linear, x = torch.nn.Linear(96, 64, bias=False), torch.randn(5, 96)
+    assert not in_two_bytes(linear.weight)
+    linear.weight.copy_(linear.weight.bfloat16())
+    assert in_two_bytes(linear.weight)
+    four = product_with(pack(linear.weight.numpy(), Store()), 64, 96, np.ones(64, np.float32))
+    assert np.array_equal(PanelLinear(linear)(x).numpy(), four(x.numpy()))
+
+
+def test_gradients_pass():
+    """Whatever is differentiated through a packed model goes through torch."""
+    linear = torch.nn.Linear(32, 16)
+    for weight in (linear.weight.detach(), linear.weight.detach().bfloat16().float()):
+        linear.weight.data = weight
+        x = torch.randn(3, 32, requires_grad=True)
+        PanelLinear(linear)(x).sum().backward()
+        torch.testing.assert_close(x.grad, weight.sum(0).expand(3, -1))
+
+
+def test_a_store_gives_memory_once():
+    store = Store()
+    rooms = [store.room((7, 3), np.dtype(np.float32)) for _ in range(4)]
+    for number, room in enumerate(rooms):
+        room[:] = number
+    assert [set(room.flat) for room in rooms] == [{0.0}, {1.0}, {2.0}, {3.0}]
