@@ -89,10 +89,10 @@ def measure_costs(target: Target, exit_layer: Head | None, position: int = 128, 
     ends with a number on the host, since a GPU goes on while Python does."""
     split, depth, position = exit_layer.exit_after if exit_layer else 0, target.depth, min(position, target.context - MAX_ROWS)
     cache, exit_cache = target.new_cache(position + MAX_ROWS), exit_layer and exit_layer.new_cache(target, position + MAX_ROWS)
-    states = target.run_range(0, split, target.embed([0] * position, 0), cache, 0)
-    target.run_range(split, depth, states, cache, 0)
-    if exit_layer:
-        exit_layer(target, states, exit_cache, 0)
+    for each in filter(None, (cache, exit_cache)):  # times do not depend on what was read: nobody has to compute a prompt
+        each.randomize()
+        each.lengths = [position] * len(each.lengths)
+    states = target.run_range(0, split, target.embed([0] * MAX_ROWS, position), cache, position)
 
     def shallow() -> torch.Tensor:  # (1, 1, D)
         return target.run_range(0, split, target.embed([0], position), cache, position)

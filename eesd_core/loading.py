@@ -9,8 +9,8 @@ from .heads.fingerprint import fingerprint
 from .heads.frozen import FrozenExit
 from .heads.hub import find_exit_layer
 from .model.catalog import EMBEDDED
-from .model.cpu.huge_pages import private_memory, use_large_pages
-from .model.cpu.prepare import OWN, prepare
+from .model.cpu.huge_pages import give_back, private_memory, use_large_pages
+from .model.cpu.prepare import OWN, all_in_panels, prepare
 from .model.load import load_target
 from .model.target import Target
 from .row_invariance import self_check
@@ -35,7 +35,9 @@ def load_engine(
     layer = load_exit_layer(target, exit_layer) if need_exit_layer and (target.depth > 1 or exit_layer) else None
     prepare(target, layer, quantize)
     if target.device.type == "cpu":
-        use_large_pages(before)
+        give_back()
+        if not all_in_panels(target):
+            use_large_pages(before)
     return Engine(target, layer, self_check(target))
 
 

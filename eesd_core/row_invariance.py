@@ -14,6 +14,7 @@ from .limits import MAX_ROWS
 from .model.attention import NAME, grouped_attention
 from .model.cache import BLOCK, KVCache
 from .model.target import Target
+from .proofs import remembered
 from .sampling import Sampling
 
 Level = Literal["exact-by-construction", "exact-as-observed", "fork", "same-distribution"]
@@ -106,7 +107,11 @@ def reach_invariant(target: Target) -> bool:
 
 def self_check(target: Target) -> Level:
     """What can be promised for this model on this machine."""
-    return "exact-by-construction" if reach_invariant(target) and row_invariant(target) else "exact-as-observed"
+    return "exact-by-construction" if remembered(target, _rows_are_alike) else "exact-as-observed"
+
+
+def _rows_are_alike(target: Target) -> bool:
+    return reach_invariant(target) and row_invariant(target)
 
 
 def promise(checked: Level, sampling: Sampling, target: Target, trees: bool = False) -> Level:

@@ -1,7 +1,8 @@
 """Memory on large pages.
 
 A plain step of a small model on a CPU reads all of its weights, and packed weights lie on thousands of 4 KiB pages, wherever the system
-had some left, which slows some processes down and not others. Pages of 2 MiB made six processes 4 % slower to 14 % faster (docs/notes.md).
+had some left, which slows some processes down and not others. Pages of 2 MiB made six processes 4 % slower to 14 % faster (docs/notes.md). Weights in panels
+(panels.py) lie on such pages from the beginning; what others have packed is brought there.
 """
 
 import ctypes
@@ -33,3 +34,9 @@ def use_large_pages(since: dict[int, int]) -> None:
     if sum(end - start for start, end in whole) <= MOST:
         for start, end in whole:
             ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), COLLAPSE)
+
+
+def give_back() -> None:
+    """What loading has freed goes back to the system, where the C library knows how (glibc)."""
+    if hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)

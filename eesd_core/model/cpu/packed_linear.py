@@ -83,25 +83,18 @@ class PanelLinear(nn.Module):
         from .panels import Store, pack, unpack
         from .threads import product_with
 
-        weight, bias = linear.weight.detach(), linear.bias
-        shape, kind = weight.shape, torch.bfloat16 if in_two_bytes(weight) else weight.dtype
-        numbers = (weight.bfloat16().view(torch.uint16) if kind == torch.bfloat16 else weight).numpy()
-        panels = pack(numbers, store or Store())
+        weight, bias = linear.weight.detach().contiguous(), linear.bias
+        shape, panels = weight.shape, pack(weight.numpy(), store or Store())
         times = product_with(panels, *shape, np.ones(panels.shape[0] * panels.shape[2], np.float32))
 
         def product(x: Tensor) -> Tensor:
             if x.requires_grad:
-                return nn.functional.linear(x, torch.from_numpy(unpack(panels, *shape)).view(kind).float(), bias)
+                return nn.functional.linear(x, torch.from_numpy(unpack(panels, *shape)), bias)
             out = torch.from_numpy(times(x.contiguous().numpy()))
             return out if bias is None else out.add_(bias)
 
         self.product = product
         self.forward = lambda x: product(x.reshape(-1, x.shape[-1])).view(*x.shape[:-1], shape[0])
-
-
-def in_two_bytes(weight: Tensor) -> bool:
-    """Whether all are bfloat16 numbers."""
-    return torch.equal(weight.bfloat16().to(weight.dtype), weight)
 
 
 def product_of(module: nn.Module):
@@ -126,22 +119,17 @@ def pack_linears(module: nn.Module) -> None:
     if not can_pack(module):
         return
     found: dict[torch.Size, Callable[[nn.Linear], nn.Module]] = {}
-    ours = _ours()
+    ours = _ours() if find_spec("numba") else None
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if type(child) is nn.Linear:
                 shape = child.weight.shape
-                if ours and child.weight.dtype == torch.float32 and in_two_bytes(child.weight):
-                    setattr(parent, name, ours(child))
-                    continue
                 if shape not in found:
                     found[shape] = _best(child, ours)
                 setattr(parent, name, found[shape](child))
 
 
-def _ours() -> Callable[[nn.Linear], nn.Module] | None:
-    if not find_spec("numba"):
-        return None
+def _ours() -> Callable[[nn.Linear], nn.Module]:
     from .panels import Store
 
     return partial(PanelLinear, store=Store())
@@ -151,8 +139,16 @@ def _best(linear: nn.Linear, ours: Callable[[nn.Linear], nn.Module] | None) -> C
     """The fastest way to pack a layer that treats rows alike."""
     if linear.weight.dtype == torch.bfloat16:
         return PackedLinear
+    if ours and _in_two_bytes(linear.weight):
+        return ours
     ways = [*(partial(PackedFloatLinear, rows=rows) for rows in PACKED_FOR), ours or PackedLinear]
     return next((way for way in ways if treats_rows_alike(way(linear), linear.in_features)), lambda linear: linear)
+
+
+def _in_two_bytes(weight: Tensor) -> bool:
+    from .panels import in_two_bytes
+
+    return in_two_bytes(weight.detach().contiguous().numpy())
 
 
 def treats_rows_alike(linear: nn.Module, width: int) -> bool:

@@ -9,11 +9,10 @@ A row's sums have one order whatever the number of rows, so passes of one row, o
 """
 
 import numpy as np
+from numba import njit
 
 from .kernels import kept
 from .tiles import CHUNKS, OUTPUTS, tile
-
-from numba import njit  # isort: skip
 
 MANY = 48  # rows that are multiplied with a panel before the next one: they stay in the second cache
 ROOM = 32 << 20  # bytes taken from the system at once
@@ -38,29 +37,46 @@ class Store:
         return found.view(dtype).reshape(shape)
 
 
+def in_two_bytes(weight: np.ndarray) -> bool:
+    """Whether all of float32 (N, K) are bfloat16 numbers."""
+    return not np.bitwise_or.reduce(weight.view(np.uint32), axis=None) & np.uint32(0xFFFF)
+
+
 def pack(weight: np.ndarray, store: Store) -> np.ndarray:
-    """(N, K elements) -> (panels, chunks, OUTPUTS, elements of a chunk), filled up with zeros. uint16: bfloat16; uint8: as GGUF's blocks of
-    32, the first 16 in the lower halves."""
+    """(N, K elements) -> (panels, chunks, OUTPUTS, elements of a chunk), filled up with zeros. float32 that are bfloat16 numbers come out
+    as uint16. uint8: as GGUF's blocks of 32, the first 16 in the lower halves."""
     outputs, width = weight.shape
-    elements = CHUNKS[weight.dtype].elements
+    halved = weight.dtype == np.float32 and in_two_bytes(weight)
+    dtype = np.dtype(np.uint16) if halved else weight.dtype
+    elements = CHUNKS[dtype].elements
     panels, chunks = -(-outputs // OUTPUTS), -(-width // elements)
     if (outputs, width) != (panels * OUTPUTS, chunks * elements):
         weight = np.pad(weight, ((0, panels * OUTPUTS - outputs), (0, chunks * elements - width)))
-    packed = store.room((panels, chunks, OUTPUTS, elements), weight.dtype)
-    lying = weight.reshape(panels, OUTPUTS, chunks, elements).swapaxes(1, 2)
-    if weight.dtype == np.uint16:  # inputs i and i + 8 side by side
-        packed.reshape(*packed.shape[:3], 8, 2)[:] = lying.reshape(*packed.shape[:3], 2, 8).swapaxes(3, 4)
+    packed = store.room((panels, chunks, OUTPUTS, elements), dtype)
+    if halved:
+        _lay_halves(weight.view(np.uint32), packed.view(np.uint32))
     else:
-        packed[:] = lying
+        packed[:] = weight.reshape(panels, OUTPUTS, chunks, elements).swapaxes(1, 2)
     return packed
 
 
 def unpack(panels: np.ndarray, outputs: int, width: int) -> np.ndarray:
     """What `pack` was given: (N, K elements)."""
-    lying = panels
     if panels.dtype == np.uint16:
-        lying = panels.reshape(*panels.shape[:3], 8, 2).swapaxes(3, 4).reshape(panels.shape)
-    return lying.swapaxes(1, 2).reshape(len(panels) * OUTPUTS, -1)[:outputs, :width]
+        pairs = panels.reshape(*panels.shape[:3], 8, 2).swapaxes(3, 4).reshape(panels.shape)
+        panels = (pairs.astype(np.uint32) << 16).view(np.float32)
+    return panels.swapaxes(1, 2).reshape(len(panels) * OUTPUTS, -1)[:outputs, :width]
+
+
+@_exact
+def _lay_halves(bits, packed):
+    """The upper halves of inputs i and i + 8 of a chunk side by side. bits (N, K) -> packed (panels, chunks, OUTPUTS, 8)."""
+    for p in range(packed.shape[0]):
+        for c in range(packed.shape[1]):
+            for j in range(packed.shape[2]):
+                for i in range(packed.shape[3]):
+                    low, high = bits[p * OUTPUTS + j, c * 16 + i], bits[p * OUTPUTS + j, c * 16 + 8 + i]
+                    packed[p, c, j, i] = low >> np.uint32(16) | high & np.uint32(0xFFFF0000)
 
 
 @_exact

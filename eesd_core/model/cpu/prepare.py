@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ...errors import UserError
 from ..target import Target
 from .fused import FusedLayer, fuse_layers
-from .packed_linear import can_pack, pack_linears
+from .packed_linear import PanelLinear, can_pack, pack_linears
 
 OWN = ("q8", "q4")  # precisions that are made here
 
@@ -28,6 +28,12 @@ def prepare(target: Target, exit_layer: nn.Module | None, quantize: str = "none"
         from .step import take_steps  # compiles or reads its kernels
 
         take_steps(target, exit_layer)
+
+
+def all_in_panels(target: Target) -> bool:
+    """Whether every product reads weights from panels."""
+    linears = [module for module in target.model.modules() if isinstance(module, nn.Linear) or hasattr(module, "product")]
+    return all(type(linear) is PanelLinear or getattr(linear, "door", None) == torch.int16 for linear in linears)
 
 
 def _quantize(target: Target, exit_layer: nn.Module | None, precision: str) -> None:
