@@ -1,8 +1,8 @@
 """Memory on large pages.
 
 A plain step of a small model on a CPU reads all of its weights, and packed weights lie on thousands of 4 KiB pages, wherever the system
-had some left, which slows some processes down and not others. Pages of 2 MiB made six processes 4 % slower to 14 % faster (docs/notes.md). Weights in panels
-(panels.py) lie on such pages from the beginning; what others have packed is brought there.
+had some left, which slows some processes down and not others. Pages of 2 MiB made six processes 4 % slower to 14 % faster (docs/notes.md).
+Weights in panels (panels.py) lie on such pages from the beginning; what others have packed is brought there.
 """
 
 import ctypes
