@@ -93,17 +93,25 @@ def test_an_example_fills_the_prompt(visit):
 # ---- stop, reset, leave ----
 
 
+TRIES = 10  # of which the fastest counts: other work on the machine only adds
+
+
+def at_once(times: list[float], free: list[float]) -> bool:
+    """Some stop was on the page within 0.25 seconds, and some left the device free within 0.5."""
+    return min(times, default=9) < 0.25 and min(free, default=9) < 0.5
+
+
 def test_stop_in_the_middle(visit, device, slowly):
     page = visit()
     settings(page, new_tokens=str(LONG))
     times, free = [], []
-    for _ in range(3):  # the fastest counts: other work on the machine only adds
+    while not at_once(times, free) and len(times) < TRIES:
         run(page)
         page.locator(".e-lane-eesd :is(.e-accepted, .e-correction, .e-bonus)").first.wait_for()
         times.append(seconds_to_stop(page))
         free.append(until_free(device))
         expect(page.locator("#run")).to_be_enabled()
-    assert min(times) < 0.25 and min(free) < 0.5, (times, free)
+    assert at_once(times, free), (times, free)
     expect(page.locator(".e-status-text")).to_have_text("stopped by you")
     assert 0 < state(page)["tokens"]["eesd"] < LONG
     run(page)
@@ -115,14 +123,14 @@ def test_stop_before_the_first_token(visit, device, slowly):
     page = visit()
     settings(page, new_tokens=str(LONG))
     times, free = [], []
-    for _ in range(3):
+    while not at_once(times, free) and len(times) < TRIES:
         page.evaluate("EESD.page.view.root.dataset.phase = ''")  # what the run before left there
         page.locator("#run").click()
         page.wait_for_function("!document.getElementById('stop').disabled")
         times.append(seconds_to_stop(page))
         free.append(until_free(device))
         expect(page.locator("#run")).to_be_enabled()
-    assert min(times) < 0.25 and min(free) < 0.5, (times, free)
+    assert at_once(times, free), (times, free)
 
 
 def test_reset_ends_the_run_and_restores_the_form(visit, device, slowly):
