@@ -19,6 +19,7 @@ from .environment import versions
 from .errors import UserError
 from .events import (
     CostMeasured,
+    DrafterLearned,
     DraftStopped,
     DraftToken,
     Event,
@@ -126,7 +127,7 @@ class Engine:
         yield PrefillDone(len(ids) - 1, run.prefill())
         if drafts:
             yield CostMeasured(**asdict(run.costs.costs()))
-        counts = Acceptance()
+        counts, told = Acceptance(), {}
         while not run.ended:
             if cancelled():
                 yield RunCancelled(len(run.written))
@@ -149,9 +150,13 @@ class Engine:
             with run.clock.standing():
                 counts.add(drafted, run.judged.verdict.accepted)
                 belief = run.controller.snapshot()
+                news = run.drafter.snapshot()
                 text = words.push(new)[1] + (words.flush() if run.ended else "")
             if drafted:
                 yield PosteriorUpdated(number, belief)
+            if news != told:
+                told = news
+                yield DrafterLearned(number, news)
             yield TokensCommitted(number, tuple(new), text)
         with run.clock.standing():
             figures = counts.as_vllm() if drafts else None

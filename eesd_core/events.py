@@ -137,6 +137,15 @@ class PosteriorUpdated:
 
 
 @dataclass(frozen=True, slots=True)
+class DrafterLearned:
+    """What a drafter that learns shows of itself, where it has changed: its set of layers, its pool, its choice."""
+
+    type: ClassVar[str] = "drafter_learned"
+    round: int
+    drafter: dict
+
+
+@dataclass(frozen=True, slots=True)
 class TokensCommitted:
     """Tokens that now belong to the text. `text` is what they add; bytes of an unfinished character wait for the next commit, and so does
     what may be the beginning of a stop string."""
@@ -192,7 +201,7 @@ class WhatIf:
 
 Event = (
     RunStarted | PrefillDone | CostMeasured | RoundStarted | DraftToken | DraftStopped | RoundVerified | PosteriorUpdated
-    | TokensCommitted | RunFinished | RunCancelled | RaceFinished | WhatIf
+    | DrafterLearned | TokensCommitted | RunFinished | RunCancelled | RaceFinished | WhatIf
 )  # fmt: skip
 EVENT_TYPES = {cls.type: cls for cls in Event.__args__}
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from .events import (
     CostMeasured,
+    DrafterLearned,
     DraftStopped,
     DraftToken,
     PosteriorUpdated,
@@ -62,6 +63,7 @@ class Round:
     verified: float | None = None  # when the verdict came
     next: Token | None = None  # the target's own: correction, bonus or, where nothing was drafted, plain
     learned: dict | None = None  # the posterior after the round; None: there was nothing to learn from
+    news: dict | None = None  # what the drafter shows of itself after the round; None: it has not changed
     committed: TokensCommitted | None = None
 
     def judge(self, verdict: RoundVerified) -> None:
@@ -149,6 +151,8 @@ class Lane:
                 self.round.verified = record.t
             case PosteriorUpdated() as e:
                 self.round.learned = e.posterior
+            case DrafterLearned() as e:
+                self.round.news = e.drafter
             case TokensCommitted() as e:
                 self.round.committed = e
             case RunFinished() | RunCancelled() as e:

@@ -3,6 +3,7 @@ import { View } from "./lib/view.js";
 import { belief } from "./panels/belief.js";
 import { Clock } from "./panels/clock.js";
 import { Contexts } from "./panels/contexts.js";
+import { Drafter } from "./panels/drafter.js";
 import { Glossary } from "./panels/glossary.js";
 import { Intro } from "./panels/intro.js";
 import { Keys } from "./panels/keys.js";
@@ -28,6 +29,7 @@ function build(element, options) {
   view.add(new Why(view), "side");
   view.add(lengths(view), "side");
   view.add(new Microscope(view), "next");
+  view.add(new Drafter(view), "next");
   view.add(belief(view), "more");
   view.add(new Contexts(view), "more");
   view.add(positions(view), "more");

@@ -58,7 +58,7 @@ class ClaspDrafter(LayerSkipDrafter):
         self.layers = remaining(self.target, self.chosen)
 
     def snapshot(self) -> dict:
-        return {"set": str(self.chosen), "score": self.near}
+        return {"set": str(self.chosen), "layers": self.target.depth, "score": self.near}
 
 
 def nearness(a: Tensor, b: Tensor) -> float:

@@ -25,7 +25,7 @@ from .recycling import RecyclingDrafter
 from .tree import hang
 
 EXIT, REACH = "early-exit", 6  # tokens of a would-be draft that are scored
-RATE, FADES = 2.0, 0.95  # of Hedge; of old gains, a round
+RATE, FADES = 8.0, 0.95  # of Hedge; of old gains, a round
 MEMORY = 0.1  # of the running shares of first tokens that were right
 
 
@@ -37,7 +37,7 @@ class HedgeDrafter(EarlyExitDrafter):
             "prompt-lookup": PromptLookupDrafter(parts), "phrase-pool": PhrasePoolDrafter(parts), "recycling": RecyclingDrafter(parts),
         }  # fmt: skip
         self.price = (self.reuses + 1) / self.target.depth  # of a draft step of the exit layer's, in plain steps
-        self.gains = dict.fromkeys((EXIT, *self.others), 0.0)
+        self.gains = {EXIT: 1.0} | dict.fromkeys(self.others, 0.0)  # the exit layer is ahead at first
         self.first = dict.fromkeys((EXIT, *self.others), 0.5)  # shares of first tokens that were right
         self.random, self.chosen = Random64(0), EXIT
         self.drafts: dict[str, list[int]] = {}  # of this round

@@ -18,7 +18,7 @@ from .early_exit import EarlyExitDrafter
 from .prompt_lookup import PromptLookupDrafter
 from .tree import grow, hang
 
-MEMORY = 0.1  # of the running shares of first tokens that were right
+MEMORY = 0.2  # of the running shares of first tokens that were right
 
 
 class MixedDrafter(EarlyExitDrafter):
@@ -26,7 +26,7 @@ class MixedDrafter(EarlyExitDrafter):
         """`rows`: siblings and copies may fill up a verify pass to so many; 1: a chain."""
         super().__init__(parts, rows)
         self.lookup, self.copy, self.copying = PromptLookupDrafter(parts, least=2), [], False
-        self.right = {"copy": 0.9, "exit": 0.5}  # shares of rounds whose first token was right
+        self.right = {"copy": 0.5, "exit": 0.5}  # shares of rounds whose first token was right
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         if not nodes:

@@ -86,7 +86,7 @@ class SwiftDrafter(LayerSkipDrafter):
         self._choose([tuple(part) for part in self.chosen])
 
     def snapshot(self) -> dict:
-        return {"set": str(as_set(self.chosen)), "score": self.best, "trials": self.trials}
+        return {"set": str(as_set(self.chosen)), "layers": self.target.depth, "score": self.best, "trials": self.trials}
 
 
 def as_set(skipped: Sequence[Sublayer]) -> SkipSet:

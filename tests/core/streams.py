@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from eesd_core.events import (
     CostMeasured,
+    DrafterLearned,
     DraftStopped,
     DraftToken,
     Event,
@@ -79,6 +80,8 @@ def round_of(random: Random, number: int, position: int, drafted: int, most: int
     events.append(verdict)
     if drafted:
         events.append(PosteriorUpdated(number, belief | {"beta": 2.0}))
+    if share() < 0.3:
+        events.append(DrafterLearned(number, {"set": "a1.m2", "trials": random.randrange(9)}))
     return [*events, TokensCommitted(number, tuple(ids), text)]
 
 
@@ -93,5 +96,7 @@ def unfold(lane: Lane) -> list[Event]:
         events.append(round.verdict)
         if round.learned is not None:
             events.append(PosteriorUpdated(round.number, round.learned))
+        if round.news is not None:
+            events.append(DrafterLearned(round.number, round.news))
         events.append(round.committed)
     return [event for event in [*events, lane.ended] if event is not None]

@@ -26,8 +26,8 @@ import { Lane } from "%s";
 
 const token = ({ state, id, position, parent, text, target: probability = null, margin = null }) => (
   { state, id, position, parent, text, probability, margin });
-const round = ({ number, position, limit, posterior: belief, start, end, stop, learned, outcome, committed, tokens, decisions }) => ({
-  number: number - 1, position, limit, belief, start, end, stop, learned, tested: outcome?.tested ?? 0, spine: decisions.length,
+const round = ({ number, position, limit, posterior: belief, start, end, stop, learned, outcome, committed, tokens, decisions, news }) => ({
+  number: number - 1, position, limit, belief, start, end, stop, learned, tested: outcome?.tested ?? 0, spine: decisions.length, news,
   tokens: tokens.map(token), ids: committed?.ids ?? null, text: committed?.text ?? null,
 });
 function fold([name, row, records]) {
@@ -44,7 +44,7 @@ def seen_by_python(lane: Lane) -> dict:
 
 
 def of_round(round: Round) -> dict:
-    names = ("number", "position", "limit", "belief", "start", "end", "stop", "learned", "tested")
+    names = ("number", "position", "limit", "belief", "start", "end", "stop", "learned", "tested", "news")
     committed = round.committed
     text = {"ids": list(committed.ids), "text": committed.text} if committed else {"ids": None, "text": None}
     return {name: getattr(round, name) for name in names} | {"spine": len(round.spine), "tokens": list(map(of_token, round.tokens))} | text

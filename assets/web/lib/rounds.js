@@ -94,7 +94,7 @@ const RECORDS = {
     const before = lane.mark();
     if (lane.round) lane.round.end = t; // the time between two rounds is the earlier one's overhead
     const own = { lane: lane.name, row: lane.row, round, number: round + 1, position, limit, posterior, start: t, end: t, before };
-    lane.rounds.push({ ...own, tokens: [], drafts: [], decisions: [], stop: null, outcome: null, learned: null, committed: null });
+    lane.rounds.push({ ...own, tokens: [], drafts: [], decisions: [], stop: null, outcome: null, learned: null, news: null, committed: null });
   },
   draft_token(lane, record) {
     const { position, id, text, probability, confidence, entropy, parent = record.i - 1 } = record;
@@ -116,6 +116,9 @@ const RECORDS = {
   },
   posterior_updated(lane, { posterior }) {
     lane.round.learned = posterior;
+  },
+  drafter_learned(lane, { drafter }) {
+    lane.round.news = drafter; // what it shows of itself
   },
   tokens_committed(lane, { ids, text }) {
     lane.written += ids.length;

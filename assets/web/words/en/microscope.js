@@ -100,3 +100,16 @@ export const microscope = {
     wrong: (accepted, wasted) => `In hindsight ${accepted || "none"} would have been best: ${plural(wasted, "draft")} came to nothing.`,
   },
 };
+
+export const drafter = {
+  title: "The drafter",
+  hint: "What it has learned while it wrote.",
+  attention: "attention",
+  feed: "feed-forward",
+  layer: (name, layer, share) => `${name}, layer ${layer}: ${share === 1 ? "skipped" : share ? `skipped in ${Math.round(100 * share)} % of draft steps` : "runs"}`,
+  row: (name, shares) => `${name}: ${shares.filter((share) => share > 0).length} of ${shares.length} layers are skipped`,
+  names: {
+    ...{ score: "score", trials: "trials", tokens: "tokens in the table", keys: "keys", phrases: "phrases", copying: "copies" },
+    ...{ drafter: "drafts now", gains: "gain", first: "first token right", copy: "copies right", exit: "exit layer right" },
+  },
+};

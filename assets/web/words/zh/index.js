@@ -2,7 +2,7 @@
 import { arrivals, benchmark, lawTest, runs, studies, takeaway, whatIf } from "./app.js";
 import { charts, lossless, why } from "./charts.js";
 import { glossary } from "./glossary.js";
-import { microscope } from "./microscope.js";
+import { drafter, microscope } from "./microscope.js";
 import { refusals } from "./refusals.js";
 import { tour } from "./tour.js";
 import { intro, keys, levels, page, race, scrubber, states, tip, verdict } from "./view.js";
@@ -21,6 +21,7 @@ export const zh = {
   charts,
   lossless,
   microscope,
+  drafter,
   tour,
   glossary,
   refusals,

@@ -95,3 +95,16 @@ export const microscope = {
     wrong: (accepted, wasted) => `事后看，${accepted ? `${accepted} 个最好` : "不起草最好"}：${wasted} 个草稿白费了。`,
   },
 };
+
+export const drafter = {
+  title: "起草者",
+  hint: "它在写作中学到的东西。",
+  attention: "注意力",
+  feed: "前馈",
+  layer: (name, layer, share) => `${name}，第 ${layer} 层：${share === 1 ? "跳过" : share ? `在 ${Math.round(100 * share)}% 的起草步中跳过` : "运行"}`,
+  row: (name, shares) => `${name}：${shares.length} 层中跳过 ${shares.filter((share) => share > 0).length} 层`,
+  names: {
+    ...{ score: "得分", trials: "试验次数", tokens: "表中的词元", keys: "键", phrases: "短语", copying: "正在复制" },
+    ...{ drafter: "当前起草者", gains: "收益", first: "首个词元正确", copy: "复制正确", exit: "退出层正确" },
+  },
+};

@@ -1,0 +1,61 @@
+// What a drafter that learns shows of itself: the layers that it skips as a grid, everything else as numbers. Hidden where there is nothing.
+import { el, panelHead, setText } from "../lib/elements.js";
+import { say } from "../lib/words.js";
+
+const words = say.drafter;
+
+// A row of cells, one a layer, each as dark as its layer was left out (0 to 1).
+function gridRow(name, shares) {
+  const cells = shares.map((share, layer) => {
+    const cell = el("span", { class: "e-layer", title: words.layer(name, layer, share) });
+    cell.style.setProperty("--e-share", `${Math.round(100 * share)}%`);
+    return cell;
+  });
+  return el("div", { class: "e-layers", role: "img", "aria-label": words.row(name, shares) }, el("span", { class: "e-layers-name" }, name), ...cells);
+}
+
+// "a1.m1.m2" of 4 layers: which attentions and which feed-forward parts are left out.
+function gridOf({ set, layers, skipped }) {
+  if (Array.isArray(skipped)) return [gridRow(words.feed, skipped)];
+  if (typeof set !== "string" || !Number.isInteger(layers) || layers < 1 || layers > 1000) return [];
+  const parts = new Set(set.split("."));
+  const of = (kind) => Array.from({ length: layers }, (_, layer) => Number(parts.has(`${kind}${layer}`)));
+  return [gridRow(words.attention, of("a")), gridRow(words.feed, of("m"))];
+}
+
+const spelled = (value) => (Number.isInteger(value) ? String(value) : Number.isFinite(value) ? value.toFixed(2) : String(value));
+
+// Names and values, those of a table within it one level down.
+const numbersOf = (news) =>
+  Object.entries(news).flatMap(([name, value]) => {
+    if (["set", "layers", "skipped"].includes(name)) return [];
+    if (value && typeof value === "object") return Object.entries(value).map(([own, part]) => [`${words.names[name] ?? name}: ${own}`, spelled(part)]);
+    return [[words.names[name] ?? name, spelled(value)]];
+  });
+
+export class Drafter {
+  constructor(view) {
+    Object.assign(this, { name: "drafter", view, patient: true, shown: null });
+    this.title = el("b", { class: "e-round" });
+    this.grid = el("div", { class: "e-layer-grid" });
+    this.list = el("dl", { class: "e-news" });
+    const head = panelHead(words.title, this.title, el("span", { class: "e-hint" }, words.hint));
+    this.node = el("section", { class: "e-panel e-drafter", "aria-label": words.title, hidden: "" }, head, this.grid, this.list);
+  }
+
+  reset() {
+    this.shown = null;
+    this.node.hidden = true;
+  }
+
+  draw(state) {
+    const lane = state.lanes.eesd;
+    const round = lane.rounds.findLast(({ news }) => news);
+    this.node.hidden = !round;
+    if (!round || round.news === this.shown) return;
+    this.shown = round.news;
+    setText(this.title, lane.settings?.drafter ?? "");
+    this.grid.replaceChildren(...gridOf(round.news));
+    this.list.replaceChildren(...numbersOf(round.news).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  }
+}
