@@ -15,6 +15,8 @@ TABLE = (8, 8, 8, 6, 6, 6, 4, 4, 2, 2, 2)  # candidates for t of 0 to 0.1, 0.1 t
 
 
 class CapeDrafter(EarlyExitDrafter):
+    width = max(TABLE)
+
     def __init__(self, parts: Parts, rows: int = 16, priced: int = 0):
         """`rows`: candidates may fill up a verify pass to so many. `priced` 1: each must be worth its row too."""
         super().__init__(parts, rows)

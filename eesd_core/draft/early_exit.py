@@ -19,6 +19,8 @@ from .tree import grow
 
 
 class EarlyExitDrafter(Drafter):
+    width = 4  # tokens that are ranked for a place, where there are siblings
+
     def __init__(self, parts: Parts, rows: int = 1):
         """`rows`: siblings may fill up a verify pass to so many; 1: a chain."""
         self.target, self.exit_layer, capacity = parts
@@ -49,7 +51,7 @@ class EarlyExitDrafter(Drafter):
         gap = self.cache.lengths[0]
         deep = self._deep(gap, position + 1, text.start)
         logits = self.exit_layer(self.target, self.states[:, gap : position + 1], self.cache, gap, deep, self.words)  # (1, V) or (1, S)
-        return [choose(text, nodes, logits, self.words and self.words.ids, self.rows > 1)]
+        return [choose(text, nodes, logits, self.words and self.words.ids, self.width if self.rows > 1 else 1)]
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
         return grow(nodes, room)

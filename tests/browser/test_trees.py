@@ -45,6 +45,7 @@ def test_the_tree_of_a_round_is_drawn(page, width):
     ]  # fmt: skip
     assert [i for i, (_, _, look) in enumerate(places) if "e-on-path" in look] == [3, 4, 5]
     assert "9 rows" in page.locator(".e-microscope").inner_text() and "3 of them accepted" in page.locator(".e-microscope").inner_text()
+    assert "had 8 drafts, and 3 of them" in page.locator(".e-microscope .e-why-words").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     seen = "nodes => nodes.filter(node => node.getClientRects().length).map(node => node.textContent)"
     assert page.locator(".e-lane-eesd .e-text .e-tok").evaluate_all(seen) == [" the", " big", " dog", " a", " old", " cat", " sat"]

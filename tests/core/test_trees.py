@@ -1,6 +1,7 @@
 """Trees of drafts through the engine: whatever stands beside the spine, the text is vanilla's, and the caches are those of a chain."""
 
 import itertools
+import json
 import math
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from test_distribution import CUT, TOKENS, Chain, ChainExit, distance
 from test_engine import reference
 from test_verify import LAWS, PREFIXES, law_of_plain_sampling, normalised
 
+from eesd_core.cli import main
 from eesd_core.control import CONTROLLERS, Facts
 from eesd_core.costs import CostTracker, Measured
 from eesd_core.draft.base import Drafter, Node, Room, parents_of
@@ -293,3 +295,13 @@ def test_rows_are_a_setting_of_the_drafter():
     assert str(Request("x", drafter="early-exit:8").drafter) == "early-exit:8"
     with pytest.raises(UserError, match="rows"):
         Request("x", drafter="early-exit:17")
+
+
+def test_the_command_line_takes_rows(model_folder, capsys):
+    where = ["--model", str(model_folder), "--max-new-tokens", "8", "--controller", "fixed:2", "--json"]
+    assert main(["race", "x y x y", "--rows", "6", *where]) == 0
+    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert report["identical"] and report["level"].startswith("exact") and report["eesd"]["drafted"] > 0
+    for wrong in (["--rows", "17"], ["--rows", "4", "--drafter", "prompt-lookup"]):
+        assert main(["race", "x", *wrong, *where]) == 2
+        assert capsys.readouterr().err.startswith("error: ")

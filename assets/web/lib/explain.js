@@ -120,7 +120,9 @@ function why(round) {
   const count = decisions.length;
   if (!reason && !outcome) return words.why.drafting(count);
   const said = because(reason ?? "none", count, posterior, decisions.at(-1)?.terms);
-  return [said, outcome && count ? hindsight(outcome, reason) : ""].filter(Boolean).join(" ");
+  const isTree = round.drafts.length > count;
+  const later = isTree ? words.why.tree : hindsight;
+  return [said, outcome && count ? later(outcome, reason) : ""].filter(Boolean).join(" ");
 }
 
 function because(reason, count, { controller }, terms) {

@@ -98,6 +98,7 @@ export const microscope = {
     none: () => "No draft: this round is one plain step.",
     right: "In hindsight one more might have paid off: nothing was rejected.",
     wrong: (accepted, wasted) => `In hindsight ${accepted || "none"} would have been best: ${plural(wasted, "draft")} came to nothing.`,
+    tree: ({ accepted, drafted }) => `Its tree had ${plural(drafted, "draft")}, and ${accepted || "none"} of them stood on the target's path.`,
   },
 };
 

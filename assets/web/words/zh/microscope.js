@@ -93,6 +93,7 @@ export const microscope = {
     none: () => "没有草稿：这一轮是一个普通步。",
     right: "事后看，再多一个也许值得：没有任何拒绝。",
     wrong: (accepted, wasted) => `事后看，${accepted ? `${accepted} 个最好` : "不起草最好"}：${wasted} 个草稿白费了。`,
+    tree: ({ accepted, drafted }) => `这棵树有 ${drafted} 个草稿，其中 ${accepted} 个在目标模型的路径上。`,
   },
 };
 
