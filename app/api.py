@@ -66,6 +66,8 @@ class Api:
         wrong: float = 0.0,
         wrong_from: int | None = None,
         stop: str = "",
+        system: str = "",
+        history: str = "",
         with_trace: bool = False,
     ) -> dict:
         """Write a continuation twice on one device, plainly and by early-exiting speculative decoding, and compare texts and clocks.
@@ -87,6 +89,8 @@ class Api:
             wrong: make this share of the drafts random on purpose, 0 to 1: the belief follows, the text does not change
             wrong_from: wrong drafts begin at this new token; without it in the middle
             stop: the text ends in front of this string; empty is none
+            system: what the model is told in front of a chat; empty is what its template says
+            history: earlier turns of a chat, as JSON: [["request", "reply"], ...]
             with_trace: add every event of the run, as NDJSON
 
         Returns:
@@ -94,6 +98,7 @@ class Api:
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "acceptance": acceptance}
         form |= {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat, "wrong": wrong, "wrong_from": wrong_from, "stop": stop}
+        form |= {"system": system, "history": history}
         wanted = asked(form, controller, drafter, (WITH_TRACE, with_trace))
         async for state in self._run(request, wanted, quantize, model, self.visits.contest):
             if records := state.pop("records", None):
@@ -116,6 +121,8 @@ class Api:
         wrong: float = 0.0,
         wrong_from: int | None = None,
         stop: str = "",
+        system: str = "",
+        history: str = "",
     ) -> dict:
         """Write a continuation by early-exiting speculative decoding, or plainly. The text is the same.
 
@@ -133,12 +140,15 @@ class Api:
             wrong: make this share of the drafts random on purpose, 0 to 1: the text does not change
             wrong_from: wrong drafts begin at this new token; without it in the middle
             stop: the text ends in front of this string; empty is none
+            system: what the model is told in front of a chat; empty is what its template says
+            history: earlier turns of a chat, as JSON: [["request", "reply"], ...]
 
         Returns:
             text, token_ids, rounds, acceptance rate, draft lengths, seconds and tokens per second
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "chat": chat}
-        wanted = asked(form | {"wrong": wrong, "wrong_from": wrong_from, "stop": stop}, controller, drafter, (METHOD, method))
+        form |= {"wrong": wrong, "wrong_from": wrong_from, "stop": stop, "system": system, "history": history}
+        wanted = asked(form, controller, drafter, (METHOD, method))
 
         def work(engine, request, run, stopped):
             return engine.run(request, method, run, stopped)
@@ -179,7 +189,7 @@ class Api:
     ) -> AsyncIterator[dict]:
         yield {"status": "waiting", "place": 0, "seconds": None}  # before the device is asked for: then Gradio can close this generator
         if lane == "vanilla":
-            wanted = Request(wanted.prompt, wanted.max_new_tokens, wanted.sampling, "vanilla", chat=wanted.chat, stop=wanted.stop)
+            wanted = replace(wanted, method="vanilla")
         try:
             weights = None if quantize == "host" else quantize_from_form(quantize=quantize)
             engine = self.visits.engines.wanted(weights, model_from_form(model=model))
@@ -218,6 +228,8 @@ def asked(form: dict, controller: str, drafter: str, more: tuple[Field, object])
             raise UserError("the controller has the seed of the run: leave it out of the controller")
         if not isinstance(drafter, str) or len(drafter) > MOST_CONTROLLER:
             raise UserError("the drafter must be a short text such as prompt-lookup:2")
+        if not form["chat"] and (form["system"] or form["history"]):
+            raise UserError("system and history are for chat: set chat too, or leave them out")
         request = request_from_form(**form, controller=name, **settings)
         if (drafting := parse_drafter(drafter)).name == "early-exit":
             return request

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
+from eesd_core.model.catalog import KNOWN
 from eesd_core.model.quantize import CHOICES
 
 from .arrival import Arrival
@@ -35,11 +36,15 @@ class Engines:
     ):
         """`engine` is the host's, of `model`, with the precision `start`. `load` gives it in another one; without it there is no choice."""
         self.start, self.offered, self.model, self.beside = start, CHOICES if load else (start,), model, dict(beside or {})
-        self._load, self._engines = load, {Wanted(model, start): engine}
+        self._host, self._load, self._engines = engine, load, {Wanted(model, start): engine}
 
     @property
     def models(self) -> tuple[str, ...]:
         return (self.model, *self.beside)
+
+    def replies(self, model: str) -> bool:
+        """Whether a model is given requests to reply to, rather than openings to continue."""
+        return model in KNOWN or (model == self.model and self._host.target.codec.has_chat)
 
     def wanted(self, quantize: str | None = None, model: str | None = None) -> Wanted:
         """What a visitor asked for; None is the host's choice. Raises UserError."""

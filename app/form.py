@@ -12,6 +12,8 @@ from eesd_core.text.stop_strings import LONGEST
 
 MOST_CHARACTERS = 4000
 MOST_NEW_TOKENS = 512
+MOST_SYSTEM = 1000  # characters, as those below
+MOST_HISTORY = 12_000  # of all earlier turns together: a link holds them
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,7 @@ class Field:
     label: str
     info: str
     value: str | float | bool | None
-    kind: str  # text, number, whole, choice or flag
+    kind: str  # text, number, whole, choice, flag or history
     low: float = 0
     high: float = 0
     choices: tuple[str, ...] = ()
@@ -109,14 +111,17 @@ WRONG_FROM = Field("wrong_from", "Wrong from", "first new token", None, "whole",
 QUANTIZE = Field("quantize", "Weights", "precision of the next run", None, "choice", choices=CHOICES, optional=True)
 MODEL = Field("model", "Model", "who writes", None, "choice", choices=NAMES_OF_MODELS, optional=True)
 STOP = Field("stop", "Stop text", "the text ends in front of it", "", "text", 0, LONGEST, optional=True)
+SYSTEM = Field("system", "System prompt", "told to the model first", "", "text", 0, MOST_SYSTEM, optional=True)
+# Earlier requests of a conversation and their replies, as JSON: [["request", "reply"], ...].
+HISTORY = Field("history", "Conversation", "", "", "history", 0, MOST_HISTORY, optional=True)
 DRAFTING = (DRAFTER, *DRAFTER_SETTINGS, WRONG, WRONG_FROM)
-FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS, *DRAFTING, QUANTIZE, MODEL, STOP)
+FIELDS = (PROMPT, *SAMPLING, CONTROLLER, *KNOBS, *DRAFTING, QUANTIZE, MODEL, STOP, SYSTEM, HISTORY)
 NAMES = tuple(field.name for field in FIELDS)
 
 
 def visibility() -> str:
-    """CSS: a controller's and a drafter's own settings show while it is chosen."""
-    rules = []
+    """CSS: a controller's and a drafter's own settings show while it is chosen, the system prompt while chat is."""
+    rules = [f"#settings:not(:has(#chat input:checked)) #{SYSTEM.element} {{ display: none; }}"]
     owners = [(CONTROLLER, field, takers(field.name)) for field in KNOBS]
     owners += [(DRAFTER, field, drafters_with(field.name)) for field in DRAFTER_SETTINGS]
     owners += [(DRAFTER, field, ["early-exit"]) for field in (WRONG, WRONG_FROM)]

@@ -1,5 +1,6 @@
 """What a visitor may ask for: form values in, a valid request out, one clear line if not. Enforced here, whatever a client sends."""
 
+import json
 import re
 from dataclasses import dataclass
 from inspect import signature
@@ -18,6 +19,8 @@ from .form import (
     FIELDS,
     KNOBS,
     MOST_CHARACTERS,
+    MOST_HISTORY,
+    MOST_SYSTEM,
     NAMES,
     QUANTIZE,
     SAMPLING,
@@ -50,8 +53,9 @@ def request_from_form(*form, **named) -> Request:
     sampling = Sampling(*(good[name] for name in ("temperature", "top_p", "seed", "top_k", "min_p", "acceptance")))
     controller, settings = good["controller"], controller_settings(good["controller"], values, good["seed"])
     make_controller(controller, **settings)  # refuses what is out of its range
-    drafter = drafter_of(values, good["new_tokens"])
-    return Request(prompt, good["new_tokens"], sampling, "eesd", controller, settings, good["chat"], drafter, stop=stops_of(values["stop"]))
+    drafter, stops, chat = drafter_of(values, good["new_tokens"]), stops_of(values["stop"]), good["chat"]
+    talk = (system_of(values["system"]), history_of(values["history"])) if chat else ()  # else the page does not show them
+    return Request(prompt, good["new_tokens"], sampling, "eesd", controller, settings, chat, drafter, *talk, stop=stops)
 
 
 def values_of(*form, **named) -> dict:
@@ -90,6 +94,30 @@ def stops_of(value) -> tuple[str, ...]:
     if not isinstance(value, str | None):
         raise UserError(f"stop text must be text, not {shown(value)}")
     return (value,) if value else ()
+
+
+def system_of(value) -> str:
+    """Raises UserError."""
+    if not isinstance(value, str | None):
+        raise UserError(f"the system prompt must be text, not {shown(value)}")
+    if len(value or "") > MOST_SYSTEM:
+        raise UserError(f"the system prompt has {len(value):,} characters: shorten it to {MOST_SYSTEM:,}")
+    return value or ""
+
+
+def history_of(value) -> tuple[tuple[str, str], ...]:
+    """Earlier turns from their JSON. Raises UserError."""
+    try:
+        turns = json.loads(value) if value else []
+        pairs = isinstance(turns, list) and all(isinstance(turn, list) and len(turn) == 2 for turn in turns)
+        good = pairs and all(isinstance(text, str) for turn in turns for text in turn)
+    except (TypeError, ValueError, RecursionError):
+        good = False
+    if not good:
+        raise UserError('the conversation must be earlier turns as JSON, such as [["request", "reply"]]')
+    if (count := sum(len(text) for turn in turns for text in turn)) > MOST_HISTORY:
+        raise UserError(f"the conversation has {count:,} characters, and {MOST_HISTORY:,} is the most: begin a new one with Reset")
+    return tuple((request, reply) for request, reply in turns)
 
 
 def controller_settings(controller: str, values: dict, seed: int) -> dict:

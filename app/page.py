@@ -14,19 +14,17 @@ from starlette.middleware import Middleware
 from eesd_core.engine import Engine
 from eesd_core.environment import processor, versions
 from eesd_core.export.scripts import WEB, join_modules
-from eesd_core.model.catalog import KNOWN
 from eesd_core.schema import SCHEMA
 
 from .api import add_endpoints, address_of
 from .engines import Engines
-from .form import CONTROLLER, DRAFTING, KNOBS, MODEL, PROMPT, QUANTIZE, SAMPLING, STOP, Field, for_links, visibility
+from .form import CONTROLLER, DRAFTING, HISTORY, KNOBS, MODEL, PROMPT, QUANTIZE, SAMPLING, STOP, SYSTEM, Field, for_links, visibility
 from .routes import NoUploads, PackedPage, plotly_address, routes
 from .runs import Visits
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
 STYLES = ("style.css", "guide.css", "takeaway.css", "studies.css", "page.css")
-CHATS = tuple(KNOWN)  # the catalog's models that reply to requests
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
 TAGLINE = "Early-exiting speculative decoding: the same text, two clocks."
 LEVELS = {
@@ -75,18 +73,21 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, **o
 
 
 def build_page(visits: Visits) -> gr.Blocks:
-    prompts = examples_of(visits.engines.model)
+    engines = visits.engines
+    replies = engines.replies(engines.model)
+    prompts = examples_of(replies)
 
     async def run(request: gr.Request, *form):
         async for text in visits.run(request.session_hash, address_of(request), *form):
             yield text
 
-    def suited(name: str) -> tuple:
-        """Examples, prompt and kind of prompt that suit a model."""
-        own = examples_of(name)
-        return gr.Dropdown(choices(own), value=own[0]["prompt"]), own[0]["prompt"], name in CHATS
+    def examples_for(name: str) -> gr.Dropdown:
+        own = examples_of(engines.replies(name))
+        return gr.Dropdown(choices(own), value=own[0]["prompt"])
 
-    names = [field.name for field in SAMPLING]
+    def begin_with(name: str) -> tuple[str, bool, str]:
+        """Prompt, kind of prompt and earlier turns where a model is chosen: what was said to another one is over."""
+        return examples_of(engines.replies(name))[0]["prompt"], engines.replies(name), ""
 
     async def stop(request: gr.Request) -> None:
         await visits.stop(request.session_hash)
@@ -103,27 +104,36 @@ def build_page(visits: Visits) -> gr.Blocks:
                 with gr.Row(elem_classes="eesd-choices"):
                     words = {"label": "Examples", "elem_id": "examples"}
                     examples = gr.Dropdown(choices(prompts), value=prompts[0]["prompt"], container=False, min_width=0, **words)
-                    model = model_choice(visits.engines)
+                    model = model_choice(engines)
         with gr.Accordion("Settings", open=False, elem_id="settings"):
             with gr.Row():
                 sampling = [component(field) for field in SAMPLING]
-                stop_text = component(STOP)
+                system, stop_text = component(SYSTEM), component(STOP)
             with gr.Row():
                 controller = [component(field) for field in (CONTROLLER, *KNOBS, *DRAFTING)]
-                weights = weights_choice(visits.engines, visits.engine)
+                weights = weights_choice(engines, visits.engine)
         bare = {"padding": False, "apply_default_css": False}
         stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits), elem_id="stage", **bare)
 
-        form = [prompt, *sampling, *controller, weights, model, stop_text]
+        with gr.Column(elem_classes="eesd-unseen"):  # what the view fills in and presses
+            history = gr.Textbox("", label=HISTORY.label, elem_id=HISTORY.element)
+            reply_button = gr.Button("Send", elem_id="reply")
+
+        chat = sampling[[field.name for field in SAMPLING].index("chat")]
+        chat.value = replies
+        form = [prompt, *sampling, *controller, weights, model, stop_text, system, history]
         buttons = [run_button, stop_button]
         in_browser = {"fn": None, "show_progress": "hidden", "api_visibility": "private"}
         told = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-        model.input(suited, model, [examples, prompt, sampling[names.index("chat")]], **told)
-        examples.input(inputs=examples, outputs=prompt, js="text => text", **in_browser)
+        model.change(examples_for, model, examples, **told)  # a link chooses one too
+        model.input(begin_with, model, [prompt, chat, history], **told)
+        examples.input(inputs=examples, outputs=[prompt, history], js="text => [text, '']", **in_browser)
         run_button.click(outputs=buttons, js="() => EESD.page.buttons(true)", **in_browser)
         streaming = {"show_progress": "hidden", "concurrency_limit": STREAMS_AT_ONCE, "concurrency_id": "race"}
         running = run_button.click(run, form, stage, api_name="stream", api_visibility="undocumented", **streaming)
         running.then(outputs=buttons, js="() => EESD.page.buttons(false)", **in_browser)  # whatever ended it
+        turn = reply_button.click(outputs=[prompt, history], js="() => EESD.page.turn", **in_browser)
+        turn.then(js="() => EESD.page.press('run')", **in_browser)
         stop_button.click(stop, queue=False, show_progress="hidden", api_visibility="private")
         first_values = json.dumps([component.value for component in (*form, examples)])
         reset_button.click(outputs=[*form, examples], js=f"() => EESD.page.reset({first_values})", **in_browser)
@@ -134,8 +144,8 @@ def build_page(visits: Visits) -> gr.Blocks:
     return page
 
 
-def examples_of(model: str) -> list[dict]:
-    return json.loads((ASSETS / ("prompts_chat.json" if model in CHATS else "prompts.json")).read_text(encoding="utf-8"))
+def examples_of(chat: bool) -> list[dict]:
+    return json.loads((ASSETS / ("prompts_chat.json" if chat else "prompts.json")).read_text(encoding="utf-8"))
 
 
 def choices(prompts: list[dict]) -> list[tuple[str, str]]:

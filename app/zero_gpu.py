@@ -40,7 +40,7 @@ def lent_visits(load: Callable[[str], Engine], limits: Limits) -> Visits:
     def lent(_: Engine, request: Request, run: str, stopped: Callable[[], bool]) -> Iterator[Record]:
         return race_on_gpu(request, run)
 
-    target = SimpleNamespace(name=reader.target.name, device="cuda, lent for a run", precision="auto")
+    target = SimpleNamespace(name=reader.target.name, device="cuda, lent for a run", precision="auto", codec=reader.target.codec)
     shown = SimpleNamespace(target=target, level="exact-as-observed", encode=reader.encode)
     visits = Visits(shown, limits, lent)
     visits.machine, visits.studies = "ZeroGPU", False

@@ -73,6 +73,7 @@ class Engine:
         if len(ids) + request.max_new_tokens > context:
             room = context - request.max_new_tokens
             ask = f"shorten it to {room} tokens" if room > 0 else f"ask for at most {context - 1} new tokens"
+            ask += ", or begin a new conversation" if request.history else ""
             both = f"the prompt ({len(ids)} tokens) and {request.max_new_tokens} new tokens"
             raise UserError(f"{both} exceed the context of {context}: {ask}")
         return ids
@@ -119,6 +120,7 @@ class Engine:
         settings |= asdict(request.sampling) | {"controller": run.controller.snapshot()}
         settings["controller_settings"] = request.settings if drafts else {}
         settings |= {"stop": request.stop} if request.stop else {}
+        settings |= {"chat": True, "system": request.system, "history": request.history} if request.chat else {}
         yield RunStarted(
             request.method, target.name, str(target.device), target.precision,
             promise(self.level, request.sampling, target, run.drafter.rows > 1), request.prompt, ids, settings, versions(),

@@ -10,6 +10,7 @@ import { say } from "./lib/words.js";
 import { Arrivals } from "./panels/arrivals.js";
 import { Benchmark } from "./panels/benchmark.js";
 import { LawTest } from "./panels/law_test.js";
+import { Reply } from "./panels/reply.js";
 import { Runs } from "./panels/runs.js";
 import { TakeAway } from "./panels/take_away.js";
 import { Title } from "./panels/title.js";
@@ -29,7 +30,8 @@ export const page = {
   attach(element) {
     if (this.view?.root === element) return this.view;
     element.addEventListener("eesd-source", ({ detail }) => (document.documentElement.dataset.source = detail ? "recorded" : "live"));
-    this.view = attach(element, { toolbar: document.querySelector(".eesd-tools"), link: () => this.address });
+    const toolbar = document.querySelector(".eesd-tools");
+    this.view = attach(element, { toolbar, link: () => this.address, history: () => this.history });
     this.addPanels(this.view);
     this.translate();
     new Arrivals({ at: onServer("models"), waiting: given.models ?? [] });
@@ -40,9 +42,10 @@ export const page = {
 
   // What the page has and an offline file has not: a form, and where there is an engine behind it (`studies`), what else that can do.
   addPanels(view) {
-    const form = () => Object.fromEntries(this.form.map(({ name }, i) => [name, this.values?.[i] ?? null]));
+    const form = () => this.named;
     const quantize = () => ({ quantize: form().quantize });
     view.add(new Title(view, given));
+    view.add(new Reply(view, (request, turns) => this.reply(request, turns)), "race");
     if (given.studies) view.add(new LawTest(view, { path: onServer("law"), form }), "more");
     view.add(new WhatIf(view), "below");
     view.add(new Runs(view), "below");
@@ -109,7 +112,31 @@ export const page = {
 
   // What stands in the form now: fields that are folded away are not on the page, so they cannot be read there.
   remember(values) {
-    return (this.values = values);
+    this.values = values;
+    this.view?.request();
+    return values;
+  },
+
+  get named() {
+    return Object.fromEntries(this.form.map(({ name }, i) => [name, this.values?.[i] ?? null]));
+  },
+
+  // Earlier turns, as far as the next run has any.
+  get history() {
+    const { chat, history } = this.named;
+    return chat ? history : "";
+  },
+
+  // The next turn of a conversation: into the form, and off it goes.
+  reply(request, turns) {
+    this.turn = [request, JSON.stringify(turns)];
+    formButton("reply").click();
+  },
+
+  // Run can be pressed a moment after a run is over.
+  async press(id) {
+    while (formButton(id).disabled) await new Promise((next) => setTimeout(next, 20));
+    formButton(id).click();
   },
 
   // Whether form and view are as the address asks: the form's values come from Gradio, the recorded race has to be unpacked.

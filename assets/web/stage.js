@@ -2,6 +2,7 @@
 import { View } from "./lib/view.js";
 import { belief } from "./panels/belief.js";
 import { Clock } from "./panels/clock.js";
+import { Conversation } from "./panels/conversation.js";
 import { Contexts } from "./panels/contexts.js";
 import { Drafter } from "./panels/drafter.js";
 import { Glossary } from "./panels/glossary.js";
@@ -23,6 +24,7 @@ function build(element, options) {
   const view = new View(element, options);
   view.add(new Notices(view), "top");
   view.add(new Intro(view), "top");
+  view.add(new Conversation(view), "top");
   view.add(new Tooltip(), "over");
   view.add(new Race(view), "main");
   view.add(new Clock(view), "main");

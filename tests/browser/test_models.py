@@ -43,6 +43,6 @@ def test_a_model_arrives_while_the_page_is_open(open_page, served, gate, width, 
     page.locator("#model input").click()
     page.get_by_role("option", name="smollm2").click()
     assert page.locator("#model").bounding_box()["y"] == page.locator("#examples").bounding_box()["y"]
-    expect(page.locator("#prompt textarea")).to_have_value(examples_of("smollm2")[0]["prompt"])
+    expect(page.locator("#prompt textarea")).to_have_value(examples_of(chat=True)[0]["prompt"])
     assert no_sideways_scroll(page)
     page.close()

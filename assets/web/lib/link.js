@@ -1,7 +1,8 @@
-// A link holds the form (prompt, seed, settings) and the view (recorded or live, round, playhead, speed, presenter mode). It is written and
+// A link holds the form (prompt, seed, settings, earlier turns of a conversation) and the view (recorded or live, round, playhead, speed, presenter mode). It is written and
 // read in the browser, so it needs nothing of the server and works after a restart. What a link asks for is checked here, and again by the
 // server when Run is pressed.
 import { SPEEDS } from "./player.js";
+import { lengthOf, turnsOf } from "./turns.js";
 import { language } from "./words.js";
 
 const WHOLE = /^[+-]?\d{1,16}$/;
@@ -46,6 +47,7 @@ function valueOf({ kind, low, high, choices, optional }, text) {
   if (kind === "flag") return { 0: false, 1: true }[text];
   if (kind === "choice") return choices.includes(text) ? text : undefined;
   if (kind === "text") return text.length <= high && (optional || text.trim()) ? text : undefined;
+  if (kind === "history") return turnsOf(text) && lengthOf(turnsOf(text)) <= high ? text : undefined;
   if (text === "" && optional) return null;
   const value = Number(text);
   const wellSpelled = kind === "whole" ? WHOLE.test(text) : text.trim() !== "" && text.length <= 24;

@@ -13,6 +13,7 @@ const PLACES = {
   title: (view, node) => (view.options.toolbar ?? view.root).prepend(node),
   top: (view, node) => view.stage.before(node),
   main: (view, node) => view.side.before(node),
+  race: (view, node) => view.panels.race.node.append(node), // below its lanes
   side: (view, node) => view.side.append(node),
   next: (view, node) => view.more.before(node), // below main and side, as wide as both
   more: (view, node) => view.more.append(node),
@@ -27,7 +28,8 @@ function refusalOf(text) {
 }
 
 export class View {
-  // `options.toolbar`: where buttons beside the page's title go; `options.link()`: the page's address with all that stands in its form.
+  // `options.toolbar`: where buttons beside the page's title go; `options.link()`: the page's address with all that stands in its form;
+  // `options.history()`: the form's earlier turns of a conversation.
   constructor(root, options = {}) {
     Object.assign(this, { root, options, panels: {}, charts: [], chosen: null, pointed: null, refused: "" });
     this.side = el("div", { class: "e-side" });

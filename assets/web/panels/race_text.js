@@ -51,6 +51,7 @@ export class LaneText {
   draw(lane) {
     this.tokens = lane.tokens;
     this.text = lane.prompt;
+    this.prompt.classList.toggle("e-request", Boolean(lane.settings?.chat)); // a line of its own: the reply does not continue it
     const { length } = this.tokens;
     const before = this.end;
     this.cut(length);

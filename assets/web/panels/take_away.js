@@ -14,6 +14,8 @@ const KINDS = {
   csv: ["csv", "text/csv", csv],
   perfetto: ["perfetto.json", "application/json", perfetto],
 };
+const MOST_LINK = 60_000; // characters: servers take no longer address
+const MOST_CODE = 1000; // more makes a code that no camera reads off a screen
 const today = () => new Date().toISOString().slice(0, 10);
 
 function named(name, act) {
@@ -125,7 +127,9 @@ export class TakeAway {
   // ---- link ----
 
   copyLink() {
-    this.copy(this.page.link());
+    const link = this.page.link();
+    if (link.length > MOST_LINK) this.say(words.tooLongToLink);
+    else this.copy(link);
   }
 
   async copy(text) {
@@ -139,7 +143,7 @@ export class TakeAway {
 
   qr() {
     const link = this.page.link();
-    if (link.length > 1000) return this.say(words.linkTooLong);
+    if (link.length > MOST_CODE) return this.say(words.linkTooLong);
     this.tell(words.qr[0], link, "", el("img", { class: "t-qr", src: this.page.qr(link), alt: words.qr[1], width: 260, height: 260 }));
   }
 

@@ -40,7 +40,8 @@ export const takeaway = {
   broken: (line, why) => `Line ${line} of the trace: ${why}`,
   tooLarge: (most) => `The trace is larger than ${most} MB: save a shorter run.`,
   notMade: "The file could not be made: the server did not answer. Try again.",
-  linkTooLong: "The prompt is too long for a QR code: copy the link instead.",
+  linkTooLong: "Prompt and conversation are too long for a QR code: copy the link instead.",
+  tooLongToLink: "The conversation is too long for a link: save the trace instead.",
   refused: (names) => `The link asks for impossible values (${names}): the usual ones are used instead.`,
   paper: [
     "The method:",

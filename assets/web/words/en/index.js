@@ -4,13 +4,14 @@ import { charts, lossless, why } from "./charts.js";
 import { glossary } from "./glossary.js";
 import { drafter, microscope } from "./microscope.js";
 import { tour } from "./tour.js";
-import { intro, keys, levels, page, race, scrubber, states, tip, verdict } from "./view.js";
+import { conversation, intro, keys, levels, page, race, scrubber, states, tip, verdict } from "./view.js";
 
 export const en = {
   states,
   levels,
   page,
   race,
+  conversation,
   verdict,
   tip,
   intro,

@@ -55,6 +55,17 @@ export const verdict = {
   identical: (tokens, level) => `identical: all ${plural(tokens, "token")}, ${levels[level] ?? level}`,
 };
 
+export const conversation = {
+  title: "the conversation so far",
+  you: "You",
+  model: "Reply",
+  label: "your next request",
+  send: "Send",
+  ready: "Your next request: Enter sends, Shift+Enter begins a new line",
+  waiting: "Your next request: it can be sent when the reply is there",
+  ended: "This reply is not whole: press Run to have it written again",
+};
+
 export const tip = {
   states: {
     pending: "draft, not verified yet",

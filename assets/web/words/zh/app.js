@@ -41,7 +41,8 @@ export const takeaway = {
   broken: (line, why) => `轨迹第 ${line} 行：${why}`,
   tooLarge: (most) => `轨迹大于 ${most} MB：请保存更短的运行。`,
   notMade: "文件未能生成：服务器没有回应。请再试一次。",
-  linkTooLong: "提示词太长，放不进二维码：请改为复制链接。",
+  linkTooLong: "提示词与对话太长，放不进二维码：请改为复制链接。",
+  tooLongToLink: "对话太长，放不进链接：请改为保存轨迹。",
   refused: (names) => `链接要求了不可能的内容（${names}）：改用通常的值。`,
 };
 

@@ -5,13 +5,14 @@ import { glossary } from "./glossary.js";
 import { drafter, microscope } from "./microscope.js";
 import { refusals } from "./refusals.js";
 import { tour } from "./tour.js";
-import { intro, keys, levels, page, race, scrubber, states, tip, verdict } from "./view.js";
+import { conversation, intro, keys, levels, page, race, scrubber, states, tip, verdict } from "./view.js";
 
 export const zh = {
   states,
   levels,
   page,
   race,
+  conversation,
   verdict,
   tip,
   intro,

@@ -2,6 +2,14 @@
 
 export const refusals = [
   [/^stop strings: at most (\d+), each of 1 to (\d+) characters$/, (most, longest) => `停止文本：最多 ${most} 个，每个 1 到 ${longest} 个字符`],
+  [/^stop text must be text/, () => "停止文本必须是文本"],
+  [/^the system prompt must be text/, () => "系统提示必须是文本"],
+  [/^the system prompt has ([\d,]+) characters: shorten it to ([\d,]+)$/, (has, most) => `系统提示有 ${has} 个字符：请缩短到 ${most} 个以内`],
+  [/^the conversation must be earlier turns as JSON/, () => "对话必须是以 JSON 写成的先前轮次：请按“重置”重新开始"],
+  [
+    /^the conversation has ([\d,]+) characters, and ([\d,]+) is the most/,
+    (has, most) => `对话有 ${has} 个字符，最多 ${most} 个：请按“重置”开始新的对话`,
+  ],
   [/^the prompt is empty/, () => "提示为空：请写几个词，例如 Once upon a time"],
   [/^the prompt has ([\d,]+) characters: shorten it to ([\d,]+)$/, (has, most) => `提示有 ${has} 个字符：请缩短到 ${most} 个以内`],
   [/^(\d+) runs are waiting already/, (count) => `已有 ${count} 个运行在排队：请一分钟后再试`],

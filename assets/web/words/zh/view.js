@@ -121,9 +121,12 @@ export const page = {
     "first new token": "从第几个新词元起",
     "the middle": "中间",
     "Stop text": "停止文本",
+    "System prompt": "系统提示",
+    "told to the model first": "最先告诉模型的话",
     "the text ends in front of it": "文本在它之前结束",
     Weights: "权重",
-    "8 and 4 bits by bitsandbytes; the first run with one loads it": "8 位与 4 位由 bitsandbytes 提供；首次使用时载入",
+    "q8 and q4 on a CPU, 8 and 4 bits by bitsandbytes; the first run with one loads it":
+      "q8 与 q4 用于 CPU，8 位与 4 位由 bitsandbytes 提供；首次使用时载入",
     "the host's choice: a large model may not fit twice": "由服务器决定：大模型可能放不下两份",
     "not quantised": "未量化",
     "8-bit": "8 位",
@@ -162,6 +165,17 @@ export const verdict = {
   fork: (token, margin) => `在第 ${token} 个词元处不同${margin === null ? "" : `，差距 ${number(margin, 4)}`}`,
   differ: "两段文本不同",
   identical: (tokens, level) => `完全相同：共 ${tokens} 个词元，${levels[level] ?? level}`,
+};
+
+export const conversation = {
+  title: "到目前为止的对话",
+  you: "你",
+  model: "回答",
+  label: "你的下一个请求",
+  send: "发送",
+  ready: "你的下一个请求：Enter 发送，Shift+Enter 换行",
+  waiting: "你的下一个请求：回答写完后即可发送",
+  ended: "这个回答不完整：请按“运行”重新写一遍",
 };
 
 export const tip = {

@@ -1,0 +1,50 @@
+// The next request of a conversation, in the race's panel below the reply: it can be written while the reply comes, and sent once it is whole.
+import { button, el } from "../lib/elements.js";
+import { turnsOf } from "../lib/turns.js";
+import { say } from "../lib/words.js";
+
+const words = say.conversation;
+
+export class Reply {
+  // `send(request, turns)`: asks for the reply to a request that follows these turns.
+  constructor(view, send) {
+    Object.assign(this, { name: "reply", view, onSend: send });
+    this.box = el("textarea", { rows: "1", "aria-label": words.label });
+    this.button = button(words.send, () => this.send(), "e-send");
+    this.node = el("div", { class: "e-reply", hidden: "" }, this.box, this.button);
+    this.box.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return; // while composing, Enter ends a word in Chinese
+      event.preventDefault();
+      this.send();
+    });
+  }
+
+  get started() {
+    return this.view.player.timeline.records.find(({ type }) => type === "run_started");
+  }
+
+  // Whether both texts are there to their end.
+  get isWhole() {
+    return this.view.player.timeline.notes.some(({ type }) => type === "race_finished");
+  }
+
+  draw({ phase }) {
+    if (phase === "queued") return; // what is being written stays
+    const { isWhole, view } = this;
+    const ended = phase === "cancelled" || phase === "failed";
+    this.node.hidden = Boolean(view.recording) || !this.started?.settings.chat;
+    this.button.disabled = !isWhole;
+    this.box.placeholder = isWhole ? words.ready : ended ? words.ended : words.waiting;
+  }
+
+  send() {
+    const request = this.box.value;
+    if (this.button.disabled || !request.trim()) return;
+    const { prompt, settings } = this.started;
+    const committed = this.view.player.timeline.lanes.eesd.filter(({ type }) => type === "tokens_committed");
+    const reply = committed.map(({ text }) => text).join("");
+    this.box.value = "";
+    this.button.disabled = true;
+    this.onSend(request, [...(turnsOf(settings.history) ?? []), [prompt, reply]]);
+  }
+}
