@@ -18,6 +18,7 @@ from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
 from eesd_core.model.catalog import KNOWN, STORYTELLER, in_cache, locate
 from eesd_core.model.fetch import offline
+from eesd_core.model.quantize import CHOICES
 
 LOCAL = "127.0.0.1"
 PRIVATE = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # networks
@@ -50,7 +51,8 @@ def main() -> int:
     parser.add_argument("--exit-layer", metavar="DIR", help="folder of its exit layer (default: the model's folder)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
-    parser.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="weights by bitsandbytes")
+    weights = "precision of the weights: q8 and q4 on a CPU, 8bit and 4bit by bitsandbytes (default: none)"
+    parser.add_argument("--quantize", choices=CHOICES, default="none", help=weights)
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, metavar="PORT", help="default: the first free one from 7860 on")
     parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")

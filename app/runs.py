@@ -32,6 +32,7 @@ FRAME_SECONDS = 0.1  # between two updates of the page
 WAITING_SECONDS = 1.0  # between two that only say where a waiting run stands: every one costs the engine of somebody else
 LATE_SECONDS = 0.5  # within which a run that was asked for has come
 ESTIMATE_SECONDS = 3.0  # between two estimates of a wait
+HINDSIGHT_SECONDS = 0.3  # that a run may spend on hindsight while others wait
 
 Contest = Callable[[Engine, Request, str, Callable[[], bool]], Iterator[Record]]
 Study = Callable[[Engine, Callable[[], bool]], Iterator[dict]]  # work that says lines of its own instead of records
@@ -42,21 +43,30 @@ def note(**line) -> str:
     return json.dumps(line).replace("<", "\\u003c") + "\n"
 
 
-def contest(engine: Engine, request: Request, run: str, stopped: Callable[[], bool]) -> Iterator[Record]:
-    """The race, and behind its verdict what other draft lengths would have made of it."""
+def contest(
+    engine: Engine, request: Request, run: str, stopped: Callable[[], bool], others: Callable[[], bool] = bool
+) -> Iterator[Record]:  # fmt: skip
+    """The race, and behind its verdict what other draft lengths would have made of it: left out where that takes long and `others` wait."""
     records = []
     for record in race(engine, request, run, stopped):
         records.append(record)
         yield record
-    if records and isinstance(records[-1].event, RaceFinished) and (more := hindsight(engine, request, records)):
+    end = time.monotonic() + HINDSIGHT_SECONDS
+
+    def enough() -> bool:
+        return stopped() or (time.monotonic() > end and others())
+
+    if records and isinstance(records[-1].event, RaceFinished) and (more := hindsight(engine, request, records, enough)):
         yield more
 
 
 class Visits:
     """Runs of all visitors, by Gradio's session. A visitor has one run at most."""
 
-    def __init__(self, engine: Engine | None, limits: Limits | None = None, contest: Contest = contest):
-        self.engine, self.limits, self.contest = engine, limits or Limits(), contest
+    def __init__(self, engine: Engine | None, limits: Limits | None = None, work: Contest | None = None):
+        """`work`: what a run is; without it a race and its hindsight."""
+        self.engine, self.limits = engine, limits or Limits()
+        self.contest = work or partial(contest, others=lambda: self.device.waiting() > 1)
         self.engines = Engines(engine)
         self.studies = True  # the engine is here and not lent
         self.device, self.pace = Device(self.limits.seconds), Pace(self.limits.runs_a_minute)

@@ -25,11 +25,12 @@ ROWS_ATTENDED = (2, 3, 5, 8, MAX_ROWS)
 EXPLANATION = """\
 Speculative decoding should write exactly what the model alone would write. The model alone computes one token at a time; the verify pass
 computes several at once, and a processor may then add up the same numbers in another order, which changes their last bits. "Exact by
-construction": this machine was tested when the model was loaded, and a pass over several tokens gave the very same bits as one token at a
-time, so the text cannot differ. "Exact as observed": the last bits do depend on how many tokens a pass has, and two candidates that are
-almost equally good could swap; every race compares both texts and says what it found. "Fork at token n": there it happened, and the margin
-says how close the two candidates were. Rejection sampling promises another thing, the "same distribution": both texts are random draws and
-may differ, but every text is as likely as if the model alone had written it."""
+construction": this machine was tested when the model was loaded. Passes over 2 to 16 tokens, the most a round checks, gave the very same
+bits as one token at a time, early in the context and at its end; from that it follows that the text is the same. "Exact as observed": the
+last bits do depend on how many tokens a pass has, and two candidates that are almost equally good could swap; every race compares both
+texts and says what it found. "Fork at token n": there it happened, and the margin says how close the two candidates were. Rejection
+sampling promises another thing, the "same distribution": both texts are random draws and may differ, but every text is as likely as if
+the model alone had written it."""
 
 
 @torch.inference_mode()

@@ -227,10 +227,17 @@ class Run:
             self.ended = "stop"
         else:
             self.ended = "eos" if new[-1] in self.target.end_ids else None if self.left else "length"
+            if self.ended and self.watch and self._last_characters_stop():
+                self.ended = "stop"
         text.sampler.forget(text.start)
         text.round += 1
         self._learn_costs(time.perf_counter() - began, len(new))
         return new
+
+    def _last_characters_stop(self) -> bool:
+        """Whether a stop string is completed by what was held back to the very end, such as half a character."""
+        self.watch.flush()
+        return self.watch.stopped
 
     def _roll_back(self, start: int) -> None:
         """Caches keep what was written behind `start`, and the pending token is not in them."""

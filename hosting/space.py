@@ -7,7 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACES = ROOT / "hosting" / "spaces"
-NEEDED = ("app.py", "app", "eesd_core", "assets", "requirements.txt", "LICENSE", "docs", "hosting")  # what runs, and what the README names
+# What runs, and what the README names.
+NEEDED = ("app.py", "app", "eesd_core", "assets", "requirements.txt", "LICENSE", "docs", "hosting", "tools")
 OPENING = ROOT / "assets" / "traces" / "opening.ndjson"
 
 

@@ -8,22 +8,22 @@ What a course cannot know: drafts behind a rejected one go on from a wrong token
 at confidence also decides on them how long to go on; it is shown the confidence at that place of the true text.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import atanh, exp, log
 from random import Random
 
 import torch
+from torch import Tensor
 
 from ..control import Controller, Costs, Facts, FixedController, Outcome
 from ..draft.base import MOST_LEAD
 from ..engine import Engine
 from ..errors import UserError
-from ..heads.base import deep_rows
 from ..limits import MAX_DRAFT
 from ..sampling import Sampler, Sampling
 
-ROWS = 128  # places whose logits are in memory at a time
+PIECE = 64  # places that are read in one go, and whose logits are in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +50,48 @@ class Course:
 
 
 @torch.inference_mode()
-def drafts_of(engine: Engine, ids: Sequence[int], prompt_length: int, sampling: Sampling) -> Course:
+def drafts_of(
+    engine: Engine, ids: Sequence[int], prompt_length: int, sampling: Sampling, stopped: Callable[[], bool] = bool
+) -> Course | None:  # fmt: skip
     """What the exit layer would have drafted at every place of a finished run. ids: prompt and text.
 
-    One pass over them all. Inside a round a draft follows earlier drafts, which equal the text as long as it is tested: so this gives every
-    tested draft exactly, up to rounding where passes are not row-invariant. Raises UserError for rejection sampling, where chance accepts.
+    They are read again, in pieces, and `stopped` is asked in front of each: None once it says yes. Inside a round a draft follows earlier
+    drafts, which equal the text as long as it is tested: so this gives every tested draft exactly, up to rounding where passes are not
+    row-invariant. Raises UserError for rejection sampling, where chance accepts.
     """
     if sampling.rejects:
         raise UserError("what would have been cannot be told by rejection sampling: run with greedy decoding or shared noise")
     target, layer, tokens = engine.target, engine.exit_layer_at(sampling), len(ids) - 1
-    hidden, low, cache, seen = target.embed(list(ids[:-1]), 0), 0, target.new_cache(tokens), {}
-    for depth in (layer.exit_after, *layer.taps):
-        hidden, low = target.run_range(low, depth, hidden, cache, 0), depth
-        seen[depth] = hidden  # (1, tokens, D)
-    # With taps a draft depends on its place in its round: here all are the first of theirs.
-    deep = deep_rows([seen[tap] for tap in layer.taps], torch.arange(tokens, device=target.device)[None]) if layer.taps else None
-    states = layer.hidden(target, seen[layer.exit_after], layer.new_cache(target, tokens), 0, deep)
-    sampler = Sampler(sampling, target.vocab, target.device)
-    reach, confidence, entropy, lead = [], [], [], []
-    for low in range(prompt_length - 1, tokens, ROWS):  # the state at one position makes the draft of the next
-        logits = layer.along(target, states[:, low : low + ROWS], ids, low)  # (m, V)
-        log_probs = sampler.log_probs(logits)
-        scores, probs = sampler.scores(logits, log_probs, range(low + 1, low + 1 + len(logits))), log_probs.exp()
-        drafts, best = scores.argmax(-1).tolist(), scores.topk(2).values  # (m, 2)
-        reach += [MAX_DRAFT * (draft == token) for draft, token in zip(drafts, ids[low + 1 :])]
-        confidence += probs.amax(-1).tolist()
-        entropy += torch.special.entr(probs).sum(-1).tolist()
-        lead += (best[:, 0] - best[:, 1]).clamp(max=MOST_LEAD).tolist()
-        sampler.forget(low + ROWS)
-    return Course(reach, confidence, entropy, lead)
+    sampler, cache, own = Sampler(sampling, target.vocab, target.device), target.new_cache(tokens), layer.new_cache(target, tokens)
+    course, before = Course([], [], [], []), dict.fromkeys(layer.taps)  # the last row of every tap
+    for first in range(0, tokens, PIECE):
+        if stopped():
+            return None
+        hidden, low, seen = target.embed(list(ids[first : min(first + PIECE, tokens)]), first), 0, {}
+        for depth in (layer.exit_after, *layer.taps):
+            hidden, low = target.run_range(low, depth, hidden, cache, first), depth
+            seen[depth] = hidden  # (1, m, D)
+        # With taps a draft depends on its place in its round: here all are the first of theirs, and see the row in front of them.
+        rows = [torch.cat([last if first else torch.zeros_like(seen[tap][:, :1]), seen[tap]], 1) for tap, last in before.items()]
+        before = {tap: row[:, -1:] for tap, row in zip(layer.taps, rows)}
+        deep = torch.cat([row[:, :-1] for row in rows], -1) if rows else None  # (1, m, taps D)
+        states = layer.hidden(target, seen[layer.exit_after], own, first, deep)
+        low = max(first, prompt_length - 1)  # the state at one position makes the draft of the next
+        if low < first + states.shape[1]:
+            _add(course, sampler, layer.along(target, states[:, low - first :], ids, low), ids, low)
+    return course
+
+
+def _add(course: Course, sampler: Sampler, logits: Tensor, ids: Sequence[int], low: int) -> None:
+    """What is drafted from the states at positions low .. ; logits (m, V)."""
+    log_probs = sampler.log_probs(logits)
+    scores, probs = sampler.scores(logits, log_probs, range(low + 1, low + 1 + len(logits))), log_probs.exp()
+    drafts, best = scores.argmax(-1).tolist(), scores.topk(2).values  # (m, 2)
+    course.reach += [MAX_DRAFT * (draft == token) for draft, token in zip(drafts, ids[low + 1 :])]
+    course.confidence += probs.amax(-1).tolist()
+    course.entropy += torch.special.entr(probs).sum(-1).tolist()
+    course.lead += (best[:, 0] - best[:, 1]).clamp(max=MOST_LEAD).tolist()
+    sampler.forget(low + 1 + len(logits))
 
 
 @dataclass(slots=True)

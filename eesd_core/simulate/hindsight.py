@@ -4,7 +4,7 @@ The drafts are the run's own (courses.py: one pass over its text), and so are th
 own rounds come to the time they took. Its own row is what happened; the others are replayed. Speedups are over its vanilla lane.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..control import CONTROLLERS, Costs, make_controller
 from ..control.base import Seeded
@@ -19,14 +19,16 @@ FIXED = range(1, 9)
 OWN = "this run"
 
 
-def hindsight(engine: Engine, request: Request, records: Sequence[Record]) -> Record | None:
+def hindsight(engine: Engine, request: Request, records: Sequence[Record], stopped: Callable[[], bool] = bool) -> Record | None:
     """`records`: a finished race, its verdict last. None where it cannot be told: by rejection sampling chance accepts, and
-    only chains of the exit layer's own drafts are known without a run."""
+    only chains of the exit layer's own drafts are known without a run. None too once `stopped`, asked every few places, says yes."""
     if request.sampling.rejects or str(request.drafter) != "early-exit":
         return None
     lane = fold(records, "eesd")
     prompt_ids, eesd, vanilla = list(lane.started.prompt_ids), Metrics.of(lane), Metrics.fold(records, "vanilla")
-    course = drafts_of(engine, prompt_ids + eesd.token_ids, len(prompt_ids), request.sampling)
+    course = drafts_of(engine, prompt_ids + eesd.token_ids, len(prompt_ids), request.sampling, stopped)
+    if course is None:
+        return None
     controllers = {f"fixed: {length}": make_controller("fixed", length=length) for length in FIXED}
     for name, kind in CONTROLLERS.items():
         if name != "fixed":

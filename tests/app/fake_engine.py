@@ -13,7 +13,8 @@ from eesd_core.model.catalog import Source
 class FakeEngine:
     level = "exact-by-construction"
     source = Source("fake", "fake", "models/fake.gguf")
-    target = SimpleNamespace(name="fake", device=torch.device("cpu"), precision="float32", source=source, codec=SimpleNamespace(has_chat=False))
+    codec = SimpleNamespace(has_chat=False)
+    target = SimpleNamespace(name="fake", device=torch.device("cpu"), precision="float32", source=source, codec=codec)
 
     def __init__(self, tokens: int = 5):
         self.tokens = tokens

@@ -93,6 +93,8 @@ def test_what_an_endpoint_refuses_it_refuses_in_one_line(client, visits):
         ("/race", {"prompt": "x", "wrong": 0.5, "wrong_from": 513}, "wrong from must be a whole number from 0 to 512"),
         ("/race", {"prompt": "x", "stop": "x" * 257}, "stop strings: at most 16, each of 1 to 256 characters"),
         ("/generate", {"prompt": "x", "stop": 7}, "stop text must be text, not 7"),
+        ("/race", {"prompt": "x", "system": "Be brief."}, "system and history are for chat"),
+        ("/generate", {"prompt": "x", "chat": True, "history": "[[1]]"}, "the conversation must be earlier turns as JSON"),
         ("/generate", {"prompt": "x", "wrong": "much"}, "wrong drafts must be a number"),
         ("/generate", {"prompt": "too long"}, "the prompt is <too> long"),
         ("/generate", {"prompt": "x", "method": "foo"}, "method must be one of eesd, vanilla, not foo"),

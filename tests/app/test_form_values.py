@@ -75,6 +75,13 @@ def test_not_a_number(value):
         ({"top_k": 1.5}, "top-k must be a whole number"),
         ({"stop": 7}, "stop text must be text, not 7"),
         ({"stop": "x" * 257}, "stop strings: .* 1 to 256 characters"),
+        ({"chat": True, "system": 7}, "the system prompt must be text, not 7"),
+        ({"chat": True, "system": "x" * 1001}, "the system prompt has 1,001 characters: shorten it to 1,000"),
+        ({"chat": True, "history": 7}, "the conversation must be earlier turns as JSON"),
+        ({"chat": True, "history": "[[1, 2]]"}, "the conversation must be earlier turns as JSON"),
+        ({"chat": True, "history": "[" * 100_000}, "the conversation must be earlier turns as JSON"),
+        ({"chat": True, "history": '[["a"]]'}, "the conversation must be earlier turns as JSON"),
+        ({"chat": True, "history": f'[["{"x" * 12_000}", "y"]]'}, "the conversation has 12,001 characters, .* begin a new one with Reset"),
         ({"min_p": 1}, "min-p must be a number from 0 to 0.99"),
     ],
 )
@@ -132,3 +139,11 @@ def test_drafters_are_the_tables_and_take_their_own_settings():
 def test_a_stop_text_is_taken_as_it_is():
     assert request_from_form(**GOOD).stop == request_from_form(**GOOD | {"stop": None}).stop == ()
     assert request_from_form(**GOOD | {"stop": " The end"}).stop == (" The end",)
+
+
+def test_a_conversation_belongs_to_chat():
+    talk = {"system": "Be brief.", "history": '[["Hi", "Hello <b>"], ["More", ""]]'}
+    request = request_from_form(**GOOD | talk | {"chat": True})
+    assert (request.system, request.history) == ("Be brief.", (("Hi", "Hello <b>"), ("More", "")))
+    request = request_from_form(**GOOD | talk)  # a text is continued: the page shows neither
+    assert (request.system, request.history) == ("", ())

@@ -9,7 +9,7 @@ import pytest
 from fake_engine import FakeEngine
 
 from app.form_values import Limits
-from app.runs import Visits, note
+from app.runs import HINDSIGHT_SECONDS, Visits, note
 from eesd_core.racing import race
 
 FORM = ("Once upon a time", 0.8, 0, 1, 0, "7", 16)  # the rest of the form has its usual values
@@ -18,7 +18,7 @@ BAD = ("", *FORM[1:])
 
 @pytest.fixture
 def visits():
-    return Visits(FakeEngine(), contest=race)
+    return Visits(FakeEngine(), work=race)
 
 
 def in_a_loop(coroutine) -> None:
@@ -184,6 +184,37 @@ def test_the_longest_run_says_why_it_ended():
         lines = await collect(visits.run("a", "here", *FORM))
         assert {"type": "stopped", "message": "after 0.05 seconds, the most a run may take here"} in lines
         await free(visits)
+
+    in_a_loop(visit())
+
+
+def test_hindsight_ends_with_stop_and_soon_where_others_wait(monkeypatch):
+    """What it asks now and then is whether to go on; here it asks for ever."""
+    asked = []
+
+    def hindsight(engine, request, records, stopped):
+        while not stopped():
+            asked.append(time.monotonic())
+            time.sleep(0.005)
+
+    monkeypatch.setattr("app.runs.hindsight", hindsight)
+
+    async def visit():
+        visits = Visits(FakeEngine())
+        for end in ("stop", "others"):
+            stream = visits.run("a", "here", *FORM)
+            await see(stream, "race_finished")
+            asked.clear()
+            await asyncio.sleep(2 * HINDSIGHT_SECONDS)
+            assert asked and visits.device.waiting() == 1  # nobody else is there: it has the time it wants
+            if end == "stop":
+                await visits.stop("a")
+                await collect(stream)
+            else:
+                monkeypatch.setattr("app.runs.hindsight", lambda *_: None)
+                await see(visits.run("b", "there", *FORM), "race_finished")
+                await stream.aclose()
+            await free(visits)
 
     in_a_loop(visit())
 

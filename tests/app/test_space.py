@@ -8,7 +8,8 @@ import pytest
 
 from eesd_core.errors import UserError
 
-SCRIPT = Path(__file__).resolve().parents[2] / "hosting" / "space.py"
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "hosting" / "space.py"
 
 
 @pytest.mark.parametrize("kind", ["cpu", "zerogpu", "static"])
@@ -19,6 +20,9 @@ def test_no_link_in_its_readme_is_dead(tmp_path, kind):
     names = re.findall(r"\]\((?!https?:)([^)#]+)", readme)
     assert readme.startswith("---\n") and [name for name in names if not (out / name).exists()] == []
     assert (out / ("index.html" if kind == "static" else "app.py")).exists()
+    for module in re.findall(r"python -m ([\w.]+)", readme):  # what it tells one to run is there too; pytest's tests are the repository's
+        path = out / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or path.is_dir() or module == "pytest", module
 
 
 def test_a_trace_that_cannot_be_shown_leaves_no_folder_behind(tmp_path):
@@ -26,3 +30,11 @@ def test_a_trace_that_cannot_be_shown_leaves_no_folder_behind(tmp_path):
     with pytest.raises(UserError):
         runpy.run_path(str(SCRIPT))["build"]("static", tmp_path / "out", tmp_path / "bad.ndjson")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/benchmark.md", "docs/notes.md", "hosting/README.md"])
+def test_files_that_the_words_name_are_there(page):
+    """Scripts by their path: from the root, from one of the packages, or as a name that the sentence explains."""
+    names = re.findall(r"`([\w./-]+/[\w-]+\.(?:py|js|css|md))`", (ROOT / page).read_text(encoding="utf-8"))
+    roots = [ROOT, ROOT / "eesd_core", ROOT / "assets" / "web", ROOT / "hosting"]
+    assert [name for name in names if "NAME" not in name and not any((root / name).exists() for root in roots)] == []

@@ -1,5 +1,6 @@
 """The Chinese page has no English sentence left: not in the tables of words, and not on the page."""
 
+import json
 import re
 
 from app_page import reach, run, settings
@@ -85,14 +86,16 @@ def test_no_english_sentence_is_left_on_the_page(visit, paced):
 def refusals() -> list[str]:
     """Lines of the server's own."""
     said = [FAILED.format("RuntimeError")]
-    wrong = {"temperature": 9}, {"top_k": -1}, {"chat": "yes"}, {"stop": "x" * 257}
+    wrong = [{"temperature": 9}, {"top_k": -1}, {"chat": "yes"}, {"stop": "x" * 257}, {"stop": 7}]
+    talks = {"system": 7}, {"system": "x" * 1001}, {"history": "x"}, {"history": json.dumps([["x" * 12_001, ""]])}
+    wrong += [{"chat": True} | talk for talk in talks]
     forms = [{"prompt": ""}, {"prompt": "x" * 5000}, *({"prompt": "x"} | values for values in wrong)]
     for ask in (*(lambda form=form: request_from_form(**form) for form in forms), Arrival("smollm2", print).check):
         try:
             ask()
         except UserError as problem:
             said.append(str(problem))
-    assert len(said) == 8
+    assert len(said) == 13
     return said
 
 

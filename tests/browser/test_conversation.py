@@ -130,7 +130,10 @@ def test_what_is_too_long_is_one_line_and_nothing_is_lost(visit):
     expect(alert(page)).to_contain_text("Reset")
     assert page.evaluate("EESD.page.view.stream.consumed") == before
     expect(page.locator("#prompt textarea")).to_have_value("more")
-    page.evaluate("EESD.page.values[EESD.page.form.findIndex(({ name }) => name === 'history')] = JSON.stringify([['\u6f22'.repeat(9000), '']])")
+    page.evaluate("""() => {
+        const place = EESD.page.form.findIndex(({ name }) => name === "history");
+        EESD.page.values[place] = JSON.stringify([["\u6f22".repeat(9000), ""]]);
+    }""")
     page.evaluate("EESD.page.takeAway.copyLink()")
     expect(page.locator(".t-line")).to_contain_text("too long for a link")
 

@@ -113,3 +113,11 @@ def test_no_module_bears_the_name_of_a_public_function():
 def test_drafters_are_only_imported_when_they_are_made():
     """`--help` and a wrong flag must not wait for torch."""
     assert not {name for name in imports("draft.registry") if name.startswith("draft.") and name not in ("draft.skip_set",)}
+
+
+def test_lines_of_the_page_are_read_without_scrolling():
+    long = {}
+    for path in (ROOT / "assets" / "web").rglob("*"):
+        if path.suffix in (".js", ".css"):
+            long |= {f"{path.name}:{i}": len(line) for i, line in enumerate(path.read_text("utf-8").splitlines(), 1) if len(line) > 160}
+    assert not long

@@ -12,6 +12,7 @@ from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.heads.shortlist import Shortlist
 from eesd_core.request import Request
 from eesd_core.sampling import Sampling
+from eesd_core.simulate import courses
 from eesd_core.simulate.courses import drafts_of
 from eesd_core.train.lessons import states_of
 
@@ -103,3 +104,20 @@ def test_what_would_have_been_drafted_is_what_was(listed, how):
             tested[first + verdict.accepted] = False
     reach = drafts_of(listed, run.text.ids, run.prompt_length, how).reach
     assert all((reach[place - run.prompt_length] > 0) == right for place, right in tested.items()) and True in tested.values()
+
+
+@pytest.mark.parametrize("how", [HOWS["greedy"], HOWS["shared noise"]], ids=["greedy", "shared noise"])
+def test_in_pieces_and_in_one_go_the_drafts_are_the_same(listed, how, monkeypatch):
+    run = listed.start(request(how))
+    run.prefill()
+    while not run.ended:
+        run.round()
+    ids, begin = run.text.ids, run.prompt_length
+    whole = drafts_of(listed, ids, begin, how)
+    monkeypatch.setattr(courses, "PIECE", 7)
+    pieces = drafts_of(listed, ids, begin, how)
+    assert pieces.reach == whole.reach and len(whole.reach) == len(run.written)
+    for name in ("confidence", "entropy", "lead"):
+        assert getattr(pieces, name) == pytest.approx(getattr(whole, name), abs=1e-3)
+    asked = []
+    assert drafts_of(listed, ids, begin, how, lambda: asked.append(1) or len(asked) > 2) is None and len(asked) == 3

@@ -1,5 +1,6 @@
 """A text ends in front of its stop string, wherever that ends: in a draft, in a token, in both lanes alike."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from itertools import product
 
@@ -24,9 +25,9 @@ SAMPLINGS = [Sampling(), Sampling(0.8, seed=3)]
 REJECTION = Sampling(0.8, seed=3, acceptance="rejection")
 
 
-def two_letter_tokenizer() -> PreTrainedTokenizerFast:
-    """Most tokens write two letters: a string can begin and end inside them."""
-    single = [chr(code) for code in range(33, 127)]
+def two_letter_tokenizer(parts: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """Most tokens write two letters: a string can begin and end inside them. `parts`: tokens that are bytes of longer characters."""
+    single = [*map(chr, range(33, 127)), *parts]
     pairs = [f"{a}{b}" for a, b in product("abcdefghijklm", repeat=2)][: 256 - len(single)]
     vocab = {token: id for id, token in enumerate(["<|endoftext|>", *single, *pairs])}
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[tuple(pair) for pair in pairs]))
@@ -43,8 +44,8 @@ def spelling(request) -> Engine:
     return Engine(target, ExitLayer(target, other.exit_layer.exit_after).eval(), other.level)
 
 
-def lane(spelling, sampling, method="eesd", stop=(), length=5):
-    return fold(spelling.run(Request(PROMPT, NEW_TOKENS, sampling, method, "fixed", {"length": length}, stop=stop)), method)
+def lane(spelling, sampling, method="eesd", stop=(), length=5, tokens=NEW_TOKENS):
+    return fold(spelling.run(Request(PROMPT, tokens, sampling, method, "fixed", {"length": length}, stop=stop)), method)
 
 
 def expected(spelling, ids: list[int], stops: tuple[str, ...]) -> tuple[list[int], str, str]:
@@ -73,6 +74,20 @@ def test_a_stop_at_every_place(spelling, sampling):
         seen.add((reason, found.round.stop, found.round.verdict.next_kind, found.text == ""))
     assert {kind for _, _, kind, _ in seen} >= {"none", "bonus"}  # at the end of a draft, and with the token behind one
     assert ("length" in {reason for reason, *_ in seen}) and any(empty for *_, empty in seen)
+
+
+def test_a_stop_string_that_only_the_end_of_the_text_completes(engine):
+    """Bytes of unfinished characters are held back to the end; then each of them reads U+FFFD."""
+    target = Target(deepcopy(engine.target.model), two_letter_tokenizer([chr(code) for code in range(0xC2, 0xF5)]), "tiny")
+    spelling = Engine(target, ExitLayer(target, engine.exit_layer.exit_after).eval(), engine.level)
+    for seed in range(20):
+        sampling = Sampling(2.0, seed=seed)
+        ids = lane(spelling, sampling, "vanilla").token_ids
+        if broken := [i for i, id in enumerate(ids) if target.codec.decode([id]) == "\ufffd"]:
+            break
+    for method in ("vanilla", "eesd"):
+        found = lane(spelling, sampling, method, ("\ufffd",), tokens=broken[0] + 1)
+        assert (Metrics.of(found).finish, found.text) == ("stop", target.codec.decode(ids[: broken[0]]))
 
 
 def test_drafting_ends_at_a_stop_string(spelling):

@@ -1,6 +1,6 @@
-// A link holds the form (prompt, seed, settings, earlier turns of a conversation) and the view (recorded or live, round, playhead, speed, presenter mode). It is written and
-// read in the browser, so it needs nothing of the server and works after a restart. What a link asks for is checked here, and again by the
-// server when Run is pressed.
+// A link holds the form (prompt, seed, settings, earlier turns of a conversation) and the view (recorded or live, round, playhead, speed,
+// presenter mode). It is written and read in the browser, so it needs nothing of the server and works after a restart. What a link asks for is
+// checked here, and again by the server when Run is pressed.
 import { SPEEDS } from "./player.js";
 import { lengthOf, turnsOf } from "./turns.js";
 import { language } from "./words.js";
