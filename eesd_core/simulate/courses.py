@@ -63,7 +63,8 @@ def drafts_of(
         raise UserError("what would have been cannot be told by rejection sampling: run with greedy decoding or shared noise")
     target, layer, tokens = engine.target, engine.exit_layer_at(sampling), len(ids) - 1
     sampler, cache, own = Sampler(sampling, target.vocab, target.device), target.new_cache(tokens), layer.new_cache(target, tokens)
-    course, before = Course([], [], [], []), dict.fromkeys(layer.taps)  # the last row of every tap
+    course: list[list] = [[], [], [], []]  # the fields of Course
+    before = dict.fromkeys(layer.taps)  # the last row of every tap
     for first in range(0, tokens, PIECE):
         if stopped():
             return None
@@ -78,20 +79,20 @@ def drafts_of(
         states = layer.hidden(target, seen[layer.exit_after], own, first, deep)
         low = max(first, prompt_length - 1)  # the state at one position makes the draft of the next
         if low < first + states.shape[1]:
-            _add(course, sampler, layer.along(target, states[:, low - first :], ids, low), ids, low)
-    return course
+            for field, more in zip(course, _places(sampler, layer.along(target, states[:, low - first :], ids, low), ids, low)):
+                field += more
+    return Course(*course)
 
 
-def _add(course: Course, sampler: Sampler, logits: Tensor, ids: Sequence[int], low: int) -> None:
-    """What is drafted from the states at positions low .. ; logits (m, V)."""
+def _places(sampler: Sampler, logits: Tensor, ids: Sequence[int], low: int) -> tuple[list, ...]:
+    """What is drafted from the states at positions low .. , logits (m, V): the fields of Course at these places."""
     log_probs = sampler.log_probs(logits)
     scores, probs = sampler.scores(logits, log_probs, range(low + 1, low + 1 + len(logits))), log_probs.exp()
     drafts, best = scores.argmax(-1).tolist(), scores.topk(2).values  # (m, 2)
-    course.reach += [MAX_DRAFT * (draft == token) for draft, token in zip(drafts, ids[low + 1 :])]
-    course.confidence += probs.amax(-1).tolist()
-    course.entropy += torch.special.entr(probs).sum(-1).tolist()
-    course.lead += (best[:, 0] - best[:, 1]).clamp(max=MOST_LEAD).tolist()
     sampler.forget(low + 1 + len(logits))
+    reach = [MAX_DRAFT * (draft == token) for draft, token in zip(drafts, ids[low + 1 :])]
+    lead = (best[:, 0] - best[:, 1]).clamp(max=MOST_LEAD)
+    return reach, probs.amax(-1).tolist(), torch.special.entr(probs).sum(-1).tolist(), lead.tolist()
 
 
 @dataclass(slots=True)

@@ -119,15 +119,12 @@ def test_keys_and_what_is_sent_when(visit, talking):
 
 
 def test_what_is_too_long_is_one_line_and_nothing_is_lost(visit):
-    turns = [["x" * MOST_HISTORY, ""]]
-    page = visit(SHORT + "&history=" + json.dumps(turns).replace(" ", ""))
+    page = visit(SHORT)
     run(page)
+    reach(page, "finished")
     before = page.evaluate("EESD.page.view.stream.consumed")
-    expect(page.locator(".e-send")).to_be_enabled()
-    page.locator(".e-reply textarea").fill("more")
-    page.locator(".e-send").click()
-    expect(alert(page)).to_contain_text("the conversation has 12,0")
-    expect(alert(page)).to_contain_text("Reset")
+    page.evaluate("length => EESD.page.reply('more', [['x'.repeat(length), '']])", MOST_HISTORY + 1)
+    expect(alert(page)).to_contain_text("the conversation has 12,001 characters, and 12,000 is the most: begin a new one with Reset")
     assert page.evaluate("EESD.page.view.stream.consumed") == before
     expect(page.locator("#prompt textarea")).to_have_value("more")
     page.evaluate("""() => {
