@@ -4,7 +4,7 @@ import json
 
 import pytest
 import tiny_model
-from app_page import PacedEngine, a_new_run, alert, reach, run, settings, state
+from app_page import PacedEngine, a_new_run, alert, reach, run, settings, state, until_ready
 from hostile import hostile
 from playwright.sync_api import expect
 from renderer_page import no_sideways_scroll
@@ -37,7 +37,7 @@ def talking(tmp_path_factory):
 def visit(open_page, talking):
     def visit(query: str, width: int = 1280):
         page = open_page(talking[1] + query, width, 800)
-        page.wait_for_function("window.EESD?.page?.values")
+        until_ready(page)
         return page
 
     return visit
