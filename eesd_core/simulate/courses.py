@@ -23,7 +23,7 @@ from ..errors import UserError
 from ..limits import MAX_DRAFT
 from ..sampling import Sampler, Sampling
 
-PIECE = 64  # places that are read in one go, and whose logits are in memory at a time
+PIECE = 32  # places that are read in one go, and whose logits are in memory at a time
 
 
 @dataclass(frozen=True, slots=True)

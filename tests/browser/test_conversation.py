@@ -15,7 +15,9 @@ from app.form_values import Limits
 from app.page import examples_of, launch
 from app.runs import Visits
 from eesd_core.loading import load_engine
+from eesd_core.racing import race
 from eesd_core.request import Request
+from eesd_core.trace import to_line
 
 TEMPLATE = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}[reply]"
 SHORT = "?__theme=light&view=live&new_tokens=8"
@@ -149,7 +151,17 @@ def test_hostile_turns_in_a_link_are_text_or_nothing(visit):
     assert all(text in (None, "", "[]") for text in good)
     page = visit(SHORT + "&history=[[1]]")
     expect(page.locator(".t-line")).to_contain_text("history")
+
+
+def test_a_trace_brings_its_conversation_along(visit, talking):
+    page = visit(SHORT)
     turns = [["\u202e<b>", HOSTILE[4]]]
-    page.evaluate("turns => EESD.page.view.feed(JSON.stringify({ type: 'run_started', lane: 'eesd', row: 0, seq: 0, t: 0, settings: {"
-                  " chat: true, history: turns, controller: {} }, prompt: '', level: 'fork' }) + '\\n')", turns)  # fmt: skip
-    assert said(page) == turns[0]
+    request = Request("and?", 8, chat=True, history=tuple(map(tuple, turns)))
+    lines = "".join(map(to_line, race(talking[0], request)))
+    page.evaluate("text => EESD.page.takeAway.show(text)", lines)
+    expect(page.locator(".e-turns dd")).to_have_text(turns[0])
+    expect(page.locator(".e-reply")).to_be_hidden()  # nobody replies to a recording
+    broken = lines.replace('"history": [[', '"history": [7, [')
+    assert broken != lines
+    page.evaluate("text => EESD.page.takeAway.show(text)", broken)
+    expect(page.locator(".e-conversation")).to_be_hidden()
