@@ -161,7 +161,7 @@ def test_a_trace_brings_its_conversation_along(visit, talking):
     page.evaluate("text => EESD.page.takeAway.show(text)", lines)
     expect(page.locator(".e-turns dd")).to_have_text(turns[0])
     expect(page.locator(".e-reply")).to_be_hidden()  # nobody replies to a recording
-    broken = lines.replace('"history": [[', '"history": [7, [')
+    broken = lines.replace('"history":[[', '"history":[7,[')
     assert broken != lines
     page.evaluate("text => EESD.page.takeAway.show(text)", broken)
     expect(page.locator(".e-conversation")).to_be_hidden()
