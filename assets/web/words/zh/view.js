@@ -56,6 +56,7 @@ export const page = {
     Stop: "停止",
     Reset: "重置",
     Examples: "示例",
+    Model: "模型",
     Settings: "设置",
     Temperature: "温度",
     "0 is greedy; at most 2": "0 为贪心；最大 2",
