@@ -25,6 +25,7 @@ from .costs import CostTracker
 from .draft.base import LOGITS, Draft, Drafter, Node, Room, Text, parents_of
 from .limits import MAX_ROWS
 from .model.cache import KVCache
+from .model.parallel import first_ones
 from .model.span import Span
 from .model.target import Target
 from .sampling import NEXT, Sampler, Sampling
@@ -140,7 +141,10 @@ class Run:
         """For nodes beside a spine of so many. A row of a tree passes the drafter's layers once more."""
         verify, layers = self.costs.verify, self.target.depth
         by = self.costs.pace * layers / (layers - self.drafter.reuses)
-        return Room(self.left - 1, tuple(by * (verify[rows] - verify[rows - 1]) for rows in range(spine + 1, self.drafter.rows)))
+        prices = tuple(by * (verify[rows] - verify[rows - 1]) for rows in range(spine + 1, self.drafter.rows))
+        if self.target.shards > 1:  # processes that run one model must draft one tree, and their clocks differ
+            prices = tuple(first_ones(prices))
+        return Room(self.left - 1, prices)
 
     def rows(self) -> Tensor:
         """What the verify pass begins with, behind the drafter's `reuses` layers: the pending token and every node, (1, k + 1, D)."""
