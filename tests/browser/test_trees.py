@@ -11,16 +11,17 @@ WORDS = [(" the", -1), (" big", 0), (" dog", 1), (" a", -1), (" old", 3), (" cat
 NEWS = {"set": "a1.m2", "layers": 4, "score": 0.75, "trials": 3, "gains": {"early-exit": 1.5}}
 
 
-def records() -> list[ev.Record]:
+def records(drafter: str = "swift") -> list[ev.Record]:
     """One round: the spine is wrong at once, and a branch of three is accepted."""
     depth = {-1: -1}
-    events = [ev.RunStarted("eesd", "m", "cpu", "float32", "exact-by-construction", "Once", (1,), {"drafter": "swift"}, {}, (), ())]
+    events = [ev.RunStarted("eesd", "m", "cpu", "float32", "exact-by-construction", "Once", (1,), {"drafter": drafter}, {}, (), ())]
     events += [ev.PrefillDone(0, 0.1), ev.CostMeasured(0.002, tuple(0.01 + 0.001 * m for m in range(16)), 0.001)]
     events.append(ev.RoundStarted(0, 1, 3, {"controller": "beta", "alpha": 1.0, "beta": 1.0, "mean": 0.5}))
     for i, (word, parent) in enumerate(WORDS):
         depth[i] = depth[parent] + 1
         said = 0.5, 0.5, 1.0, i < 2, {"theta": 0.4, "chi": 1, "u": 0.1} if i < 3 else {}
-        events.append(ev.DraftToken(0, i, 1 + depth[i], 10 + i, word, *said, parent=parent))
+        id = 12 if drafter == "gsd" and i == 5 else 10 + i  # there the spine's third token stands in the branch too
+        events.append(ev.DraftToken(0, i, 1 + depth[i], id, word, *said, parent=parent))
     events.append(ev.DraftStopped(0, 8, "limit"))
     choices, chances = (13, 0, 0, 0, 14, 15, 20, 0, 0), (0.1,) * 8
     verdict = 0, 8, 3, choices, chances, (1.0,) * 9, 20, " sat", 0.9, "bonus", 0.01, 0.02
@@ -49,6 +50,13 @@ def test_the_tree_of_a_round_is_drawn(page, width):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     seen = "nodes => nodes.filter(node => node.getClientRects().length).map(node => node.textContent)"
     assert page.locator(".e-lane-eesd .e-text .e-tok").evaluate_all(seen) == [" the", " big", " dog", " a", " old", " cat", " sat"]
+
+
+def test_what_gsd_has_merged_is_dashed(page):
+    feed(page, made.ndjson(records("gsd")))
+    page.evaluate("view.drawAll()")
+    dashed = page.locator(".e-tree .e-node").evaluate_all("nodes => nodes.map(node => node.classList.contains('e-alias'))")
+    assert [i for i, merged in enumerate(dashed) if merged] == [5]
 
 
 def test_what_the_drafter_has_learned_is_shown(page):

@@ -8,12 +8,14 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_trees import PROMPT, free_rows
 
 from eesd_core.cli import main
-from eesd_core.cli.terminal import MARKS, PART, STYLES, Painter, printable
+from eesd_core.cli.terminal import DROPPED, MARKS, PART, STYLES, Painter, printable
 from eesd_core.metrics import Metrics
 from eesd_core.racing import race
 from eesd_core.request import Request
+from eesd_core.rounds import fold
 
 
 @given(st.text())
@@ -54,6 +56,22 @@ def test_lanes_read_as_the_committed_text(engine, prompt, monkeypatch):
     lanes = {lane: Metrics.fold(records, lane).to_json() for lane in texts}
     painter.summary(lanes, records[-1].event)
     assert f"\n\nvanilla: {texts['vanilla']}\n\n" in out.getvalue()
+
+
+def test_of_a_tree_the_spine_and_the_accepted_path_are_shown(engine, monkeypatch):
+    """Siblings that came to nothing are many, and left out."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("eesd_core.cli.terminal.MARKS", dict.fromkeys(MARKS, "{}") | dict.fromkeys(DROPPED, "\u241f{}"))
+    painter = Painter(out := io.StringIO())
+    request = Request(PROMPT, 40, controller="fixed", settings={"length": 3}, drafter="early-exit:8")
+    records = list(engine.run(request, costs=free_rows(engine, "early-exit")))
+    for record in records:
+        painter.show(record)
+    lane = fold(records, "eesd")
+    dropped = sum(node.state in DROPPED for round in lane.rounds for node in round.spine)
+    shown = out.getvalue().count("\u241f") - len(DROPPED)  # the legend has them too
+    assert shown == dropped < sum(node.state in DROPPED for round in lane.rounds for node in round.nodes)
+    assert any(node.state == "accepted" for round in lane.rounds for node in round.nodes[len(round.spine) :])
 
 
 def test_a_dropped_part_of_a_character_is_a_dot(engine, monkeypatch):

@@ -213,6 +213,15 @@ def test_no_path_is_longer_than_what_may_still_be_written(engine):
     assert run.written == truth[:9] and all(depth in (0, left - 1) for left, depth in depths)
 
 
+def test_processes_that_run_one_model_agree_on_prices(engine, monkeypatch):
+    """Their clocks differ, and with other prices they would draft other trees."""
+    run, _ = by_hand(engine, with_sibling(1), 3)
+    monkeypatch.setattr("eesd_core.run.first_ones", lambda prices: [9.0] * len(prices))
+    assert run._room(3).prices == (0.0,) * 12
+    monkeypatch.setattr(engine.target, "shards", 2)
+    assert run._room(3).prices == (9.0,) * 12
+
+
 def test_the_controller_learns_from_the_spine_alone(engine):
     """A hit on a sibling is a miss of the spine."""
     seen = []

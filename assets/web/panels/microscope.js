@@ -10,8 +10,8 @@ const words = say.microscope;
 const line = ({ token, text }) => el("li", {}, dress(el("span"), token), el("span", {}, text));
 
 // A draft in the picture of the tree. The accepted path is bold and ticked.
-function nodeOf(token, { column, line, branch }) {
-  const look = `e-node${branch ? " e-branch" : ""}${token.state === "accepted" ? " e-on-path" : ""}`;
+function nodeOf(token, { column, line, branch }, alias) {
+  const look = `e-node${branch ? " e-branch" : ""}${alias ? " e-alias" : ""}${token.state === "accepted" ? " e-on-path" : ""}`;
   const node = el("span", { class: look, role: "listitem" }, dress(el("span"), token));
   node.style.gridArea = `${line + 1} / ${column + 1}`;
   return node;
@@ -71,7 +71,9 @@ export class Microscope {
     this.tree.hidden = this.price.hidden = !drafts.some(({ sibling }) => sibling);
     if (this.tree.hidden) return;
     const cells = layout(drafts.map(({ parent }) => parent));
-    this.tree.replaceChildren(...drafts.map((token, i) => nodeOf(token, cells[i])));
+    const merges = lane.settings?.drafter?.startsWith("gsd"); // its branches go on as the spine does: those tokens are dashed
+    const spine = new Set(drafts.filter(({ sibling }) => !sibling).map(({ id }) => id));
+    this.tree.replaceChildren(...drafts.map((token, i) => nodeOf(token, cells[i], merges && token.sibling && spine.has(token.id))));
     setText(this.price, priceOf(lane, round));
   }
 
