@@ -60,7 +60,7 @@ class Entry:
 
 def rows(usual: int) -> Setting:
     """Of drafters of trees."""
-    return Setting("rows", "whole", "siblings may fill up a verify pass to so many rows; 1: chains", usual, 1, MAX_ROWS)
+    return Setting("rows", "whole", "rows of a tree; 1: chains", usual, 1, MAX_ROWS)
 
 
 def every(usual: int) -> Setting:

@@ -101,7 +101,7 @@ export const page = {
     Successors: "后继",
     "how many successors of a token are kept": "每个词元保留多少个后继",
     Rows: "行数",
-    "siblings may fill up a verify pass to so many rows; 1: chains": "兄弟节点最多把一次验证填到这么多行；1：链",
+    "rows of a tree; 1: chains": "树最多有多少行；1：链",
     Phrase: "短语",
     "tokens of a phrase": "每个短语的词元数",
     Key: "键长",
