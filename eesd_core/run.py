@@ -183,14 +183,16 @@ class Run:
         if sampler.sampling.rejects and self.drafter.rows == 1:
             uniforms, noise = sampler.uniforms(first, len(ids)), sampler.noise(first, NEXT)
             scores, verdict = log_probs, by_rejection(ids, log_probs.exp(), laws_of(draft.nodes, target.vocab), uniforms, noise)
+            best, best_ids = scores.topk(MOST)  # (k + 1, MOST)
         else:
             scores = sampler.scores(logits, log_probs, [first, *(first + 1 + node.facts.depth for node in draft.nodes)])
-            verdict = by_matching(draft.nodes, scores.argmax(-1).tolist())
+            best, best_ids = scores.topk(MOST)
+            choices = best_ids[:, 0] if (best[:, 0] > best[:, 1]).all() else scores.argmax(-1)  # of equal ones, the first
+            verdict = by_matching(draft.nodes, choices.tolist())
         end = self._end_of(verdict.path)
         ends = end is not None
         if ends:
             verdict = verdict._replace(path=verdict.path[:end], rejected=())
-        best, best_ids = scores.topk(MOST)  # (k + 1, MOST)
         margins = ((best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)).clamp(max=MOST_MARGIN).tolist()
         judges = [*(node.parent + 1 for node in draft.nodes), verdict.next_row]  # rows
         *chances, next_chance = log_probs[judges, [*ids, verdict.next_id]].exp().tolist()

@@ -61,6 +61,11 @@ class Sampling:
         """Drafts are judged by rejection sampling. Otherwise draft and target make definite choices that can be compared."""
         return self.temperature > 0 and self.acceptance == "rejection"
 
+    @property
+    def cuts(self) -> bool:
+        """Few tokens are left to choose from."""
+        return bool(self.top_k or self.top_p < 1.0 or self.min_p)
+
 
 def stream(kind: int, round: int = 0, sibling: int = 0) -> int:
     """The stream of random numbers for a kind, a round and a sibling: no two share one, as long as only DRAFT has rounds. 32 bits."""
@@ -136,7 +141,11 @@ class Sampler:
 
     def log_probs(self, logits: Tensor) -> Tensor:
         """What probabilities refer to: the processed distribution, or the plain softmax when greedy. (m, V) -> (m, V)"""
-        return processed_log_probs(logits, self.sampling) if self.sampling.temperature else torch.log_softmax(logits, dim=-1)
+        if not self.sampling.temperature:
+            return torch.log_softmax(logits, dim=-1)
+        if logits.device.type != "cpu":
+            return processed_log_probs(logits, self.sampling)
+        return torch.cat([processed_log_probs(row, self.sampling) for row in logits.split(1)])  # a row stays in the processor's cache
 
     def scores(self, logits: Tensor, log_probs: Tensor, positions: Sequence[int]) -> Tensor:
         """(m, V) whose row-wise argmax are the target's choices for m positions: logits, or log p + noise. The noise is shared with the
@@ -144,23 +153,29 @@ class Sampler:
 
         Scores with noise are in units of logits over temperature.
         """
-        if not self.sampling.temperature:
-            return logits
-        if self.sampling.rejects:
-            own = {position: self.noise(position, NEXT) for position in set(positions)}  # nodes of a tree share positions
-            return log_probs + torch.stack([own[position] for position in positions])
-        return log_probs + torch.stack([self.shared_noise(position) for position in positions])
+        return self._with_noise(log_probs, positions, self.ids, SHARED) if self.sampling.temperature else logits
 
     def draft_scores(
         self, logits: Tensor, log_probs: Tensor, position: int, round: int, sibling: int = 0, ids: Tensor | None = None
     ) -> Tensor:  # fmt: skip
         """As `scores` of the target, or, where the target will accept or reject, log q + noise of the drafter's own. (1, V) -> (1, V). Over
         a list of tokens, ids (S,), each with the noise of its own id: (1, S) -> (1, S)."""
-        if self.sampling.rejects:
-            return log_probs + gumbel_noise(self.sampling.seed, position, self.ids if ids is None else ids, stream(DRAFT, round, sibling))
-        if ids is None or not self.sampling.temperature:
-            return self.scores(logits, log_probs, (position,))
-        return log_probs + self.shared_noise(position)[ids]
+        if not self.sampling.temperature:
+            return logits
+        kind = stream(DRAFT, round, sibling) if self.sampling.rejects else SHARED
+        return self._with_noise(log_probs, (position,), self.ids if ids is None else ids, kind)
+
+    def _with_noise(self, log_probs: Tensor, positions: Sequence[int], ids: Tensor, stream: int) -> Tensor:
+        """log p + noise, (m, n) -> (m, n); ids (n,). Noise takes longer than all else: where few tokens are left, it is made for these."""
+        if self.sampling.cuts and log_probs.device.type == "cpu":  # on a GPU nobody waits to hear how many are left
+            rows, places = (log_probs > -torch.inf).nonzero(as_tuple=True)
+            scores = log_probs.clone()
+            scores[rows, places] += gumbel_noise(self.sampling.seed, torch.tensor(positions)[rows], ids[places], stream)
+            return scores
+        if stream != SHARED:
+            return log_probs + gumbel_noise(self.sampling.seed, positions[0], ids, stream)
+        noise = torch.stack([self.shared_noise(position) for position in positions])
+        return log_probs + (noise if ids is self.ids else noise[:, ids])
 
     def noise(self, position: int, stream: int) -> Tensor:  # (V,)
         return gumbel_noise(self.sampling.seed, position, self.ids, stream)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from eesd_core.errors import UserError
-from eesd_core.sampling import ACCEPT, DRAFT, NEXT, SHARED, Sampling, gumbel_noise, processed_log_probs, stream, uniform
+from eesd_core.sampling import ACCEPT, DRAFT, NEXT, SHARED, Sampler, Sampling, gumbel_noise, processed_log_probs, stream, uniform
 
 IDS = torch.arange(6144)
 
@@ -132,3 +132,22 @@ WRONG += [{"top_k": -1}, {"top_k": 2.0}, {"min_p": -0.1}, {"min_p": 1.0}, {"min_
 def test_nonsense_is_refused(wrong):
     with pytest.raises(UserError):
         Sampling(**wrong)
+
+
+@pytest.mark.parametrize("acceptance", ["shared-noise", "rejection"])
+@pytest.mark.parametrize("cut", [{}, {"min_p": 0.1}, {"top_k": 7}, {"top_p": 0.9}, {"top_k": 50, "top_p": 0.8, "min_p": 0.01}])
+def test_scores_are_log_p_and_noise_bit_for_bit(acceptance, cut):
+    """Also where noise is made only for the few tokens that are left, and over a list."""
+    how = Sampling(0.8, seed=5, acceptance=acceptance, **cut)
+    sampler = Sampler(how, len(IDS), torch.device("cpu"))
+    logits = 4 * torch.randn(5, len(IDS), generator=torch.Generator().manual_seed(0))
+    log_probs, places = sampler.log_probs(logits), (9, 10, 10, 12, 13)
+    assert torch.equal(log_probs, processed_log_probs(logits, how))
+    plain = log_probs + torch.stack([gumbel_noise(5, place, IDS) for place in places])
+    assert torch.equal(sampler.scores(logits, log_probs, places), plain)
+    listed, kind = IDS[3::7], stream(DRAFT, 2) if how.rejects else SHARED
+    for ids in (None, listed):
+        given = logits[:1] if ids is None else logits[:1, listed]
+        laws = sampler.log_probs(given)
+        expected = laws + gumbel_noise(5, 20, IDS if ids is None else ids, kind)
+        assert torch.equal(sampler.draft_scores(given, laws, 20, 2, ids=ids), expected)
