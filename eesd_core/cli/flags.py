@@ -133,8 +133,8 @@ def load_engine(arguments, exit_layer: bool = True):
     if not is_first():  # of several processes that run one model (torchrun), one speaks and writes
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         arguments.trace = None
-    if engine.exit_layer and engine.exit_layer.note:
-        print(f"note: {printable(engine.exit_layer.note)}", file=sys.stderr)
+    for note in filter(None, (engine.target.note, engine.exit_layer and engine.exit_layer.note)):
+        print(f"note: {printable(note)}", file=sys.stderr)
     return engine
 
 

@@ -45,6 +45,7 @@ class Target:
         self.vocab = self.config.vocab_size
         self.source: Source | None = None  # the files it was loaded from
         self.fingerprint: str | None = None  # of the weights as they were loaded (exit_layer.py): packed ones cannot be looked at any more
+        self.note = ""  # for whoever starts it, where it runs slower than it could
         self.broken: str | None = None  # a tensor that holds values which are no numbers
         self.shards = getattr(model, "tp_size", None) or 1  # processes that hold parts of every layer
         whole = self.shards == 1 and type(self.embedding) is nn.Embedding and not hasattr(self.embedding, "_hf_hook")  # here, and unscaled

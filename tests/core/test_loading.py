@@ -11,6 +11,7 @@ from torch import nn
 from transformers import BloomConfig, BloomForCausalLM
 
 from eesd_core.bench.measure import settings_of
+from eesd_core.cli import main
 from eesd_core.errors import UserError
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.heads.hub import push
@@ -175,3 +176,12 @@ def test_push_uploads_the_files_and_a_card(model_folder, tmp_path):
 
     assert push(folder, "o/n", True, Hub()) == "the commit"
     assert calls == [("o/n", True), ["README.md", "exit_layer.json", "exit_layer.safetensors"]]
+
+
+def test_without_numba_one_line_says_that_steps_are_slower(model_folder, monkeypatch, capsys):
+    for module in ("prepare", "packed_linear"):
+        monkeypatch.setattr(f"eesd_core.model.cpu.{module}.find_spec", lambda name: None)
+    assert main(["generate", "one two", "--model", str(model_folder), "--dtype", "float32", "--max-new-tokens", "2"]) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if "numba" in line]
+    assert len(notes) == 1 and notes[0].startswith("note: ") and "pip install numba" in notes[0]
+    assert main(["generate", "one two", "--model", str(model_folder), "--quantize", "q8"]) == 2

@@ -28,6 +28,8 @@ def prepare(target: Target, exit_layer: nn.Module | None, quantize: str = "none"
         from .step import take_steps  # compiles or reads its kernels
 
         take_steps(target, exit_layer)
+    elif fast and type(target.layers[0]) is FusedLayer:
+        target.note = "numba is missing: every step goes through torch, which takes two to three times as long; pip install numba"
 
 
 def all_in_panels(target: Target) -> bool:
