@@ -153,7 +153,9 @@ class Sampler:
 
         Scores with noise are in units of logits over temperature.
         """
-        return self._with_noise(log_probs, positions, self.ids, SHARED) if self.sampling.temperature else logits
+        if not self.sampling.temperature:
+            return logits
+        return self._with_noise(log_probs, positions, self.ids, NEXT if self.sampling.rejects else SHARED)
 
     def draft_scores(
         self, logits: Tensor, log_probs: Tensor, position: int, round: int, sibling: int = 0, ids: Tensor | None = None
@@ -172,10 +174,14 @@ class Sampler:
             scores = log_probs.clone()
             scores[rows, places] += gumbel_noise(self.sampling.seed, torch.tensor(positions)[rows], ids[places], stream)
             return scores
-        if stream != SHARED:
-            return log_probs + gumbel_noise(self.sampling.seed, positions[0], ids, stream)
-        noise = torch.stack([self.shared_noise(position) for position in positions])
-        return log_probs + (noise if ids is self.ids else noise[:, ids])
+        made = {position: self._noise_of(position, ids, stream) for position in set(positions)}  # nodes of a tree share positions
+        return log_probs + torch.stack([made[position] for position in positions])
+
+    def _noise_of(self, position: int, ids: Tensor, stream: int) -> Tensor:
+        """(n,); shared noise of all tokens is kept for whoever asks next."""
+        if stream == SHARED:
+            return self.shared_noise(position) if ids is self.ids else self.shared_noise(position)[ids]
+        return gumbel_noise(self.sampling.seed, position, ids, stream)
 
     def noise(self, position: int, stream: int) -> Tensor:  # (V,)
         return gumbel_noise(self.sampling.seed, position, self.ids, stream)

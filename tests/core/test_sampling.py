@@ -143,7 +143,7 @@ def test_scores_are_log_p_and_noise_bit_for_bit(acceptance, cut):
     logits = 4 * torch.randn(5, len(IDS), generator=torch.Generator().manual_seed(0))
     log_probs, places = sampler.log_probs(logits), (9, 10, 10, 12, 13)
     assert torch.equal(log_probs, processed_log_probs(logits, how))
-    plain = log_probs + torch.stack([gumbel_noise(5, place, IDS) for place in places])
+    plain = log_probs + torch.stack([gumbel_noise(5, place, IDS, NEXT if how.rejects else SHARED) for place in places])
     assert torch.equal(sampler.scores(logits, log_probs, places), plain)
     listed, kind = IDS[3::7], stream(DRAFT, 2) if how.rejects else SHARED
     for ids in (None, listed):
