@@ -23,8 +23,8 @@ import { Why } from "./panels/why.js";
 function build(element, options) {
   const view = new View(element, options);
   view.add(new Notices(view), "top");
-  view.add(new Intro(view), "top");
   view.add(new Conversation(view), "top");
+  view.add(new Intro(view), "top");
   view.add(new Tooltip(), "over");
   view.add(new Race(view), "main");
   view.add(new Clock(view), "main");
