@@ -107,7 +107,10 @@ export const drafter = {
   hint: "What it has learned while it wrote.",
   attention: "attention",
   feed: "feed-forward",
-  layer: (name, layer, share) => `${name}, layer ${layer}: ${share === 1 ? "skipped" : share ? `skipped in ${Math.round(100 * share)} % of draft steps` : "runs"}`,
+  layer(name, layer, share) {
+    const some = share ? `skipped in ${Math.round(100 * share)} % of draft steps` : "runs";
+    return `${name}, layer ${layer}: ${share === 1 ? "skipped" : some}`;
+  },
   row: (name, shares) => `${name}: ${shares.filter((share) => share > 0).length} of ${shares.length} layers are skipped`,
   names: {
     ...{ score: "score", trials: "trials", tokens: "tokens in the table", keys: "keys", phrases: "phrases", copying: "copies" },
