@@ -47,10 +47,18 @@ def test_there_is_something_to_run():
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("before", ["", "import eesd_core.racing, eesd_core.loading\n"], ids=["as it is", "submodules loaded"])
-def test_python_snippets(embedded, tmp_path, script, before):
-    (tmp_path / "snippet.py").write_text(before + script)
+def test_python_snippets(embedded, tmp_path, script):
+    (tmp_path / "snippet.py").write_text(script)
     run([sys.executable, "snippet.py"], tmp_path)
+
+
+def test_names_are_the_same_where_submodules_are_loaded(tmp_path):
+    """A submodule must not take the place of a function that the package offers."""
+    lines = [line for script in SCRIPTS for line in script.splitlines() if line.startswith("from eesd_core import")]
+    names = ", ".join({name.strip() for line in lines for name in line.removeprefix("from eesd_core import").split("#")[0].split(",")})
+    imported = f"import eesd_core.racing, eesd_core.loading\nfrom types import ModuleType\nfrom eesd_core import {names}\n"
+    (tmp_path / "names.py").write_text(imported + f"assert not any(isinstance(name, ModuleType) for name in ({names},))\n")
+    run([sys.executable, "names.py"], tmp_path)
 
 
 def test_console_lines(embedded, tmp_path, monkeypatch, capsys):

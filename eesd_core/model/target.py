@@ -201,7 +201,8 @@ class Target:
         """With learned positions, where the family has them."""
         if self.learned is None:
             return hidden
-        return hidden + self.learned(torch.tensor(Span(start, tuple(parents)).positions(hidden.shape[1]), device=self.device))
+        positions = Span(start, tuple(parents)).positions(hidden.shape[1])  # none of them, where a prompt is one token
+        return hidden + self.learned(torch.tensor(positions, dtype=torch.long, device=self.device))
 
 
 def neutral(asked: GenerationConfig) -> tuple[GenerationConfig, dict]:

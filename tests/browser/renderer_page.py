@@ -13,7 +13,7 @@ def write_page(folder: Path, charts: bool = True) -> str:
     ours.write_text(join_modules("stage.js"), "utf-8")
     scripts = [PLOTLY_JS, ours] if charts else [ours]
     tags = "".join(f'<script src="{path.as_uri()}"></script>' for path in scripts)
-    style = "".join(f'<link rel="stylesheet" href="{(WEB / name).as_uri()}">' for name in ("style.css", "guide.css"))
+    style = "".join(f'<link rel="stylesheet" href="{(WEB / name).as_uri()}">' for name in ("base.css", "style.css", "guide.css"))
     head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>EESD</title>{style}'
     viewport = '<meta name="viewport" content="width=device-width, initial-scale=1">'
     start = "<script>window.view = EESD.attach(document.querySelector('.eesd'))</script>"

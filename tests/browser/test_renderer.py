@@ -217,7 +217,7 @@ def test_what_ended_a_round_is_named_where_the_coin_said_go_on(page):
         const posterior = { alpha: 1, beta: 1 }, terms = { theta: 0.9, chi: reason === "controller" ? 0 : 1, u: 0.5 };
         const outcome = { accepted: 1, drafted: 1, next_kind: "none", verify_seconds: 0.1, draft_seconds: 0.1 };
         const tokens = [{ state: "accepted", draft: 0.5, entropy: 1, target: 0.5, margin: 1 }];
-        const round = { tokens, decisions: [{ go: false, terms }], stop: reason, posterior, learned: posterior, outcome };
+        const round = { tokens, drafts: [{}], decisions: [{ go: false, terms }], stop: reason, posterior, learned: posterior, outcome };
         const { why, steps } = EESD.modules['lib/explain.js'].explain({ settings: { temperature: 0 } }, round);
         return [why, steps[2].rows[0].text];
     })""")

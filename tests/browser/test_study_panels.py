@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from app import studies
 from eesd_core.bench import Prompt, latest
 
-SLOW = 30_000  # ms
+SLOW = 120_000  # ms
 
 
 @pytest.fixture(autouse=True)
