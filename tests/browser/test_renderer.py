@@ -179,6 +179,7 @@ def test_rejected_drafts_can_be_hidden(page):
 
 def test_the_final_text_is_large_and_rounds_are_parted(page):
     feed(page, TEXT)
+    wait_for_text(page, ".e-status-text", "identical")
     style = "(selector, of, part) => getComputedStyle(document.querySelector(`.e-lane-eesd .e-text > .e-${selector}`), part)[of]"
     sizes = {kind: page.evaluate(f"kind => parseFloat(({style})(kind, 'fontSize'))", kind) for kind in SHAPES}
     assert sizes["rejected"] == sizes["untested"] < 0.9 * sizes["accepted"]
