@@ -5,6 +5,7 @@ caller who leaves frees the device too. What they yield on the way says where th
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -22,7 +23,7 @@ from eesd_core.trace import parse_trace, to_line
 
 from .form import Field
 from .form_values import checked, model_from_form, quantize_from_form, request_from_form, whole_number
-from .runs import FRAME_SECONDS, Contest, Visits
+from .runs import FRAME_SECONDS, WAITING_SECONDS, Contest, Visits
 
 Acceptance = Literal["shared-noise", "rejection"]
 Precision = Literal["host", "none", "q8", "q4", "8bit", "4bit"]
@@ -196,17 +197,18 @@ class Api:
             job = self.visits.admit(address_of(caller), wanted, uuid.uuid4().hex[:8], engine, work)()
         except UserError as problem:
             raise refusal(problem) from None
-        device, records, tokens, done = self.visits.device, [], 0, False
+        device, records, tokens, done, told_at = self.visits.device, [], 0, False, 0.0
         try:
             while not done:
                 fresh, done = job.take()
                 records += fresh
                 tokens += sum(len(record.event.ids) for record in fresh if isinstance(record.event, TokensCommitted))
-                place, loading = device.place(job), device.preparing
-                wait = {"status": "waiting", "place": place, "seconds": device.wait(place)}
-                if loading is not None and not place:
-                    wait = {"status": "loading", "seconds": round(loading)}
-                yield {"status": "running", "new_tokens": tokens} if records else wait
+                if records:
+                    yield {"status": "running", "new_tokens": tokens}
+                elif time.monotonic() >= told_at + WAITING_SECONDS:
+                    told_at, place, loading = time.monotonic(), device.place(job), device.preparing
+                    wait = {"status": "waiting", "place": place, "seconds": device.wait(place)}
+                    yield {"status": "loading", "seconds": round(loading)} if loading is not None and not place else wait
                 if not done:
                     await asyncio.sleep(FRAME_SECONDS)
         finally:

@@ -8,20 +8,23 @@ from pathlib import Path
 
 import plotly
 import segno
+from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from eesd_core.export.standalone import PLOTLY_JS, template
 from eesd_core.memory import memory_mb
 
+from .api import MOST_TRACE
 from .runs import Visits
 from .studies import study_routes
 
 OWN = "/gradio_api/eesd"  # where the page is rendered on the server too, Node passes on what is below /gradio_api and nothing else
 MOST_LINK = 1000  # characters: more makes a code that no camera reads off a screen
+MOST_SENT = 2 * MOST_TRACE  # bytes of a body: JSON puts a stroke before every quotation mark of a trace
 DAY = {"Cache-Control": "max-age=86400"}
 FOR_GOOD = {"Cache-Control": "public, max-age=31536000, immutable"}  # its address has its version
 
@@ -37,15 +40,29 @@ class PackedPage:
 
 
 class NoUploads:
-    """Gradio takes files from anybody, of any size, also where no part of the page has any use for one: here it takes none."""
+    """Gradio takes files from anybody, and bodies of any size, also where no part of the page has any use for one: here it takes no file,
+    and nothing larger than a trace that is sent as JSON."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = scope["type"] == "http" and scope["path"].rstrip("/").endswith(("/upload", "/upload_progress"))
-        answer = PlainTextResponse("no files are taken here: a trace is opened in your browser", 403)
-        await (answer if refused else self.app)(scope, receive, send)
+        left = MOST_SENT
+
+        async def bounded() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413, f"more than {MOST_SENT >> 20} MB are not taken here")
+            return message
+
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+        elif scope["path"].rstrip("/").endswith(("/upload", "/upload_progress")):
+            await PlainTextResponse("no files are taken here: a trace is opened in your browser", 403)(scope, receive, send)
+        else:
+            await self.app(scope, bounded, send)
 
 
 def routes(visits: Visits) -> list[Route]:

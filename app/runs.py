@@ -110,7 +110,11 @@ class Visits:
             return
         text = note(type="queue", run=run, place=0, waiting=0)
         yield text
-        job = queue_up()
+        try:
+            job = queue_up()
+        except UserError as problem:
+            yield text + note(type="error", message=str(problem))
+            return
         visitor = session or run  # a bare HTTP client may have no session: then nobody else may have its place
         if earlier := self._jobs.get(visitor):
             self.device.leave(earlier)
@@ -139,8 +143,8 @@ class Visits:
             self.device.leave(job)
 
     def admit(self, address: str, request: Request, run: str, wanted: Wanted, work: Contest | None = None) -> Callable[[], Job]:
-        """Check a request; what is returned puts it into the line. Raises UserError: too long a prompt, a full line or too many runs are
-        refused before they wait."""
+        """Check a request; what is returned puts it into the line. Raise UserError, both: too long a prompt, a full line or too many runs
+        are refused before they wait."""
         if engine := self.engines.loaded(wanted) or self.engines.loaded(wanted._replace(quantize=self.engines.start)):
             engine.encode(request)  # a model that nobody has used yet refuses what is too long when it is there
         work = work or self.contest
@@ -148,10 +152,7 @@ class Visits:
 
     def enter(self, address: str, wanted: Wanted, work: Study) -> Callable[[], Job]:
         """Work for this engine, which is loaded first if nobody asked for it before; as `admit`. Raises UserError."""
-        if self.device.waiting() >= self.limits.waiting:
-            raise UserError(f"{self.limits.waiting} runs are waiting already: try again in a minute")
-        if len(self._mine(address)) >= self.limits.waiting_each:
-            raise UserError(f"{self.limits.waiting_each} runs from your address are in line already: wait for one to end, or stop it")
+        self._check_room(address)
         others = self.device.waiting() > len(self._mine(address))
         if others and (wait := self.seconds.wait(address)):
             most = f"{self.limits.seconds_a_minute:g} seconds of computing a minute"
@@ -161,12 +162,20 @@ class Visits:
         prepare = partial(self.engines.engine, wanted)
 
         def queue_up() -> Job:
+            self._check_room(address)  # again: others may have come in between
             spend = partial(self.seconds.use, address)
             job = self.device.submit(lambda stopped: work(prepare(), stopped), prepare, spend)
             self._in_line[address] = [*self._mine(address), job]
             return job
 
         return queue_up
+
+    def _check_room(self, address: str) -> None:
+        """Raises UserError."""
+        if self.device.waiting() >= self.limits.waiting:
+            raise UserError(f"{self.limits.waiting} runs are waiting already: try again in a minute")
+        if len(self._mine(address)) >= self.limits.waiting_each:
+            raise UserError(f"{self.limits.waiting_each} runs from your address are in line already: wait for one to end, or stop it")
 
     def _mine(self, address: str) -> list[Job]:
         """This address's jobs in line."""

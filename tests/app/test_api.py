@@ -3,6 +3,8 @@
 import asyncio
 import json
 import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from fake_engine import FakeEngine
 from gradio_client import Client
 from hostile import hostile
 
+from app.api import MOST_TRACE
 from app.form import FIELDS
 from app.form_values import Limits
 from app.page import STREAMS_AT_ONCE, launch
+from app.routes import MOST_SENT
 from app.runs import Visits
 from eesd_core.racing import race
 from tools.soak import soak
@@ -114,6 +118,52 @@ def test_no_files_are_taken(server):
         answer = httpx.post(server[1] + path, files={"files": ("a.txt", b"a")}, timeout=60)
         assert answer.status_code in (403, 405) and answer.is_error, path
     assert httpx.get(server[1] + "health", timeout=60).status_code == 200
+
+
+def test_nothing_much_larger_than_a_trace_is_taken(server):
+    def post(size: int, streamed: bool) -> httpx.Response:
+        body = json.dumps({"data": ["x" * size]}).encode()
+        parts = (body[at : at + 2**20] for at in range(0, len(body), 2**20))  # without a length that could be looked at
+        headers = {"content-type": "application/json"}
+        return httpx.post(server[1] + "gradio_api/call/replay", content=parts if streamed else body, headers=headers, timeout=60)
+
+    assert post(MOST_TRACE, False).status_code == 200
+    for streamed in (False, True):
+        assert post(MOST_SENT, streamed).status_code == 413
+    assert httpx.get(server[1] + "health", timeout=60).status_code == 200
+
+
+def test_a_trace_is_read_in_line_with_the_runs(client, visits):
+    """Reading a large one takes seconds from a race beside it."""
+    release = threading.Event()
+    race = visits.device.submit(lambda stopped: iter([release.wait(60)]))
+    told = client.submit(OPENING.read_text(), api_name="/replay")
+    try:
+        until(lambda: visits.device.waiting() == 2)
+        assert not told.done()
+    finally:
+        release.set()
+    assert told.result()["identical"] and race.done
+
+
+def test_a_program_that_waits_is_told_once_a_second(client, visits):
+    release = threading.Event()
+    visits.device.submit(lambda stopped: iter([release.wait(60)]))
+    job = client.submit("Once", api_name="/race")
+    try:
+        until(lambda: visits.device.waiting() == 2)
+        time.sleep(1.5)
+        assert 1 <= len(job.outputs()) <= 4
+    finally:
+        release.set()
+    assert job.result()["identical"]
+
+
+def until(come: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not come():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_bare_post_with_too_few_values_is_told_so(server):

@@ -288,6 +288,25 @@ def test_one_address_has_few_places_and_not_all_of_the_device():
     in_a_loop(visit())
 
 
+def test_who_comes_at_the_same_moment_finds_no_more_room():
+    """The line is asked for after the first line was sent, so many may have been let in before the first of them stands in it."""
+
+    async def visit():
+        visits = Visits(FakeEngine(), Limits(waiting_each=2), race)
+        visits.engine.go.clear()
+        streams = [visits.run(name, "here", *FORM) for name in "abcd"]
+        for stream in streams:
+            await anext(stream)
+        texts = [await anext(stream) for stream in streams]
+        assert ["from your address are in line already" in text for text in texts] == [False, False, True, True]
+        assert visits.device.waiting() == 2
+        for stream in streams:
+            await stream.aclose()
+        await free(visits)
+
+    in_a_loop(visit())
+
+
 def test_who_waits_is_told_once_a_second(visits):
     async def visit():
         visits.engine.go.clear()

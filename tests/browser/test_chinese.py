@@ -1,7 +1,9 @@
 """The Chinese page has no English sentence left: not in the tables of words, and not on the page."""
 
+import ast
 import json
 import re
+from pathlib import Path
 
 from app_page import reach, run, settings
 
@@ -11,6 +13,8 @@ from app.form_values import request_from_form
 from eesd_core.control import CONTROLLERS
 from eesd_core.draft.registry import DRAFTERS
 from eesd_core.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # Names, keys, formulas and patterns that are the same in both languages.
 SAME = {
@@ -97,6 +101,37 @@ def refusals() -> list[str]:
             said.append(str(problem))
     assert len(said) == 13
     return said
+
+
+REACHED = (
+    *(f"app/{name}.py" for name in ("runs", "engines", "arrival", "form_values")),
+    *(f"eesd_core/{name}.py" for name in ("engine", "model/target", "text/chat", "text/codec", "text/stop_strings")),
+)
+PARTS = {"most": "45 seconds of computing a minute", "both": "the prompt (7 tokens) and 7 new tokens"}
+AT_LOAD = ("has room for", "the tokenizer of 7 cannot be")
+
+
+def spelled() -> list[str]:
+    """Every refusal in the code that a run of the page can reach, 7 in the place of what is filled in."""
+    said = []
+    for path in REACHED:
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError"):
+                continue
+            text = node.args[0]
+            parts = [text] if isinstance(text, ast.Constant) else getattr(text, "values", [])
+            line = "".join(part.value if isinstance(part, ast.Constant) else PARTS.get(ast.unparse(part.value), "7") for part in parts)
+            if line and not any(words in line for words in AT_LOAD):
+                said.append(line)
+    assert len(said) > 25
+    return said
+
+
+def test_every_refusal_has_words_in_chinese(visit):
+    say = "lines => lines.map(EESD.modules['lib/refusals.js'].inWords)"
+    lines = spelled()
+    chinese = visit(query="?lang=zh&view=live").evaluate(say, lines)
+    assert [line for line, words in zip(lines, chinese) if not HAN.search(words)] == []
 
 
 def test_the_server_refuses_in_the_visitors_language(visit):

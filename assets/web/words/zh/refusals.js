@@ -1,4 +1,4 @@
-// Chinese: what the server says when it refuses or ends a run (app/runs.py, app/form_values.py, app/arrival.py, eesd_core/request.py).
+// Chinese: what the server says when it refuses or ends a run (app/runs.py, app/form_values.py, app/engines.py, app/arrival.py, eesd_core/engine.py).
 
 export const refusals = [
   [/^stop strings: at most (\d+), each of 1 to (\d+) characters$/, (most, longest) => `停止文本：最多 ${most} 个，每个 1 到 ${longest} 个字符`],
@@ -29,5 +29,22 @@ export const refusals = [
     /^the prompt \((\d+) tokens\) and (\d+) new tokens exceed the context of (\d+)/,
     (prompt, more, context) => `提示（${prompt} 个词元）加上 ${more} 个新词元超出了上下文长度 ${context}：请缩短提示或减少新词元`,
   ],
+  [
+    /^the prompt has ([\d,]+) characters: this model reads (\d+) tokens/,
+    (has, context) => `提示有 ${has} 个字符，而此模型只读 ${context} 个词元：请缩短提示`,
+  ],
+  [/^the tokenizer of (.+) makes no token of this prompt/, (model) => `${model} 的分词器无法从此提示得到词元：请用模型认识的文字书写`],
+  [/^the tokenizer's token (.+) has the number (\d+)/, (token, id) => `分词器的词元 ${token}（编号 ${id}）没有嵌入行：请不要在提示中使用它`],
+  [/^the chat template of (.+) leaves the request out/, (model) => `${model} 的对话模板丢掉了请求：请关闭对话，让它续写文本`],
+  [/^the chat template of (.+) does not take this conversation: (.+)$/, (model, why) => `${model} 的对话模板不接受此对话：${why}`],
+  [/^the logits of (.+) are no numbers/, (model) => `${model} 的 logits 不是数：权重已损坏，或对此精度过大`],
+  [/^(.+) has one layer, which leaves nothing to exit from/, (model) => `${model} 只有一层，无从提前退出：请选择其他起草器`],
+  [/^no exit layer is loaded/, () => "没有加载退出层：请选择其他起草器"],
+  [/^this server has no model (.+): choose one of (.+)$/, (model, names) => `此服务器没有模型 ${model}：请选择 ${names} 之一`],
+  [/^this server has its model in one precision \(quantize=(.+)\)/, (precision) => `此服务器的模型只有一种精度（${precision}）：请不要更改`],
+  [/^(\S+) weights do not work on this machine \((.+)\)/, (name, why) => `${name} 权重在此机器上无法使用（${why}）：请选择其他精度`],
+  [/^the request is larger than (\d+) kB/, (most) => `请求超过 ${most} kB：请缩短提示`],
+  [/^the prompt must be text$/, () => "提示必须是文本"],
+  [/^model must be a name/, () => "模型必须是一个名称"],
   [/^(.+) has no chat template/, (model) => `${model} 没有对话模板：请关闭对话，让它续写文本`],
 ];
