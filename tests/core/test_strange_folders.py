@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 from greedy_text import ours, theirs
+from tiny_families import VARIANTS, tiny
 
 from eesd_core.errors import UserError
 from eesd_core.loading import load_exit_layer
@@ -19,13 +20,18 @@ WRONG = [None, True, "x", -1, 0, 3.5, 10**9, [], [1], {}, {"a": 1}, "../config.j
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, model_folder, engine) -> list[Path]:
-    """One file of weights, and several."""
+    """One file of weights and an exit layer; several files; and every other family."""
     shards = tmp_path_factory.mktemp("shards")
     shutil.copytree(model_folder, shards, dirs_exist_ok=True)
     (shards / "model.safetensors").unlink()
     engine.target.model.save_pretrained(shards, max_shard_size="200KB")
     assert len(list(shards.glob("model-*.safetensors"))) > 1
-    return [model_folder, shards]
+    others = {family: variant for variant, (family, _) in VARIANTS.items() if family != "llama"}
+    made = {variant: tmp_path_factory.mktemp("family") for variant in others.values()}
+    for variant, folder in made.items():
+        tiny(variant).save_pretrained(folder)
+        engine.target.tokenizer.save_pretrained(folder)
+    return [model_folder, shards, *made.values()]
 
 
 def damage(folder: Path, random: Random) -> str:
@@ -85,7 +91,7 @@ def outcome(folder: Path) -> str:
 def test_damaged_folders(folders, tmp_path):
     random, count, wrong = Random(7), {"same": 0, "refused": 0}, []
     for number in range(DRAWS):
-        folder = shutil.copytree(folders[number % 2], tmp_path / str(number))
+        folder = shutil.copytree(folders[number % len(folders)], tmp_path / str(number))
         done = damage(folder, random)
         found = outcome(folder)
         shutil.rmtree(folder)
