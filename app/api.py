@@ -23,7 +23,7 @@ from eesd_core.trace import parse_trace, to_line
 
 from .form import Field
 from .form_values import checked, model_from_form, quantize_from_form, request_from_form, whole_number
-from .runs import FRAME_SECONDS, WAITING_SECONDS, Contest, Visits
+from .runs import FRAME_SECONDS, Contest, Visits, told_every
 
 Acceptance = Literal["shared-noise", "rejection"]
 Precision = Literal["host", "none", "q8", "q4", "8bit", "4bit"]
@@ -205,8 +205,8 @@ class Api:
                 tokens += sum(len(record.event.ids) for record in fresh if isinstance(record.event, TokensCommitted))
                 if records:
                     yield {"status": "running", "new_tokens": tokens}
-                elif time.monotonic() >= told_at + WAITING_SECONDS:
-                    told_at, place, loading = time.monotonic(), device.place(job), device.preparing
+                elif time.monotonic() >= told_at + told_every(place := device.place(job)):
+                    told_at, loading = time.monotonic(), device.preparing
                     wait = {"status": "waiting", "place": place, "seconds": device.wait(place)}
                     yield {"status": "loading", "seconds": round(loading)} if loading is not None and not place else wait
                 if not done:

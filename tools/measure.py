@@ -1,6 +1,7 @@
 """What serving costs. `python -m tools.measure` prints the engine's speed with and without a client that consumes the stream, and the time
-from pressing Run to the first token at the client. `python -m tools.measure --soak 200` lets so many visitors stop and leave at random,
-`python -m tools.measure --page` measures the page in a browser (measure_page.py).
+from pressing Run to the first token at the client. `python -m tools.measure --waiting 90` prints the speed of a race behind which nobody
+and so many visitors wait, `python -m tools.measure --soak 200` lets so many stop and leave at random, `python -m tools.measure --page`
+measures the page in a browser (measure_page.py).
 
 The client is a process of its own. Rounds alternate (A B B A).
 """
@@ -10,9 +11,11 @@ import asyncio
 import subprocess
 import sys
 import time
+from functools import partial
 from statistics import median
 
 import gradio as gr
+import httpx
 from gradio_client import Client
 
 from app.form import FIELDS
@@ -23,11 +26,12 @@ from eesd_core.loading import load_engine
 from eesd_core.metrics import Metrics
 from eesd_core.racing import race
 
-from .soak import soak
+from .soak import endpoints, soak, visit
 
 FORM = {"prompt": "Once upon a time there was a king who", "new_tokens": 256}
+SETTLE = 1.5  # seconds between the last one in line and the race
 SOAK_FORM = {"new_tokens": 64}
-NO_LIMIT = Limits(runs_a_minute=1_000_000, waiting_each=1000, seconds_a_minute=1e9)
+NO_LIMIT = Limits(seconds=1e9, waiting=1000, runs_a_minute=1_000_000, waiting_each=1000, seconds_a_minute=1e9)
 
 
 def consume(url: str) -> None:
@@ -70,6 +74,33 @@ def watching(visits: Visits, url: str) -> None:
     print(f"first token {median(firsts):.2f} s after Run, at most {max(firsts):.2f} s")
 
 
+def waiting(visits: Visits, url: str, count: int) -> None:
+    def raced(behind: int) -> dict[str, float]:
+        """Tokens per second of both lanes, once so many stand in line behind the race."""
+        while visits.device.waiting() <= behind:
+            time.sleep(0.05)
+        time.sleep(SETTLE)
+        records = list(race(visits.engine, request_from_form(**FORM)))
+        return {lane: Metrics.fold(records, lane).tokens_per_second for lane in ("vanilla", "eesd")}
+
+    visits.device.call(partial(raced, 0))  # warm-up
+    found = {0: [], count: []}
+    for behind in (0, count, count, 0):
+        command = [sys.executable, "-m", "tools.measure", "--wait", str(behind), "--url", url]
+        visitors = subprocess.Popen(command) if behind else None
+        found[behind].append(visits.device.call(partial(raced, behind)))
+        if visitors:
+            visitors.terminate()
+            visitors.wait()
+        while visits.device.waiting():  # who left is noticed at the next line that is sent to them
+            time.sleep(0.05)
+        for lane, speed in found[behind][-1].items():
+            print(f"{behind:>3} waiting, {lane}: {speed:.1f} tokens/s", flush=True)
+    for lane in ("vanilla", "eesd"):
+        alone, beside = (median(speeds[lane] for speeds in found[behind]) for behind in found)
+        print(f"{lane}: {alone:.1f} tokens/s with nobody waiting, {beside:.1f} with {count}, {beside / alone:.1%} of the speed kept")
+
+
 def soaking(url: str, runs: int) -> None:
     """Run in a process of its own, so that the client's memory is not the server's."""
     report = asyncio.run(soak(url, runs, SOAK_FORM))
@@ -81,20 +112,37 @@ def soaking(url: str, runs: int) -> None:
     print("memory of the server: " + ("unknown" if growth is None else f"{report.memory[-1]:.0f} MB, {growth:+.1%} since the first fifth"))
 
 
+async def wait_in_line(url: str, count: int) -> None:
+    """Visitors that read what they are told, until this process is ended."""
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, timeout=None, limits=limits) as http:
+        stream, _, usual = await endpoints(http)
+        data = [props.get("value") for props in usual]
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(visit(http, stream, 0, data, "finished", 0.0))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--waiting", type=int, metavar="N", help="so many visitors wait behind a race, and nobody")
     parser.add_argument("--soak", type=int, metavar="N", help="so many runs by visitors that stop and leave at random")
     parser.add_argument("--page", action="store_true", help="first paint, scrubbing and memory of the page; needs Chromium")
     parser.add_argument("--url", metavar="URL", help="with --soak: a server that runs already, such as http://127.0.0.1:7860/")
     parser.add_argument("--consume", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--wait", type=int, metavar="N", help=argparse.SUPPRESS)
     flags = parser.parse_args()
     if flags.consume:
         return consume(flags.consume)
+    if flags.wait:
+        return asyncio.run(wait_in_line(flags.url, flags.wait))
     if flags.soak and flags.url:
         return soaking(flags.url, flags.soak)
     visits = Visits.load(lambda quantize: load_engine(quantize=quantize), NO_LIMIT)
     url = launch(visits, prevent_thread_lock=True, quiet=True).local_url
-    if flags.soak:
+    if flags.waiting:
+        waiting(visits, url, flags.waiting)
+    elif flags.soak:
         subprocess.run([sys.executable, "-m", "tools.measure", "--soak", str(flags.soak), "--url", url], check=True)
     elif flags.page:
         from .measure_page import measure_page  # playwright belongs to the tests: nothing else here needs it

@@ -36,15 +36,12 @@ async def soak(url: str, runs: int, form: dict, seed: int = 1) -> Report:
     """`form`: values by name, besides prompt and seed."""
     chance, report = random.Random(seed), Report()
     async with httpx.AsyncClient(base_url=url, timeout=60) as http:
-        config = (await http.get("/config")).json()
-        stream = next(d for d in config["dependencies"] if d["api_name"] == "stream")
-        stop = next(d for d in config["dependencies"] if d["api_name"] == "stop")
-        usual = [next(c for c in config["components"] if c["id"] == id)["props"] for id in stream["inputs"]]
+        stream, stop, usual = await endpoints(http)
         for number in range(runs):
             named = form | {"prompt": chance.choice(PROMPTS), "seed": str(number)}
             data = [named.get(props["elem_id"].replace("-", "_"), props.get("value")) for props in usual]
             how = chance.choice(NAMES)
-            await visit(http, stream["id"], stop["id"], data, how, chance.random())
+            await visit(http, stream, stop, data, how, chance.random())
             report.ends[how] += 1
             began = time.monotonic()
             while (state := (await http.get("/health")).json())["waiting"] and time.monotonic() < began + MOST_WAIT:
@@ -54,6 +51,13 @@ async def soak(url: str, runs: int, form: dict, seed: int = 1) -> Report:
                 report.freed.append(time.monotonic() - began)
             report.memory.append(state["memory_mb"])
     return report
+
+
+async def endpoints(http: httpx.AsyncClient) -> tuple[int, int, list[dict]]:
+    """Gradio's numbers of Run and Stop, and the fields of the form as the page has them."""
+    config = (await http.get("/config")).json()
+    stream, stop = (next(d for d in config["dependencies"] if d["api_name"] == name) for name in ("stream", "stop"))
+    return stream["id"], stop["id"], [next(c for c in config["components"] if c["id"] == id)["props"] for id in stream["inputs"]]
 
 
 async def visit(http: httpx.AsyncClient, stream: int, stop: int, data: list, how: str, when: float) -> None:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fake_engine import FakeEngine
 
-from app.form_values import Limits
-from app.runs import HINDSIGHT_SECONDS, Visits, note
+from app.form_values import Limits, request_from_form
+from app.runs import HINDSIGHT_SECONDS, WAITING_SECONDS, Visits, contest, note, told_every
 from eesd_core.racing import race
 
 FORM = ("Once upon a time", 0.8, 0, 1, 0, "7", 16)  # the rest of the form has its usual values
@@ -219,6 +219,18 @@ def test_hindsight_ends_with_stop_and_soon_where_others_wait(monkeypatch):
     in_a_loop(visit())
 
 
+def test_hindsight_begins_no_piece_for_which_there_is_no_time_where_others_wait(monkeypatch):
+    pieces = []
+
+    def hindsight(engine, request, records, stopped):
+        while not stopped():
+            pieces.append(time.sleep(0.6 * HINDSIGHT_SECONDS))
+
+    monkeypatch.setattr("app.runs.hindsight", hindsight)
+    request = request_from_form(*FORM)
+    assert list(contest(FakeEngine(), request, "run", bool, others=lambda: True)) and len(pieces) == 1
+
+
 def test_place_and_estimated_wait_are_told(visits):
     async def visit():
         visits.device.mean_seconds = 4000.0
@@ -323,6 +335,11 @@ def test_who_waits_is_told_once_a_second(visits):
         await free(visits)
 
     in_a_loop(visit())
+
+
+def test_a_long_line_is_told_little_more_often_than_a_short_one():
+    assert told_every(0) == told_every(1) == WAITING_SECONDS
+    assert sum(1 / told_every(place) for place in range(1, 91)) < 20
 
 
 def test_a_note_cannot_open_a_tag():
