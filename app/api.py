@@ -23,7 +23,7 @@ from eesd_core.trace import parse_trace, to_line
 
 from .form import Field
 from .form_values import checked, model_from_form, quantize_from_form, request_from_form, whole_number
-from .runs import FRAME_SECONDS, Contest, Visits, told_every
+from .runs import FRAME_SECONDS, Contest, Visits, looked_every, told_every
 
 Acceptance = Literal["shared-noise", "rejection"]
 Precision = Literal["host", "none", "q8", "q4", "8bit", "4bit"]
@@ -210,7 +210,7 @@ class Api:
                     wait = {"status": "waiting", "place": place, "seconds": device.wait(place)}
                     yield {"status": "loading", "seconds": round(loading)} if loading is not None and not place else wait
                 if not done:
-                    await asyncio.sleep(FRAME_SECONDS)
+                    await asyncio.sleep(looked_every(device.place(job)))
         finally:
             device.leave(job)
         if job.error or job.why_stopped != "by you":
