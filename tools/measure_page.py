@@ -74,6 +74,7 @@ def lengthened(trace: str, tokens: int) -> str:
                 shift |= {"position": r["position"] + again * written} if "position" in r else {}
                 lines.append(r | shift)
         last = {"type": "run_finished", "reason": "length", "new_tokens": times * written, "t": times * seconds}
+        last |= {"speculative_decoding": None}
         lines.append({name: own[0][name] for name in ("run", "lane", "row")} | last)
         for seq, r in enumerate(lines):
             r["seq"] = seq

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from eesd_core.cli import main
 from eesd_core.events import FORMAT, OLDER, Record
+from eesd_core.loading import load_engine
+from eesd_core.sampling import Sampling
+from eesd_core.simulate.courses import drafts_of
 from eesd_core.trace import open_trace
 
 OPENING = Path(__file__).parents[2] / "assets" / "traces" / "opening.ndjson"
@@ -42,3 +45,23 @@ def test_a_path_that_cannot_be_written_is_one_line(model_folder, tmp_path, capsy
 def test_the_recording_of_the_page_is_whole_and_small():
     check(OPENING)
     assert OPENING.stat().st_size <= 300_000
+
+
+def test_the_recording_is_of_the_exit_layer_that_ships(embedded):
+    """It would draft again what was drafted, as surely: in another precision or on another processor with few exceptions."""
+    records = open_trace(OPENING).records
+    events = [record.event for record in records if record.lane == "eesd"]
+    prompt_ids, settings = next((e.prompt_ids, e.settings) for e in events if e.type == "run_started")
+    ids = [*prompt_ids, *(id for e in events if e.type == "tokens_committed" for id in e.ids)]
+    sampling = Sampling(**{name: settings[name] for name in ("temperature", "top_p", "seed", "top_k", "min_p", "acceptance")})
+    course = drafts_of(load_engine(embedded, device="cpu", dtype="float32"), ids, len(prompt_ids), sampling)
+    drafts = [e for e in events if e.type == "draft_token"]
+    tested = [e for e in drafts if ids[len(prompt_ids) : e.position] == text_before(drafts, e, ids, len(prompt_ids))]
+    away = sorted(abs(course.confidence[e.position - len(prompt_ids)] - e.confidence) for e in tested)
+    assert len(tested) > 60 and away[len(away) * 9 // 10] < 0.01
+
+
+def text_before(drafts, last, ids: list[int], begin: int) -> list[int]:
+    """What the drafts of a round went on from: the text in front of the round, and what was drafted before."""
+    own = [e for e in drafts if e.round == last.round and e.i < last.i]
+    return ids[begin : last.position - len(own)] + [e.id for e in own]
