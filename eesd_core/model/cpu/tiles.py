@@ -66,14 +66,16 @@ class _Tile:
         chunks = b.udiv(inputs, LONG(chunk.inputs))
         step = OUTPUTS * chunk.elements
         panel = b.mul(chunks, LONG(step))  # elements
-        weights = b.gep(self.weight.data, [b.add(b.mul(p, panel), b.mul(first, LONG(chunk.elements)))])
+        whole = b.gep(self.weight.data, [b.mul(p, panel)])
+        weights = b.gep(whole, [b.mul(first, LONG(chunk.elements))])
+        ahead = b.gep(whole, [b.add(panel, b.mul(first, b.mul(chunks, LONG(chunk.elements))))])
         scales = b.gep(self.scale.data, [b.add(b.mul(p, b.mul(chunks, LONG(OUTPUTS))), first)])  # in 4 bits
         xs = [b.gep(self.x.data, [b.mul(b.add(r, LONG(i)), inputs)]) for i in range(rows)]
         kind = WORDS if self.whole else FLOATS
         sums = [[cgutils.alloca_once_value(b, ir.Constant(kind, [0] * LANES)) for _ in range(outputs)] for _ in range(rows)]
         with cgutils.for_range(b, chunks) as loop:
             at = b.gep(weights, [b.mul(loop.index, LONG(step))])
-            self._prefetch(b.gep(at, [panel]), outputs)
+            self._prefetch(b.gep(ahead, [b.mul(loop.index, LONG(outputs * chunk.elements))]), outputs)
             parts = [self._read(b.gep(at, [LONG(j * chunk.elements)])) for j in range(outputs)]
             by = []
             if self.kind == np.uint8:
@@ -90,7 +92,8 @@ class _Tile:
                 b.store(b.fadd(total, b.load(place)) if four else b.fmul(total, b.load(b.gep(self.scale.data, [n]))), place)
 
     def _prefetch(self, at, outputs: int) -> None:
-        """The same place of the next panel, which comes from memory while this one is multiplied with all rows."""
+        """The next panel, which comes from memory while this one is multiplied with all rows. Of a few outputs it is not their own place that
+        is asked for, but the next piece of one stream: memory is read faster so than in strides."""
         b, line = self.b, CACHE_LINE * self.chunk.elements // self.chunk.bytes
         kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), WORD, WORD, WORD])
         fetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
