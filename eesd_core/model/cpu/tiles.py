@@ -92,8 +92,8 @@ class _Tile:
                 b.store(b.fadd(total, b.load(place)) if four else b.fmul(total, b.load(b.gep(self.scale.data, [n]))), place)
 
     def _prefetch(self, at, outputs: int) -> None:
-        """The next panel, which comes from memory while this one is multiplied with all rows. Of a few outputs it is not their own place that
-        is asked for, but the next piece of one stream: memory is read faster so than in strides."""
+        """The next panel, which comes from memory while this one is multiplied with all rows. Tiles of a few outputs ask for it piece by
+        piece in its order, not each for its own outputs: memory is read faster in one stream than in strides."""
         b, line = self.b, CACHE_LINE * self.chunk.elements // self.chunk.bytes
         kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), WORD, WORD, WORD])
         fetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
