@@ -9,7 +9,7 @@ import pytest
 from fake_engine import FakeEngine
 
 from app.form_values import Limits, request_from_form
-from app.runs import HINDSIGHT_SECONDS, WAITING_SECONDS, Visits, contest, note, told_every
+from app.runs import FRAME_SECONDS, HINDSIGHT_SECONDS, WAITING_SECONDS, Visits, contest, looked_every, note, told_every
 from eesd_core.racing import race
 
 FORM = ("Once upon a time", 0.8, 0, 1, 0, "7", 16)  # the rest of the form has its usual values
@@ -340,6 +340,7 @@ def test_who_waits_is_told_once_a_second(visits):
 def test_a_long_line_is_told_little_more_often_than_a_short_one():
     assert told_every(0) == told_every(1) == WAITING_SECONDS
     assert sum(1 / told_every(place) for place in range(1, 91)) < 20
+    assert looked_every(0) == looked_every(1) == FRAME_SECONDS and sum(1 / looked_every(place) for place in range(1, 91)) < 120
 
 
 def test_a_note_cannot_open_a_tag():
