@@ -94,3 +94,17 @@ def test_a_store_gives_memory_once():
     for number, room in enumerate(rooms):
         room[:] = number
     assert [set(room.flat) for room in rooms] == [{0.0}, {1.0}, {2.0}, {3.0}]
+
+
+def test_machine_code_of_older_sources_is_forgotten(tmp_path):
+    """numba asks for a function's own file alone: a changed tile would leave the products that are made of it as they were."""
+    from eesd_core.model.cpu.kept import forget_older
+
+    (tmp_path / "threads.share-1.nbi").touch()
+    (tmp_path / "sources-0123456789abcdef").touch()
+    forget_older(tmp_path)
+    (stamp,) = tmp_path.iterdir()
+    assert stamp.name.startswith("sources-") and stamp.name != "sources-0123456789abcdef"
+    (tmp_path / "threads.share-1.nbi").touch()
+    forget_older(tmp_path)
+    assert (tmp_path / "threads.share-1.nbi").exists()

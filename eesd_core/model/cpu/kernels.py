@@ -12,21 +12,11 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload, register_jitable
 
+from .kept import kept
+
 ONE, HALF, ZERO_POINT = np.float32(1), np.float32(0.5), np.float32(128)
 LEVELS, FINE = np.float32(127), np.float32(8191)  # the largest whole numbers of a row in uint8, and in int16
 LEAST = np.float32(1e-20)  # a row of zeros has a scale too
-
-
-def kept(compiler, *given, **how):
-    """A decorator of numba's whose machine code is kept on disk: the next process only reads it."""
-
-    def compiled(function):
-        try:
-            return compiler(*given, cache=True, **how)(function)
-        except RuntimeError:  # no folder that can be written
-            return compiler(*given, **how)(function)
-
-    return compiled
 
 
 kernel = kept(njit, fastmath=True, nogil=True, error_model="numpy")

@@ -11,8 +11,8 @@ A row's sums have one order whatever the number of rows, so passes of one row, o
 import numpy as np
 from numba import njit
 
-from .kernels import kept
-from .tiles import CHUNKS, OUTPUTS, tile
+from .kept import kept
+from .tiles import CHUNKS, OUTPUTS, begin_row, tile
 
 MANY = 48  # rows that are multiplied with a panel before the next one: they stay in the second cache
 ROOM = 32 << 20  # bytes taken from the system at once
@@ -98,13 +98,8 @@ def multiply_blocks(share, shares, x, weight, out, scale, offset, sums):
     for begin in range(np.uint64(0), rows, np.uint64(MANY)):
         end = min(begin + np.uint64(MANY), rows)
         for p in range(np.uint64(panels * share // shares), np.uint64(panels * (share + 1) // shares)):
-            first = p * np.uint64(OUTPUTS)
             for r in range(begin, end):
-                for j in range(np.uint64(OUTPUTS)):
-                    out[r, first + j] = 0
-                for block in range(np.uint64(sums.shape[1])):
-                    for j in range(np.uint64(OUTPUTS)):
-                        out[r, first + j] += sums[r, block] * offset[p, block, j]
+                begin_row(sums, r, offset, p, out)
             _panel(begin, end, x, weight, p, scale, out)
 
 

@@ -17,7 +17,8 @@ from llvmlite import ir
 from numba import carray, cfunc, types
 from numba.extending import intrinsic
 
-from .kernels import attend, kept
+from .kept import kept
+from .kernels import attend
 from .panels import multiply, multiply_blocks
 from .tiles import CHUNKS, OUTPUTS
 

@@ -52,6 +52,29 @@ def tile(rows: int, outputs: int):
     return intrinsic(compute)
 
 
+@intrinsic
+def begin_row(typing, sums, r, offset, p, out):
+    """For kernels, in 4 bits: what the offsets of panel p add to row r, into `out` (m, N). sums (m, chunks) of a chunk's inputs; offset
+    (panels, chunks, OUTPUTS). All outputs of a panel at once, a lane each."""
+
+    def generate(context, builder, signature, given):
+        b = builder
+        held, offsets, outs = (context.make_array(signature.args[i])(context, b, given[i]) for i in (0, 2, 4))
+        chunks, width = (cgutils.unpack_tuple(b, array.shape, 2)[1] for array in (held, outs))
+        inputs = b.gep(held.data, [b.mul(given[1], chunks)])
+        panel = b.gep(offsets.data, [b.mul(given[3], b.mul(chunks, LONG(OUTPUTS)))])
+        total = cgutils.alloca_once_value(b, ir.Constant(FLOATS, [0] * LANES))
+        with cgutils.for_range(b, chunks) as loop:
+            by = _spread(b, b.load(b.gep(inputs, [loop.index])))
+            chunk = _load(b, b.gep(panel, [b.mul(loop.index, LONG(OUTPUTS))]), FLOATS)
+            b.store(_fma(b, by, chunk, b.load(total)), total)
+        place = b.gep(outs.data, [b.add(b.mul(given[1], width), b.mul(given[3], LONG(OUTPUTS)))])
+        b.store(b.load(total), b.bitcast(place, FLOATS.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(sums, types.uint64, offset, types.uint64, out), generate
+
+
 class _Tile:
     """`b` is llvmlite's builder."""
 
@@ -80,7 +103,7 @@ class _Tile:
             by = []
             if self.kind == np.uint8:
                 row = b.gep(scales, [b.mul(loop.index, LONG(OUTPUTS))])
-                by = [self._spread(b.load(b.gep(row, [LONG(j)]))) for j in range(outputs)]
+                by = [_spread(b, b.load(b.gep(row, [LONG(j)]))) for j in range(outputs)]
             for i in range(rows):
                 self._add(b.gep(xs[i], [b.mul(loop.index, LONG(chunk.inputs))]), parts, by, sums[i])
         for j in range(outputs):
@@ -104,12 +127,12 @@ class _Tile:
         """A chunk, as vectors of what the rows hold."""
         b = self.b
         if self.kind == np.float32:
-            return [self._load(at, FLOATS)]
+            return [_load(b, at, FLOATS)]
         if self.kind == np.uint16:  # pairs of inputs i and i + 8, the first below
-            both = self._load(at, WORDS)
+            both = _load(b, at, WORDS)
             return [b.bitcast(b.shl(both, _all(WORDS, 16)), FLOATS), b.bitcast(b.and_(both, _all(WORDS, 0xFFFF0000)), FLOATS)]
         held, shorts = ir.VectorType(BYTE, 16), ir.VectorType(SHORT, 16)
-        numbers = self._load(at, held)
+        numbers = _load(b, at, held)
         if self.whole:
             return [b.sext(numbers, shorts)]
         return [b.zext(part, shorts) for part in (b.and_(numbers, _all(held, 15)), b.lshr(numbers, _all(held, 4)))]
@@ -117,23 +140,23 @@ class _Tile:
     def _add(self, x, parts: list, by: list, sums: list) -> None:
         """One row's products with a chunk of every output."""
         b, kind = self.b, parts[0][0].type
-        vectors = [self._load(b.gep(x, [LONG(i * kind.count)]), kind) for i in range(len(parts[0]))]
+        vectors = [_load(b, b.gep(x, [LONG(i * kind.count)]), kind) for i in range(len(parts[0]))]
         for j, part in enumerate(parts):
             total = b.load(sums[j])
             if kind == FLOATS:
                 for vector, weight in zip(vectors, part):
-                    total = self._fma(vector, weight, total)
+                    total = _fma(b, vector, weight, total)
             else:
                 pairs = [self._pairs(vector, weight) for vector, weight in zip(vectors, part)]
                 whole = pairs[0] if len(pairs) == 1 else b.add(*pairs)
-                total = self._fma(b.sitofp(whole, FLOATS), by[j], total) if by else b.add(total, whole)
+                total = _fma(b, b.sitofp(whole, FLOATS), by[j], total) if by else b.add(total, whole)
             b.store(total, sums[j])
 
     def _pairs(self, x, weight):
         """Sums of neighbouring products: one instruction, where the processor has it (vpmaddwd)."""
         b, wide = self.b, ir.VectorType(WORD, 16)
         products = b.mul(b.sext(x, wide), b.sext(weight, wide))
-        return b.add(*(self._pick(products, range(first, 16, 2)) for first in (0, 1)))
+        return b.add(*(_pick(b, products, range(first, 16, 2)) for first in (0, 1)))
 
     def _total(self, sums):
         """Of all lanes, as float32."""
@@ -143,25 +166,26 @@ class _Tile:
         while sums.type.count > 1:
             half = sums.type.count // 2
             add = b.add if self.whole else b.fadd
-            sums = add(self._pick(sums, range(half)), self._pick(sums, range(half, 2 * half)))
+            sums = add(_pick(b, sums, range(half)), _pick(b, sums, range(half, 2 * half)))
         total = b.extract_element(sums, WORD(0))
         return b.sitofp(total, FLOAT) if self.whole else total
 
-    def _fma(self, x, y, z):
-        b = self.b
-        fma = cgutils.get_or_insert_function(b.module, ir.FunctionType(FLOATS, [FLOATS] * 3), f"llvm.fma.v{LANES}f32")
-        return b.call(fma, [x, y, z])
 
-    def _load(self, at, kind: ir.VectorType):
-        return self.b.load(self.b.bitcast(at, kind.as_pointer()), align=1)
+def _fma(b: ir.IRBuilder, x, y, z):
+    return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(FLOATS, [FLOATS] * 3), f"llvm.fma.v{LANES}f32"), [x, y, z])
 
-    def _pick(self, vector, lanes):
-        chosen = ir.Constant(ir.VectorType(WORD, len(lanes)), list(lanes))
-        return self.b.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), chosen)
 
-    def _spread(self, number):
-        one = self.b.insert_element(ir.Constant(FLOATS, ir.Undefined), number, WORD(0))
-        return self._pick(one, [0] * LANES)
+def _load(b: ir.IRBuilder, at, kind: ir.VectorType):
+    return b.load(b.bitcast(at, kind.as_pointer()), align=1)
+
+
+def _pick(b: ir.IRBuilder, vector, lanes):
+    chosen = ir.Constant(ir.VectorType(WORD, len(lanes)), list(lanes))
+    return b.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), chosen)
+
+
+def _spread(b: ir.IRBuilder, number):
+    return _pick(b, b.insert_element(ir.Constant(FLOATS, ir.Undefined), number, WORD(0)), [0] * LANES)
 
 
 def _all(kind: ir.VectorType, number: int) -> ir.Constant:
