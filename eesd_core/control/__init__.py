@@ -42,7 +42,7 @@ def parse_controller(text: str, seed: int = 0) -> tuple[str, dict]:
     settings: dict = {"seed": seed} if kind and issubclass(kind, Seeded) else {}
     for part in parts:
         setting, equals, value = part.partition("=")
-        settings |= {setting: _number(value)} if equals else {kind.knob if kind else "": _number(setting)}
+        settings |= {setting: _number(value)} if equals else {getattr(kind, "knob", ""): _number(setting)}
     make_controller(name, **settings)
     return name, settings
 

@@ -31,11 +31,6 @@ class Plan(NamedTuple):
     """How large a round may become."""
 
     nodes: int  # most drafts on the spine; 0 for none
-    width: int  # most rows of the verify pass: the pending token, the spine and its siblings
-
-    @classmethod
-    def chain(cls, drafts: int) -> "Plan":
-        return cls(drafts, drafts + 1)
 
 
 class Decision(NamedTuple):
@@ -116,10 +111,9 @@ class Controller(Protocol):
 
 
 class Stateful:
-    """State out and in: the attributes named in `changes` are all that changes."""
+    """State out and in: the attributes named in `changes` are all that changes. So have drafters it."""
 
     changes: ClassVar[tuple[str, ...]] = ()
-    knob: ClassVar[str] = ""  # the setting that a bare number behind the name sets, as in "fixed:4"
 
     def state(self) -> dict:
         return deepcopy({name: getattr(self, name) for name in self.changes})
@@ -145,7 +139,7 @@ class Random64(Random):
 
 
 class Seeded(Stateful):
-    """A controller that throws coins: `random` is made from the setting `seed`, and "draws" is among its changes."""
+    """One that throws coins: `random` is made from the setting `seed`, and "draws" is among its changes."""
 
     random: Random64
 

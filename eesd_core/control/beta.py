@@ -31,7 +31,7 @@ class BetaController(Seeded):
     def start_round(self, costs: Costs) -> Plan:
         if self.per_round:
             self.theta = self.random.betavariate(self.alpha, self.beta)
-        return Plan.chain(self.limit)
+        return Plan(self.limit)
 
     def keep_drafting(self, facts: Facts) -> Decision:
         if not self.per_round:

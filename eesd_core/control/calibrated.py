@@ -32,7 +32,7 @@ class CalibratedController(Seeded):
 
     def start_round(self, costs: Costs) -> Plan:
         self.seen = []
-        return Plan.chain(self.limit)
+        return Plan(self.limit)
 
     def keep_drafting(self, facts: Facts) -> Decision:
         bin = min(int(BINS * facts.confidence), BINS - 1)

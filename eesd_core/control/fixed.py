@@ -11,7 +11,7 @@ class FixedController(Stateful):
         self.length = check_whole("the draft length", length, 0, MAX_DRAFT)
 
     def start_round(self, costs: Costs) -> Plan:
-        return Plan.chain(self.length)
+        return Plan(self.length)
 
     def keep_drafting(self, facts: Facts) -> Decision:
         return Decision(facts.depth + 1 < self.length, {})

@@ -17,7 +17,7 @@ class HeuristicController(Stateful):
         self.length = check_whole("the first draft length", start, 1, self.limit)
 
     def start_round(self, costs: Costs) -> Plan:
-        return Plan.chain(self.length)
+        return Plan(self.length)
 
     def keep_drafting(self, facts: Facts) -> Decision:
         return Decision(facts.depth + 1 < self.length, {})

@@ -20,7 +20,7 @@ class ThresholdController(Stateful):
         self.threshold, self.limit = check_number("the threshold", threshold, 0.0, 1.0), check_limit(limit)
 
     def start_round(self, costs: Costs) -> Plan:
-        return Plan.chain(self.limit)
+        return Plan(self.limit)
 
     def keep_drafting(self, facts: Facts) -> Decision:
         return Decision(facts.confidence >= self.threshold, {"confidence": facts.confidence, "threshold": self.threshold})
@@ -60,7 +60,7 @@ class EntropyController(Stateful):
         self.limit = check_limit(limit)
 
     def start_round(self, costs: Costs) -> Plan:
-        return Plan.chain(self.limit)
+        return Plan(self.limit)
 
     def keep_drafting(self, facts: Facts) -> Decision:
         root = sqrt(self.factor * facts.entropy)

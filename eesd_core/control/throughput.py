@@ -86,8 +86,8 @@ class ThroughputController(Seeded):
         self.hurdles = hurdles([speed * (after - before) for before, after in pairwise(self.times)], self.theta)
         self.prefix, self.cells, self.promises = 1.0, [], []
         if self.prefix > self.hurdles[0]:
-            return Plan.chain(self.limit)
-        return Plan.chain(int(self.lucky or self.explore * self.idle >= self.times[1] - self.times[0]))
+            return Plan(self.limit)
+        return Plan(int(self.lucky or self.explore * self.idle >= self.times[1] - self.times[0]))
 
     def keep_drafting(self, facts: Facts) -> Decision:
         bin = min(int(BINS * tanh(facts.lead / 2)), BINS - 1)

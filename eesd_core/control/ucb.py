@@ -28,7 +28,7 @@ class UcbController(Stateful):
         self.times = costs.relative(self.limit)
         untried = [k for k, rounds in enumerate(self.rounds) if not rounds]
         self.length = untried[0] if untried else max(range(self.limit + 1), key=self._bound)
-        return Plan.chain(self.length)
+        return Plan(self.length)
 
     def keep_drafting(self, facts: Facts) -> Decision:
         return Decision(facts.depth + 1 < self.length, {})

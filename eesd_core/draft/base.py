@@ -5,16 +5,17 @@ it already has, and learns what the target made of its nodes.
 """
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
 from ..control import Facts
+from ..control.base import Stateful
 from ..events import StopReason
 from ..heads.base import Head
 from ..heads.shortlist import spread
+from ..limits import MAX_DRAFT
 from ..model.cache import KVCache
 from ..model.target import Target
 from ..sampling import Sampler
@@ -103,8 +104,8 @@ class Parts(NamedTuple):
     capacity: int  # positions that prompt and text need
 
 
-class Drafter:
-    """`extend` is all that a drafter must have.
+class Drafter(Stateful):
+    """`extend` is all that a drafter must have. Its state is what it has learned: a new drafter of the same settings goes on with it.
 
     `text.cache` is the target's: a drafter may run ahead in it, and leaves it at `text.start`, apart from its first `reuses` layers.
     """
@@ -114,7 +115,6 @@ class Drafter:
     reuses: int = 0  # of the target's first layers, those that drafting has already run when verification begins
     cost_guess: float = 0.0  # of a draft step's time over a plain step's, where it is not measured at load (reuses = 0); 0: none
     taps: tuple[int, ...] = ()  # behind how many layers it wants to see the hidden states of every row; each >= reuses
-    changes: ClassVar[tuple[str, ...]] = ()  # attributes that hold what it has learned
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         """After prefill. seen: depth -> (1, n, D), hidden states of the n cached positions, at every depth of `taps`."""
@@ -135,17 +135,22 @@ class Drafter:
         """The round is over, and `text` has what was written: roll back whatever lies behind `text.start`. seen: depth -> (1, k + 1, D), of
         the pending token and every node, and LOGITS. Without a verdict the text was taken back to an earlier place (checks/same_law.py)."""
 
-    def state(self) -> dict:
-        """What it has learned, as plain values: a new drafter of the same settings goes on with it."""
-        return deepcopy({name: getattr(self, name) for name in self.changes})
-
-    def restore(self, state: dict) -> None:
-        for name in self.changes:
-            setattr(self, name, deepcopy(state[name]))
-
     def snapshot(self) -> dict:
         """What the page shows of it."""
         return {}
+
+
+def certain(id: int, depth: int, chance: float) -> Node:
+    """A node of the spine whose drafter has no distribution. `chance`: how often such tokens have been right, for its siblings."""
+    return Node(id, depth - 1, None, Facts(depth, *CERTAIN), ranked=((id, chance),))
+
+
+def whole_draft(drafter: Drafter, text: Text) -> list[int]:
+    """All that a drafter which runs no model would draft here."""
+    nodes: list[Node] = []
+    while len(nodes) < MAX_DRAFT and (more := drafter.extend(text, nodes, MAX_DRAFT)):
+        nodes += more
+    return [node.id for node in nodes]
 
 
 def last_id(text: Text, nodes: Sequence[Node]) -> int:

@@ -27,8 +27,10 @@ def choose(text: Text, nodes: Sequence[Node], logits: Tensor, listed: Tensor | N
     entropy = -probs.dot(logs.clamp(min=-MOST_LEAD))  # 0 x -inf is none
     numbers = torch.stack([probs[places[0]], probs.amax(), entropy, (best[0] - best[1]).clamp(max=MOST_LEAD)])
     probability, *facts = numbers.tolist()
-    ids = (places if listed is None else listed[places]).tolist()
-    shared = sampler.sampling.temperature and not definite
-    chances = best.softmax(-1) if shared else probs[places]  # noise aside, the others hardly count
-    ranked = tuple(zip(ids, chances.tolist())) if width > 1 else ()
+    ids = (places[:width] if listed is None else listed[places[:width]]).tolist()
+    ranked = ()
+    if width > 1:
+        shared = sampler.sampling.temperature and not definite
+        chances = best.softmax(-1) if shared else probs[places]  # noise aside, the others hardly count
+        ranked = tuple(zip(ids, chances.tolist()))
     return Node(ids[0], depth - 1, None if definite else Law(listed, probs), Facts(depth, *facts), probability, ranked)

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from ..limits import MAX_DRAFT
 from ..verify import Verdict
 from .base import Node, Parts, Text
-from .layer_skip import LayerSkipDrafter, remaining
+from .layer_skip import SkippingDrafter, remaining
 from .skip_set import SkipSet
 
 
-class ClaspDrafter(LayerSkipDrafter):
+class ClaspDrafter(SkippingDrafter):
     def __init__(self, parts: Parts, share: float = 0.4, every: int = 8):
         """`share`: of the layers that are skipped, at most 15 in all; `every`: rounds between two choices."""
         super().__init__(parts)
-        self.name, self.every = "", every
+        self.every = every
         self.skipped = min(max(1, int(share * self.target.depth)), MAX_DRAFT, self.target.depth - 1)
         self.near = 0.0
         self._choose(sorted(range(self.target.depth - 2, -1, -2))[: self.skipped])

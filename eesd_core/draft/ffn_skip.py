@@ -10,19 +10,20 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from .base import Drafter, Node, Parts, Text, last_id
+from .base import Node, Parts, Text, last_id
 from .choose import choose
 from .clasp import nearness
-from .layer_skip import remaining
+from .layer_skip import SkippingDrafter, remaining
 from .skip_set import SkipSet
 
 
-class FfnSkipDrafter(Drafter):
+class FfnSkipDrafter(SkippingDrafter):
     cost_guess = 0.7
 
     def __init__(self, parts: Parts, cosine: float = 0.95, skipped: int = 2):
         """`cosine`: above it the next feed-forward layers are skipped; `skipped`: how many."""
-        self.target, self.cosine, self.skipped = parts.target, cosine, skipped
+        super().__init__(parts)
+        self.cosine, self.skipped = cosine, skipped
         every, depth = frozenset(range(self.target.depth)), self.target.depth
         self.attentions = remaining(self.target, SkipSet(frozenset(), every))
         self.feeds = remaining(self.target, SkipSet(every, frozenset()))
@@ -47,9 +48,6 @@ class FfnSkipDrafter(Drafter):
             if number in self.middle and nearness(before[0, 0], hidden[0, 0]) > self.cosine:
                 to_skip = self.skipped
         return hidden
-
-    def finish(self, text: Text, nodes: Sequence[Node]) -> None:
-        text.cache.truncate(text.start)
 
     def snapshot(self) -> dict:
         """Of every layer's feed-forward part, the share of draft steps that skipped it."""

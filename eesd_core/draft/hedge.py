@@ -13,11 +13,9 @@ from math import exp
 
 from torch import Tensor
 
-from ..control import Facts
 from ..control.base import Random64
-from ..limits import MAX_DRAFT
 from ..verify import Verdict
-from .base import CERTAIN, Drafter, Node, Parts, Room, Text
+from .base import Drafter, Node, Parts, Room, Text, certain, whole_draft
 from .early_exit import EarlyExitDrafter
 from .phrase_pool import PhrasePoolDrafter
 from .prompt_lookup import PromptLookupDrafter
@@ -51,20 +49,14 @@ class HedgeDrafter(EarlyExitDrafter):
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         if not nodes:
-            self.drafts = {name: self._draft(other, text) for name, other in self.others.items()}
+            self.drafts = {name: whole_draft(other, text) for name, other in self.others.items()}
             self.chosen = self._draw([EXIT, *(name for name, ids in self.drafts.items() if ids)])
         if self.chosen == EXIT:
             return super().extend(text, nodes, room)
         ids, depth = self.drafts[self.chosen], len(nodes)
         if depth == len(ids):
             return []
-        return [Node(ids[depth], depth - 1, None, Facts(depth, *CERTAIN), ranked=((ids[depth], self.first[self.chosen]),))]
-
-    def _draft(self, other: Drafter, text: Text) -> list[int]:
-        found: list[Node] = []
-        while len(found) < MAX_DRAFT and (more := other.extend(text, found, MAX_DRAFT)):
-            found += more
-        return [node.id for node in found]
+        return [certain(ids[depth], depth, self.first[self.chosen])]
 
     def _draw(self, names: list[str]) -> str:
         best = max(self.gains[name] for name in names)

@@ -60,14 +60,14 @@ def _norm_of(layer: nn.Module, sublayer: str) -> str | None:
     return norms.get(sublayer) if plain else None
 
 
-class LayerSkipDrafter(Drafter):
-    cost_guess = 0.5
+class SkippingDrafter(Drafter):
+    """Drafts with `layers`, some of the target's."""
 
-    def __init__(self, parts: Parts, skips: str = ""):
-        """`skips` is written as a SkipSet; "": every second sub-layer. Raises UserError for a model without these layers."""
+    cost_guess = 0.5
+    layers: list[nn.Module]
+
+    def __init__(self, parts: Parts):
         self.target = parts.target
-        chosen = SkipSet.parse(skips) if skips else SkipSet.every_second(self.target.depth)
-        self.name, self.layers = f"layer-skip:{chosen}", remaining(self.target, chosen.check(self.target.depth))
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         position = text.start + len(nodes)
@@ -77,3 +77,11 @@ class LayerSkipDrafter(Drafter):
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> None:
         text.cache.truncate(text.start)
+
+
+class LayerSkipDrafter(SkippingDrafter):
+    def __init__(self, parts: Parts, skips: str = ""):
+        """`skips` is written as a SkipSet; "": every second sub-layer. Raises UserError for a model without these layers."""
+        super().__init__(parts)
+        chosen = SkipSet.parse(skips) if skips else SkipSet.every_second(self.target.depth)
+        self.name, self.layers = f"layer-skip:{chosen}", remaining(self.target, chosen.check(self.target.depth))

@@ -10,10 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..control import Facts
-from ..limits import MAX_DRAFT
 from ..verify import Verdict
-from .base import CERTAIN, Node, Parts, Room, Text
+from .base import Node, Parts, Room, Text, certain, whole_draft
 from .early_exit import EarlyExitDrafter
 from .prompt_lookup import PromptLookupDrafter
 from .tree import grow, hang
@@ -30,20 +28,14 @@ class MixedDrafter(EarlyExitDrafter):
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         if not nodes:
-            self.copy = self._copied(text)
+            self.copy = whole_draft(self.lookup, text)
             self.copying = bool(self.copy) and self.right["copy"] >= self.right["exit"]
         if not self.copying:
             return super().extend(text, nodes, room)
         depth = len(nodes)
         if depth == len(self.copy):
             return []
-        return [Node(self.copy[depth], depth - 1, None, Facts(depth, *CERTAIN), ranked=((self.copy[depth], self.right["copy"]),))]
-
-    def _copied(self, text: Text) -> list[int]:
-        found: list[Node] = []
-        while len(found) < MAX_DRAFT and (more := self.lookup.extend(text, found, MAX_DRAFT)):
-            found += more
-        return [node.id for node in found]
+        return [certain(self.copy[depth], depth, self.right["copy"])]
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
         return grow(nodes, room) if self.copying else hang(nodes, room, [(self.copy, self.right["copy"])])

@@ -11,11 +11,11 @@ from torch import Tensor
 from ..verify import Verdict
 from .base import Node, Parts, Room, Text
 from .early_exit import EarlyExitDrafter
-from .pool import Pool
-from .tree import Ranked, grow, judged, path_to
+from .pool import Pool, Pooled
+from .tree import Ranked, grow, path_to
 
 
-class OuroborosDrafter(EarlyExitDrafter):
+class OuroborosDrafter(Pooled, EarlyExitDrafter):
     def __init__(self, parts: Parts, phrase: int = 4, rows: int = 8):
         """`phrase`: tokens of one, which are looked up by one token. `rows`: suffixes and siblings may fill up a verify pass to so many."""
         super().__init__(parts, rows)
@@ -24,7 +24,6 @@ class OuroborosDrafter(EarlyExitDrafter):
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         super().begin(text, seen)
         self.pool.see(text)
-        self.before = list(text.ids)
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
         last = len(nodes) - 1
@@ -37,19 +36,5 @@ class OuroborosDrafter(EarlyExitDrafter):
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
         super().commit(text, nodes, verdict, seen)
-        if verdict is not None:
-            depth = len([node for node in nodes if not node.facts.sibling])
-            suffixes = ((node.facts.confidence, hit) for node, hit in judged(nodes, verdict) if node.facts.depth >= depth)
-            self.pool.trust.learn(suffixes)
-            self.pool.learn(self.before, nodes, verdict)
-        self.pool.see(text)
-        self.before = list(text.ids)
-
-    def state(self) -> dict:
-        return {"phrases": self.pool.state()}
-
-    def restore(self, state: dict) -> None:
-        self.pool.restore(state["phrases"])
-
-    def snapshot(self) -> dict:
-        return self.pool.snapshot()
+        spine = sum(not node.facts.sibling for node in nodes)
+        self.pool.round(text, nodes, verdict, spine)  # suffixes stand behind it

@@ -11,11 +11,11 @@ from torch import Tensor
 from ..control import Facts
 from ..verify import Verdict
 from .base import MOST_LEAD, Drafter, Node, Parts, Room, Text
-from .pool import Pool
-from .tree import grow, judged, path_to
+from .pool import Pool, Pooled
+from .tree import grow, path_to
 
 
-class PhrasePoolDrafter(Drafter):
+class PhrasePoolDrafter(Pooled, Drafter):
     cost_guess = 0.001
 
     def __init__(self, parts: Parts, phrase: int = 4, key: int = 2, rows: int = 8):
@@ -24,7 +24,6 @@ class PhrasePoolDrafter(Drafter):
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         self.pool.see(text)
-        self.before = list(text.ids)
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         ranked, depth = self.pool.after(text.ids, [node.id for node in nodes]), len(nodes)
@@ -37,17 +36,4 @@ class PhrasePoolDrafter(Drafter):
         return grow(nodes, room, lambda tree, number: self.pool.after(text.ids, path_to(tree, number)))
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
-        if verdict is not None:
-            self.pool.trust.learn((node.facts.confidence, hit) for node, hit in judged(nodes, verdict))
-            self.pool.learn(self.before, nodes, verdict)
-        self.pool.see(text)
-        self.before = list(text.ids)
-
-    def state(self) -> dict:
-        return {"phrases": self.pool.state()}
-
-    def restore(self, state: dict) -> None:
-        self.pool.restore(state["phrases"])
-
-    def snapshot(self) -> dict:
-        return self.pool.snapshot()
+        self.pool.round(text, nodes, verdict)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..verify import Verdict
 from .base import Node, Text
-from .tree import Trust, path_to
+from .tree import Trust, judged, path_to
 
 MOST = 20  # phrases of a key
 FADES = 0.7  # weight of a phrase over the next newer one's
@@ -24,6 +24,7 @@ class Pool:
         self.phrases: dict[Phrase, list[Phrase]] = {}
         self.entered = 0  # places of the text that phrases have begun at
         self.trust = Trust()
+        self.last: Phrase = ()  # the tokens that a phrase would be looked up by
 
     def after(self, key: Sequence[int], begun: Sequence[int]) -> tuple[tuple[int, float], ...]:
         """What may follow: the phrases of this key that begin so, by their next tokens, the best first, each with its chance."""
@@ -41,15 +42,24 @@ class Pool:
         """The text has grown. One that was taken back is entered anew: old phrases are guesses all the same."""
         ids = text.ids
         self.entered = self._enter(ids, self.entered if self.entered <= len(ids) else 0)
+        self.last = tuple(ids[-self.key :])
 
-    def learn(self, before: Sequence[int], nodes: Sequence[Node], verdict: Verdict) -> None:
-        """`before`: the text before this round. Every branch that was not accepted to its end, with the target's choice behind it."""
+    def round(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, least: int = 0) -> None:
+        """After a round (see Drafter.commit): how far chances hold, by the nodes that are at least so deep, what was drafted in vain, and
+        the text."""
+        if verdict is not None:
+            self.trust.learn((node.facts.confidence, hit) for node, hit in judged(nodes, verdict) if node.facts.depth >= least)
+            self.learn(nodes, verdict)
+        self.see(text)
+
+    def learn(self, nodes: Sequence[Node], verdict: Verdict) -> None:
+        """Every branch that was not accepted to its end, with the target's choice behind it."""
         if not verdict.choices or len(verdict.choices) <= len(nodes):
             return  # by rejection the target has no choice behind what was rejected
         path, parents = set(verdict.path), {node.parent for node in nodes}
         for number in range(len(nodes)):
             if number not in path and number not in parents:  # a leaf
-                branch = [*before[-self.key :], *path_to(nodes, number), verdict.choices[number + 1]]
+                branch = [*self.last, *path_to(nodes, number), verdict.choices[number + 1]]
                 self._enter(branch, 0)
 
     def _enter(self, ids: Sequence[int], first: int) -> int:
@@ -73,3 +83,18 @@ class Pool:
 
     def snapshot(self) -> dict:
         return {"keys": len(self.phrases), "phrases": sum(map(len, self.phrases.values()))}
+
+
+class Pooled:
+    """What drafters with a pool have in common: what they have learned is in it."""
+
+    pool: Pool
+
+    def state(self) -> dict:
+        return {"phrases": self.pool.state()}
+
+    def restore(self, state: dict) -> None:
+        self.pool.restore(state["phrases"])
+
+    def snapshot(self) -> dict:
+        return self.pool.snapshot()

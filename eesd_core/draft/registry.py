@@ -168,7 +168,7 @@ class Drafting:
 
     def __post_init__(self):
         if self.name not in DRAFTERS:
-            raise UserError(f"unknown drafter {self.name[:60]!r}: choose one of {', '.join(DRAFTERS)}, as in {examples()}")
+            raise UserError(f"unknown drafter {self.name[:60]!r}: choose one of {', '.join(DRAFTERS)}")
         known = {setting.name: setting for setting in DRAFTERS[self.name].settings}
         if unknown := [name for name in self.settings if name not in known]:
             takes = f"it takes {', '.join(known)}" if known else "it has none"
@@ -225,7 +225,3 @@ def example(row: Entry) -> str:
     """How a drafter is spelled."""
     shown = {"whole": "2", "number": "0.5", "skips": "a3.m4"}
     return ":".join([row.name, *(shown[setting.kind] for setting in row.settings)])
-
-
-def examples() -> str:
-    return " or ".join(example(row) for row in ROWS if row.settings and not row.for_show)

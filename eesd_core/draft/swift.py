@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..control.base import Random64
+from ..control.base import Random64, Seeded
 from ..verify import Verdict
 from .base import Node, Parts, Text
-from .layer_skip import LayerSkipDrafter, remaining
+from .layer_skip import SkippingDrafter, remaining
 from .skip_set import SkipSet
 
 SHARE, FADES = 0.45, 0.99  # of sub-layers that are skipped; of the best score, a trial
@@ -24,26 +24,18 @@ LEAST = 8  # written tokens before the first trial
 Sublayer = tuple[str, int]
 
 
-class SwiftDrafter(LayerSkipDrafter):
+class SwiftDrafter(Seeded, SkippingDrafter):
     changes = ("chosen", "best", "trials", "draws")
 
     def __init__(self, parts: Parts, every: int = 4, window: int = 24):
         """`every`: rounds between two trials; `window`: most tokens that a trial reads."""
         super().__init__(parts)
-        self.name, self.every, self.window, self.random = "", every, window, Random64(0)
+        self.every, self.window, self.random = every, window, Random64(0)
         self.pool: list[Sublayer] = [(kind, layer) for kind in "am" for layer in range(1, self.target.depth - 1)]
         self.size = int(SHARE * len(self.pool))
         evenly = [(kind, layer) for kind, layer in self.pool if layer % 2] + [(kind, layer) for kind, layer in self.pool if not layer % 2]
         self.best, self.trials = 0.0, 0
         self._choose(evenly[: self.size])
-
-    @property
-    def draws(self) -> int:
-        return self.random.draws
-
-    @draws.setter
-    def draws(self, count: int) -> None:
-        self.random.draws = count
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         self.prompt = len(text.ids)

@@ -329,7 +329,7 @@ def test_throughput_tries_again_now_and_then():
 @pytest.mark.parametrize("length", [0, 1, 5, MAX_DRAFT])
 def test_fixed_stops_at_its_length(length):
     controller = make_controller("fixed", length=length)
-    assert controller.start_round(COSTS) == Plan.chain(length)
+    assert controller.start_round(COSTS) == Plan(length)
     assert [controller.keep_drafting(Facts(i, 0.5, 1.0, 1.0)).go for i in range(length)] == [True] * (length - 1) + [False] * (length > 0)
 
 

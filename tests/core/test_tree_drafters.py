@@ -100,9 +100,10 @@ def test_what_was_drafted_in_vain_is_kept_with_the_targets_choice_behind_it():
     pool, facts = Pool(1, 2), Facts(0, 1.0, 0.0, 0.0)
     nodes = [Node(5, -1, None, facts), Node(6, 0, None, facts), Node(8, -1, None, facts)]
     verdict = by_matching(nodes, [4, 0, 9, 3])  # all wrong: the leaves are 6 and 8
-    pool.learn([1, 2], nodes, verdict)
+    pool.last = (2,)
+    pool.learn(nodes, verdict)
     assert pool.phrases == {(2,): [(5, 6), (8, 3)], (5,): [(6, 9)]}
-    pool.learn([1, 2], nodes, Verdict((), 4, 0, (0,), (4,)))
+    pool.learn(nodes, Verdict((), 4, 0, (0,), (4,)))
     assert len(pool.phrases) == 2  # by rejection nothing is known there
 
 
