@@ -6,8 +6,8 @@ import os
 # Gradio would otherwise redo after every event (with pandas, over all events so far) are left out: the processor is for the race.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", str(10**9))
-# Read by torch's threads when they are loaded: they sleep while they wait. Where a browser or the server needs the core too, waiting in a
-# loop made a pass 2 to 25 times as long (docs/notes.md).
+# Read when torch is loaded: its threads sleep while they wait for each other. In a loop they would take the cores from whatever else runs,
+# the server and the browser too, and a pass would take many times as long (docs/notes.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))

@@ -105,8 +105,6 @@ class ExitLayer(Head):
             raise UserError(f"the exit layer in {folder} was trained for another model: train one for {target.name} with `distill`")
 
         def made(weights: dict[str, Tensor]) -> ExitLayer:
-            if stored.bits == 4:  # bfloat16 numbers take two bytes on a CPU (panels.py)
-                weights = {name: tensor.bfloat16() for name, tensor in weights.items()}
             held = {name: tensor.to(target.dtype) for name, tensor in weights.items()}
             layer = cls(target, stored.exit_after, stored.facts, held, stored.layers, stored.taps)
             layer.bits = stored.bits

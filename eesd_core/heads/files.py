@@ -95,4 +95,5 @@ def _packed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _unpacked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {n.removesuffix(BLOCKS): from_4_bits(tensor) if n.endswith(BLOCKS) else tensor for n, tensor in tensors.items()}
+    """All in bfloat16, also what was stored in 4 bits: such numbers take two bytes on a CPU (panels.py)."""
+    return {n.removesuffix(BLOCKS): from_4_bits(tensor).bfloat16() if n.endswith(BLOCKS) else tensor for n, tensor in tensors.items()}

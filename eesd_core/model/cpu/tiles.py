@@ -89,9 +89,9 @@ class _Tile:
         chunks = b.udiv(inputs, LONG(chunk.inputs))
         step = OUTPUTS * chunk.elements
         panel = b.mul(chunks, LONG(step))  # elements
-        whole = b.gep(self.weight.data, [b.mul(p, panel)])
-        weights = b.gep(whole, [b.mul(first, LONG(chunk.elements))])
-        ahead = b.gep(whole, [b.add(panel, b.mul(first, b.mul(chunks, LONG(chunk.elements))))])
+        begin = b.gep(self.weight.data, [b.mul(p, panel)])
+        weights = b.gep(begin, [b.mul(first, LONG(chunk.elements))])
+        ahead = b.gep(begin, [b.add(panel, b.mul(first, b.mul(chunks, LONG(chunk.elements))))])
         scales = b.gep(self.scale.data, [b.add(b.mul(p, b.mul(chunks, LONG(OUTPUTS))), first)])  # in 4 bits
         xs = [b.gep(self.x.data, [b.mul(b.add(r, LONG(i)), inputs)]) for i in range(rows)]
         kind = WORDS if self.whole else FLOATS
