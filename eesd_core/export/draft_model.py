@@ -1,0 +1,160 @@
+"""An exit layer as a model of its own, for servers that take a draft model: the target's first N layers, the exit layer, its norm and the
+frozen head, an ordinary checkpoint of the target's own architecture. Ours.
+
+Servers cannot share layers between target and draft, so what EESD computes once they compute twice; what they get is the training. A layer
+that transformers builds by its number (windows, layers without positions) takes that along in config.json; where config.json cannot say
+it, the logits of the files as they were written differ from the exit layer's, and nothing is left behind.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from errno import ENOSPC
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+
+from ..bench.prompts import load_prompts
+from ..errors import UserError
+from ..heads.base import Head
+from ..loading import default_depth, load_exit_layer
+from ..model.catalog import locate
+from ..model.checkpoint import NO_CODE, WEIGHTS, first_line, read_config
+from ..model.load import load_target, split_revision
+from ..model.placement import weight_bytes
+from ..model.target import Target
+from ..train.lessons import states_of
+from .draft_card import card_of
+
+PER_LAYER = ("layer_types", "no_rope_layers")  # keys of config.json that hold something of every layer
+NEAR = 1e-4  # of the logits' spread: sums in another order
+TEXTS = 14  # of the benchmark's, that are compared
+
+
+class Cut(NamedTuple):
+    """What is said of a draft model, on its card too."""
+
+    target: Target
+    head: Head
+    weights: str  # "sampled" or "greedy"
+    parameters: int
+    bytes: int
+    places: int  # where logits were compared with the exit layer's
+    apart: float  # their largest difference, over the spread of the exit layer's
+
+
+def export_draft(model: str | None, exit_layer: str | None, weights: str, out: Path, say: Callable[[str], None] = print) -> Cut:
+    """Writes the checkpoint into the folder `out`, which is there as a whole or not at all. `weights`: of the exit layer ("sampled"), or of
+    its twin that drafts when decoding is greedy. Raises UserError for a folder that holds something, a model that does not fit into memory
+    in float32, an exit layer that reads deep states (taps), layers that depend on their number in a way that config.json cannot say, and
+    a disk that is full."""
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"{out} is there already, and no empty folder: give --out another name")
+    name, revision = split_revision(locate(model).checkpoint)
+    stored = read_config(name, revision)
+    needed, there = 2 * weight_bytes(stored), psutil.virtual_memory().total
+    if needed > there:
+        raise UserError(f"{name} takes {needed / 1e9:.0f} GB in float32, and this machine has {there / 1e9:.0f} GB: cut it on a larger one")
+    target = load_target(model, "cpu", "float32")
+    head = load_exit_layer(target, exit_layer)
+    chosen = head.at(0.0 if weights == "greedy" else 1.0)
+    if weights == "greedy" and chosen is head:
+        raise UserError(f"the exit layer of {target.name} has no weights of its own for greedy decoding: leave out --weights greedy")
+    if chosen.taps:
+        reads = f"also reads states behind layers {' and '.join(map(str, chosen.taps))}, which a draft model of fewer layers does not have"
+        other = "train one without --taps (`distill`), or take the model's own head, as in --exit-layer frozen:"
+        raise UserError(f"the exit layer of {target.name} {reads}: {other}{default_depth(target)}")
+    layers = f"the first {chosen.exit_after} of {target.depth} layers of {target.name}, {len(chosen.layers)} of its exit, norm and head"
+    say(f"cutting out {layers}")
+    part = out.with_name(out.name + ".part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        part.mkdir(parents=True)
+        write(part, target, chosen, stored.dtype)
+        cut = judged(part, target, chosen, weights, say)
+        (part / "README.md").write_text(card_of(cut), encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        os.replace(part, out)
+    except (OSError, SafetensorError) as problem:
+        full = getattr(problem, "errno", None) == ENOSPC or "No space left" in str(problem)
+        reason = "the disk is full" if full else first_line(problem)
+        raise UserError(f"the draft model cannot be written to {out} ({reason}): make room, or give --out another place") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return cut
+
+
+@torch.no_grad()
+def write(folder: Path, target: Target, head: Head, dtype: torch.dtype | None) -> None:
+    """All of a checkpoint but its card. Weights are stored in `dtype`, the target's own, where that holds them exactly, else in float32:
+    read in float32 they are the exit layer's, read in `dtype` they are rounded as they are here."""
+    dtype = dtype or torch.float32
+    config = cut_config(target.config, head.exit_after, len(head.layers))
+    config.dtype = dtype
+    tensors = {name: as_stored(tensor, dtype) for name, tensor in cut_out(target, head).items()}
+    if config.tie_word_embeddings:
+        del tensors["lm_head.weight"]
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    config.save_pretrained(folder)
+    shutil.copymode(folder / "config.json", folder / WEIGHTS)  # safetensors lets its owner alone read it: a server may be somebody else
+    target.model.generation_config.save_pretrained(folder)
+    target.tokenizer.save_pretrained(folder)
+
+
+def cut_out(target: Target, head: Head) -> dict[str, Tensor]:
+    """The weights by their names in a model of N layers and the head's."""
+    body, before = target.family.body, f"{target.family.body}.{target.family.layers}."
+    state = target.model.state_dict()
+    kept = {name: tensor for name, tensor in state.items() if not name.startswith(before) or int(name.split(".")[2]) < head.exit_after}
+    for number, layer in enumerate(head.layers, head.exit_after):
+        kept |= {f"{before}{number}.{name}": tensor for name, tensor in layer.state_dict().items()}
+    return kept | {f"{body}.{target.family.norm}.{name}": tensor for name, tensor in head.norm.state_dict().items()}
+
+
+def cut_config(config: PreTrainedConfig, exit_after: int, layers: int) -> PreTrainedConfig:
+    """Of a head's layers it says what it says of the target's last ones, which they are copies of (exit_layer.py)."""
+    facts, depth = config.to_dict(), config.num_hidden_layers
+    for name in PER_LAYER:
+        if facts.get(name):
+            facts[name] = facts[name][:exit_after] + facts[name][depth - layers :]
+    facts.pop("quantization_config", None)
+    return type(config).from_dict(facts | {config.attribute_map.get("num_hidden_layers", "num_hidden_layers"): exit_after + layers})
+
+
+def as_stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    smaller = tensor.to(dtype)
+    return (smaller if torch.equal(smaller.to(tensor.dtype), tensor) else tensor).contiguous().clone()
+
+
+@torch.no_grad()
+def judged(folder: Path, target: Target, head: Head, weights: str, say: Callable[[str], None]) -> Cut:
+    """The files, read as anybody reads them, against the exit layer, teacher-forced over whole texts. Raises UserError where they are not
+    the same."""
+    draft = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **NO_CODE).eval()
+    texts = [target.codec.encode(prompt.text)[: target.context] for prompt in load_prompts(None, TEXTS)]
+    apart = difference(target, head, draft, texts)
+    if not apart < NEAR:
+        what = f"what a layer of this {target.config.model_type!r} model computes depends on its number"
+        raise UserError(f"no draft model can be cut out of {target.name}: {what}, which config.json of a shorter model cannot say")
+    size, places = sum(p.numel() for p in draft.parameters()), sum(map(len, texts))
+    say(f"{places} logits of {len(texts)} texts are the exit layer's: largest difference {apart:.1e} of their spread")
+    return Cut(target, head, weights, size, (folder / WEIGHTS).stat().st_size, places, apart)
+
+
+def difference(target: Target, head: Head, draft: PreTrainedModel, texts: Sequence[Sequence[int]]) -> float:
+    """Largest difference of the draft model's logits from the head's, over the spread of these."""
+    apart, spread = 0.0, 0.0
+    for ids in texts:
+        row = torch.tensor([ids])
+        states = states_of(target, row, (head.exit_after,))[head.exit_after]
+        ours = target.head_rows(head.norm(target.run_rows(head.layers, states)))  # (1, T, V)
+        apart = max(apart, float((draft(row, use_cache=False).logits - ours).abs().max()))
+        spread = max(spread, float(ours.std()))
+    return apart / spread if apart else 0.0
