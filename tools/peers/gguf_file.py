@@ -52,7 +52,7 @@ def gguf_name(name: str) -> str:
     if not parts.startswith("model.layers."):
         return {theirs: ours for ours, theirs in OUTER.items()}[parts] + ".weight"
     _, _, layer, part = parts.split(".", 3)
-    return f"blk.{layer}.{ {theirs: ours for ours, theirs in INNER.items()}[part]}.weight"
+    return f"blk.{layer}.{ {theirs: ours for ours, theirs in INNER.items()}[part] }.weight"
 
 
 def ordered(name: str, tensor: Tensor, config: LlamaConfig) -> Tensor:
@@ -91,4 +91,3 @@ def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, rows: int) -> None:
         if (id := getattr(tokenizer, f"{name}_token_id")) is not None:
             getattr(writer, f"add_{name}_token_id")(id)
     writer.add_add_bos_token(False)
-
