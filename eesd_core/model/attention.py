@@ -17,7 +17,13 @@ NAME = "eesd"
 def grouped_attention(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, scaling: float, softcap: float | None = None, **_
 ) -> tuple[Tensor, None]:
-    """query (B, H, m, d), key and value (B, G, n, d), mask (B or 1, 1, m, n), 0 where visible -> (B, m, H, d)."""
+    """query (B, H, m, d), key and value (B, G, n, d), mask (B or 1, 1, m, n), 0 where visible -> (B, m, H, d).
+
+    Where several texts share a pass, keys, values and masks are tuples, text by text (cache.SharedCache): then each attends alone, and its
+    sums are those of a pass of its own."""
+    if isinstance(key, tuple):
+        own = zip(query.split([mask.shape[2] for mask in attention_mask], 2), key, value, attention_mask)
+        return torch.cat([grouped_attention(module, *parts, scaling, softcap)[0] for parts in own], 1), None
     batch, heads, rows, width = query.shape
     groups, reach = key.shape[1], key.shape[2]
     queries = query.reshape(batch * groups, -1, width)  # (B G, H / G * m, d)

@@ -92,6 +92,19 @@ class KVCache:
             tensor.normal_(generator=torch.Generator(tensor.device).manual_seed(seed + number))
 
 
+class SharedCache:
+    """Stands in for the caches of several texts in one pass: what a layer gives it is taken apart, text by text."""
+
+    def __init__(self, caches: Sequence[KVCache], rows: Sequence[int]):
+        """`rows` of each text."""
+        self.caches, self.rows = caches, list(rows)
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """As KVCache.update, for rows of all texts: a tuple of keys and one of values, text by text."""
+        parts = zip(self.caches, keys.split(self.rows, 2), values.split(self.rows, 2))
+        return tuple(zip(*(cache.update(*both, layer) for cache, *both in parts)))
+
+
 class RowCache(KVCache):
     """For passes that take their rows one by one (cpu/step.py): float32, position by position. The system gives memory as positions are
     written, so a long context costs nothing before it is there."""

@@ -2,6 +2,8 @@
 
 Rows go behind each other into the cache, from `start` on. In a chain each follows the one before it. In a tree each names its parent, and
 sees the cache, its ancestors and itself; siblings have the same position and do not see each other.
+
+A pass may hold rows of several texts, one text behind the other: each has its own cache, and a span in it.
 """
 
 from typing import NamedTuple
@@ -9,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .cache import KVCache
 from .layer_facts import Kind
 
 
@@ -48,3 +51,11 @@ class Span(NamedTuple):
         if kind.kept and prompt is not None:
             windows[queries >= prompt] = kind.kept
         return visible & (keys > (queries - windows)[:, None])
+
+
+class Segment(NamedTuple):
+    """The rows of one text in a pass that several texts share."""
+
+    cache: KVCache
+    span: Span
+    rows: int

@@ -13,12 +13,13 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from ..errors import UserError
 from ..text.codec import Codec, end_ids_of
-from .cache import SPAN, KVCache, RowCache
+from .attention import NAME
+from .cache import SPAN, KVCache, RowCache, SharedCache
 from .catalog import Source
 from .families import family_of
 from .layer_facts import Kind, listen, steady_reach
 from .quantize import precision_of
-from .span import Span
+from .span import Segment, Span
 
 MASK_ROWS = 16
 DRAWING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "max_length", "max_new_tokens", "use_cache", "transformers_version")
@@ -100,19 +101,43 @@ class Target:
         """Run decoder layers over m tokens behind `start` positions: hidden (1, m, D) -> (1, m, D). `parents`: of every row, the row that
         it follows, -1 the last position cached; (): each follows the one before (span.py)."""
         if self.steps and isinstance(cache, RowCache):
-            return self.steps(layers, hidden, cache, start, parents)
-        rows = hidden.shape[1]
-        extent = cache.extent(start + rows)
+            return self.steps(layers, hidden, [Segment(cache, Span(start, tuple(parents)), hidden.shape[1])])
+        segment = Segment(cache, Span(start, parents), hidden.shape[1])
         told: dict[Kind, dict] = {}
         for layer in layers:
             if layer.kind not in told:
-                facts = layer.kind, start, rows, extent, cache.prompt
-                told[layer.kind] = {self.family.cache: cache} | (self.tell_tree(*facts, parents) if parents else self.tell(*facts))
+                told[layer.kind] = {self.family.cache: cache} | self._tell_segment(layer.kind, segment)
             hidden = layer(hidden, **told[layer.kind])
         return hidden
 
     def run_range(self, low: int, high: int, hidden: Tensor, cache: KVCache, start: int, parents: Sequence[int] = ()) -> Tensor:
         return self.run([self.layers[i] for i in range(low, high)], hidden, cache, start, parents)
+
+    def run_together(self, layers, hidden: Tensor, segments: Sequence[Segment]) -> Tensor:
+        """As `run`, over rows of several texts, one text behind the other: hidden (1, sum of m, D) -> the same. Products, norms and MLPs
+        take all rows at once; attention is each text's own, on its own cache. Where it is not ours, texts run one by one."""
+        if self.steps:
+            return self.steps(layers, hidden, segments)
+        sizes = [segment.rows for segment in segments]
+        if self.config._attn_implementation != NAME:
+            parts = zip(hidden.split(sizes, 1), segments)
+            return torch.cat([self.run(layers, part, segment.cache, *segment.span) for part, segment in parts], 1)
+        cache = SharedCache([segment.cache for segment in segments], sizes)
+        told: dict[Kind, dict] = {}
+        for layer in layers:
+            if layer.kind not in told:
+                own = [self._tell_segment(layer.kind, segment) for segment in segments]
+                told[layer.kind] = {self.family.cache: cache, "attention_mask": tuple(one["attention_mask"] for one in own)}
+                if self.learned is None:
+                    tables = zip(*(one["position_embeddings"] for one in own))
+                    told[layer.kind]["position_embeddings"] = tuple(torch.cat(parts, 1) for parts in tables)
+            hidden = layer(hidden, **told[layer.kind])
+        return hidden
+
+    def _tell_segment(self, kind: Kind, segment: Segment) -> dict:
+        cache, (start, parents), rows = segment
+        facts = kind, start, rows, cache.extent(start + rows), cache.prompt
+        return self.tell_tree(*facts, parents) if parents else self.tell(*facts)
 
     def run_rows(self, layers, hidden: Tensor) -> Tensor:
         """Whole rows at once and without a cache, as in training. hidden (B, T, D), from position 0 on -> (B, T, D)."""

@@ -96,7 +96,7 @@ def test_a_branch_of_a_tree_is_a_chain(engine, monkeypatch):
     ids, parents = [50, 51, 52, 53, 54, 55, 56], (-1, 0, 0, 2, 1, 3, 3)
     cache = target.new_cache(40)
     target.run_range(0, target.depth, target.embed(list(range(40, 53)), 0), cache, 0)
-    hidden = target.steps(target.layers, target.embed(ids, 13), cache, 13, parents)
+    hidden = target.run(target.layers, target.embed(ids, 13), cache, 13, parents)
     for path in ((0, 1, 4), (0, 2, 3, 5), (0, 2, 3, 6)):
         cache.truncate(13)
         chain = target.run_range(0, target.depth, target.embed([ids[i] for i in path], 13), cache, 13)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..attention import grouped_attention
-from ..cache import KVCache
+from ..cache import KVCache, SharedCache
 from ..target import Target
 
 FAMILIES = ("llama", "mistral", "qwen2")  # the same layer; they differ in biases and windows
@@ -43,7 +43,7 @@ class FusedAttention(nn.Module):
             values = values.transpose(1, 2)
             if cache is not None:
                 keys, values = cache.update(keys, values, index)
-            ours = isinstance(cache, KVCache)
+            ours = isinstance(cache, (KVCache, SharedCache))
             how = grouped_attention if ours else ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
             mixed, _ = how(self, queries, keys, values, told["attention_mask"], scaling=scaling, dropout=0.0)
             return hidden + out(mixed.reshape(batch, rows, -1))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..cache import RowCache
 from ..layer_facts import Kind
+from ..span import Segment
 from ..target import Target
 from .fused import FusedAttention, FusedLayer, FusedMLP
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
@@ -26,7 +27,7 @@ ALL = 1 << 40  # positions: no window
 
 
 class Pass(NamedTuple):
-    """What the sub-layers of a pass share. Rows are m tokens; row r has the rows paths[r, :depths[r]] of this pass before it."""
+    """What the sub-layers know of a text's rows in a pass, m tokens; row r has the rows paths[r, :depths[r]] of this pass before it."""
 
     cache: RowCache
     start: int  # positions cached before
@@ -34,11 +35,10 @@ class Pass(NamedTuple):
     slots: np.ndarray  # (m,): where in the cache each row goes
     paths: np.ndarray  # (m, m), or (1, m) for all rows
     depths: np.ndarray  # (m,)
-    ones: np.ndarray  # (m,) float32
 
     @classmethod
-    def of(cls, cache: RowCache, start: int, rows: int, parents: Sequence[int] = ()) -> "Pass":
-        """`parents`: of every row, the row that it follows, -1 the last one cached; (): each follows the one before."""
+    def of(cls, segment: Segment) -> "Pass":
+        cache, (start, parents), rows = segment
         steps = np.arange(rows)
         if parents:
             paths, depths = np.zeros((rows, rows), np.int64), np.zeros(rows, np.int64)
@@ -48,7 +48,7 @@ class Pass(NamedTuple):
                 paths[row, depths[row]] = row
         else:
             paths, depths = steps[None], steps
-        return cls(cache, start, start + depths, start + steps, paths, depths, np.ones(rows, np.float32))
+        return cls(cache, start, start + depths, start + steps, paths, depths)
 
     def windows(self, kind: Kind) -> np.ndarray:
         """How many places each row sees, itself included: (m,)."""
@@ -80,15 +80,18 @@ class Attention:
         self.scaling, self.kind, self.tables = np.float32(module.scaling), kind, tables
         self.weight, self.eps = _weight(norm)
 
-    def mix(self, x: Tensor, by: np.ndarray, at: Pass) -> tuple[np.ndarray, np.ndarray]:
+    def mix(self, x: Tensor, by: np.ndarray, texts: Sequence[Pass]) -> tuple[np.ndarray, np.ndarray]:
         """Normed rows (m, D), and what the product's outputs are to be multiplied with -> what is to be added to the rows, and the same."""
-        rows = len(at.ones)
+        rows, low = len(by), 0
         queries, mixed = np.empty((rows, self.heads, self.width), np.float32), np.empty((rows, self.heads * self.width), np.float32)
-        keys, values = at.cache.places(self.index, at.start, rows)
-        turn(self.into(x), by, at.positions, at.slots, *self.tables, queries, keys, values, self.scaling)
-        attend_by_threads(queries, keys, values, at.start, at.paths, at.depths, at.windows(self.kind), mixed)
+        y = self.into(x)
+        for at in texts:
+            own = slice(low, low := low + len(at.slots))
+            keys, values = at.cache.places(self.index, at.start, len(at.slots))
+            turn(y[own], by[own], at.positions, at.slots, *self.tables, queries[own], keys, values, self.scaling)
+            attend_by_threads(queries[own], keys, values, at.start, at.paths, at.depths, at.windows(self.kind), mixed[own])
         if self.out.door == torch.float32:
-            return self.out(torch.from_numpy(mixed)), at.ones
+            return self.out(torch.from_numpy(mixed)), np.ones(rows, np.float32)
         (x, seen), by = self.out.room(rows, mixed.shape[1]), np.ones(rows, np.float32)
         close_rows(mixed, seen, by)
         return self.out(x), by
@@ -99,15 +102,15 @@ class Feed:
         self.into, self.out = Linear(module.gate_up_proj), Linear(module.down_proj)
         self.weight, self.eps = _weight(norm)
 
-    def mix(self, x: Tensor, by: np.ndarray, at: Pass) -> tuple[np.ndarray, np.ndarray]:
+    def mix(self, x: Tensor, by: np.ndarray, texts: Sequence[Pass]) -> tuple[np.ndarray, np.ndarray]:
         y = self.into(x)
         (x, seen), scale = self.out.room(len(y), y.shape[1] // 2), np.ones(len(y), np.float32)
         silu_times(y, by, seen, scale)
         return self.out(x), scale
 
 
-def run(parts: Sequence[Attention | Feed], hidden: Tensor, at: Pass) -> Tensor:
-    """hidden (1, m, D) float32 -> (1, m, D)."""
+def run(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]) -> Tensor:
+    """hidden (1, m, D) float32, the rows of all texts -> (1, m, D)."""
     x, y, by = hidden[0].numpy().copy(), None, None
     for part in parts:
         (read, seen), scale = part.into.room(*x.shape), np.ones(len(x), np.float32)
@@ -115,7 +118,7 @@ def run(parts: Sequence[Attention | Feed], hidden: Tensor, at: Pass) -> Tensor:
             norm(x, part.weight, part.eps, seen, scale)
         else:
             add_norm(x, y, by, part.weight, part.eps, seen, scale)
-        y, by = part.mix(read, scale, at)
+        y, by = part.mix(read, scale, texts)
     if y is not None:
         add(x, y, by)
     return torch.from_numpy(x)[None]
@@ -142,7 +145,7 @@ class StepNorm(nn.Module):
 
 
 class Steps:
-    """Runs fused layers, in place of Target.run."""
+    """Runs fused layers, in place of Target.run and Target.run_together."""
 
     def __init__(self, target: Target):
         self.target, self.tables = target, {}
@@ -153,12 +156,12 @@ class Steps:
             half = tables[0].shape[-1] // 2  # both halves turn alike
             self.tables[rope] = tuple(table[0, :, :half].contiguous().numpy() for table in tables)
 
-    def __call__(self, layers: Sequence[FusedLayer], hidden: Tensor, cache: RowCache, start: int, parents: Sequence[int] = ()) -> Tensor:
-        """hidden (1, m, D) -> (1, m, D)."""
+    def __call__(self, layers: Sequence[FusedLayer], hidden: Tensor, segments: Sequence[Segment]) -> Tensor:
+        """hidden (1, m, D), the rows of all segments -> (1, m, D)."""
         if not hidden.shape[1]:
             return hidden
         parts = [part for layer in layers for part in layer.parts or self._parts_of(layer)]
-        return run(parts, hidden, Pass.of(cache, start, hidden.shape[1], parents))
+        return run(parts, hidden, [Pass.of(segment) for segment in segments])
 
     def _parts_of(self, layer: FusedLayer) -> list[Attention | Feed]:
         """At the first pass, when linear layers have been packed. A sub-layer that drafting skips (draft/layer_skip.py) is left out."""
