@@ -4,8 +4,7 @@ The rounds themselves are in run.py. The engine knows no tokenizer beyond turnin
 clock but the lane's own.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
 
 from .candidates import Candidates
 from .clock import Clock
@@ -15,33 +14,16 @@ from .costs import CostTracker, measure_costs
 from .draft.base import Drafter, Parts
 from .draft.none import NoDrafter
 from .draft.registry import make_drafter
-from .environment import versions
 from .errors import UserError
-from .events import (
-    CostMeasured,
-    DrafterLearned,
-    DraftStopped,
-    DraftToken,
-    Event,
-    PosteriorUpdated,
-    PrefillDone,
-    Record,
-    RoundStarted,
-    RoundVerified,
-    RunCancelled,
-    RunFinished,
-    RunStarted,
-    TokensCommitted,
-)
+from .events import Event, PrefillDone, Record
 from .heads.base import Head
-from .metrics import Acceptance
 from .model.target import Target
+from .narration import Narration
 from .request import Request
-from .row_invariance import Level, promise
+from .row_invariance import Level
 from .run import Run
 from .sampling import Sampling
-from .text.detokenizer import Detokenizer
-from .text.stop_strings import StoppedText
+from .together import run_together
 
 EXIT = "exit"
 
@@ -114,66 +96,29 @@ class Engine:
 
     def events(self, run: Run, request: Request, cancelled: Callable[[], bool] = bool) -> Iterator[Event]:
         """What happens in a run, to its end."""
-        target, drafts = self.target, request.method == "eesd"
-        ids, words = tuple(run.text.ids), StoppedText(Detokenizer(target.codec, run.text.ids), request.stop)
-        settings = {"max_new_tokens": request.max_new_tokens, "drafter": run.drafter.name, "exit_after": run.drafter.reuses}
-        settings |= asdict(request.sampling) | {"controller": run.controller.snapshot()}
-        settings["controller_settings"] = request.settings if drafts else {}
-        settings |= {"stop": request.stop} if request.stop else {}
-        settings |= {"chat": True, "system": request.system, "history": request.history} if request.chat else {}
-        yield RunStarted(
-            request.method, target.name, str(target.device), target.precision,
-            promise(self.level, request.sampling, target, run.drafter.rows > 1), request.prompt, ids, settings, versions(),
-            tuple(sorted(target.codec.special_ids)), tuple(sorted(target.end_ids)),
-        )  # fmt: skip
-        yield PrefillDone(len(ids) - 1, run.prefill())
-        if drafts:
-            yield CostMeasured(**asdict(run.costs.costs()))
-        counts, told = Acceptance(), {}
+        told = Narration(run, request, self.level)
+        yield from told.begin()
         while not run.ended:
             if cancelled():
-                yield RunCancelled(len(run.written))
+                yield told.cancel()
                 return
-            number, position, limit = run.text.round, run.text.start + 1, run.plan()
-            with run.clock.standing():
-                belief = run.controller.snapshot()
-            yield RoundStarted(number, position, limit, belief)
-            for i, (node, decision) in enumerate(run.draft()):
-                yield DraftToken(
-                    number, i, position + node.facts.depth, node.id, target.codec.piece(node.id), node.probability,
-                    node.facts.confidence, node.facts.entropy, *decision, node.facts.lead, node.parent,
-                )  # fmt: skip
-            drafted = len(run.drafted.nodes)
-            if drafted:
-                yield DraftStopped(number, drafted, run.drafted.stop)
+            yield told.plan()
+            yield from told.draft()
             run.verify()
-            new = run.commit()
-            yield self._verified(run, number)
-            with run.clock.standing():
-                counts.add(drafted, run.judged.verdict.accepted)
-                belief = run.controller.snapshot()
-                news = run.drafter.snapshot()
-                text = words.push(new)[1] + (words.flush() if run.ended else "")
-            if drafted:
-                yield PosteriorUpdated(number, belief)
-            if news != told:
-                told = news
-                yield DrafterLearned(number, news)
-            yield TokensCommitted(number, tuple(new), text)
-        with run.clock.standing():
-            figures = counts.as_vllm() if drafts else None
-        yield RunFinished(run.ended, len(run.written), figures)
+            yield from told.commit()
+        yield told.finish()
 
-    def _verified(self, run: Run, number: int) -> RoundVerified:
-        drafted, judged = run.drafted, run.judged
-        verdict, count = judged.verdict, len(drafted.nodes)
-        kind = "none" if judged.ends else "correction" if verdict.rejected else "bonus"
-        next_id, piece = (None, "") if judged.ends else (verdict.next_id, self.target.codec.piece(verdict.next_id))
-        return RoundVerified(
-            number, count, verdict.accepted, verdict.choices, judged.probabilities, judged.margins,
-            next_id, piece, judged.next_probability, kind,
-            drafted.seconds, judged.seconds, verdict.accept_probabilities, verdict.uniforms, verdict.path,
-        )  # fmt: skip
+    def run_together(
+        self, requests: Iterable[Request | None], batch: int = 8, run: str = "run", cancelled: Callable[[int], bool] = lambda row: False,
+        clock: Clock | None = None,
+    ) -> Iterator[Record]:  # fmt: skip
+        """Write up to `batch` texts at a time, 1 to 16, in the same passes (together.py): the `row` of a record is its request's number.
+
+        `requests` are taken as there is room, between two rounds. A None among them: nobody waits at the moment; with no text under way
+        either, that is the end. `cancelled` is asked once a round for every text. `clock` counts decoding and stands still during every
+        prefill. A record's time is what that clock has counted since the text's own prefill: device time is shared, so the clock of each
+        text counts the passes of all. Raises UserError."""
+        return run_together(self, requests, batch, run, cancelled, clock or Clock())
 
 
 def stamped(run: str, lane: str, clock: Clock, events: Iterator[Event]) -> Iterator[Record]:

@@ -8,10 +8,13 @@ pay (tree.py). They need states of the first N layers too, so the last pass of d
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..heads.base import Asked
+from ..model.span import Segment, Span, packed
 from ..verify import Verdict
 from .base import LOGITS, Drafter, Node, Parts, Room, Text, last_id, parents_of
 from .choose import choose
@@ -36,6 +39,7 @@ class EarlyExitDrafter(Drafter):
         self.deep = torch.zeros(1, capacity + 1, width * len(self.exit_layer.taps), **kind)
         self.verified = 0  # positions
         self.tree: Tensor | None = None  # states of this round's rows, (1, m, D); None: a chain, whose states stand at their positions
+        self.ready: Tensor | None = None  # logits behind the last node, where `step_together` has them: (1, V) or (1, S)
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         states = seen[self.reuses]  # (1, n, D)
@@ -46,11 +50,11 @@ class EarlyExitDrafter(Drafter):
             self.exit_layer(self.target, states, self.cache, 0, self._deep(0, count, count))
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
-        """After a fully accepted draft the exit layer has not seen the last draft's state: every gap is filled in the same pass."""
-        position = self._shallow(text, nodes)
-        gap = self.cache.lengths[0]
-        deep = self._deep(gap, position + 1, text.start)
-        logits = self.exit_layer(self.target, self.states[:, gap : position + 1], self.cache, gap, deep, self.words)  # (1, V) or (1, S)
+        """After a fully accepted draft the exit layer has not seen the last draft's state, nor any of a round without drafts: every gap is
+        filled in the same pass."""
+        logits, self.ready = self.ready, None
+        if logits is None:
+            logits = self.exit_layer(self.target, *self._asked(text, self._shallow(text, nodes)))  # (1, V) or (1, S)
         return [choose(text, nodes, logits, self.words and self.words.ids, self.width if self.rows > 1 else 1)]
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
@@ -68,11 +72,18 @@ class EarlyExitDrafter(Drafter):
         return self.states[:, text.start : position + 1]
 
     def _shallow(self, text: Text, nodes: Sequence[Node]) -> int:
-        """The last token through the first N layers; its state is kept. Returns its position."""
+        """The last token through the first N layers, unless it has been; its state is kept. Returns its position."""
         position = text.start + len(nodes)
-        hidden = self.target.embed([last_id(text, nodes)], position)
-        self.states[:, position : position + 1] = self.target.run_range(0, self.reuses, hidden, text.cache, position)
+        if text.cache.lengths[0] <= position:
+            hidden = self.target.embed([last_id(text, nodes)], position)
+            self.states[:, position : position + 1] = self.target.run_range(0, self.reuses, hidden, text.cache, position)
         return position
+
+    def _asked(self, text: Text, position: int) -> Asked:
+        """What the exit layer has not read of the text up to this position."""
+        gap = self.cache.lengths[0]
+        deep = self._deep(gap, position + 1, text.start)
+        return Asked(self.states[:, gap : position + 1], self.cache, gap, deep, self.words)
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
         self.cache.truncate(text.start)
@@ -100,3 +111,29 @@ class EarlyExitDrafter(Drafter):
         if not self.exit_layer.taps:
             return None
         return self.deep[:, torch.arange(low, high).clamp(max=start)]
+
+
+class Step(NamedTuple):
+    """What a text needs next: its last token through the first N layers, and if it `goes` on, the exit layer's logits behind it."""
+
+    drafter: EarlyExitDrafter
+    text: Text
+    id: int
+    position: int
+    goes: bool
+
+
+def step_together(steps: Sequence[Step]) -> None:
+    """The next step of several texts with one exit layer: one pass over the first N layers, and one of the exit layer. What `extend` and
+    `finish` of each ask for is there then. At most MAX_ROWS texts."""
+    first = steps[0].drafter
+    target, layers = first.target, list(first.target.layers)[: first.reuses]
+    hidden = torch.cat([target.embed([step.id], step.position) for step in steps], 1)
+    hidden = target.run_together(layers, hidden, [Segment(step.text.cache, Span(step.position), 1) for step in steps])
+    for step, state in zip(steps, hidden.split(1, 1)):
+        step.drafter.states[:, step.position : step.position + 1] = state
+    going = [(step.drafter, step.drafter._asked(step.text, step.position)) for step in steps if step.goes]
+    for chosen in packed([asked.states.shape[1] for _, asked in going]):
+        made = first.exit_layer.forward_together(target, [going[i][1] for i in chosen])
+        for i, logits in zip(chosen, made):
+            going[i][0].ready = logits

@@ -5,14 +5,26 @@ norm, and rows of the target's frozen LM head. A kind of head only says which la
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
 from ..model.cache import KVCache
+from ..model.span import Segment, Span
 from ..model.target import Target
 from .shortlist import Shortlist, Words, text_logits
+
+
+class Asked(NamedTuple):
+    """What a text asks of a head: the arguments of `Head.forward`."""
+
+    states: Tensor  # (1, m, D)
+    cache: KVCache
+    start: int
+    deep: Tensor | None
+    words: Words | None
 
 
 class Head(nn.Module):
@@ -51,6 +63,23 @@ class Head(nn.Module):
         deep (1, m, taps D): beside every position the deep states of the last row verified before it; None: there is none, or no taps.
         """
         return self.logits(target, self.norm(self.run(target, states, cache, start, deep)[:, -1:]), words)
+
+    def forward_together(self, target: Target, texts: Sequence[Asked]) -> list[Tensor]:
+        """`forward` of several texts in one pass: the logits of each, (1, V) or over its own list."""
+        sizes = [text.states.shape[1] for text in texts]
+        hidden = torch.cat([text.states for text in texts], 1)
+        if self.layers:
+            deep = torch.cat([text.deep for text in texts], 1) if self.taps else None
+            segments = [Segment(text.cache, Span(text.start), rows) for text, rows in zip(texts, sizes)]
+            hidden = target.run_together(self.layers, self.mixed(hidden, deep), segments)
+        else:
+            for text in texts:
+                self.run(target, text.states, text.cache, text.start)
+        normed = self.norm(hidden[:, torch.tensor(sizes).cumsum(0) - 1])  # (1, texts, D)
+        if self.shortlist is None:
+            return list(target.head(normed).split(1))
+        frequent = self.shortlist(normed)[0].split(1)
+        return [text.words.logits(row, own) if text.words else own for text, row, own in zip(texts, normed.split(1, 1), frequent)]
 
     def hidden(self, target: Target, states: Tensor, cache: KVCache, start: int, deep: Tensor | None = None) -> Tensor:
         """What the rows of the LM head are multiplied by, at every position: (1, m, D) -> (1, m, D)."""

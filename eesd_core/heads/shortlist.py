@@ -82,9 +82,9 @@ class Words:
             self._bias[first:end] = bias
         self.size += len(new)
 
-    def logits(self, normed: Tensor) -> Tensor:
-        """(1, m, D) -> (m, S + C) float32."""
-        frequent, count = self.shortlist(normed)[0], len(self.known)
+    def logits(self, normed: Tensor, frequent: Tensor | None = None) -> Tensor:
+        """(1, m, D) -> (m, S + C) float32. `frequent`: those of the shortlist, (m, S), where a pass over several texts has them."""
+        frequent, count = self.shortlist(normed)[0] if frequent is None else frequent, len(self.known)
         if not count:
             return frequent
         bias = None if self._bias is None else self._bias[:count]

@@ -6,11 +6,13 @@ sees the cache, its ancestors and itself; siblings have the same position and do
 A pass may hold rows of several texts, one text behind the other: each has its own cache, and a span in it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..limits import MAX_ROWS
 from .cache import KVCache
 from .layer_facts import Kind
 
@@ -59,3 +61,16 @@ class Segment(NamedTuple):
     cache: KVCache
     span: Span
     rows: int
+
+
+def packed(sizes: Sequence[int]) -> list[list[int]]:
+    """Texts with so many rows each, in few passes of at most MAX_ROWS rows, which the self-check tries: their numbers, pass by pass. Each
+    goes, the largest first, into the first pass with room for it; one that has more rows has a pass of its own."""
+    passes: list[tuple[int, list[int]]] = []
+    for number in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        at = next((i for i, (rows, _) in enumerate(passes) if rows + sizes[number] <= MAX_ROWS), None)
+        if at is None:
+            passes.append((sizes[number], [number]))
+        else:
+            passes[at] = (passes[at][0] + sizes[number], [*passes[at][1], number])
+    return [sorted(numbers) for _, numbers in passes]

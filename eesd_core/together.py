@@ -1,0 +1,174 @@
+"""Several texts in the same passes, without padding: EMS-SD (arXiv 2405.07542), with our controllers and drafters.
+
+A pass has the rows of all texts behind each other, as many of each as that text has. Products, norms, MLPs and the head take them all at
+once, so the weights are read once for all texts; attention is each text's own, on its own cache, so nothing is padded, masked or moved when
+one text accepts more than another. Every text has its own controller, drafter, noise and length. A finished text has no rows, and a waiting
+one takes its place.
+
+Each text is what its run alone would write. Where passes of up to MAX_ROWS rows treat rows alike (row_invariance.py), which token stands in
+the other rows does not count, and a round with more rows is verified in several passes.
+
+Draft steps are shared by chains of the exit layer: one pass over the first N layers with one row a text, then one of the exit layer. Any
+other drafter (trees, skipped layers, pools) drafts alone, text after text, and shares the verify pass.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from .clock import Clock
+from .control.base import check_whole
+from .draft.early_exit import EarlyExitDrafter, Step, step_together
+from .events import Event, PrefillDone, Record
+from .limits import MAX_ROWS
+from .model.span import Segment, packed
+from .narration import Narration
+from .request import Request
+from .run import Run
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A text of the batch."""
+
+    row: int
+    lane: str
+    run: Run
+    told: Narration
+    seq: int = 0
+    began: float | None = None  # the batch's clock when its prefill was done
+
+
+def run_together(
+    engine: "Engine", requests: Iterable[Request | None], batch: int, run: str, cancelled: Callable[[int], bool], clock: Clock
+) -> Iterator[Record]:  # fmt: skip
+    """As Engine.run_together says."""
+    most = check_whole("the number of texts in a pass", batch, 1, MAX_ROWS)
+    return Batch(engine, requests, most, cancelled, clock).records(run)
+
+
+class Batch:
+    def __init__(self, engine: "Engine", requests: Iterable[Request | None], most: int, cancelled: Callable[[int], bool], clock: Clock):
+        self.engine, self.waiting, self.most, self.cancelled, self.clock = engine, iter(requests), most, cancelled, clock
+        self.members: list[Member] = []
+        self.begun = 0  # texts so far
+
+    def records(self, run: str) -> Iterator[Record]:
+        events, clock = self.events(), self.clock
+        while True:
+            clock.start()
+            member, event = next(events, (None, None))
+            clock.stop()
+            if member is None:
+                return
+            if isinstance(event, PrefillDone):
+                member.began = clock.seconds
+            t = 0.0 if member.began is None else clock.seconds - member.began
+            yield Record(run, member.lane, member.seq, t, event, member.row)
+            member.seq += 1
+
+    def events(self) -> Iterator[tuple[Member, Event]]:
+        while True:
+            yield from self._admit()
+            if not self.members:
+                return
+            for member in [member for member in self.members if self.cancelled(member.row)]:
+                self.members.remove(member)
+                yield member, member.told.cancel()
+            for member in self.members:
+                yield member, member.told.plan()
+            yield from self._draft()
+            self._verify()
+            for member in list(self.members):
+                yield from ((member, event) for event in member.told.commit())
+                if member.run.ended:
+                    self.members.remove(member)
+                    yield member, member.told.finish()
+
+    def _admit(self) -> Iterator[tuple[Member, Event]]:
+        while len(self.members) < self.most and (request := next(self.waiting, None)) is not None:
+            with self.clock.standing():
+                run = self.engine.start(request)
+                run.clock = self.clock
+                member = Member(self.begun, request.method, run, Narration(run, request, self.engine.level))
+                events = list(member.told.begin())
+            self.begun += 1
+            self.members.append(member)
+            yield from ((member, event) for event in events)
+
+    def _draft(self) -> Iterator[tuple[Member, Event]]:
+        """Texts that draft together go step by step: a shared pass, then what each makes of it. One that stops takes part once more, since
+        its last draft passes the first layers too."""
+        drafts = {member: member.told.draft() for member in self.members}
+        together = [member for member in self.members if steps_together(member.run)]
+        for member in self.members:
+            if member not in together:
+                yield from ((member, event) for event in drafts[member])
+        steps = {member: _first(member.run) for member in together}
+        seconds: dict[Member, float] = defaultdict(float)
+        while steps:
+            for group in _groups(steps, lambda member: member.run.drafter.exit_layer):
+                began = time.perf_counter()
+                with torch.inference_mode():
+                    step_together([steps[member] for member in group])
+                took = time.perf_counter() - began
+                for member in group:
+                    seconds[member] += took
+            for member, step in list(steps.items()):
+                if not step.goes:
+                    yield from ((member, event) for event in drafts[member])
+                    member.run.drafted.seconds += seconds[member]
+                    del steps[member]
+                    continue
+                token = next(drafts[member])
+                steps[member] = step._replace(id=token.id, position=step.position + 1, goes=token.go)
+                yield member, token
+
+    def _verify(self) -> None:
+        runs = [member.run for member in self.members]
+        for group in _groups(runs, lambda run: run.drafter.reuses):
+            for chosen in packed([1 + len(run.drafted.nodes) for run in group]):
+                verify_together([group[i] for i in chosen])
+
+
+@torch.inference_mode()
+def verify_together(runs: Sequence[Run]) -> None:
+    """One verify pass over the rows of all these runs, whose drafters reuse equally many layers; each is then judged by its own rule."""
+    began = time.perf_counter()
+    target, low, rows = runs[0].target, runs[0].drafter.reuses, [run.rows() for run in runs]
+    sizes, layers, seen = [part.shape[1] for part in rows], list(target.layers), {}
+    segments = [Segment(run.text.cache, run.span, size) for run, size in zip(runs, sizes)]
+    hidden = torch.cat(rows, 1)
+    for depth in sorted({target.depth, *(tap for run in runs for tap in run.drafter.taps)}):
+        if low < depth:
+            hidden = target.run_together(layers[low:depth], hidden, segments)
+        low, seen[depth] = depth, hidden.split(sizes, 1)
+    logits = target.logits(hidden).split(sizes)
+    seconds = time.perf_counter() - began
+    for number, run in enumerate(runs):
+        began = time.perf_counter()
+        judged = run.judge(logits[number], {depth: parts[number] for depth, parts in seen.items()})
+        judged.seconds = seconds + time.perf_counter() - began
+
+
+def steps_together(run: Run) -> bool:
+    """Whether its draft steps can be shared."""
+    return type(run.drafter) is EarlyExitDrafter and run.drafter.rows == 1
+
+
+def _first(run: Run) -> Step:
+    return Step(run.drafter, run.text, run.text.ids[-1], run.text.start, run.budget > 0)
+
+
+def _groups(items: Iterable, key: Callable) -> list[list]:
+    found = defaultdict(list)
+    for item in items:
+        found[key(item)].append(item)
+    return list(found.values())

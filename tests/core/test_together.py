@@ -1,0 +1,230 @@
+"""Texts that share passes write what each writes alone, whoever else is there, comes or goes."""
+
+import json
+from collections import defaultdict
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from test_step import both
+from tiny_families import VARIANTS, tiny
+
+from eesd_core.clock import Clock
+from eesd_core.engine import Engine
+from eesd_core.errors import UserError
+from eesd_core.heads.exit_layer import ExitLayer
+from eesd_core.limits import MAX_ROWS
+from eesd_core.loading import load_engine
+from eesd_core.model.attention import NAME
+from eesd_core.model.span import Segment, Span, packed
+from eesd_core.model.target import Target
+from eesd_core.request import Request
+from eesd_core.rounds import Lane, fold, fold_all
+from eesd_core.sampling import Sampling
+from eesd_core.schema import Check
+from eesd_core.trace import to_line
+
+GREEDY, DRAWN = Sampling(), Sampling(0.8, seed=3)
+PROMPTS = [
+    "Once upon a time there was a cat", "The little dog", "Tom and Anna went to the park. They", "x",
+    "One day, a big bear", "Lily had", "It was dark and", "Mom said",
+]  # fmt: skip
+METHODS = [("vanilla", {}), ("fixed", {"length": 3}), ("beta", {}), ("throughput", {})]
+
+
+def requests(method: str, settings: dict, sampling: Sampling, new_tokens: int, **more) -> list[Request]:
+    """Of different lengths, so that texts end one after the other."""
+    how = {"method": "vanilla"} if method == "vanilla" else {"controller": method, "settings": settings}
+    return [Request(prompt, new_tokens + number, sampling, **how, **more) for number, prompt in enumerate(PROMPTS)]
+
+
+def alone(engine: Engine, request: Request) -> list[int]:
+    return fold(engine.run(request), request.method).token_ids
+
+
+def lanes(records) -> dict[int, Lane]:
+    return {lane.row: lane for lane in fold_all(records)}
+
+
+def together(engine: Engine, asked: list[Request], batch: int) -> list[list[int]]:
+    found = lanes(engine.run_together(asked, batch))
+    assert all(lane.finished for lane in found.values())
+    return [found[row].token_ids for row in range(len(asked))]
+
+
+@pytest.fixture(scope="module")
+def storyteller(embedded) -> Engine:
+    return load_engine()
+
+
+@pytest.fixture(scope="module")
+def grouped(engine) -> Engine:
+    """Our attention in torch, over several caches in one pass."""
+    model = tiny("llama")
+    model.set_attn_implementation(NAME)
+    target = Target(model, engine.target.tokenizer, "llama")
+    return Engine(target, ExitLayer(target, 2), "exact-as-observed")
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "drawn"])
+@pytest.mark.parametrize("method, how", METHODS, ids=[name for name, _ in METHODS])
+def test_texts_of_the_storyteller(storyteller, method, how, sampling):
+    asked = requests(method, how, sampling, 6)
+    expected = [alone(storyteller, request) for request in asked]
+    for batch in (1, 2, 4, 8):
+        texts = batch + (batch < 8)  # one has to wait
+        assert together(storyteller, asked[:texts], batch) == expected[:texts]
+
+
+@pytest.mark.parametrize("which, sampling", [("engine", DRAWN), ("grouped", GREEDY), ("agreeing", GREEDY), ("disagreeing", DRAWN)])
+def test_texts_of_tiny_models(which, sampling, request):
+    """Each with another method; three have to wait."""
+    engine = request.getfixturevalue(which)
+    asked = [requests(*METHODS[number % len(METHODS)], sampling, 8)[number] for number in range(len(PROMPTS))]
+    assert together(engine, asked, 5) == [alone(engine, one) for one in asked]
+
+
+@pytest.mark.parametrize("drafter", ["early-exit:6", "prompt-lookup", "layer-skip", "recycling", "disturbed:0.5", "mixed"])
+def test_drafters_that_draft_alone(engine, drafter):
+    asked = [*requests("beta", {}, GREEDY, 9, drafter=drafter)[:2], *requests("fixed", {"length": 4}, GREEDY, 9)[2:4]]
+    assert together(engine, asked, 3) == [alone(engine, request) for request in asked]
+
+
+def test_texts_of_all_kinds_share_passes(engine):
+    """Methods, rules and ends, mixed: rejection sampling too, as long as its drafts are the same."""
+    kinds = [
+        requests("vanilla", {}, GREEDY, 14)[0], requests("beta", {}, DRAWN, 14)[1],
+        requests("fixed", {"length": 15}, Sampling(0.7, seed=1, acceptance="rejection"), 30)[2],
+        requests("fixed", {"length": 0}, GREEDY, 9)[3], requests("fixed", {"length": 5}, GREEDY, 1)[0],
+    ]  # fmt: skip
+    text = fold(engine.run(kinds[1]), "eesd").text
+    kinds.append(Request(PROMPTS[1], 15, DRAWN, stop=(text[3:6],)))
+    assert together(engine, kinds, 6) == [alone(engine, request) for request in kinds]
+
+
+class Visitors:
+    """Requests that come between rounds: `gaps[i]` times nobody waits, then request i does."""
+
+    def __init__(self, asked: list[Request], gaps: list[int]):
+        self.calls = iter([call for request, gap in zip(asked, gaps) for call in ([None] * gap + [request])])
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.calls)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 7), st.integers(1, 12), st.integers(0, 3), st.integers(0, 9), st.integers(0, 5), st.booleans()),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(1, 5),
+)
+@example([(0, 8, 0, 9, 3, False), (1, 12, 0, 2, 3, True), (2, 12, 3, 9, 15, False), (4, 9, 0, 0, 2, True)], 2)
+@settings(max_examples=25)
+def test_joins_ends_and_stops_change_no_other_text(engine, visits, batch):
+    """A visit: prompt, length, rounds before it comes, rounds after which it leaves, drafts, greedy or not."""
+    asked, gaps, leave = [], [0], []
+    for prompt, new_tokens, gap, rounds, drafts, greedy in visits:
+        sampling = GREEDY if greedy else DRAWN
+        asked.append(Request(PROMPTS[prompt], new_tokens, sampling, controller="fixed", settings={"length": drafts}))
+        gaps.append(gap)
+        leave.append(rounds)
+    rounds_of: dict[int, int] = defaultdict(int)
+
+    def cancelled(row: int) -> bool:
+        rounds_of[row] += 1
+        return rounds_of[row] > leave[row]
+
+    records = list(engine.run_together(Visitors(asked, gaps), batch, cancelled=cancelled))
+    check, found = Check(), lanes(records)
+    for record in records:
+        check.see(json.loads(to_line(record)))
+    for row, lane in found.items():  # where nobody was left before the next one came, that was the end
+        expected = alone(engine, asked[row])
+        assert lane.token_ids == (expected if lane.finished else expected[: len(lane.token_ids)])
+        assert lane.finished or len(lane.rounds) == leave[row]
+    assert list(found) == list(range(len(found)))
+
+
+def test_a_text_that_is_left_has_no_rows(engine, monkeypatch):
+    sizes, run = [], Target.run_together
+
+    def seen(self, layers, hidden, segments):
+        sizes.append([segment.rows for segment in segments])
+        return run(self, layers, hidden, segments)
+
+    monkeypatch.setattr(Target, "run_together", seen)
+    asked = [Request("x", n, controller="fixed", settings={"length": 0}) for n in (2, 4)]
+    together(engine, asked, 2)
+    assert sizes == [[1, 1], [1, 1]] * 2 + [[1], [1]] * 2  # the first layers, then the others; no row of the text that has ended
+
+
+def test_no_pass_has_more_rows_than_were_tried(engine, monkeypatch):
+    sizes, run = [], Target.run_together
+    monkeypatch.setattr(Target, "run_together", lambda self, *given: sizes.append(given[1].shape[1]) or run(self, *given))
+    asked = requests("fixed", {"length": 6}, GREEDY, 7)
+    assert together(engine, asked, 8) == [alone(engine, request) for request in asked]
+    assert max(sizes) <= MAX_ROWS < 8 * 7
+
+
+@given(st.lists(st.integers(1, MAX_ROWS), max_size=16))
+def test_packing(sizes):
+    passes = packed(sizes)
+    assert sorted(number for one in passes for number in one) == list(range(len(sizes)))
+    rows = [sum(sizes[number] for number in one) for one in passes]
+    assert all(0 < count <= MAX_ROWS for count in rows)
+    assert all(a + b > MAX_ROWS for a, b in pairwise(rows))
+
+
+def test_each_text_has_its_own_clock(engine):
+    clock = Clock()
+    records = list(engine.run_together(requests("beta", {}, GREEDY, 8), 3, clock=clock))
+    for lane in lanes(records).values():
+        assert lane.started and lane.prefill.seconds > 0 and 0 < lane.clock <= clock.seconds
+        shares = sum(round.verdict.draft_seconds + round.verdict.verify_seconds for round in lane.rounds)
+        assert shares < lane.clock
+    first = [record for record in records if record.row == 0]
+    assert [record.seq for record in first] == list(range(len(first)))
+
+
+def test_bad_numbers_of_texts(engine):
+    for batch in (0, 17, 2.0, True):
+        with pytest.raises(UserError, match="from 1 to 16"):
+            engine.run_together([], batch)
+    assert list(engine.run_together([], 1)) == []
+
+
+IDS, PARENTS = [50, 51, 52, 53, 54, 55, 56, 57], (-1, 0, 1, 2, 0, 4, 1, -1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@torch.no_grad()
+def test_a_shared_pass_is_a_pass_for_each(engine, variant):
+    """Chains and a tree on caches of different lengths, in every family: torch's layers, and ours where there are some."""
+    model = tiny(variant)
+    model.set_attn_implementation(NAME)
+    targets = [Target(model, engine.target.tokenizer, variant)]
+    targets += both(variant, engine) if variant in ("llama", "mistral", "qwen2") else []
+    for target in targets:
+        spans = [(Span(30), IDS[:3]), (Span(41, PARENTS), IDS), (Span(64), IDS[4:5]), (Span(9), IDS[5:])]
+        passes, shared = [], []
+        for span, ids in spans:
+            own = []
+            for _ in range(2):
+                cache = target.new_cache(100)
+                cache.prompt = 20
+                target.run_range(0, target.depth, target.embed(list(range(40, 40 + span.start)), 0), cache, 0)
+                own.append(cache)
+            passes.append(target.run_range(0, target.depth, target.embed(ids, *span), own[0], *span))
+            shared.append(Segment(own[1], span, len(ids)))
+        hidden = torch.cat([target.embed(ids, *span) for span, ids in spans], 1)
+        found = target.run_together(list(target.layers), hidden, shared)
+        scale = found.abs().max()
+        torch.testing.assert_close(found / scale, torch.cat(passes, 1) / scale, rtol=0, atol=1e-5)
+        assert [segment.cache.lengths[-1] for segment in shared] == [33, 49, 65, 12]
