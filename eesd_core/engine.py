@@ -10,6 +10,7 @@ from .candidates import Candidates
 from .clock import Clock
 from .control import Controller, FixedController, make_controller
 from .control.agreed import agreed
+from .control.base import check_whole
 from .costs import CostTracker, measure_costs
 from .draft.base import Drafter, Parts
 from .draft.none import NoDrafter
@@ -17,13 +18,15 @@ from .draft.registry import make_drafter
 from .errors import UserError
 from .events import Event, PrefillDone, Record
 from .heads.base import Head
+from .limits import MAX_ROWS
 from .model.target import Target
 from .narration import Narration
+from .padded import PaddedBatch
 from .request import Request
 from .row_invariance import Level
 from .run import Run
 from .sampling import Sampling
-from .together import run_together
+from .together import Batch
 
 EXIT = "exit"
 
@@ -110,15 +113,17 @@ class Engine:
 
     def run_together(
         self, requests: Iterable[Request | None], batch: int = 8, run: str = "run", cancelled: Callable[[int], bool] = lambda row: False,
-        clock: Clock | None = None,
+        clock: Clock | None = None, padded: bool = False,
     ) -> Iterator[Record]:  # fmt: skip
         """Write up to `batch` texts at a time, 1 to 16, in the same passes (together.py): the `row` of a record is its request's number.
 
         `requests` are taken as there is room, between two rounds. A None among them: nobody waits at the moment; with no text under way
         either, that is the end. `cancelled` is asked once a round for every text. `clock` counts decoding and stands still during every
         prefill. A record's time is what that clock has counted since the text's own prefill: device time is shared, so the clock of each
-        text counts the passes of all. Raises UserError."""
-        return run_together(self, requests, batch, run, cancelled, clock or Clock())
+        text counts the passes of all. `padded`: by the slower form that others have (padded.py). Raises UserError."""
+        most = check_whole("the number of texts in a pass", batch, 1, MAX_ROWS)
+        kind = PaddedBatch if padded else Batch
+        return kind(self, requests, most, cancelled, clock or Clock()).records(run)
 
 
 def stamped(run: str, lane: str, clock: Clock, events: Iterator[Event]) -> Iterator[Record]:

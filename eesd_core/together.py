@@ -21,10 +21,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from .clock import Clock
-from .control.base import check_whole
 from .draft.early_exit import EarlyExitDrafter, Step, step_together
 from .events import Event, PrefillDone, Record
-from .limits import MAX_ROWS
 from .model.span import Segment, packed
 from .narration import Narration
 from .request import Request
@@ -46,15 +44,9 @@ class Member:
     began: float | None = None  # the batch's clock when its prefill was done
 
 
-def run_together(
-    engine: "Engine", requests: Iterable[Request | None], batch: int, run: str, cancelled: Callable[[int], bool], clock: Clock
-) -> Iterator[Record]:  # fmt: skip
-    """As Engine.run_together says."""
-    most = check_whole("the number of texts in a pass", batch, 1, MAX_ROWS)
-    return Batch(engine, requests, most, cancelled, clock).records(run)
-
-
 class Batch:
+    """At most `most` texts at a time; the rest as Engine.run_together says."""
+
     def __init__(self, engine: "Engine", requests: Iterable[Request | None], most: int, cancelled: Callable[[int], bool], clock: Clock):
         self.engine, self.waiting, self.most, self.cancelled, self.clock = engine, iter(requests), most, cancelled, clock
         self.members: list[Member] = []
@@ -80,7 +72,7 @@ class Batch:
             if not self.members:
                 return
             for member in [member for member in self.members if self.cancelled(member.row)]:
-                self.members.remove(member)
+                self._leave(member)
                 yield member, member.told.cancel()
             for member in self.members:
                 yield member, member.told.plan()
@@ -89,8 +81,11 @@ class Batch:
             for member in list(self.members):
                 yield from ((member, event) for event in member.told.commit())
                 if member.run.ended:
-                    self.members.remove(member)
+                    self._leave(member)
                     yield member, member.told.finish()
+
+    def _leave(self, member: Member) -> None:
+        self.members.remove(member)
 
     def _admit(self) -> Iterator[tuple[Member, Event]]:
         while len(self.members) < self.most and (request := next(self.waiting, None)) is not None:
@@ -111,13 +106,13 @@ class Batch:
         for member in self.members:
             if member not in together:
                 yield from ((member, event) for event in drafts[member])
-        steps = {member: _first(member.run) for member in together}
+        steps = {member: first_step(member.run) for member in together}
         seconds: dict[Member, float] = defaultdict(float)
         while steps:
             for group in _groups(steps, lambda member: member.run.drafter.exit_layer):
                 began = time.perf_counter()
                 with torch.inference_mode():
-                    step_together([steps[member] for member in group])
+                    self._step([steps[member] for member in group])
                 took = time.perf_counter() - began
                 for member in group:
                     seconds[member] += took
@@ -131,11 +126,19 @@ class Batch:
                 steps[member] = step._replace(id=token.id, position=step.position + 1, goes=token.go)
                 yield member, token
 
+    def _step(self, steps: list[Step]) -> None:
+        step_together(steps)
+
     def _verify(self) -> None:
         runs = [member.run for member in self.members]
-        for group in _groups(runs, lambda run: run.drafter.reuses):
-            for chosen in packed([1 + len(run.drafted.nodes) for run in group]):
-                verify_together([group[i] for i in chosen])
+        verify_in_passes(runs, [1 + len(run.drafted.nodes) for run in runs])
+
+
+def verify_in_passes(runs: Sequence[Run], rows: Sequence[int]) -> None:
+    """In as few verify passes as there may be; `rows` of each run."""
+    for group in _groups(range(len(runs)), lambda number: runs[number].drafter.reuses):
+        for chosen in packed([rows[number] for number in group]):
+            verify_together([runs[group[i]] for i in chosen])
 
 
 @torch.inference_mode()
@@ -163,7 +166,7 @@ def steps_together(run: Run) -> bool:
     return type(run.drafter) is EarlyExitDrafter and run.drafter.rows == 1
 
 
-def _first(run: Run) -> Step:
+def first_step(run: Run) -> Step:
     return Step(run.drafter, run.text, run.text.ids[-1], run.text.start, run.budget > 0)
 
 

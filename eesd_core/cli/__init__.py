@@ -5,10 +5,10 @@ import sys
 from errno import ENOSPC
 
 from ..errors import UserError
-from . import chat, measurements, models, runs, servers, training
+from . import chat, measurements, models, runs, servers, together, training
 from .flags import Parser, complain, shared_flags
 
-GROUPS = (runs, chat, measurements, models, training, servers)
+GROUPS = (runs, chat, together, measurements, models, training, servers)
 COMMANDS = {name: command for group in GROUPS for name, command in group.COMMANDS.items()}
 
 

@@ -48,8 +48,8 @@ def lanes(records) -> dict[int, Lane]:
     return {lane.row: lane for lane in fold_all(records)}
 
 
-def together(engine: Engine, asked: list[Request], batch: int) -> list[list[int]]:
-    found = lanes(engine.run_together(asked, batch))
+def together(engine: Engine, asked: list[Request], batch: int, **how) -> list[list[int]]:
+    found = lanes(engine.run_together(asked, batch, **how))
     assert all(lane.finished for lane in found.values())
     return [found[row].token_ids for row in range(len(asked))]
 
@@ -104,6 +104,40 @@ def test_texts_of_all_kinds_share_passes(engine):
     assert together(engine, kinds, 6) == [alone(engine, request) for request in kinds]
 
 
+@pytest.fixture
+def passes(monkeypatch) -> list[tuple[int | None, list[int]]]:
+    """Of every shared pass: number of its first layer in the target (None: the exit layer's), and rows of each text."""
+    seen, run = [], Target.run_together
+
+    def counted(self, layers, hidden, segments):
+        number = next((number for number, layer in enumerate(self.layers) if layer is layers[0]), None)
+        seen.append((number, [segment.rows for segment in segments]))
+        return run(self, layers, hidden, segments)
+
+    monkeypatch.setattr(Target, "run_together", counted)
+    return seen
+
+
+@pytest.mark.parametrize("which", ["engine", "grouped"])
+def test_padding_changes_no_text(which, request):
+    engine = request.getfixturevalue(which)
+    asked = [requests(*METHODS[number % len(METHODS)], DRAWN, 8)[number] for number in range(6)]
+    assert together(engine, asked, 4, padded=True) == [alone(engine, one) for one in asked]
+
+
+def test_padding_is_computed(engine, passes):
+    """Drafts of 3 and 1, the second text shorter: both have as many rows as the one with most, to the end."""
+    asked = [Request("x", n, controller="fixed", settings={"length": k}) for n, k in ((9, 3), (2, 1))]
+    expected = [alone(engine, one) for one in asked]
+    assert together(engine, asked, 2, padded=True) == expected
+    assert all(rows == [1, 1] for layer, rows in passes if layer == 0)
+    verified = [rows for layer, rows in passes if layer == 2]
+    assert verified[0] == [4, 4] and all(first == second for first, second in verified)
+    passes.clear()
+    assert together(engine, asked, 2) == expected
+    assert next(rows for layer, rows in passes if layer == 2) == [4, 2] and len(passes[-1][1]) == 1
+
+
 class Visitors:
     """Requests that come between rounds: `gaps[i]` times nobody waits, then request i does."""
 
@@ -124,10 +158,11 @@ class Visitors:
         max_size=6,
     ),
     st.integers(1, 5),
+    st.booleans(),
 )
-@example([(0, 8, 0, 9, 3, False), (1, 12, 0, 2, 3, True), (2, 12, 3, 9, 15, False), (4, 9, 0, 0, 2, True)], 2)
+@example([(0, 8, 0, 9, 3, False), (1, 12, 0, 2, 3, True), (2, 12, 3, 9, 15, False), (4, 9, 0, 0, 2, True)], 2, True)
 @settings(max_examples=25)
-def test_joins_ends_and_stops_change_no_other_text(engine, visits, batch):
+def test_joins_ends_and_stops_change_no_other_text(engine, visits, batch, padded):
     """A visit: prompt, length, rounds before it comes, rounds after which it leaves, drafts, greedy or not."""
     asked, gaps, leave = [], [0], []
     for prompt, new_tokens, gap, rounds, drafts, greedy in visits:
@@ -141,7 +176,7 @@ def test_joins_ends_and_stops_change_no_other_text(engine, visits, batch):
         rounds_of[row] += 1
         return rounds_of[row] > leave[row]
 
-    records = list(engine.run_together(Visitors(asked, gaps), batch, cancelled=cancelled))
+    records = list(engine.run_together(Visitors(asked, gaps), batch, cancelled=cancelled, padded=padded))
     check, found = Check(), lanes(records)
     for record in records:
         check.see(json.loads(to_line(record)))
@@ -152,25 +187,16 @@ def test_joins_ends_and_stops_change_no_other_text(engine, visits, batch):
     assert list(found) == list(range(len(found)))
 
 
-def test_a_text_that_is_left_has_no_rows(engine, monkeypatch):
-    sizes, run = [], Target.run_together
-
-    def seen(self, layers, hidden, segments):
-        sizes.append([segment.rows for segment in segments])
-        return run(self, layers, hidden, segments)
-
-    monkeypatch.setattr(Target, "run_together", seen)
+def test_a_text_that_has_ended_has_no_rows(engine, passes):
     asked = [Request("x", n, controller="fixed", settings={"length": 0}) for n in (2, 4)]
     together(engine, asked, 2)
-    assert sizes == [[1, 1], [1, 1]] * 2 + [[1], [1]] * 2  # the first layers, then the others; no row of the text that has ended
+    assert passes == [(0, [1, 1]), (2, [1, 1])] * 2 + [(0, [1]), (2, [1])] * 2
 
 
-def test_no_pass_has_more_rows_than_were_tried(engine, monkeypatch):
-    sizes, run = [], Target.run_together
-    monkeypatch.setattr(Target, "run_together", lambda self, *given: sizes.append(given[1].shape[1]) or run(self, *given))
+def test_no_pass_has_more_rows_than_were_tried(engine, passes):
     asked = requests("fixed", {"length": 6}, GREEDY, 7)
     assert together(engine, asked, 8) == [alone(engine, request) for request in asked]
-    assert max(sizes) <= MAX_ROWS < 8 * 7
+    assert max(sum(rows) for _, rows in passes) <= MAX_ROWS < 8 * 7
 
 
 @given(st.lists(st.integers(1, MAX_ROWS), max_size=16))
