@@ -12,6 +12,7 @@ import { Benchmark } from "./panels/benchmark.js";
 import { LawTest } from "./panels/law_test.js";
 import { Reply } from "./panels/reply.js";
 import { Runs } from "./panels/runs.js";
+import { Sandbox } from "./panels/sandbox.js";
 import { TakeAway } from "./panels/take_away.js";
 import { Title } from "./panels/title.js";
 import { WhatIf } from "./panels/what_if.js";
@@ -49,6 +50,7 @@ export const page = {
     if (given.studies) view.add(new LawTest(view, { path: onServer("law"), form }), "more");
     view.add(new WhatIf(view), "below");
     view.add(new Runs(view), "below");
+    view.add(new Sandbox(view), "below");
     view.add(new Benchmark({ at: onServer, form: quantize, live: given.studies }), "below");
     this.takeAway = view.add(new TakeAway(view, this.behind), "below");
     this.takeAway.onOpen = () => formButton("stop").click(); // nobody watches that run any more

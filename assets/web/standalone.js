@@ -4,6 +4,7 @@ import { el } from "./lib/elements.js";
 import { unpack } from "./lib/packed.js";
 import { plotly } from "./lib/plotly.js";
 import { say } from "./lib/words.js";
+import { Sandbox } from "./panels/sandbox.js";
 import { TakeAway } from "./panels/take_away.js";
 import { WhatIf } from "./panels/what_if.js";
 import { attach } from "./stage.js";
@@ -35,6 +36,7 @@ async function loadPlotly() {
 if (window.matchMedia("(prefers-color-scheme: dark)").matches) document.body.classList.add("dark");
 export const view = attach(document.querySelector(".eesd"));
 view.add(new WhatIf(view), "below");
+view.add(new Sandbox(view), "below");
 export const takeAway = view.add(new TakeAway(view), "below");
 takeAway.onOpen = title;
 const trace = textIn("trace");

@@ -115,10 +115,10 @@ export class Trial {
     return lane.costs.slice(0, this.points).map((cost, i) => cost - best.costs[i]);
   }
 
-  // Tokens per plain step at every point but the first, over as many tokens as `points` span.
-  speed(lane, points = this.points) {
+  // Tokens per plain step at every point, over the `window` points before it or as many as there are; of fewer than `least` it says nothing.
+  speed(lane, window, least) {
+    const from = (i) => Math.max(0, i - window);
     const costs = lane.costs.slice(0, this.points);
-    const from = (i) => Math.max(0, i - points);
-    return costs.slice(1).map((cost, i) => ((i + 1 - from(i + 1)) * EVERY) / (cost - costs[from(i + 1)]));
+    return costs.map((cost, i) => (i < least ? NaN : ((i - from(i)) * EVERY) / (cost - costs[from(i)])));
   }
 }
