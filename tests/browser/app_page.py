@@ -31,9 +31,27 @@ class PacedEngine(Engine):
                 assert self.go.wait(300), "a test never let the engine go on"
 
 
+STILL = """new Promise((still) => {
+    let height, since;
+    const look = (now) => {
+        const next = document.documentElement.scrollHeight;
+        if (next !== height) [height, since] = [next, now];
+        if (now - since > 250) still(true);
+        else requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+})"""
+
+
 def until_ready(page) -> None:
-    """The form and the view are as the address asks. Gradio mounts its components one after the other."""
-    page.wait_for_function("window.EESD?.page?.ready && ['stop', 'run', 'reset'].every((id) => document.getElementById(id))")
+    """The form and the view are as the address asks, and nothing moves them any more. Gradio mounts its components one after the other:
+    a button that moves between mouse down and mouse up is not clicked."""
+    page.wait_for_function("window.EESD?.page?.ready && ['stop', 'run', 'reset', 'examples'].every((id) => document.getElementById(id))")
+    until_still(page)
+
+
+def until_still(page) -> None:
+    page.evaluate(STILL)
 
 
 def until_free(device, seconds: float = 120.0) -> float:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from app_page import until_still
 from hostile import hostile
 from playwright.sync_api import expect
 
@@ -47,6 +48,7 @@ def offline(open_page, file):
         page.on("request", lambda request: page.asked.append(request.url))
         page.goto(file.as_uri())
         page.locator(".e-stage").wait_for()
+        until_still(page)
         return page
 
     return open_
