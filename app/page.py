@@ -19,6 +19,7 @@ from eesd_core.schema import SCHEMA
 from .api import add_endpoints, address_of
 from .engines import Engines
 from .form import CONTROLLER, DRAFTING, HISTORY, KNOBS, MODEL, PROMPT, QUANTIZE, SAMPLING, STOP, SYSTEM, Field, for_links, visibility
+from .inside_gradio import UNASKED, rest_between_looks
 from .routes import NoUploads, PackedPage, plotly_address, routes
 from .runs import Visits
 
@@ -62,15 +63,12 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, **o
     """
     page = build_page(visits)
     page.queue(max_size=2 * STREAMS_AT_ONCE)
-    # Gradio asks its queue for work a thousand times a second, and every time takes the interpreter away from the engine. It has no public
-    # setting for that.
-    page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = 0.02
+    rest_between_looks(page)
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
     settings["state_session_capacity"] = STREAMS_AT_ONCE  # Gradio keeps the last text of so many visitors, long after they have left
     settings["show_error"] = True  # a program that sends too few values is told so; what fails in a run has its own words (device.py)
-    settings["_frontend"] = False  # Gradio would give up where the page's first answer takes 3 seconds, as on a busy machine
     settings["app_kwargs"] = {"routes": routes(visits), "middleware": [Middleware(PackedPage), Middleware(NoUploads)]}
-    page.launch(server_name=host, server_port=port, **settings | options)
+    page.launch(server_name=host, server_port=port, **UNASKED | settings | options)
     return page
 
 
