@@ -25,7 +25,7 @@ from .runs import Visits
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
-STYLES = ("base.css", "style.css", "guide.css", "takeaway.css", "studies.css", "sandbox.css", "page.css")
+STYLES = ("base.css", "style.css", "guide.css", "takeaway.css", "studies.css", "sandbox.css", "rooms.css", "page.css")
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
 TAGLINE = "Early-exiting speculative decoding: the same text, two clocks."
 LEVELS = {

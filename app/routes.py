@@ -1,4 +1,4 @@
-"""Pages beside the page: /health for whoever watches the server, plotly.js, the empty offline page, QR codes, and what studies.py has."""
+"""Pages beside the page: /health for whoever watches the server, plotly.js, the empty offline page, QR codes, studies and rooms."""
 
 import gzip
 import io
@@ -19,6 +19,8 @@ from eesd_core.export.standalone import PLOTLY_JS, template
 from eesd_core.memory import memory_mb
 
 from .api import MOST_TRACE
+from .room_routes import room_routes
+from .rooms import Rooms
 from .runs import Visits
 from .studies import study_routes
 
@@ -75,7 +77,8 @@ def routes(visits: Visits) -> list[Route]:
         return JSONResponse(visits.engines.state(), headers={"Cache-Control": "no-store"})
 
     own = {"health": health, "models": models, "plotly.js": plotly_js, "offline.txt": offline, "qr.svg": qr}
-    return [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items()), *study_routes(visits, OWN)]
+    pages = [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items())]
+    return [*pages, *study_routes(visits, OWN), *room_routes(Rooms(), OWN, plotly_address())]
 
 
 def state_of(visits: Visits) -> dict:

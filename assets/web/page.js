@@ -1,6 +1,6 @@
 // The page around the view: the recorded race, links, plotly.js, the theme, and what the form's buttons mean to the browser.
 import { page as given } from "./given.js";
-import { el, setText } from "./lib/elements.js";
+import { button, el, setText } from "./lib/elements.js";
 import { soon, wantsLessMotion } from "./lib/frames.js";
 import { read, VIEW, viewOf, write } from "./lib/link.js";
 import { unpack } from "./lib/packed.js";
@@ -11,6 +11,7 @@ import { Arrivals } from "./panels/arrivals.js";
 import { Benchmark } from "./panels/benchmark.js";
 import { LawTest } from "./panels/law_test.js";
 import { Reply } from "./panels/reply.js";
+import { Room } from "./panels/room.js";
 import { Runs } from "./panels/runs.js";
 import { Sandbox } from "./panels/sandbox.js";
 import { TakeAway } from "./panels/take_away.js";
@@ -46,6 +47,7 @@ export const page = {
     const form = () => this.named;
     const quantize = () => ({ quantize: form().quantize });
     view.add(new Title(view, given));
+    this.addRoom(view);
     view.add(new Reply(view, (request, turns) => this.reply(request, turns)), "race");
     if (given.studies) view.add(new LawTest(view, { path: onServer("law"), form }), "more");
     view.add(new WhatIf(view), "below");
@@ -54,6 +56,13 @@ export const page = {
     view.add(new Benchmark({ at: onServer, form: quantize, live: given.studies }), "below");
     this.takeAway = view.add(new TakeAway(view, this.behind), "below");
     this.takeAway.onOpen = () => formButton("stop").click(); // nobody watches that run any more
+  },
+
+  // Phones follow what this page shows, from a page of their own.
+  addRoom(view) {
+    const qr = (link) => onServer(`qr.svg?link=${encodeURIComponent(link)}`);
+    const room = view.add(new Room(view, { at: onServer, link: (code) => onServer(`room?code=${code}`), qr }), "top");
+    view.panels.toolbar.node.prepend(button(say.room.start, () => room.open(), "", { title: say.room.startHint }));
   },
 
   translate() {

@@ -13,7 +13,7 @@ import pytest
 from eesd_core.export.scripts import WEB, join_modules
 
 OPENING = Path(__file__).parents[2] / "assets" / "traces" / "opening.ndjson"
-ENTRIES = ("page.js", "standalone.js", "stage.js", "bench/report.js")
+ENTRIES = ("page.js", "standalone.js", "follow.js", "stage.js", "bench/report.js")
 
 
 @pytest.fixture(scope="module")

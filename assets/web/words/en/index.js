@@ -3,6 +3,7 @@ import { arrivals, benchmark, lawTest, runs, studies, takeaway, whatIf } from ".
 import { charts, lossless, why } from "./charts.js";
 import { glossary } from "./glossary.js";
 import { drafter, microscope } from "./microscope.js";
+import { room } from "./room.js";
 import { sandbox } from "./sandbox.js";
 import { tour } from "./tour.js";
 import { conversation, intro, keys, levels, page, race, scrubber, states, tip, verdict } from "./view.js";
@@ -27,6 +28,7 @@ export const en = {
   glossary,
   refusals: [], // the server speaks English
   arrivals,
+  room,
   takeaway,
   whatIf,
   sandbox,

@@ -4,6 +4,7 @@ import { charts, lossless, why } from "./charts.js";
 import { glossary } from "./glossary.js";
 import { drafter, microscope } from "./microscope.js";
 import { refusals } from "./refusals.js";
+import { room } from "./room.js";
 import { sandbox } from "./sandbox.js";
 import { tour } from "./tour.js";
 import { conversation, intro, keys, levels, page, race, scrubber, states, tip, verdict } from "./view.js";
@@ -28,6 +29,7 @@ export const zh = {
   glossary,
   refusals,
   arrivals,
+  room,
   takeaway,
   whatIf,
   sandbox,

@@ -47,4 +47,11 @@ export const refusals = [
   [/^the prompt must be text$/, () => "提示必须是文本"],
   [/^model must be a name/, () => "模型必须是一个名称"],
   [/^(.+) has no chat template/, (model) => `${model} 没有对话模板：请关闭对话，让它续写文本`],
+  [/^there is no such room/, () => "没有这个房间：它已关闭，或代码输入有误"],
+  [/^the room is full: (\d+) phones/, (most) => `房间已满：最多 ${most} 部手机`],
+  [/^(\d+) rooms are open already/, (most) => `已有 ${most} 个房间：请稍后再试`],
+  [/^(\d+) rooms a minute is the most: try again in (\d+) seconds/, (most, wait) => `每分钟最多 ${most} 个房间：请在 ${wait} 秒后再试`],
+  [/^that question is over$/, () => "这个问题已经结束"],
+  [/^this phone is not in the room/, () => "此手机不在房间里：请重新加载页面"],
+  [/^this run has more than (\d+) MB/, (most) => `此运行超过 ${most} MB：同步观看者看不到后面的内容`],
 ];
