@@ -39,6 +39,7 @@ class Limits:
     runs_a_minute: int = 30  # from one address: a lecture hall may share one
     waiting_each: int = 2  # runs of one address in line, the running one included
     seconds_a_minute: float = 45.0  # of the device, for one address while others wait
+    rooms_a_minute: int = 6  # opened by one address
 
 
 def request_from_form(*form, **named) -> Request:

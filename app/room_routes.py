@@ -17,20 +17,20 @@ from eesd_core.schema import SCHEMA
 
 from .api import address_of
 from .rate_limit import Pace
-from .rooms import Rooms
+from .rooms import Rooms, line
 
+LINES = "application/x-ndjson"
 MOST_SAID = 512 * 2**10  # bytes of a presenter's body: a page sends a long run in parts
 MOST_ANSWER = 1024
-OPENED_A_MINUTE = 6  # rooms, by one address
 STYLES = ("base.css", "style.css", "guide.css", "standalone.css", "rooms.css")
 PLACE = {"cursor": int, "time": float, "speed": float, "playing": bool, "live": bool, "round": int}  # of the playhead
 KINDS = ("accepted", "count")  # will the next draft be accepted; how many of the round's drafts
 MOST_CHOICES = 17  # 0 to 16 drafts
 
 
-def room_routes(rooms: Rooms, root: str, plotly: str) -> list[Route]:
-    """`plotly`: where plotly.js is, as seen from the page's own address."""
-    pace = Pace(OPENED_A_MINUTE)
+def room_routes(rooms: Rooms, root: str, opened_a_minute: int, plotly: str) -> list[Route]:
+    """`opened_a_minute`: rooms by one address; `plotly`: where plotly.js is, as seen from the page's own address."""
+    pace = Pace(opened_a_minute)
 
     def taking(most: int, act):
         async def handler(request: Request) -> Response:
@@ -43,7 +43,7 @@ def room_routes(rooms: Rooms, root: str, plotly: str) -> list[Route]:
 
     def open_(request: Request, _: dict) -> Response:
         if wait := pace.ask(address_of(request)):
-            raise UserError(f"{OPENED_A_MINUTE} rooms a minute is the most: try again in {wait:.0f} seconds")
+            raise UserError(f"{opened_a_minute} rooms a minute is the most: try again in {wait:.0f} seconds")
         room = rooms.open()
         return JSONResponse({"code": room.code, "key": room.key})
 
@@ -70,14 +70,14 @@ def room_routes(rooms: Rooms, root: str, plotly: str) -> list[Route]:
             lines = rooms.room(request.query_params.get("code")).follow()
             first = await anext(lines)
         except UserError as problem:
-            return JSONResponse({"error": str(problem)}, 404)
+            return Response(line(refused=str(problem)), media_type=LINES)  # in the stream's own words
 
         async def rest():
             yield first
             async for part in lines:
                 yield part
 
-        return StreamingResponse(rest(), media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
+        return StreamingResponse(rest(), media_type=LINES, headers={"Cache-Control": "no-store"})
 
     page = follower_page(plotly)
 
@@ -156,6 +156,6 @@ def follower_page(plotly: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>EESD Live: follow along</title>\n'
         f"<style>{style}</style>\n</head>\n<body>\n"
-        '<header class="s-title"></header>\n<main><div class="r-room"></div><div class="eesd"></div></main>\n'
+        '<header class="s-title"></header>\n<main><div class="eesd"></div></main>\n'
         f"<script>{script}</script>\n</body>\n</html>\n"
     )

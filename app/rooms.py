@@ -96,7 +96,8 @@ class Room:
                     out.append(line(place=self.place, question=self.question))
                 yield b"".join(out) or b"\n"
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), PULSE)
+                    async with asyncio.timeout(PULSE):
+                        await changed.wait()
             yield line(closed=True)
         finally:
             self.phones.discard(phone)

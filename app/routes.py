@@ -78,7 +78,7 @@ def routes(visits: Visits) -> list[Route]:
 
     own = {"health": health, "models": models, "plotly.js": plotly_js, "offline.txt": offline, "qr.svg": qr}
     pages = [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items())]
-    return [*pages, *study_routes(visits, OWN), *room_routes(Rooms(), OWN, plotly_address())]
+    return [*pages, *study_routes(visits, OWN), *room_routes(Rooms(), OWN, visits.limits.rooms_a_minute, plotly_address())]
 
 
 def state_of(visits: Visits) -> dict:

@@ -1,7 +1,7 @@
 """What serving costs. `python -m tools.measure` prints the engine's speed with and without a client that consumes the stream, and the time
 from pressing Run to the first token at the client. `python -m tools.measure --waiting 90` prints the speed of a race behind which nobody
-and so many visitors wait, `python -m tools.measure --soak 200` lets so many stop and leave at random, `python -m tools.measure --page`
-measures the page in a browser (measure_page.py).
+and so many visitors wait, `python -m tools.measure --soak 200` lets so many stop and leave at random, `--followers 100` shows a run to so
+many phones (measure_room.py), `python -m tools.measure --page` measures the page in a browser (measure_page.py).
 
 The client is a process of its own. Rounds alternate (A B B A).
 """
@@ -26,12 +26,13 @@ from eesd_core.loading import load_engine
 from eesd_core.metrics import Metrics
 from eesd_core.racing import race
 
+from .measure_room import measure_room
 from .soak import endpoints, soak, visit
 
 FORM = {"prompt": "Once upon a time there was a king who", "new_tokens": 256}
 SETTLE = 1.5  # seconds between the last one in line and the race
 SOAK_FORM = {"new_tokens": 64}
-NO_LIMIT = Limits(seconds=1e9, waiting=1000, runs_a_minute=1_000_000, waiting_each=1000, seconds_a_minute=1e9)
+NO_LIMIT = Limits(seconds=1e9, waiting=1000, runs_a_minute=1_000_000, waiting_each=1000, seconds_a_minute=1e9, rooms_a_minute=1000)
 
 
 def consume(url: str) -> None:
@@ -127,6 +128,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--waiting", type=int, metavar="N", help="so many visitors wait behind a race, and nobody")
     parser.add_argument("--soak", type=int, metavar="N", help="so many runs by visitors that stop and leave at random")
+    parser.add_argument("--followers", type=int, metavar="N", help="what a room with so many phones costs the server")
     parser.add_argument("--page", action="store_true", help="first paint, scrubbing and memory of the page; needs Chromium")
     parser.add_argument("--url", metavar="URL", help="with --soak: a server that runs already, such as http://127.0.0.1:7860/")
     parser.add_argument("--consume", metavar="URL", help=argparse.SUPPRESS)
@@ -144,6 +146,8 @@ def main() -> None:
         waiting(visits, url, flags.waiting)
     elif flags.soak:
         subprocess.run([sys.executable, "-m", "tools.measure", "--soak", str(flags.soak), "--url", url], check=True)
+    elif flags.followers:
+        measure_room(visits, url, flags.followers)
     elif flags.page:
         from .measure_page import measure_page  # playwright belongs to the tests: nothing else here needs it
 

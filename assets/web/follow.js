@@ -4,6 +4,7 @@ import { page as given } from "./given.js";
 import { button, el, setText } from "./lib/elements.js";
 import { plotly } from "./lib/plotly.js";
 import { named, tally } from "./lib/quiz.js";
+import { inWords } from "./lib/refusals.js";
 import { post } from "./lib/server.js";
 import { say } from "./lib/words.js";
 import { attach } from "./stage.js";
@@ -23,7 +24,6 @@ class Follower {
     this.quiz = el("div", { class: "r-quiz" });
     this.name = "follower";
     this.node = el("section", { class: "e-panel r-panel", "aria-label": words.followTitle }, this.line, this.back, this.quiz);
-    document.querySelector(".r-room").append(this.node);
     const { clock } = view.panels;
     this.controls = [clock.scrubber.bar, clock.scrubber.slider];
     for (const control of this.controls) control.addEventListener("pointerdown", () => this.leave());
@@ -35,7 +35,7 @@ class Follower {
   }
 
   press(event) {
-    if (!MOVES.has(event.key.length === 1 ? event.key.toLowerCase() : event.key) || event.target.closest?.(".r-room, button, select")) return;
+    if (!MOVES.has(event.key.length === 1 ? event.key.toLowerCase() : event.key) || event.target.closest?.(".r-panel, button, select")) return;
     if (this.locked) event.stopImmediatePropagation();
     else this.leave();
   }
@@ -85,7 +85,6 @@ class Follower {
     const answer = await fetch(here(`room/follow?code=${encodeURIComponent(code)}`)).catch(() => {
       throw new Error(words.lost);
     });
-    if (answer.status === 404) throw Object.assign(new Error(words.noRoom), { refused: true });
     if (!answer.ok) throw new Error(words.lost);
     this.tell("");
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -102,7 +101,8 @@ class Follower {
     }
   }
 
-  take({ you, run, text, place, question, closed }) {
+  take({ refused, you, run, text, place, question, closed }) {
+    if (refused) throw Object.assign(new Error(inWords(refused)), { refused });
     if (you) this.phone = you;
     if (run !== undefined && run !== this.run) Object.assign(this, { run, fresh: true, free: false });
     if (run !== undefined) this.text = "";
@@ -198,6 +198,6 @@ function loadPlotly() {
 if (window.matchMedia("(prefers-color-scheme: dark)").matches) document.body.classList.add("dark");
 title();
 export const view = attach(document.querySelector(".eesd"));
-export const follower = new Follower(view);
+export const follower = view.add(new Follower(view), "top");
 follower.listen();
 loadPlotly();

@@ -207,7 +207,7 @@ def test_bodies_are_json_of_a_sensible_size(root, room):
     big = httpx.post(f"{root}/say", json=said(room, text="x" * 600_000))
     assert big.status_code == 400 and "512 kB" in big.json()["error"]
     assert httpx.post(f"{root}/answer", json={"phone": "x" * 2000}).status_code == 400
-    assert httpx.get(f"{root}/follow?code=NOROOM").status_code == 404
+    assert "no such room" in httpx.get(f"{root}/follow?code=NOROOM").json()["refused"]
     with ThreadPoolExecutor(8) as pool:
         codes = list(pool.map(lambda _: httpx.post(f"{root}/open", json={}).status_code, range(8)))
     assert codes.count(200) == 5, "six a minute, one of which is the room of these tests"

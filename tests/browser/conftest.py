@@ -109,7 +109,7 @@ def held(paced):
 
 @pytest.fixture(scope="session")
 def app(paced):
-    visits = Visits(paced, Limits(runs_a_minute=10_000, waiting_each=100))
+    visits = Visits(paced, Limits(runs_a_minute=10_000, waiting_each=100, rooms_a_minute=10_000))
     page = launch(visits, prevent_thread_lock=True, quiet=True)
     yield visits, page.local_url
     page.close()

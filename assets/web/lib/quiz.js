@@ -21,8 +21,9 @@ export function tally({ kind, choices, truth, guess, belief }, counts) {
     const count = counts[choice] ?? 0;
     const bar = el("span", { class: "r-bar", style: `--r-share: ${all ? count / all : 0}` });
     const marks = [over && choice === truth && words.truth, over && choice === guess && words.guess].filter(Boolean).join(", ");
-    const look = over && choice === truth ? "r-row r-true" : "r-row";
-    return el("li", { class: look }, el("span", { class: "r-name" }, named(kind, choice)), bar, el("span", { class: "r-count" }, String(count)), el("span", { class: "r-mark" }, marks));
+    const cells = { name: named(kind, choice), count: String(count), mark: marks };
+    const [name, number, mark] = Object.entries(cells).map(([own, text]) => el("span", { class: `r-${own}` }, text));
+    return el("li", { class: over && choice === truth ? "r-row r-true" : "r-row" }, name, bar, number, mark);
   });
   const parts = [el("p", { class: "r-asked" }, words.questions[kind]), el("ol", { class: "r-rows" }, ...rows)];
   if (over) parts.push(el("p", {}, words.belief(belief)));

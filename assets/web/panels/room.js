@@ -7,7 +7,7 @@ import { post } from "../lib/server.js";
 import { say } from "../lib/words.js";
 
 const words = say.room;
-const EVERY = 400; // milliseconds between two looks at the page
+const EVERY = 500; // milliseconds between two looks at the page
 const PULSE = 10_000; // milliseconds after which the room is told even if nothing changed
 const MOST_PART = 100_000; // characters of a run that are sent at once
 
@@ -35,9 +35,9 @@ export class Room {
     this.show = button(words.reveal, () => this.reveal(), "r-reveal", { hidden: "" });
     this.close = button(words.close, () => this.leave(), "r-close");
     this.tally = el("div", { class: "r-tally" });
-    const invitation = el("div", { class: "r-invitation" }, this.picture, el("p", {}, words.join, " ", this.address, " ", this.code));
+    const invitation = el("div", { class: "r-invitation" }, this.picture, el("p", {}, words.join, " ", this.address, this.code));
     const head = panelHead(words.title, el("span", { class: "t-group" }, ...kinds, this.show, this.close));
-    this.node = el("section", { class: "e-panel r-panel", "aria-label": words.title, hidden: "" }, head, this.line, invitation, this.tally);
+    this.node = el("section", { class: "e-panel r-panel", "aria-label": words.title, hidden: "" }, head, this.line, el("div", { class: "r-body" }, invitation, this.tally));
   }
 
   // ---- the room ----

@@ -32,7 +32,6 @@ export const room = {
   alone: "You look around by yourself.",
   back: "Back to the presenter",
   closed: "The room is closed.",
-  noRoom: "There is no such room: it was closed, or the code is mistyped.",
   lost: "No connection: trying again...",
   mine: (right, good, all) => `${right ? "You were right" : "You were wrong"}: ${good} of ${all} so far.`,
 };

@@ -28,7 +28,6 @@ export const room = {
   alone: "您正在自己浏览。",
   back: "回到演示者",
   closed: "房间已关闭。",
-  noRoom: "没有这个房间：它已关闭，或代码输入有误。",
   lost: "连接中断，正在重试……",
   mine: (right, good, all) => `${right ? "您答对了" : "您答错了"}：目前 ${good}/${all}。`,
 };
