@@ -19,6 +19,12 @@ AT = {"cursor": 0, "time": 0.0, "speed": 1.0, "playing": False, "live": True, "r
 QUESTION = {"id": 1, "kind": "count", "choices": 7}
 
 
+def run(coroutine):
+    """In a thread of its own: tests with a browser leave an event loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
+
+
 class Phone:
     """Reads what a room says, as a page does."""
 
@@ -59,7 +65,7 @@ def test_everybody_sees_the_run_in_view_whenever_they_come():
         await early.lines.aclose()
         assert len(room.phones) == 2
 
-    asyncio.run(lecture())
+    run(lecture())
 
 
 def test_what_got_lost_is_asked_for_again():
@@ -89,7 +95,7 @@ def test_the_room_answers():
         assert (await phones[0].read()).question == over | {"counts": [0, 0, 2, 0, 1, 0, 0]}
         assert room.hear(1, 0, "", AT, None)["answers"] == []
 
-    asyncio.run(lecture())
+    run(lecture())
 
 
 def test_a_room_closes_when_told_and_when_its_presenter_is_silent():
@@ -108,7 +114,7 @@ def test_a_room_closes_when_told_and_when_its_presenter_is_silent():
                 await phone.read()
         assert len(rooms) == 0 and not told.phones and not silent.phones
 
-    asyncio.run(lecture())
+    run(lecture())
 
 
 def test_limits(monkeypatch):
@@ -127,7 +133,7 @@ def test_limits(monkeypatch):
         with pytest.raises(UserError, match="open already"):
             rooms.open()
 
-    asyncio.run(lecture())
+    run(lecture())
 
 
 # ---- over HTTP ----
@@ -176,7 +182,7 @@ def test_a_hundred_phones_hear_the_presenter(root, room):
             heard = await asyncio.gather(*phones)
         assert all(text.index("first") < text.index("last") and "<" not in text for text in heard)
 
-    asyncio.run(lecture())
+    run(lecture())
 
 
 @pytest.mark.parametrize(
