@@ -37,7 +37,8 @@ export class Room {
     this.tally = el("div", { class: "r-tally" });
     const invitation = el("div", { class: "r-invitation" }, this.picture, el("p", {}, words.join, " ", this.address, this.code));
     const head = panelHead(words.title, el("span", { class: "t-group" }, ...kinds, this.show, this.close));
-    this.node = el("section", { class: "e-panel r-panel", "aria-label": words.title, hidden: "" }, head, this.line, el("div", { class: "r-body" }, invitation, this.tally));
+    const body = el("div", { class: "r-body" }, invitation, this.tally);
+    this.node = el("section", { class: "e-panel r-panel", "aria-label": words.title, hidden: "" }, head, this.line, body);
   }
 
   // ---- the room ----
