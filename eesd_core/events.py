@@ -24,7 +24,7 @@ class RunStarted:
     """First event of a lane. `settings` holds controller, sampling and limits as plain values."""
 
     type: ClassVar[str] = "run_started"
-    method: str  # "eesd" or "vanilla"
+    method: str  # "eesd", "vanilla", or the name of another program, which says less than an engine of ours (foreign/)
     model: str
     device: str
     dtype: str
@@ -157,11 +157,34 @@ class TokensCommitted:
 
 
 @dataclass(frozen=True, slots=True)
+class RoundTold:
+    """A round of another program's run (foreign/), which says no more of it than this; None is what it did not say. `t` of its record is
+    the sum of `seconds` so far."""
+
+    type: ClassVar[str] = "round_told"
+    round: int
+    drafted: int
+    accepted: int
+    ids: tuple[int, ...] | None  # tokens that it wrote, and their text
+    text: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TextTold:
+    """The text of another program's run whose rounds do not say what each of them wrote."""
+
+    type: ClassVar[str] = "text_told"
+    ids: tuple[int, ...] | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
-    """`t` of its record is the decoding time."""
+    """`t` of its record is the decoding time; 0 where another program did not say it."""
 
     type: ClassVar[str] = "run_finished"
-    reason: Literal["length", "eos", "stop"]  # stop: the last token completed a stop string
+    reason: Literal["length", "eos", "stop", "unknown"]  # stop: the last token completed a stop string; unknown: another program's
     new_tokens: int
     speculative_decoding: dict | None = None  # vLLM's figures of the run (metrics.py); None without a drafter, and in an older trace
 
@@ -201,7 +224,7 @@ class WhatIf:
 
 Event = (
     RunStarted | PrefillDone | CostMeasured | RoundStarted | DraftToken | DraftStopped | RoundVerified | PosteriorUpdated
-    | DrafterLearned | TokensCommitted | RunFinished | RunCancelled | RaceFinished | WhatIf
+    | DrafterLearned | TokensCommitted | RoundTold | TextTold | RunFinished | RunCancelled | RaceFinished | WhatIf
 )  # fmt: skip
 EVENT_TYPES = {cls.type: cls for cls in Event.__args__}
 

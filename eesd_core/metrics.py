@@ -87,7 +87,10 @@ def histogram(values: Iterable[int], most: int) -> list[int]:
 
 @dataclass
 class Metrics(Acceptance):
-    """`seconds` is decoding alone, without prefill. `finish`: length, eos, stop, cancelled, or "" while it runs."""
+    """`seconds` is decoding alone, without prefill. `finish`: length, eos, stop, cancelled, or "" while it runs.
+
+    Of another program's run, what it did not say is None: times, and, where it told only of the whole run, all that is counted by rounds
+    (`stated` then holds its figures, in vLLM's names)."""
 
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
@@ -96,6 +99,9 @@ class Metrics(Acceptance):
     verify_seconds: float = 0.0
     seconds: float = 0.0
     finish: str = ""
+    foreign: bool = False
+    new_tokens: int = 0
+    stated: dict | None = None
 
     @classmethod
     def fold(cls, records: Iterable[Record], lane: str, row: int = 0) -> "Metrics":
@@ -107,22 +113,27 @@ class Metrics(Acceptance):
         metrics.prefill_seconds = lane.prefill.seconds if lane.prefill else 0.0
         for round in lane.judged:
             metrics.add(round.drafted, round.accepted, round.tested)
-            metrics.draft_seconds += round.verdict.draft_seconds
-            metrics.verify_seconds += round.verdict.verify_seconds
+            if round.verdict:
+                metrics.draft_seconds += round.verdict.draft_seconds
+                metrics.verify_seconds += round.verdict.verify_seconds
+        metrics.foreign, metrics.new_tokens = lane.foreign, len(lane.token_ids)
         if lane.ended:
             metrics.finish = lane.ended.reason if lane.finished else "cancelled"
+        if lane.foreign and lane.ended:
+            metrics.new_tokens = lane.ended.new_tokens
+            metrics.stated = lane.ended.speculative_decoding or {} if lane.finished and not lane.rounds else None
         return metrics
 
     @property
     def tokens_per_second(self) -> float | None:
-        return len(self.token_ids) / self.seconds if self.seconds else None
+        return self.new_tokens / self.seconds if self.seconds else None
 
     def to_json(self) -> dict:
         """The fields of `generate --json` and of each lane in `race --json`; vLLM's names stand behind our own."""
-        return {
+        fields = {
             "token_ids": self.token_ids,
             "text": self.text,
-            "new_tokens": len(self.token_ids),
+            "new_tokens": self.new_tokens,
             "finish": self.finish,
             "rounds": self.rounds,
             "drafted": self.drafted,
@@ -138,3 +149,15 @@ class Metrics(Acceptance):
             "seconds": self.seconds,
             "tokens_per_second": self.tokens_per_second,
         } | self.as_vllm()
+        return fields | (self._told() if self.foreign else {})
+
+    def _told(self) -> dict:
+        """What is other than in a run of ours: None is what was not said."""
+        fields = {name: getattr(self, name) or None for name in ("token_ids", "text", "prefill_seconds", "seconds")}
+        fields |= dict.fromkeys(("draft_seconds", "verify_seconds", "overhead_seconds"))
+        if (said := self.stated) is None:
+            return fields
+        fields |= dict.fromkeys(("draft_lengths", "acceptance_per_position"))
+        ours = {"rounds": "num_spec_steps", "drafted": "num_draft_tokens", "accepted": "num_accepted_draft_tokens"}
+        ours |= {"acceptance_rate": "draft_acceptance_rate", "mean_accepted_length": "mean_acceptance_length"}
+        return fields | {name: said.get(name) for name in self.as_vllm()} | {name: said.get(theirs) for name, theirs in ours.items()}

@@ -19,11 +19,13 @@ from .events import (
     PrefillDone,
     Record,
     RoundStarted,
+    RoundTold,
     RoundVerified,
     RunCancelled,
     RunFinished,
     RunStarted,
     StopReason,
+    TextTold,
     TokensCommitted,
 )
 
@@ -52,8 +54,8 @@ class Round:
     """One draft-verify cycle, whole once `committed` is there. Times are the lane's clock; rounds follow each other without a gap."""
 
     number: int  # from 0
-    position: int  # of the first token that it writes
-    limit: int  # most drafts it may have
+    position: int | None  # of the first token that it writes; None: another program's round
+    limit: int | None  # most drafts it may have
     belief: dict  # the controller's posterior before the round
     start: float
     end: float
@@ -65,6 +67,7 @@ class Round:
     learned: dict | None = None  # the posterior after the round; None: there was nothing to learn from
     news: dict | None = None  # what the drafter shows of itself after the round; None: it has not changed
     committed: TokensCommitted | None = None
+    told: RoundTold | None = None  # all that is known of another program's round
 
     def judge(self, verdict: RoundVerified) -> None:
         """Nodes on the path are accepted. The target chose at every node of the path, so their other children are rejected; what hangs on a
@@ -94,11 +97,11 @@ class Round:
 
     @property
     def drafted(self) -> int:
-        return len(self.nodes)
+        return self.told.drafted if self.told else len(self.nodes)
 
     @property
     def accepted(self) -> int:
-        return self.verdict.accepted if self.verdict else 0
+        return self.told.accepted if self.told else self.verdict.accepted if self.verdict else 0
 
     @property
     def spine(self) -> list[Token]:
@@ -109,6 +112,8 @@ class Round:
     @property
     def tested(self) -> int:
         """How many places of the draft, counted from the first, the target had a say on: the accepted ones and one where it said no."""
+        if self.told:
+            return min(self.drafted, self.accepted + 1)
         last = self.verdict.path[-1] if self.accepted else ROOT
         return self.accepted + any(node.state == "rejected" and node.parent == last for node in self.nodes)
 
@@ -123,6 +128,7 @@ class Lane:
         self.costs: CostMeasured | None = None
         self.rounds: list[Round] = []
         self.ended: RunFinished | RunCancelled | None = None
+        self.told: TextTold | None = None  # another program's text, where its rounds do not say what they wrote
         self.clock = 0.0
 
     def add(self, record: Record) -> None:
@@ -130,7 +136,7 @@ class Lane:
         if (record.lane, record.row) != (self.name, self.row):
             return
         before, self.clock = self.clock, record.t
-        if self.rounds:
+        if self.rounds and not self.round.told:
             self.round.end = record.t  # what happens before the next round begins is this one's overhead
         match record.event:
             case RunStarted() as e:
@@ -155,6 +161,10 @@ class Lane:
                 self.round.news = e.drafter
             case TokensCommitted() as e:
                 self.round.committed = e
+            case RoundTold() as e:
+                self.rounds.append(Round(e.round, None, None, {}, before, record.t, told=e))
+            case TextTold() as e:
+                self.told = e
             case RunFinished() | RunCancelled() as e:
                 self.ended = e
 
@@ -165,7 +175,12 @@ class Lane:
 
     @property
     def judged(self) -> list[Round]:
-        return [round for round in self.rounds if round.verdict]
+        return [round for round in self.rounds if round.verdict or round.told]
+
+    @property
+    def foreign(self) -> bool:
+        """Another program's run: what it did not say is not known."""
+        return self.started is not None and self.started.method not in ("eesd", "vanilla")
 
     @property
     def finished(self) -> bool:
@@ -173,11 +188,15 @@ class Lane:
 
     @property
     def token_ids(self) -> list[int]:
-        return [id for round in self.rounds if round.committed for id in round.committed.ids]
+        return [id for part in self._written for id in part.ids or ()]
 
     @property
     def text(self) -> str:
-        return "".join(round.committed.text for round in self.rounds if round.committed)
+        return "".join(part.text or "" for part in self._written)
+
+    @property
+    def _written(self) -> list[TokensCommitted | RoundTold | TextTold]:
+        return [part for part in (*(round.committed or round.told for round in self.rounds), self.told) if part]
 
     @property
     def margins(self) -> list[float]:

@@ -13,6 +13,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 from .events import EVENT_TYPES, FORMAT, OLDER
 
 MOST_BYTES = 32 * 2**20  # both lanes of about 18,000 tokens
+MOST_TOLD = 256  # drafts of another program's round
 LANES = ("eesd", "vanilla", "race")
 NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
 HEAD = {"run": "string", "lane": list(LANES), "row": "integer", "seq": "integer", "t": "number"}
@@ -171,11 +172,21 @@ class LaneOrder:
         ):
             raise ValueError(f"{kind} cannot stand there")
         self.seq, self.t = self.seq + 1, line["t"]
+        if kind == "round_told":
+            self.rounds, self.parents = self.rounds + 1, None
+            if line["round"] != self.rounds - 1 or not self._told(line):
+                raise ValueError("round_told does not fit its run")
+            return
         if kind == "round_started":
             self.rounds, self.parents, self.arms = self.rounds + 1, [], len(line["posterior"].get("arms", []))
         in_round = "round" not in line or (self.parents is not None and line["round"] == self.rounds - 1)
         if not in_round or not self._adds_up(kind, line):
             raise ValueError(f"{kind} does not fit its round")
+
+    def _told(self, line: dict) -> bool:
+        """As many drafts as any program makes, and a token or more for what they came to."""
+        few = 0 <= line["accepted"] <= line["drafted"] <= MOST_TOLD
+        return few and len(line["ids"] or ()) <= line["accepted"] + 1 and (line["seconds"] or 0) >= 0
 
     def _adds_up(self, kind: str, line: dict) -> bool:
         if kind == "draft_token":

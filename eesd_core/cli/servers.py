@@ -1,9 +1,10 @@
-"""Commands about other servers: `export-draft`, a draft model for them."""
+"""Commands about other servers: `export-draft`, a draft model for them, and `import`, what they say of a run."""
 
 import json
 from pathlib import Path
 
-from .flags import MODELS, Shared
+from ..errors import UserError
+from .flags import MODELS, Shared, check_writable
 from .terminal import printable
 
 
@@ -18,6 +19,11 @@ def add_commands(commands, shared: Shared) -> None:
     draft.add_argument("--out", type=Path, required=True, metavar="DIR")
     draft.add_argument("--offline", action="store_true", help="never use the network")
 
+    about = "what vLLM or llama.cpp said of requests (their responses, as JSON) as a trace, which replay and export open"
+    foreign = commands.add_parser("import", parents=[shared.said], help=about)
+    foreign.add_argument("file", type=Path, metavar="FILE")
+    foreign.add_argument("--out", type=Path, required=True, metavar="TRACE")
+
 
 def export_draft(arguments) -> int:
     from ..export.draft_model import export_draft as export
@@ -31,4 +37,26 @@ def export_draft(arguments) -> int:
     return 0
 
 
-COMMANDS = {"export-draft": export_draft}
+def import_run(arguments) -> int:
+    from ..foreign.read import read_foreign
+    from ..foreign.told import records_of
+    from ..metrics import Metrics
+    from ..rounds import fold_all
+    from ..trace import write_trace
+
+    if arguments.out.resolve() == arguments.file.resolve():
+        raise UserError("--out is the file itself, which would be lost: give another name")
+    check_writable(arguments.out, "the trace")
+    records = records_of(read_foreign(arguments.file))
+    write_trace(arguments.out, records)
+    lanes = fold_all(records)
+    texts = [{"program": lane.started.method, "model": lane.started.model} | Metrics.of(lane).to_json() for lane in lanes]
+    for number, text in enumerate(texts, 1):
+        counts = [f"{text[name]} {name}" for name in ("rounds", "drafted", "accepted") if text[name] is not None]
+        print(printable(f"text {number}, {text['program']}: {text['new_tokens']} tokens, {', '.join(counts) or 'no word of drafts'}"))
+    if arguments.json:
+        print(json.dumps({"texts": texts}))
+    return 0
+
+
+COMMANDS = {"export-draft": export_draft, "import": import_run}

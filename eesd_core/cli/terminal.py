@@ -4,7 +4,7 @@ import os
 import re
 from typing import TextIO
 
-from ..events import RaceFinished, Record, RoundVerified, RunCancelled, RunFinished, RunStarted, TokensCommitted
+from ..events import RaceFinished, Record, RoundTold, RoundVerified, RunCancelled, RunFinished, RunStarted, TextTold, TokensCommitted
 from ..rounds import Lane, Token
 from ..text.shares import shares
 
@@ -32,13 +32,16 @@ class Painter:
         if lane.name == "vanilla":
             return
         if isinstance(record.event, RunStarted):
-            self.out.write("\n" + "  ".join(self._paint(state, state) for state in list(STYLES)[:-1]) + "\n\n")
+            if not lane.foreign:  # it says nothing of states
+                self.out.write("\n" + "  ".join(self._paint(state, state) for state in list(STYLES)[:-1]) + "\n\n")
             self.out.write(printable(lane.started.prompt))
         elif isinstance(record.event, RoundVerified):
             beside = lane.round.nodes[len(lane.round.spine) :]  # siblings are many: those that came to nothing are not shown
             self.waiting += [token for token in lane.round.tokens if token.state not in DROPPED or token not in beside]
         elif isinstance(record.event, TokensCommitted) and record.event.text:
             self._print(record.event.text)
+        elif isinstance(record.event, RoundTold | TextTold):
+            self.out.write(printable(record.event.text or ""))
         elif isinstance(record.event, RunFinished | RunCancelled):
             self._print("")
 

@@ -36,6 +36,8 @@ class Process:
         return self.out
 
     def round(self, round: Round) -> None:
+        if round.told:
+            return self.told(round)
         self.believe(micro(round.start), round.belief)
         first = self.arrows
         for node in round.nodes:
@@ -64,6 +66,14 @@ class Process:
         if round.committed:
             track = CONTROLLER if self.lane.name == "eesd" else VERIFY
             self.slice(track, f"round {round.number + 1}", micro(round.start), micro(round.end), {"text": round.committed.text})
+
+    def told(self, round: Round) -> None:
+        """Another program's round has a slice where its time was said."""
+        if round.told.seconds is not None:
+            start, end = micro(round.start), micro(round.end)
+            self.count("draft length", start, round.drafted)
+            self.count("accepted", start, round.accepted)
+            self.slice(CONTROLLER, f"round {round.number + 1}", start, end, {"text": round.told.text or ""})
 
     def believe(self, now: int, posterior: dict) -> None:
         alpha, beta = posterior.get("alpha"), posterior.get("beta")

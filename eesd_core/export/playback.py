@@ -3,7 +3,7 @@
 import time
 from typing import TextIO
 
-from ..cli.terminal import Painter, printable
+from ..cli.terminal import Painter, known, printable
 from ..events import RaceFinished
 from ..metrics import Metrics
 from ..trace import Trace
@@ -30,5 +30,6 @@ def play(trace: Trace, out: TextIO, speed: float) -> dict:
         return head | {"speedup": verdict.speedup} | lanes
     out.write("\n\n")
     for lane, m in lanes.items():
-        out.write(f"{lane:>8}  {m['new_tokens']} tokens in {m['seconds']:.2f} s, {m['finish'] or 'not finished'}\n")
+        name = printable(painter.lanes[lane].started.method)  # eesd, vanilla, or another program
+        out.write(f"{name:>8}  {m['new_tokens']} tokens in {known(m['seconds'], '.2f')} s, {m['finish'] or 'not finished'}\n")
     return lanes

@@ -13,8 +13,8 @@ def to_csv(trace: Trace) -> str:
     lines = [",".join(COLUMNS)]
     for lane in fold_all(trace.records):
         for round in lane.rounds:
-            if round.committed and round.verdict:
-                row = {"lane": lane.name, "text": str(lane.row + 1)} | row_of(round)
+            if round.told or (round.committed and round.verdict):
+                row = (told_row(round) if round.told else row_of(round)) | {"lane": lane.name, "text": str(lane.row + 1)}
                 lines.append(",".join(row[name] for name in COLUMNS))
     return "\n".join(lines) + "\n"
 
@@ -32,6 +32,15 @@ def row_of(round: Round) -> dict[str, str]:
     row |= {name: fixed(round.belief.get(name), 4) for name in ("alpha", "beta")}
     row["theta"] = fixed(round.spine[-1].draft.terms.get("theta"), 4) if round.nodes else ""
     return row | {"token_ids": " ".join(map(str, round.committed.ids))}
+
+
+def told_row(round: Round) -> dict[str, str]:
+    """Of another program's round: its counts, and its time where that was said."""
+    told, empty = round.told, dict.fromkeys(COLUMNS, "")
+    counts = {"round": round.number + 1, "drafted": told.drafted, "accepted": told.accepted}
+    counts |= {"rejected": round.tested - told.accepted, "untested": told.drafted - round.tested}
+    times = {} if told.seconds is None else {"start_s": fixed(round.start, 6), "end_s": fixed(round.end, 6)}
+    return empty | {name: str(count) for name, count in counts.items()} | times | {"token_ids": " ".join(map(str, told.ids or ()))}
 
 
 def fixed(value, digits: int) -> str:
