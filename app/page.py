@@ -22,6 +22,7 @@ from .form import CONTROLLER, DRAFTING, HISTORY, KNOBS, MODEL, PROMPT, QUANTIZE,
 from .inside_gradio import UNASKED, rest_between_looks
 from .routes import NoUploads, PackedPage, plotly_address, routes
 from .runs import Visits
+from .studies import CONTESTANTS
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
@@ -217,6 +218,7 @@ def head(visits: Visits) -> str:
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
     page = {"opening": opening, "facts": facts, "form": for_links(), "levels": LEVELS, "studies": visits.studies}
+    page["contestants"] = CONTESTANTS
     engine, engines = visits.engine, visits.engines
     host = {"device": str(engine.target.device), "dtype": engine.target.precision}
     page["host"] = host | {"model": engine.target.name, "level": engine.level}

@@ -1,4 +1,5 @@
-"""What a visitor may start besides a run: a small benchmark, and the live test of distributions; and the latest report of a large one.
+"""What a visitor may start besides a run: a race of several methods, a small benchmark, and the live test of distributions; and the latest
+report of a large one.
 
 Each is one POST that is answered line by line; closing the connection is Stop. They are allowed on public servers, because they wait in the
 same line as runs and count against the same limits, their size is fixed here, and what a benchmark writes goes into a folder that is
@@ -9,6 +10,7 @@ A report has scripts of its own. It is shown in a sandbox without an origin, so 
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,11 +19,17 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from eesd_core.bench import Benchmark, latest_report, load_prompts
+from eesd_core.bench.methods import parse_method
 from eesd_core.bench.page import to_html
 from eesd_core.bench.suites import Group
 from eesd_core.checks.same_law import same_law
+from eesd_core.control import CONTROLLERS
+from eesd_core.draft.registry import DRAFTERS
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
+from eesd_core.events import Record
+from eesd_core.racing import contest
+from eesd_core.request import Request as Wanted
 from eesd_core.sampling import Sampling
 
 from .api import address_of
@@ -31,6 +39,11 @@ from .runs import Study, Visits, note
 
 METHODS = ("vanilla", "hf", "prompt-lookup", "fixed:3", "beta", "throughput")
 PROMPTS, NEW_TOKENS = 4, 32
+MOST_CONTESTANTS = 4  # beside vanilla
+CONTESTANTS = (  # as `bench` spells them
+    *(f"fixed:{length}" if name == "fixed" else name for name in CONTROLLERS for length in ((2, 4, 8) if name == "fixed" else (0,))),
+    *(name for name, row in DRAFTERS.items() if not row.for_show and name != "early-exit"),
+)
 DRAWS = 500  # by each of the two methods
 MOST_BODY = 64 * 2**10  # bytes
 LINES = "application/x-ndjson"
@@ -56,7 +69,7 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
 
     async def benchmark(request: Request) -> Response:
         try:
-            form = await form_of(request)
+            form, _ = await form_of(request)
             quantize, model = quantize_from_form(**form), model_from_form(**form)
         except UserError as problem:
             return refusal(problem)
@@ -64,7 +77,7 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
 
     async def law(request: Request) -> Response:
         try:
-            form = await form_of(request)
+            form, _ = await form_of(request)
             wanted, quantize, model = request_from_form(**form), quantize_from_form(**form), model_from_form(**form)
             if engine := visits.engines.loaded(visits.engines.wanted(quantize, model)):
                 engine.encode(wanted)
@@ -77,14 +90,49 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
 
         return answer(address_of(request), study, quantize, model)
 
-    posts = {"benchmark": benchmark, "law": law} if visits.studies else {}
+    async def methods(request: Request) -> Response:
+        try:
+            form, names = await form_of(request, "methods")
+            wanted, quantize, model = request_from_form(**form), quantize_from_form(**form), model_from_form(**form)
+            requests = contestants(wanted, names)
+            if engine := visits.engines.loaded(visits.engines.wanted(quantize, model)):
+                engine.encode(wanted)
+        except UserError as problem:
+            return refusal(problem)
+
+        def study(engine: Engine, stopped: Callable[[], bool]) -> Iterator[dict]:
+            for said in contest(engine, requests, stopped):
+                yield said.to_json() if isinstance(said, Record) else {"type": "table"} | said
+
+        return answer(address_of(request), study, quantize, model)
+
+    posts = {"benchmark": benchmark, "law": law, "methods": methods} if visits.studies else {}
     gets = {"latest": latest, "latest.html": latest_page}
     routes = [Route(f"{root}/{name}", handler, methods=["POST"]) for name, handler in posts.items()]
     return routes + [Route(f"{root}/{name}", handler) for name, handler in gets.items()]
 
 
-async def form_of(request: Request) -> dict:
-    """The form's values by name, from a JSON body: a type that no other site may send without being asked. Raises UserError."""
+def contestants(wanted: Wanted, names: object) -> dict[str, Wanted]:
+    """Vanilla's request and those of the methods named. Raises UserError."""
+    if not isinstance(names, list) or not 1 <= len(names) <= MOST_CONTESTANTS or len(set(map(str, names))) < len(names):
+        raise UserError(f"choose one to {MOST_CONTESTANTS} different methods")
+    if unknown := [name for name in names if name not in CONTESTANTS]:
+        raise UserError(f"no method here is called {str(unknown[0])[:40]!r}: choose from the list")
+    methods = {name: parse_method(name) for name in ("vanilla", *names)}
+    return {
+        name: replace(method.request(wanted.prompt, wanted.max_new_tokens, wanted.sampling, wanted.chat), **kept_of(wanted))
+        for name, method in methods.items()
+    }
+
+
+def kept_of(wanted: Wanted) -> dict:
+    """What a method's own request knows nothing of."""
+    return {"system": wanted.system, "history": wanted.history, "stop": wanted.stop}
+
+
+async def form_of(request: Request, also: str = "") -> tuple[dict, object]:
+    """The form's values by name, and what else goes by the name `also`, from a JSON body: a type that no other site may send without being
+    asked. Raises UserError."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise UserError("send the form as application/json")
     body = b""
@@ -96,9 +144,10 @@ async def form_of(request: Request) -> dict:
         form = json.loads(body or b"{}")
     except (ValueError, RecursionError):
         form = None
-    if not isinstance(form, dict) or not form.keys() <= {field.name for field in FIELDS}:
+    if not isinstance(form, dict) or not form.keys() <= {also, *(field.name for field in FIELDS)}:
         raise UserError("send the form's values by name, as one JSON object")
-    return form
+    more = form.pop(also, None)
+    return form, more
 
 
 def refusal(problem: UserError) -> Response:

@@ -1,7 +1,7 @@
-"""The race: two runs of one request on one device, a fair clock, and the verdict.
+"""The race: two runs of one request on one device, a fair clock, and the verdict; and the same for more methods than two.
 
-The lane whose own compute clock is behind takes the next step, so both stream side by side while each clock counts its own work
-only. Prefill is shown apart and is on neither clock.
+The lane whose own compute clock is behind takes the next step, so all stream side by side while each clock counts its own work
+only. Prefill is shown apart and is on no clock.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +10,7 @@ from dataclasses import replace
 from .candidates import Candidates
 from .engine import Engine
 from .events import RaceFinished, Record
+from .metrics import Metrics
 from .request import Request
 from .rounds import Lane
 from .row_invariance import Level
@@ -22,13 +23,8 @@ def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable
     kept = {name: Candidates() for name in LANES}
     steps = {name: engine.run(replace(request, method=name), name, run, cancelled, candidates=kept[name]) for name in LANES}
     lanes = {name: Lane(name) for name in LANES}
-    while steps:
-        behind = min(steps, key=lambda name: lanes[name].clock)  # a tie goes to vanilla
-        record = next(steps[behind], None)
-        if record is None:
-            del steps[behind]
-            continue
-        lanes[behind].add(record)
+    for record in in_turn(steps):
+        lanes[record.lane].add(record)
         yield record
     if all(lane.finished for lane in lanes.values()):
         result = verdict(lanes["vanilla"], lanes["eesd"], lanes["eesd"].started.level)
@@ -36,6 +32,39 @@ def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable
             best = {name: kept[name].at(fork["position"], request.sampling.temperature, engine.target.codec.piece) for name in LANES}
             result = replace(result, first_difference=fork | {"candidates": best})
         yield Record(run, "race", 0, max(lane.clock for lane in lanes.values()), result)
+
+
+def in_turn(steps: dict[str, Iterator[Record]]) -> Iterator[Record]:
+    """Records of lanes that share a device: the one whose clock is behind is next, of equal ones the first."""
+    steps, clocks = dict(steps), dict.fromkeys(steps, 0.0)
+    while steps:
+        behind = min(steps, key=clocks.__getitem__)
+        record = next(steps[behind], None)
+        if record is None:
+            del steps[behind]
+            continue
+        clocks[behind] = record.t
+        yield record
+
+
+def contest(engine: Engine, requests: dict[str, Request], cancelled: Callable[[], bool] = bool) -> Iterator[Record | dict]:
+    """Vanilla and up to four methods on one text: their records, with the method as lane, and once all are done {"rows": [...]}, a row for
+    every lane in their order. Raises UserError before the first record."""
+    lanes = {name: Lane(name) for name in requests}
+    for record in in_turn({name: engine.run(request, name, "contest", cancelled) for name, request in requests.items()}):
+        lanes[record.lane].add(record)
+        yield record
+    if all(lane.finished for lane in lanes.values()):
+        plain = lanes["vanilla"]
+        yield {"rows": [row(lane, plain) for lane in lanes.values()]}
+
+
+def row(lane: Lane, plain: Lane) -> dict:
+    """What came of a lane, beside vanilla's. `identical` is null where only the distribution is the same."""
+    found, result = Metrics.of(lane), verdict(plain, lane, lane.started.level)
+    told = {"name": lane.name, "tokens": len(lane.token_ids), "seconds": lane.clock, "speedup": result.speedup}
+    told |= {"tokens_per_second": found.tokens_per_second, "tokens_per_round": found.mean_accepted_length}
+    return told | {"acceptance_rate": found.acceptance_rate, "identical": result.identical, "level": result.level}
 
 
 def verdict(vanilla: Lane, eesd: Lane, promised: Level) -> RaceFinished:

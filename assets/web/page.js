@@ -10,6 +10,7 @@ import { say } from "./lib/words.js";
 import { Arrivals } from "./panels/arrivals.js";
 import { Benchmark } from "./panels/benchmark.js";
 import { LawTest } from "./panels/law_test.js";
+import { Methods } from "./panels/methods.js";
 import { Reply } from "./panels/reply.js";
 import { Room } from "./panels/room.js";
 import { Runs } from "./panels/runs.js";
@@ -52,6 +53,7 @@ export const page = {
     if (given.studies) view.add(new LawTest(view, { path: onServer("law"), form }), "more");
     view.add(new WhatIf(view), "below");
     view.add(new Runs(view), "below");
+    if (given.studies) view.add(new Methods({ path: onServer("methods"), form, offered: given.contestants }), "below");
     view.add(new Sandbox(view), "below");
     view.add(new Benchmark({ at: onServer, form: quantize, live: given.studies }), "below");
     this.takeAway = view.add(new TakeAway(view, this.behind), "below");

@@ -141,3 +141,23 @@ def test_where_the_gpu_is_lent_neither_is_offered():
     visits = Visits(FakeEngine())
     visits.studies = False
     assert {route.path for route in studies.study_routes(visits, "")} == {"/latest", "/latest.html"}
+
+
+def test_methods_race_on_one_text(server):
+    names = ["throughput", "prompt-lookup", "fixed:4"]
+    lines = ask(server, "methods", FORM | {"methods": names, "new_tokens": 12})
+    table = lines[-1]
+    assert table["type"] == "table" and [row["name"] for row in table["rows"]] == ["vanilla", *names]
+    assert all(row["identical"] and row["tokens"] == 12 and row["seconds"] > 0 for row in table["rows"])
+    assert table["rows"][0]["speedup"] == 1
+    assert {line["lane"] for line in lines if "lane" in line} == {"vanilla", *names}
+    until_free(server[0])
+
+
+WRONG_METHODS = ([], None, "beta", ["beta", "beta"], ["beta", "ucb", "gsd", "cape", "mixed"], ["hf"], [["beta"]], ["__class__"])
+
+
+@pytest.mark.parametrize("methods", WRONG_METHODS)
+def test_only_methods_of_the_list_race(server, methods):
+    (line,) = ask(server, "methods", FORM | {"methods": methods})
+    assert line["type"] == "error" and ("different methods" in line["message"] or "from the list" in line["message"])

@@ -155,3 +155,17 @@ def test_with_a_model_of_the_hosts_own_the_precision_stays(visit):
     assert choice.locator("input:enabled").count() == 0
     page.locator("#run").click()
     expect(page.locator(".eesd [role=alert]")).to_contain_text("this server has its model in one precision", timeout=SLOW)
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_methods_race_under_each_other(visit, width, theme):
+    page = visit(width, 800, f"?temperature=0&new_tokens=12&paused=1&__theme={theme}")
+    race = page.locator(".s-methods")
+    race.get_by_label("method 2").select_option("")
+    race.locator(".s-start").click()
+    expect(race.locator(".w-table tbody tr")).to_have_count(3, timeout=SLOW)
+    assert race.locator(".w-table th[scope=row]").all_inner_texts() == ["vanilla", "throughput", "prompt-lookup"]
+    assert race.locator(".w-table td:last-child").all_inner_texts() == ["the reference", "identical", "identical"]
+    texts = race.locator(".m-text").all_inner_texts()
+    assert texts[0] and len(set(texts)) == 1
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -2,6 +2,7 @@
 import { arrivals, benchmark, lawTest, runs, studies, takeaway, whatIf } from "./app.js";
 import { charts, lossless, why } from "./charts.js";
 import { glossary } from "./glossary.js";
+import { methods } from "./methods.js";
 import { drafter, microscope } from "./microscope.js";
 import { room } from "./room.js";
 import { sandbox } from "./sandbox.js";
@@ -33,6 +34,7 @@ export const en = {
   whatIf,
   sandbox,
   runs,
+  methods,
   studies,
   lawTest,
   benchmark,

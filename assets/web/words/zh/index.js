@@ -2,6 +2,7 @@
 import { arrivals, benchmark, lawTest, runs, studies, takeaway, whatIf } from "./app.js";
 import { charts, lossless, why } from "./charts.js";
 import { glossary } from "./glossary.js";
+import { methods } from "./methods.js";
 import { drafter, microscope } from "./microscope.js";
 import { refusals } from "./refusals.js";
 import { room } from "./room.js";
@@ -34,6 +35,7 @@ export const zh = {
   whatIf,
   sandbox,
   runs,
+  methods,
   studies,
   lawTest,
   benchmark,
