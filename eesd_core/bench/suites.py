@@ -3,6 +3,7 @@
 `default`       the paper's question: EESD beside vanilla, transformers and the other drafters
 `full`          every method, every controller, every fixed draft length; and both acceptance rules with sampling
 `thompson`      the paper's rule over prior, discount and draft limit
+`sensitivity`   the rules that have a prior and a discount, over both
 `distillation`  with a distilled exit layer, an untrained copy of the last layer, the frozen norm and head
 `length`        text length up to the full context
 `temperature`   from greedy to flat
@@ -28,6 +29,7 @@ COMPARED = ("vanilla", "hf", "fixed:3", "beta", "throughput")
 DRAWN = 0.8  # temperature where text is to vary
 PRIORS, FORGETS, LIMITS = ((1, 1), (8, 2), (2, 8)), (1, 0.98, 0.9), (2, 4, 8, 15)
 GRID = tuple(f"beta:alpha={a}:beta={b}:forget={f}:limit={n}" for a, b in PRIORS for f in FORGETS for n in LIMITS)
+LEARNERS = tuple(f"{rule}:alpha={a}:beta={b}:forget={f}" for rule in ("beta", "throughput") for a, b in PRIORS for f in FORGETS)
 LENGTHS = (64, 128, 256, 512)
 TEMPERATURES = (0.0, 0.4, 0.7, 0.8, 1.0, 1.2)
 FEW = 14  # prompts where many settings are compared: two of each category
@@ -71,6 +73,9 @@ def make_suite(
     if name == "thompson":
         title = "Prior, discount and draft limit of the paper's rule"
         return (replace(base, title=title, methods=("vanilla", *GRID), prompts=few, repeats=1),)
+    if name == "sensitivity":
+        title = "How much prior and discount matter"
+        return (replace(base, title=title, methods=("vanilla", *LEARNERS), prompts=few, repeats=1),)
     if name == "distillation":
         exits = tuple(f"{exit}{rule}" for rule in ("throughput", "fixed:3") for exit in ("frozen-exit+", "untrained-exit+", ""))
         return (replace(base, title="With and without self-distillation", methods=("vanilla", *exits)),)
@@ -87,4 +92,4 @@ def make_suite(
     return tuple(groups)
 
 
-SUITES = ("default", "full", "thompson", "distillation", "length", "temperature")
+SUITES = ("default", "full", "thompson", "sensitivity", "distillation", "length", "temperature")

@@ -5,7 +5,8 @@ vanilla's text, so that one that ends early weighs little, and a peer that wrote
 time for all texts over the method's, which is how much sooner they are there; with its 95 % bootstrap interval (percentiles of 2,000
 resamplings of the prompts), and beside it the median over prompts, which says what a usual one sees and is the noisier figure.
 Counts have the definitions of vLLM and llama.cpp (metrics.py): acceptance rate = accepted / drafted, mean accepted length = 1 + accepted /
-rounds, acceptance per position = of the rounds that tested position i, the share that accepted it. They are of the first repeat.
+rounds (with its 95 % bootstrap interval over prompts), acceptance per position = of the rounds that tested position i, the share that
+accepted it. They are of the first repeat.
 """
 
 from collections import defaultdict
@@ -51,7 +52,7 @@ def pace(repeats: Sequence[dict]) -> float:
 
 
 def ratio(theirs: np.ndarray, mine: np.ndarray, percent: float = 95) -> dict:
-    """How much faster `mine` is, of times for the same texts, and the bootstrap interval over prompts of that."""
+    """How much faster `mine` is, of times for the same texts, and the bootstrap interval over prompts of that; or another ratio of sums."""
     picks = np.random.default_rng(0).integers(0, len(mine), (RESAMPLES, len(mine)))
     resampled = theirs[picks].sum(1) / mine[picks].sum(1)
     found = {"overall": round(float(theirs.sum() / mine.sum()), 4)}
@@ -83,12 +84,15 @@ def _counts(first: Sequence[dict], tokens: int) -> dict:
     counts = Acceptance.of_chains(pair for cell in first for pair in cell["rounds"])
     lengths = histogram(counts.draft_lengths, max(counts.draft_lengths))
     draft_passes = sum(cell["draft_passes"] for cell in first)
+    rounds = np.array([len(cell["rounds"]) for cell in first])  # of every prompt
+    tokens_of_rounds = rounds + [sum(accepted for _, accepted in cell["rounds"]) for cell in first]
     return {
         "rounds": counts.rounds,
         "drafted": counts.drafted,
         "accepted": counts.accepted,
         "acceptance_rate": round(counts.acceptance_rate, 4) if counts.drafted else None,
         "mean_accepted_length": round(counts.mean_accepted_length, 4),
+        "mean_accepted_interval": ratio(tokens_of_rounds, rounds)["interval"],
         "acceptance_per_position": [round(share, 4) for share in counts.acceptance_per_position],
         "tested_per_position": counts.tested_at,
         "draft_lengths": lengths,

@@ -8,7 +8,7 @@ from ..cli.terminal import printable
 COLUMNS = (
     "group", "x", "temperature", "acceptance", "new_tokens", "method", "drafter", "controller", "category", "prompts",
     "speedup", "low", "high", "median_speedup", "speedup_over_fastest_plain", "tokens_per_second", "acceptance_rate",
-    "mean_accepted_length", "target_passes_per_token", "draft_passes_per_token", "draft_share",
+    "mean_accepted_length", "mean_accepted_low", "mean_accepted_high", "target_passes_per_token", "draft_passes_per_token", "draft_share",
     "verify_share", "overhead_share", "joules_per_token", "peak_bytes", "regret_percent", "identical", "compared",
 )  # fmt: skip
 
@@ -43,6 +43,7 @@ def _whole(row: dict) -> dict:
     names = ("tokens_per_second", "acceptance_rate", "mean_accepted_length", "target_passes_per_token", "draft_passes_per_token")
     found = {name: row[name] for name in (*names, "joules_per_token", "peak_bytes", "identical", "compared")}
     found |= {f"{stage}_share": share for stage, share in (row["time"] or {}).items()}
+    found["mean_accepted_low"], found["mean_accepted_high"] = row["mean_accepted_interval"]
     found["speedup_over_fastest_plain"] = row["speedup_over_fastest_plain"]["overall"]
     return found | {"regret_percent": row["regret"]["percent"] if row["regret"] else None}
 
@@ -58,10 +59,11 @@ def print_report(report: dict) -> None:
         sampling = ", ".join(f"{name} {value}" for name, value in group["sampling"].items())
         size = f"{len(group['prompts'])} prompts, {group['new_tokens']} new tokens, {group['repeats']} repeats"
         print(f"\n{group['title']}: {size}, {sampling}")
-        print("speedup over vanilla on all prompts together, with its 95 % interval; median: of the prompts' own")
+        print("speedup over vanilla and tokens per round on all prompts together, with 95 % intervals; median: of the prompts' own")
         print(f"the fastest without drafts is {group['fastest_plain']}")
         width = max(map(len, group["methods"]))
-        titles = "tokens/s  speedup  (interval)   median  over fastest  acceptance  tokens/round  draft  verify   rest   regret  identical"
+        titles = "tokens/s  speedup  (interval)   median  over fastest  acceptance  tokens/round  (interval)"
+        titles += "   draft  verify   rest   regret  identical"
         print(f"{'method':>{width}}  {titles}")
         for name, row in group["methods"].items():
             print(f"{name:>{width}}  {_line(row)}")
@@ -82,5 +84,6 @@ def _line(row: dict) -> str:
     regret = "-" if row["regret"] is None else f"{row['regret']['percent']:+.1f}%"
     same = "same law" if row["identical"] is None else f"{row['identical']} of {row['compared']}"
     speed = f"{row['tokens_per_second']:8.1f}  {row['speedup']['overall']:6.2f}x  ({low:.2f}-{high:.2f})  {row['speedup']['median']:6.2f}x"
-    over, rounds = f"{row['speedup_over_fastest_plain']['overall']:11.2f}x", f"{row['mean_accepted_length']:12.2f}"
+    over, (least, most) = f"{row['speedup_over_fastest_plain']['overall']:11.2f}x", row["mean_accepted_interval"]
+    rounds = f"{row['mean_accepted_length']:12.2f}  ({least:.2f}-{most:.2f})"
     return f"{speed}  {over}  {rate:>10}  {rounds}  {stages}  {regret:>7}  {same}"

@@ -12,7 +12,7 @@ def add_commands(commands, shared: Shared) -> None:
     model, said, draws, *_ = shared
     about = "methods side by side on the same prompts, interleaved; a report as JSON, CSV and one HTML file"
     bench = commands.add_parser("bench", parents=[draws, model], help=about)
-    suites = "default, full, thompson, distillation, length or temperature (docs/benchmark.md); gpu: pace against the hardware's"
+    suites = "default, full, thompson, sensitivity, distillation, length, temperature (docs/benchmark.md); gpu: pace against the hardware's"
     bench.add_argument("--suite", default="default", metavar="NAME", help=suites)
     files = "JSON Lines with a `prompt` field, or Spec-Bench's (default: 60 of its own)"
     bench.add_argument("--prompts", type=Path, metavar="FILE", help=files)

@@ -42,6 +42,8 @@ def test_all_methods_write_vanillas_text(engine, tmp_path, capsys, sampling):
         assert (row["identical"], row["compared"], row["forks"]) == (3, 3, []), name
         assert row["new_tokens"] == 36 and row["speedup"]["prompts"] == 3
         assert {c: s["prompts"] for c, s in row["categories"].items()} == {"even": 2, "odd": 1}
+        low, high = row["mean_accepted_interval"]
+        assert 1 <= low <= row["mean_accepted_length"] <= high, name
         assert row["rounds"] + row["accepted"] >= 36 and sum(row["draft_lengths"]) == row["rounds"]
         assert row["drafted"] == sum(k * n for k, n in enumerate(row["draft_lengths"]))
         accepted = sum(a * n for a, n in zip(row["acceptance_per_position"], row["tested_per_position"]))

@@ -105,14 +105,14 @@ export class Sandbox {
   }
 
   table() {
-    const row = (name) => {
+    const row = (name, text = name) => {
       const cells = words.columns.slice(1).map(() => el("td"));
-      const title = el("span", {}, name);
+      const title = el("span", {}, text);
       this.rows[name] = { title, cells };
       return el("tr", {}, el("th", { scope: "row" }, line(name), title), ...cells);
     };
     this.rows = {};
-    const body = el("tbody", {}, ...["beta", "throughput", "ucb", "fixed", "best"].map(row));
+    const body = el("tbody", {}, ...["beta", "throughput", "ucb", "fixed"].map((name) => row(name)), row("best", words.bestFixed));
     const table = el("table", {}, tableHead(words.columns), body);
     return el("div", { class: "b-table", tabindex: "0", role: "group", "aria-label": words.title }, table);
   }
