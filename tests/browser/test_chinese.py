@@ -10,6 +10,7 @@ from app_page import reach, run, settings
 from app.arrival import Arrival
 from app.device import FAILED
 from app.form_values import request_from_form
+from app.studies import CONTESTANTS
 from eesd_core.control import CONTROLLERS
 from eesd_core.draft.registry import DRAFTERS
 from eesd_core.errors import UserError
@@ -61,7 +62,7 @@ NAMES = {  # titles of papers, keys, formats, and what the command line calls it
     "Accelerating Large Language Model Decoding with Speculative Sampling", "Fast Inference from Transformers via Speculative Decoding",
     "Speculative Decoding via Early-exiting for Faster LLM Inference with Thompson Sampling Control Mechanism (EESD)",
     "speedup(k) = (1 + α + ... + α^k) · t / (k · c · t + T(k + 1) + o)", "cpu float32", "float32",
-    *CONTROLLERS, *DRAFTERS,
+    *CONTROLLERS, *DRAFTERS, *CONTESTANTS,
 }  # fmt: skip
 
 
