@@ -19,7 +19,7 @@ function title(head, records) {
   const theme = el("button", { type: "button", class: "s-theme", title: hint, "aria-label": hint }, "◐");
   theme.addEventListener("click", () => document.body.classList.toggle("dark"));
   const where = head.machine ? [chip(recordedWhere(head))] : [];
-  const chips = [chip(said("RECORDED"), "s-mode"), ...where, chip(model), chip(`${device} ${dtype}`)];
+  const chips = [chip(said("RECORDED"), "s-mode"), ...where, chip(model), ...(device ? [chip(`${device} ${dtype}`)] : [])];
   document.querySelector(".s-title").replaceChildren(el("h1", {}, "EESD Live"), ...chips, theme);
 }
 

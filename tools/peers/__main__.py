@@ -90,7 +90,7 @@ def compare(a: argparse.Namespace, folder: Path) -> dict:
         "plain": rate(plain), "with_draft_model": rate(drafted), "our_drafter": own,
     }  # fmt: skip
     if a.metrics and drafted.get("metrics"):
-        a.metrics.write_text("".join(json.dumps({"metrics": {"speculative_decoding": one}}) + "\n" for one in drafted["metrics"]))
+        a.metrics.write_text("".join(json.dumps(reply) + "\n" for reply in replies(ids, drafted)))
     for name, value in report.items():
         print(f"{name:>18}  {value}")
     return report
@@ -163,6 +163,19 @@ def run(python: str, peer: str, job: Path) -> dict:
     except (IndexError, ValueError):
         said = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit status {done.returncode}"]
         raise UserError(f"{peer} failed: {said[-1].strip()[:300]}") from None
+
+
+def replies(prompts: list[list[int]], side: dict) -> list[dict]:
+    """What vLLM's server would have answered: ids, counts and the request's metrics."""
+    return [
+        {
+            "prompt_token_ids": ids,
+            "choices": [{"token_ids": text, "text": ""}],
+            "usage": {"prompt_tokens": len(ids), "completion_tokens": len(text)},
+            "metrics": {"speculative_decoding": said},
+        }
+        for ids, text, said in zip(prompts, side["texts"], side["metrics"])
+    ]
 
 
 def identical(ours: list[list[int]], theirs: list[list[int]]) -> int:

@@ -138,7 +138,15 @@ function hindsight({ accepted, drafted }, reason) {
   return ["length", "eos", "stop"].includes(reason) ? "" : words.why.right;
 }
 
-export const explain = (lane, round) => ({
+// Another program says how many, and nothing of what was drafted or drawn.
+const told = (lane, { outcome }) => ({
+  why: words.why.told(lane.foreign, outcome.drafted, outcome.accepted),
+  steps: words.steps.map(() => step(false, words.notSaid, [])),
+});
+
+export const explain = (lane, round) => (round.told ? told(lane, round) : ours(lane, round));
+
+const ours = (lane, round) => ({
   why: why(round),
   steps: [draw(round), draft(round), stop(round), verify(round), accept(round, lane.settings), learn(round)],
 });

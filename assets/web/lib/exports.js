@@ -18,7 +18,7 @@ const COLUMNS = {
 };
 
 export function csv({ records }) {
-  const rounds = lanesOf(records).flatMap((lane) => lane.rounds.filter(({ committed, outcome }) => committed && outcome));
+  const rounds = lanesOf(records).flatMap((lane) => lane.rounds.filter(({ committed, outcome, told }) => told || (committed && outcome)));
   const cells = rounds.map(rowOf).map((row) => Object.entries(COLUMNS).map(([name, spell]) => spell(row[name])));
   return [Object.keys(COLUMNS), ...cells].map((line) => `${line.join(",")}\n`).join("");
 }
@@ -51,11 +51,21 @@ class Process {
   }
 
   round(round) {
+    if (round.told) return this.told(round);
     const start = micro(round.start);
     this.believe(start, round.posterior);
     const arrows = round.drafts.map((_, i) => this.draft(round, i));
     if (round.outcome) this.verify(round, start, arrows);
     if (round.committed) this.slice(this.own ? CONTROLLER : VERIFY, `round ${round.number}`, start, micro(round.end), { text: round.committed.text });
+  }
+
+  // Another program's round has a slice where its time was said.
+  told({ number, told: { drafted, accepted, text, seconds }, ...round }) {
+    if (seconds === null) return;
+    const [start, end] = [micro(round.start), micro(round.end)];
+    this.count("draft length", start, drafted);
+    this.count("accepted", start, accepted);
+    this.slice(CONTROLLER, `round ${number}`, start, end, { text: text ?? "" });
   }
 
   // Gives the number of the arrow that leads from this draft to its verify pass.

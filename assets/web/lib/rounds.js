@@ -4,6 +4,7 @@
 // how its lane stood before it, and going back means cutting off rounds.
 import { isSpecial, isText, textOf } from "./token.js";
 
+const OURS = new Set(["eesd", "vanilla"]);
 const ROOT = -1; // the parent of drafts that continue the text itself
 
 // A lane of a race. Records count rounds and tokens from 0, people from 1: `number` of a round is for people.
@@ -15,7 +16,7 @@ export class Lane {
   }
 
   clear() {
-    Object.assign(this, { prompt: "", level: null, prefill: null, costs: null, clock: 0, end: null, started: false, applied: 0 });
+    Object.assign(this, { prompt: "", level: null, foreign: "", prefill: null, costs: null, clock: 0, end: null, started: false, applied: 0 });
     Object.assign(this, { tokens: [], rounds: [], written: 0, drafted: 0, accepted: 0, verified: 0 });
     this.unsettled = []; // tokens whose text is not committed yet
     this.redrawn = 0; // tokens from this place on differ from those that were drawn
@@ -25,7 +26,7 @@ export class Lane {
     RECORDS[record.type]?.(this, record); // a type that is not there is from the future, and is skipped
     this.applied += 1;
     this.clock = Math.max(this.clock, record.t);
-    if (this.round) this.round.end = Math.max(this.round.end, record.t);
+    if (this.round && !this.round.told) this.round.end = Math.max(this.round.end, record.t);
   }
 
   // Back to how the lane stood before this round.
@@ -81,8 +82,9 @@ export class Lane {
 }
 
 const RECORDS = {
-  run_started(lane, { prompt, settings, level, special_ids: special }) {
-    Object.assign(lane, { started: true, prompt, settings, level, special: special ? new Set(special) : null });
+  run_started(lane, { method, prompt, settings, level, special_ids: special }) {
+    const foreign = OURS.has(method) ? "" : method; // another program's run: what it did not say is not known
+    Object.assign(lane, { started: true, foreign, prompt, settings, level, special: special ? new Set(special) : null });
   },
   prefill_done(lane, { seconds }) {
     lane.prefill = seconds;
@@ -125,9 +127,26 @@ const RECORDS = {
     lane.round.committed = { ids, text };
     joinCharacters(lane, text);
   },
-  run_finished(lane, { reason }) {
+  // Of another program's round no more is known than this.
+  round_told(lane, record) {
+    const { round, drafted, accepted, ids, text, t } = record;
+    const tested = Math.min(drafted, accepted + 1);
+    const counts = { rejected: tested - accepted, untested: drafted - tested, tested };
+    const own = { lane: lane.name, row: lane.row, round, number: round + 1, position: null, limit: null, posterior: {}, start: lane.clock, end: t };
+    const rest = { before: lane.mark(), tokens: [], drafts: [], decisions: [], stop: null, learned: null, news: null, committed: null };
+    lane.rounds.push({ ...own, ...rest, told: record, outcome: { ...record, ...counts } });
+    lane.verified += 1;
+    lane.drafted += drafted;
+    lane.accepted += accepted;
+    addTold(lane, ids, text);
+  },
+  text_told(lane, { ids, text }) {
+    addTold(lane, ids, text);
+  },
+  run_finished(lane, { reason, new_tokens: written }) {
     lane.end = "finished";
-    if (reason === "stop") cutText(lane);
+    if (lane.foreign) lane.written = written;
+    else if (reason === "stop") cutText(lane);
   },
   run_cancelled(lane) {
     lane.end = "cancelled";
@@ -161,6 +180,12 @@ function addOwn(lane, { drafted, accepted, next_id: id, next_text: text, next_pr
   const state = drafted ? kind : "plain";
   const position = lane.round.position + accepted;
   lane.add({ state, round: lane.round.number, position, parent, id, text, target, margin: margins[parent + 1] });
+}
+
+// Another program's text, or a part of it, as one token: which tokens were drafts is not known.
+function addTold(lane, ids, text) {
+  lane.written += ids?.length ?? 0;
+  if (text) lane.add({ state: "plain", round: lane.round?.number ?? null, position: null, parent: ROOT, id: null, text });
 }
 
 // A character may be spread over tokens that are no text on their own (each reads U+FFFD). The committed text has the whole character, maybe
@@ -210,7 +235,8 @@ export function lanesOf(records) {
 }
 
 // A round as plain values, under the names of the CSV. Null: the round has not come that far, or its controller has no such number.
-export function rowOf({ lane, row, round, position, limit, posterior, start, end, drafts, decisions, stop, outcome, committed }) {
+export function rowOf({ lane, row, round, position, limit, posterior, start, end, drafts, decisions, stop, outcome, committed, told }) {
+  if (told) return toldRow(lane, row, start, end, outcome);
   const numberOf = (value) => (Number.isFinite(value) ? value : null);
   const { accepted = null, rejected = null, untested = null, next_kind: next = null } = outcome ?? {};
   const { draft_seconds: draft, verify_seconds: verify } = outcome ?? {};
@@ -237,4 +263,12 @@ export function rowOf({ lane, row, round, position, limit, posterior, start, end
     theta: numberOf(decisions.at(-1)?.terms.theta),
     token_ids: committed?.ids ?? null,
   };
+}
+
+// Of another program's round: its counts, and its time where that was said.
+function toldRow(lane, row, start, end, { round, drafted, accepted, rejected, untested, ids, seconds }) {
+  const empty = { position: null, draft_ms: null, verify_ms: null, overhead_ms: null, limit: null, spine: null, next: null, stop: null };
+  const [start_s, end_s] = seconds === null ? [null, null] : [start, end];
+  const counts = { lane, text: row + 1, round: round + 1, start_s, end_s, drafted, accepted, rejected, untested };
+  return { ...empty, alpha: null, beta: null, theta: null, ...counts, token_ids: ids ?? [] };
 }

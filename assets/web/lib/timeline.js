@@ -3,13 +3,13 @@ import { RaceState } from "./race_state.js";
 
 const OVER = new Set(["run_finished", "run_cancelled"]);
 const FINAL = new Set(["race_finished", "error", "stopped"]);
-const isRejection = (record) => record.type === "round_verified" && record.accepted < record.drafted;
+const isRejection = ({ type, accepted, drafted }) => (type === "round_verified" || type === "round_told") && accepted < drafted;
 
 // Where a step of each kind stops: behind such a record of the lane that is being watched.
 const STOPS = {
   event: (record) => record.type !== "prefill_done",
   token: (record) => record.type === "draft_token" || (record.type === "round_verified" && record.next_id !== null),
-  round: (record) => record.type === "tokens_committed",
+  round: ({ type }) => type === "tokens_committed" || type === "round_told",
   rejection: isRejection,
 };
 
@@ -34,7 +34,7 @@ export class Timeline {
     this.records.splice(place, 0, record);
     this.listOf(record).push(record);
     this.duration = Math.max(this.duration, record.t);
-    if (record.lane === "eesd" && record.type === "round_started") this.rounds += 1;
+    if (record.lane === "eesd" && ["round_started", "round_told"].includes(record.type)) this.rounds += 1;
     if (record.lane === "eesd" && OVER.has(record.type)) this.eesdEnd = record.t;
     if (!follow && place >= this.cursor) return;
     this.state.apply(record);

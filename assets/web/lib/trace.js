@@ -6,6 +6,7 @@ import { say } from "./words.js";
 export const MOST_BYTES = 32 * 2 ** 20;
 const NOTES = new Set(["recording", "queue", "stopped", "error"]);
 export const FORMAT = "eesd-trace/2";
+const MOST_TOLD = 256; // drafts of another program's round
 const OLDER = "eesd-trace/1"; // chains only: rounds.js knows what its lines leave out
 
 const ROW = {
@@ -95,6 +96,12 @@ class LaneOrder {
     if ((line.lane === "race") !== ofRace || (this.seq === 0) !== isFirst) throw new Error(`${type} cannot stand there`);
     this.seq += 1;
     this.t = line.t;
+    if (type === "round_told") {
+      this.rounds += 1;
+      this.parents = null;
+      if (line.round !== this.rounds - 1 || !isTold(line)) throw new Error("round_told does not fit its run");
+      return;
+    }
     if (type === "round_started") {
       this.rounds += 1;
       this.parents = [];
@@ -137,6 +144,10 @@ class LaneOrder {
     return (chances === null && uniforms === null) || [chances, uniforms].every((numbers) => numbers?.length === tested);
   }
 }
+
+// As many drafts as any program makes, and a token or more for what they came to.
+const isTold = ({ drafted, accepted, ids, seconds }) =>
+  accepted >= 0 && accepted <= drafted && drafted <= MOST_TOLD && (ids ?? []).length <= accepted + 1 && (seconds ?? 0) >= 0;
 
 // Every browser has other words for what is no JSON, and none says what may have happened.
 function read(line) {

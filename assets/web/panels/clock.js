@@ -16,7 +16,7 @@ const KINDS = [
 
 // Times of consecutive rounds, summed in groups so that long runs stay quick to draw.
 function segments(lane) {
-  const rounds = lane.rounds.filter((round) => round.end > round.start);
+  const rounds = lane.rounds.filter((round) => round.end > round.start && !round.told); // another program's time is not split
   const size = Math.ceil(rounds.length / MOST_SEGMENTS) || 1;
   const groups = [];
   for (let i = 0; i < rounds.length; i += size) groups.push(segment(rounds.slice(i, i + size)));

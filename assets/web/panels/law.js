@@ -15,7 +15,7 @@ export function measure(state) {
   const { eesd, vanilla } = state.lanes;
   const rounds = eesd.done;
   const tested = sum(rounds, ({ outcome }) => outcome.tested);
-  if (!tested) return null;
+  if (!tested || eesd.foreign) return null; // another program does not say what its parts take
   const lasting = ({ start, end }) => end - start;
   const verifying = sum(rounds, ({ outcome }) => outcome.verify_seconds);
   const drafting = sum(rounds, ({ outcome }) => outcome.draft_seconds);

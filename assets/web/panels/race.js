@@ -30,11 +30,14 @@ class LaneView {
     this.prefill = el("span", { class: "e-metric e-prefill", title: words.prefillHint });
     this.text = new LaneText(tip, words.text(title), { choose, point });
     const parts = Object.values(this.metrics).map((part) => part.node);
-    const head = el("div", { class: "e-lane-head" }, el("h3", {}, title), ...parts, this.prefill);
+    this.name = name;
+    this.title = el("h3", {}, title);
+    const head = el("div", { class: "e-lane-head" }, this.title, ...parts, this.prefill);
     this.node = el("section", { class: `e-lane e-lane-${name}` }, head, this.text.box);
   }
 
   draw(lane, speedup) {
+    setText(this.title, lane.foreign || words.lanes[this.name]);
     this.metrics.clock.set(number(lane.started ? lane.clock : NaN));
     this.metrics.rate.set(number(lane.rate, lane.rate < 10 ? 1 : 0));
     this.metrics.length?.set(number(lane.meanAcceptedLength));

@@ -35,7 +35,7 @@ export const takeaway = {
   saved: (name) => `saved ${name}`,
   opened: (name) => `showing ${name}`,
   noRun: "There is no run to take away yet: press Run.",
-  noTrace: "this is not a trace: save one with the Trace button, or with `race ... --trace FILE`",
+  noTrace: "this is not a trace: save one with the Trace button, or with `race ... --trace FILE`; what vLLM or llama.cpp says becomes one with `import`",
   noJson: "it cannot be read as JSON: the file was cut off or changed",
   broken: (line, why) => `Line ${line} of the trace: ${why}`,
   tooLarge: (most) => `The trace is larger than ${most} MB: save a shorter run.`,

@@ -36,7 +36,7 @@ export const takeaway = {
   saved: (name) => `已保存 ${name}`,
   opened: (name) => `正在显示 ${name}`,
   noRun: "还没有可以带走的运行：请按“运行”。",
-  noTrace: "这不是轨迹：请用“轨迹”按钮保存一个，或用 `race ... --trace FILE`",
+  noTrace: "这不是轨迹：请用“轨迹”按钮保存一个，或用 `race ... --trace FILE`；vLLM 或 llama.cpp 的响应可用 `import` 转成轨迹",
   noJson: "无法按 JSON 读取：文件被截断或被改动",
   broken: (line, why) => `轨迹第 ${line} 行：${why}`,
   tooLarge: (most) => `轨迹大于 ${most} MB：请保存更短的运行。`,
