@@ -88,6 +88,19 @@ def test_everything_can_be_set_by_keyboard(offline):
     expect(panel.locator(".b-table tbody tr", has_text="throughput").locator("td").nth(1)).not_to_have_text(before[1])
 
 
+def test_what_to_try_is_set_and_asked(offline):
+    panel = shown(offline())
+    panel.get_by_role("button", name="drafts too dear").click()
+    expect(panel.locator(".b-says")).to_contain_text("best fixed draft length is 0, plain decoding")
+    expect(panel.locator(".b-question")).to_contain_text("drafting never pays")
+    expect(panel.locator(".b-cost output")).to_have_text("0.7")
+    panel.get_by_role("button", name="a rate that switches").click()
+    expect(panel.locator(".b-says")).to_contain_text("throughput gained")
+    expect(panel.locator(".b-cost output")).to_have_text("0.1")
+    panel.get_by_role("button", name="Reset").click()
+    expect(panel.locator(".b-question")).to_be_empty()
+
+
 def test_it_runs_only_while_somebody_looks(offline):
     page = offline()
     panel = shown(page)

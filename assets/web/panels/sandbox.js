@@ -21,6 +21,12 @@ const SLIDERS = {
   forget: [0.9, 1, 0.002],
   length: [0, 15, 1],
 };
+const TRIES = {
+  switches: { kind: "switching", rate: 0.9 },
+  prior: { rate: 0.4, alpha: 50 },
+  dear: { rate: 0.5, cost: 0.7 },
+  stale: { kind: "falling", rate: 0.95, fall: 0.7 },
+};
 const OF = { fall: "falling", other: "switching" }; // sliders that belong to one kind of text
 const BUDGET = 6; // milliseconds of a frame
 const SPEED = 400; // tokens a second: with four controllers about 500 rounds
@@ -71,7 +77,7 @@ export class Sandbox {
       panelHead(words.title, bar),
       el("p", { class: "b-lead" }, words.lead),
       el("p", { class: "e-hint-line" }, words.note),
-      el("div", { class: "b-top" }, controls, el("div", {}, this.says, this.table())),
+      el("div", { class: "b-top" }, controls, el("div", {}, this.says, this.table(), this.tries())),
       el("div", { class: "b-charts" }, ...charts),
     );
   }
@@ -117,6 +123,13 @@ export class Sandbox {
     return el("div", { class: "b-table", tabindex: "0", role: "group", "aria-label": words.title }, table);
   }
 
+  // Settings worth a look, and what to look at.
+  tries() {
+    this.question = el("p", { class: "b-question", "aria-live": "polite" });
+    const buttons = Object.entries(TRIES).map(([name, values]) => button(words.tries[name][0], () => this.try(values, words.tries[name][1])));
+    return el("div", { class: "b-tries", role: "group", "aria-label": words.try }, el("span", {}, words.try), ...buttons, this.question);
+  }
+
   // ---- what the visitor does ----
 
   start() {
@@ -140,9 +153,14 @@ export class Sandbox {
   }
 
   reset() {
+    this.try({}, "");
+  }
+
+  try(values, question) {
     this.running = false;
     this.goal = TOKENS;
-    this.change(USUAL);
+    setText(this.question, question);
+    this.change({ ...USUAL, ...values });
   }
 
   // What is set anew counts from the first token on: the same text as far as it was written, under other conditions.

@@ -38,6 +38,27 @@ export const sandbox = {
     beta: "rejected drafts that beta and throughput believe in before the first one",
     forget: "what a round leaves of earlier counts",
   },
+  try: "Try",
+  tries: {
+    switches: [
+      "a rate that switches",
+      "Nothing is forgotten: how long does beta take to notice the first switch? Then lower the discount to 0.98: a regret below zero is better than " +
+        "any fixed length.",
+    ],
+    prior: [
+      "a wrong prior",
+      "Before the first draft, fifty are believed to have been accepted, while only four in ten are. How many tokens does it take to unlearn that?",
+    ],
+    dear: [
+      "drafts too dear",
+      "A draft costs 0.7 steps and half are rejected: drafting never pays. beta looks at acceptance alone and goes on; throughput weighs the cost and stops.",
+    ],
+    stale: [
+      "drafts that grow stale",
+      "The first draft is nearly always accepted, the fifth seldom. Whoever believes in one theta for all positions drafts too far; ucb only counts what " +
+        "each length earned.",
+    ],
+  },
   columns: ["controller", "tokens per step", "regret, steps", "mean draft length", "mean accepted length"],
   best: (length) => `best fixed: ${length}`,
   bestFixed: "best fixed",
