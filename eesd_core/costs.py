@@ -40,6 +40,9 @@ class CostTracker:
     """The costs of rounds with one drafter: measured ones at first, then exponentially weighted means of what rounds really take.
 
     T_v keeps its measured shape and is scaled as a whole: the noise of a single m would look like a step in the price of a draft.
+
+    Where several texts share passes (`texts` of them, together.py), a round of k drafts costs what it would if all of them drafted k: the
+    rows of all are in the pass, and a row more of each is what one more draft comes to. More rows than a pass may have take several passes.
     """
 
     WEIGHT = 0.1  # of the newest round: about ten rounds, a tenth of a second, are remembered
@@ -53,9 +56,21 @@ class CostTracker:
         self.verify = Costs.from_points(0.0, measured.verify if reuses else measured.full, 0.0).verify
         self.rest = little  # acceptance, rollback and bookkeeping
         self.tokens, self.seconds = 1, measured.plain  # written so far, and what that took; a plain step, before there is any
+        self.texts = 1
 
     def costs(self) -> Costs:
-        return Costs(self.draft, self.verify, self.shallow + self.rest)
+        verify = tuple(self._pass(rows) for rows in range(1, MAX_ROWS + 1))
+        return Costs(self._growth * self.draft, verify, self._growth * self.shallow + self.rest)
+
+    def _pass(self, rows: int) -> float:
+        """Verify passes with so many rows of every text."""
+        whole, rest = divmod(self.texts * rows, MAX_ROWS)
+        return whole * self.verify[-1] + (self.verify[rest - 1] if rest else 0.0)
+
+    @property
+    def _growth(self) -> float:
+        """A draft step with a row of every text, over one with one row: taken to be as in verify passes."""
+        return self.verify[self.texts - 1] / self.verify[0]
 
     @property
     def pace(self) -> float:
@@ -69,14 +84,14 @@ class CostTracker:
         nodes of the spine, `siblings` the rows beside it, `written` what the round wrote."""
         self.tokens, self.seconds = self.tokens + written, self.seconds + draft_seconds + verify_seconds + rest_seconds
         if drafted and not self.shallow + self.draft:
-            self.draft = draft_seconds / drafted
+            self.draft = draft_seconds / drafted / self._growth
         elif drafted:
-            scale = 1 + self.WEIGHT * self._change(self.shallow + drafted * self.draft, draft_seconds)
+            scale = 1 + self.WEIGHT * self._change(self._growth * (self.shallow + drafted * self.draft), draft_seconds)
             self.shallow, self.draft = scale * self.shallow, scale * self.draft  # together: one must not be charged for the other
         elif self.shallow:
-            self.shallow *= 1 + self.WEIGHT * self._change(self.shallow, draft_seconds)
+            self.shallow *= 1 + self.WEIGHT * self._change(self._growth * self.shallow, draft_seconds)
         self.rest *= 1 + self.WEIGHT * self._change(self.rest, rest_seconds)
-        scale = 1 + self.WEIGHT * self._change(self.verify[drafted + siblings], verify_seconds)
+        scale = 1 + self.WEIGHT * self._change(self._pass(1 + drafted + siblings), verify_seconds)
         self.verify = tuple(scale * seconds for seconds in self.verify)
 
     def _change(self, mean: float, seconds: float) -> float:

@@ -76,7 +76,10 @@ class PaddedRun:
         start, parents = self.run.span
         return Span(start, (parents or tuple(range(-1, self.own - 1))) + (-1,) * self.padding) if self.padding else self.run.span
 
-    def judge(self, logits: Tensor, seen: dict[int, Tensor]) -> Judgement:
-        if self.left:
-            return self.run.judged
-        return self.run.judge(logits[: self.own], {depth: states[:, : self.own] for depth, states in seen.items()})
+    @property
+    def judged(self) -> Judgement:
+        return self.run.judged
+
+    def judge(self, logits: Tensor, seen: dict[int, Tensor]) -> None:
+        if not self.left:
+            self.run.judge(logits[: self.own], {depth: states[:, : self.own] for depth, states in seen.items()})

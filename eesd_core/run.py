@@ -139,7 +139,7 @@ class Run:
 
     def _room(self, spine: int) -> Room:
         """For nodes beside a spine of so many. A row of a tree passes the drafter's layers once more."""
-        verify, layers = self.costs.verify, self.target.depth
+        verify, layers = self.costs.costs().verify, self.target.depth
         by = self.costs.pace * layers / (layers - self.drafter.reuses)
         prices = tuple(by * (verify[rows] - verify[rows - 1]) for rows in range(spine + 1, self.drafter.rows))
         if self.target.shards > 1:  # processes that run one model must draft one tree, and their clocks differ

@@ -75,6 +75,7 @@ class Batch:
                 self._leave(member)
                 yield member, member.told.cancel()
             for member in self.members:
+                member.run.costs.texts = len(self.members)
                 yield member, member.told.plan()
             yield from self._draft()
             self._verify()
@@ -134,17 +135,20 @@ class Batch:
         verify_in_passes(runs, [1 + len(run.drafted.nodes) for run in runs])
 
 
+@torch.inference_mode()
 def verify_in_passes(runs: Sequence[Run], rows: Sequence[int]) -> None:
-    """In as few verify passes as there may be; `rows` of each run."""
+    """In as few verify passes as there may be; `rows` of each run. Every text waits for all of them, so the time of all is each one's."""
+    began = time.perf_counter()
     for group in _groups(range(len(runs)), lambda number: runs[number].drafter.reuses):
         for chosen in packed([rows[number] for number in group]):
             verify_together([runs[group[i]] for i in chosen])
+    seconds = time.perf_counter() - began
+    for run in runs:
+        run.judged.seconds = seconds
 
 
-@torch.inference_mode()
 def verify_together(runs: Sequence[Run]) -> None:
     """One verify pass over the rows of all these runs, whose drafters reuse equally many layers; each is then judged by its own rule."""
-    began = time.perf_counter()
     target, low, rows = runs[0].target, runs[0].drafter.reuses, [run.rows() for run in runs]
     sizes, layers, seen = [part.shape[1] for part in rows], list(target.layers), {}
     segments = [Segment(run.text.cache, run.span, size) for run, size in zip(runs, sizes)]
@@ -153,12 +157,8 @@ def verify_together(runs: Sequence[Run]) -> None:
         if low < depth:
             hidden = target.run_together(layers[low:depth], hidden, segments)
         low, seen[depth] = depth, hidden.split(sizes, 1)
-    logits = target.logits(hidden).split(sizes)
-    seconds = time.perf_counter() - began
-    for number, run in enumerate(runs):
-        began = time.perf_counter()
-        judged = run.judge(logits[number], {depth: parts[number] for depth, parts in seen.items()})
-        judged.seconds = seconds + time.perf_counter() - began
+    for number, (run, logits) in enumerate(zip(runs, target.logits(hidden).split(sizes))):
+        run.judge(logits, {depth: parts[number] for depth, parts in seen.items()})
 
 
 def steps_together(run: Run) -> bool:
