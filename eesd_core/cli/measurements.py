@@ -12,7 +12,8 @@ def add_commands(commands, shared: Shared) -> None:
     model, said, draws, *_ = shared
     about = "methods side by side on the same prompts, interleaved; a report as JSON, CSV and one HTML file"
     bench = commands.add_parser("bench", parents=[draws, model], help=about)
-    suites = "default, full, thompson, sensitivity, distillation, length, temperature (docs/benchmark.md); gpu: pace against the hardware's"
+    suites = "default, full, thompson, sensitivity, distillation, length, temperature (docs/benchmark.md); gpu: pace against the hardware's; "
+    suites += "batch: several texts in the same passes, with and without padding"
     bench.add_argument("--suite", default="default", metavar="NAME", help=suites)
     files = "JSON Lines with a `prompt` field, or Spec-Bench's (default: 60 of its own)"
     bench.add_argument("--prompts", type=Path, metavar="FILE", help=files)
@@ -49,6 +50,7 @@ def add_commands(commands, shared: Shared) -> None:
 def bench(arguments) -> int:
     from ..bench import bench as run_bench
     from ..bench import compare, load_prompts, parse_method, plan
+    from ..bench.batch_suite import batch_suite
     from ..bench.gpu_suite import gpu_suite
 
     a = arguments
@@ -64,6 +66,8 @@ def bench(arguments) -> int:
     for name in methods or ():
         parse_method(name)  # a wrong name is said now, not after loading
     engine = load_engine(a)
+    if a.suite == "batch":
+        return said(batch_suite(engine, prompts, methods, sampling, a.max_new_tokens, a.repeats), a.json)
     groups = plan(engine, a.suite, prompts, methods, sampling, a.max_new_tokens, a.repeats)
     return said(run_bench(engine, a.suite, groups, a.out), a.json)
 
