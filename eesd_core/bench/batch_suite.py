@@ -1,6 +1,6 @@
 """`bench --suite batch`: several texts in the same passes, by three forms. One command, one table.
 
-*ems* drafts without padding (together.py), *padded* drafts as others do (padded.py), *vanilla* writes the same texts without drafts, equally
+*ems* drafts without padding (together.py), *padded* drafts as others do (padded.py), *vanilla* writes the same texts without drafts, as
 many in a pass. Texts are taken from a queue of TEXTS prompts, so that one that ends makes room for the next. For each number of texts and
 each such queue the forms take turns, in reverse order on every second repeat (A B B A), in one process. A form's pace is the tokens of all
 texts over their decoding time, prefills apart; its time for a queue is the median over repeats. Every text is compared with the one that

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 from test_step import both
 from tiny_families import VARIANTS, tiny
 
+from eesd_core.bench.batch_suite import batch_suite
+from eesd_core.bench.prompts import Prompt
+from eesd_core.cli import main
 from eesd_core.clock import Clock
+from eesd_core.costs import CostTracker, Measured
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.heads.exit_layer import ExitLayer
@@ -224,6 +228,84 @@ def test_bad_numbers_of_texts(engine):
         with pytest.raises(UserError, match="from 1 to 16"):
             engine.run_together([], batch)
     assert list(engine.run_together([], 1)) == []
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        try:
+            status = main(list(arguments))
+        except SystemExit as stopped:
+            status = stopped.code
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory):
+    file = tmp_path_factory.mktemp("prompts") / "few.jsonl"
+    lines = [{"prompt": "Once"}, {"prompt": "a\x1b[31mb", "id": "red", "chat": True}, {"prompt": "x y z", "id": "last"}]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+@pytest.mark.parametrize("form", ["ems", "padded"])
+def test_the_command(call, model_folder, prompts, tmp_path, form):
+    trace, table = tmp_path / "texts.ndjson", tmp_path / "texts.csv"
+    asked = ["--model", str(model_folder), "--max-new-tokens", "9", "--temperature", "0.8", "--seed", "4", "--json"]
+    status, out, _ = call("together", "--prompts", str(prompts), "--batch", "2", "--form", form, "--trace", str(trace), *asked)
+    report = json.loads(out.splitlines()[-1])
+    assert status == 0 and [text["id"] for text in report["texts"]] == ["few-0", "red", "last"] and "\x1b" not in out
+    assert report["batch"] == 2 and report["form"] == form and report["tokens_per_second"] > 0
+    alone = json.loads(call("generate", "x y z", *asked)[1].splitlines()[-1])
+    assert {name: report["texts"][2][name] for name in ("token_ids", "text")} == {name: alone[name] for name in ("token_ids", "text")}
+    assert call("export", str(trace), "--format", "csv", "--out", str(table))[0] == 0
+    rows = [line.split(",") for line in table.read_text().splitlines()[1:]]
+    written = [[int(id) for row in rows if row[1] == str(text) for id in row[-1].split()] for text in (1, 2, 3)]
+    assert written == [text["token_ids"] for text in report["texts"]]
+    assert call("export", str(trace), "--format", "perfetto", "--out", str(table))[0] == 0
+    names = [event["args"]["name"] for event in json.loads(table.read_text())["traceEvents"] if event["name"] == "process_name"]
+    assert len(names) == 3
+
+
+def test_mistakes_are_one_clear_line(call, model_folder, prompts, tmp_path):
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "broken.jsonl").write_text("{")
+    for arguments in (
+        ["--batch", "0"], ["--batch", "17"], ["--batch", "two"], ["--form", "wide"], ["--limit", "0"], ["--max-new-tokens", "0"],
+        ["--prompts", str(tmp_path / "nowhere")], ["--prompts", str(tmp_path / "empty.jsonl")],
+        ["--prompts", str(tmp_path / "broken.jsonl")], ["--trace", "/nowhere/x.ndjson"], ["--max-new-tokens", "190"],
+        ["--controller", "magic"], ["--method", "hf"],
+    ):  # fmt: skip
+        status, _, err = call("together", "--prompts", str(prompts), "--model", str(model_folder), *arguments)
+        assert status == 2 and err.count("\n") == 1 and err.startswith("error: "), arguments
+
+
+def test_the_suite(engine, capsys):
+    asked = [Prompt(str(number), "", text) for number, text in enumerate(PROMPTS[:3])]
+    report = batch_suite(engine, asked, ["fixed:2"], GREEDY, 5, 2)
+    places = [(row["batch"], row["form"]) for row in report["rows"]]
+    assert places == [(batch, form) for batch in (1, 2, 4, 8) for form in ("ems", "padded", "vanilla")]
+    assert all(row["identical"] == row["texts"] == 6 and row["tokens"] == 15 for row in report["rows"])
+    assert capsys.readouterr().out.count("\n") == 14
+    for methods, sampling in ((["beta", "ucb"], GREEDY), (["vanilla"], GREEDY), (None, Sampling(1.0, acceptance="rejection"))):
+        with pytest.raises(UserError):
+            batch_suite(engine, asked, methods, sampling, 5, 2)
+
+
+def test_a_row_of_every_text_is_paid_for():
+    measured = Measured(4.0, 1.0, 1.0, {1: 3.0, 16: 18.0}, {1: 4.0, 16: 24.0})  # a row more costs 1
+    alone, shared = CostTracker(measured, 2), CostTracker(measured, 2)
+    shared.texts = 4
+    assert [after - before for before, after in pairwise(alone.costs().verify)] == pytest.approx([1.0] * 15)
+    costs = shared.costs()
+    assert costs.verify[:5] == pytest.approx((6.0, 10.0, 14.0, 18.0, 18.0 + 6.0))  # 4, 8, 12 and 16 rows, then a second pass
+    assert costs.draft == pytest.approx(2.0)  # as a verify pass over 4 rows beside one over 1
+    for _ in range(60):
+        shared.observe(1, 8.0, 20.0, 0.08)
+    costs = shared.costs()
+    assert costs.verify[1] == pytest.approx(20.0, rel=0.01) and costs.draft + costs.fixed - 0.08 == pytest.approx(8.0, rel=0.01)
 
 
 IDS, PARENTS = [50, 51, 52, 53, 54, 55, 56, 57], (-1, 0, 1, 2, 0, 4, 1, -1)

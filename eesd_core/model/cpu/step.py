@@ -35,6 +35,7 @@ class Pass(NamedTuple):
     slots: np.ndarray  # (m,): where in the cache each row goes
     paths: np.ndarray  # (m, m), or (1, m) for all rows
     depths: np.ndarray  # (m,)
+    known: dict[Kind, np.ndarray]  # windows that were asked for
 
     @classmethod
     def of(cls, segment: Segment) -> "Pass":
@@ -48,14 +49,15 @@ class Pass(NamedTuple):
                 paths[row, depths[row]] = row
         else:
             paths, depths = steps[None], steps
-        return cls(cache, start, start + depths, start + steps, paths, depths)
+        return cls(cache, start, start + depths, start + steps, paths, depths, {})
 
     def windows(self, kind: Kind) -> np.ndarray:
         """How many places each row sees, itself included: (m,)."""
-        windows = np.full(len(self.depths), kind.window or ALL)
-        if kind.kept and self.cache.prompt is not None:
-            windows[self.positions >= self.cache.prompt] = kind.kept
-        return windows
+        if kind not in self.known:
+            windows = self.known[kind] = np.full(len(self.depths), kind.window or ALL)
+            if kind.kept and self.cache.prompt is not None:
+                windows[self.positions >= self.cache.prompt] = kind.kept
+        return self.known[kind]
 
 
 class Linear:
