@@ -165,7 +165,7 @@ class Visitors:
     st.booleans(),
 )
 @example([(0, 8, 0, 9, 3, False), (1, 12, 0, 2, 3, True), (2, 12, 3, 9, 15, False), (4, 9, 0, 0, 2, True)], 2, True)
-@settings(max_examples=25)
+@settings(max_examples=20)
 def test_joins_ends_and_stops_change_no_other_text(engine, visits, batch, padded):
     """A visit: prompt, length, rounds before it comes, rounds after which it leaves, drafts, greedy or not."""
     asked, gaps, leave = [], [0], []
@@ -283,11 +283,11 @@ def test_mistakes_are_one_clear_line(call, model_folder, prompts, tmp_path):
 
 
 def test_the_suite(engine, capsys):
-    asked = [Prompt(str(number), "", text) for number, text in enumerate(PROMPTS[:3])]
-    report = batch_suite(engine, asked, ["fixed:2"], GREEDY, 5, 2)
+    asked = [Prompt(str(number), "", text) for number, text in enumerate(PROMPTS[:2])]
+    report = batch_suite(engine, asked, ["fixed:2"], GREEDY, 3, 2)
     places = [(row["batch"], row["form"]) for row in report["rows"]]
     assert places == [(batch, form) for batch in (1, 2, 4, 8) for form in ("ems", "padded", "vanilla")]
-    assert all(row["identical"] == row["texts"] == 6 and row["tokens"] == 15 for row in report["rows"])
+    assert all(row["identical"] == row["texts"] == 4 and row["tokens"] == 6 for row in report["rows"])
     assert capsys.readouterr().out.count("\n") == 14
     for methods, sampling in ((["beta", "ucb"], GREEDY), (["vanilla"], GREEDY), (None, Sampling(1.0, acceptance="rejection"))):
         with pytest.raises(UserError):
