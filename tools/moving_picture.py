@@ -63,11 +63,11 @@ def clock(lane: Lane, top: float, length: float) -> list[str]:
 
 
 def words(lane: Lane, top: float, lines: int, length: float) -> Iterator[str]:
-    prompt = lane.started.prompt[:PER_LINE]
+    prompt = "".join(filter(str.isprintable, lane.started.prompt))[:PER_LINE]
     yield f'<text class="prompt" x="{MARGIN}" y="{top}">{escape(prompt)}</text>'
     line, column = 0, len(prompt)
     for token, begins, judged in shown(lane):
-        text = token.text.replace("\n", " ")
+        text = "".join(sign if sign.isprintable() else " " for sign in token.text)
         if column + len(text) > PER_LINE:
             line, column, text = line + 1, 0, text.lstrip()
         if line == lines:

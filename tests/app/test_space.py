@@ -32,9 +32,19 @@ def test_a_trace_that_cannot_be_shown_leaves_no_folder_behind(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md", "docs/benchmark.md", "docs/notes.md", "hosting/README.md"])
+PAGES = ["README.md", "hosting/README.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_files_that_the_words_name_are_there(page):
     """Scripts by their path: from the root, from one of the packages, or as a name that the sentence explains."""
     names = re.findall(r"`([\w./-]+/[\w-]+\.(?:py|js|css|md))`", (ROOT / page).read_text(encoding="utf-8"))
     roots = [ROOT, ROOT / "eesd_core", ROOT / "assets" / "web", ROOT / "hosting"]
     assert [name for name in names if "NAME" not in name and not any((root / name).exists() for root in roots)] == []
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 110 and max(map(len, lines)) <= 120
+    links = re.findall(r"\]\(([^)#]+)", "\n".join(lines))
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
