@@ -211,7 +211,7 @@ export class Sandbox {
     this.trial ??= new Trial(this.settings);
     const isDone = this.trial.advance(this.goal, BUDGET);
     if (!isDone || this.trial.settings === this.settings) return isDone;
-    this.fill();
+    if (this.trial !== this.shown) this.fill();
     this.trial = new Trial(this.settings);
     return this.trial.advance(this.goal, BUDGET);
   }
@@ -233,6 +233,7 @@ export class Sandbox {
   fill() {
     const { trial } = this;
     const best = trial.ladder[trial.best];
+    this.shown = trial; // charts are drawn later, and never of one that is still catching up
     setText(this.rows.best.title, words.best(trial.best));
     for (const [name, lane] of Object.entries({ ...trial.lanes, best })) {
       const regret = trial.regret(lane).at(-1);
@@ -254,8 +255,8 @@ export class Sandbox {
   }
 
   drawChart(chart) {
-    if (!chart.visible || !this.trial) return false;
-    chart.draw(this.trial);
+    if (!chart.visible || !this.shown) return false;
+    chart.draw(this.shown);
     return true;
   }
 }
