@@ -38,7 +38,7 @@ def replies_in(text: str) -> list[dict]:
         whole = parsed(text)
         replies = whole if isinstance(whole, list) else [whole]
     except ValueError:
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
         sent = [line.removeprefix("data:").strip() for line in lines if line.startswith("data:")]
         replies = [joined([parsed(line) for line in sent if line != "[DONE]"])] if sent else list(map(parsed, lines))
     if not replies or not all(isinstance(reply, dict) for reply in replies):
@@ -61,7 +61,7 @@ def joined(chunks: list) -> dict:
             raise ValueError("a part of the stream is no JSON object")
         choice = first_choice(chunk)
         text += text_of(chunk, choice)
-        ids += numbers(choice.get("token_ids", chunk.get("tokens")), "token_ids") or []
+        ids += numbers(first(choice.get("token_ids"), chunk.get("tokens")), "token_ids") or []
         reason = {name: choice[name] for name in ("finish_reason", "stop_reason") if choice.get(name) is not None}
         reply |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
         reply["choices"] = [(reply.get("choices") or [{}])[0] | reason]
@@ -85,12 +85,11 @@ def by_vllm(reply: dict, metrics: dict) -> Told:
     most = whole(said, "num_spec_tokens", needed=False, most=MOST_TOLD)
     told = Told("vLLM", whole(usage, "completion_tokens"), prompt_tokens=whole(usage, "prompt_tokens", needed=False))
     named(told, reply, choice)
-    told.prompt_ids = tuple(numbers(reply.get("prompt_token_ids", choice.get("prompt_token_ids")), "prompt_token_ids") or ())
+    told.prompt_ids = tuple(numbers(first(reply.get("prompt_token_ids"), choice.get("prompt_token_ids")), "prompt_token_ids") or ())
     milliseconds = positive(metrics, "generation_time_ms")
     told.seconds = None if milliseconds is None else milliseconds / 1e3
-    told.reason = {"length": "length", "stop": "eos" if choice.get("stop_reason") is None else "stop"}.get(
-        choice.get("finish_reason"), "unknown"
-    )
+    reasons = {"length": "length", "stop": "eos" if choice.get("stop_reason") is None else "stop"}
+    told.reason = reasons.get(word(choice.get("finish_reason")), "unknown")
     steps, accepted, drafted = (whole(said, name) for name in ("num_spec_steps", "num_accepted_draft_tokens", "num_draft_tokens"))
     histogram = numbers(said.get("acceptance_histogram"), "acceptance_histogram")
     require(accepted <= drafted, "more drafts were accepted than made")
@@ -129,7 +128,7 @@ def by_llama_cpp(reply: dict, timings: dict) -> Told:
     prefill, decoding = positive(timings, "prompt_ms"), positive(timings, "predicted_ms")
     told.prefill_seconds, told.seconds = (None if ms is None else ms / 1e3 for ms in (prefill, decoding))
     reasons = {"limit": "length", "length": "length", "eos": "eos", "word": "stop"}
-    told.reason = reasons.get(reply.get("stop_type") or choice.get("finish_reason"), "unknown")
+    told.reason = reasons.get(word(first(reply.get("stop_type"), choice.get("finish_reason"))), "unknown")
     drafted, accepted = (whole(timings, name, needed=False) for name in ("draft_n", "draft_n_accepted"))
     if drafted is not None:
         require(accepted is not None and accepted <= drafted, "draft_n_accepted is missing, or more than draft_n")
@@ -142,7 +141,7 @@ def named(told: Told, reply: dict, choice: dict) -> None:
     """What both say in the same words."""
     told.model, told.version = (text if isinstance(text := reply.get(name), str) else "" for name in ("model", "system_fingerprint"))
     told.text = text_of(reply, choice)
-    ids = numbers(choice.get("token_ids", reply.get("tokens")), "token_ids")
+    ids = numbers(first(choice.get("token_ids"), reply.get("tokens")), "token_ids")
     told.ids = tuple(ids) if ids else None
 
 
@@ -154,9 +153,17 @@ def first_choice(reply: dict) -> dict:
 
 def text_of(reply: dict, choice: dict) -> str:
     """Of a completion, a chat or llama.cpp's own endpoint, whole or a part of a stream."""
-    inner = choice.get("message") or choice.get("delta")
+    inner = first(choice.get("message"), choice.get("delta"))
     parts = choice.get("text"), inner.get("content") if isinstance(inner, dict) else None, reply.get("content")
     return next((part for part in parts if isinstance(part, str)), "")
+
+
+def first(one, other):
+    return other if one is None else one
+
+
+def word(value) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def whole(values: dict, name: str, needed: bool = True, most: int = MOST) -> int | None:

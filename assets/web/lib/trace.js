@@ -6,7 +6,7 @@ import { say } from "./words.js";
 export const MOST_BYTES = 32 * 2 ** 20;
 const NOTES = new Set(["recording", "queue", "stopped", "error"]);
 export const FORMAT = "eesd-trace/2";
-const MOST_TOLD = 256; // drafts of another program's round
+export const MOST_TOLD = 256; // drafts of another program's round
 const OLDER = "eesd-trace/1"; // chains only: rounds.js knows what its lines leave out
 
 const ROW = {

@@ -3,6 +3,7 @@
 import { citation } from "../lib/citation.js";
 import { button, dialog, el, panelHead, setText } from "../lib/elements.js";
 import { csv, html, ndjson, perfetto } from "../lib/exports.js";
+import { foreign } from "../lib/foreign.js";
 import { wantsLessMotion } from "../lib/frames.js";
 import { plotly } from "../lib/plotly.js";
 import { FORMAT, MOST_BYTES, parse } from "../lib/trace.js";
@@ -118,7 +119,8 @@ export class TakeAway {
 
   // Shows a trace's text. Throws an Error in words.
   show(text) {
-    const { head, records } = parse(text);
+    const said = foreign(text); // what a server said of its own run
+    const { head, records } = said ? { head: null, records: said } : parse(text);
     const recording = head ?? { type: "recording", format: FORMAT };
     this.view.open(ndjson({ head: recording, records }), wantsLessMotion() ? "over" : "playing");
     this.onOpen?.(recording, records);

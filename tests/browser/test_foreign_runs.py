@@ -4,9 +4,11 @@ import json
 
 from app_page import until_still
 from playwright.sync_api import expect
+from replies import LLAMA, VLLM, WRONG, changed
 
 from eesd_core.errors import UserError
 from eesd_core.export import export
+from eesd_core.foreign.read import read_foreign
 from eesd_core.foreign.told import Told, records_of
 from eesd_core.trace import parse_trace, to_line
 
@@ -66,3 +68,45 @@ def test_it_is_drawn_and_taken_away(open_page, tmp_path):
     })"""
     ours = list(map(refused, texts))
     assert page.evaluate(script, texts) == ours and ours.count(False) == 1  # a text may be missing
+
+
+def test_the_browser_reads_responses_as_python_does(open_page, tmp_path):
+    """Also "Open a trace" itself."""
+    file = tmp_path / "run.html"
+    file.write_text(export(parse_trace("".join(map(to_line, records_of([SAID]))).encode()), "html"), "utf-8")
+    page = open_page("about:blank", 1280, 800, offline=True, reduced_motion="reduce")
+    page.goto(file.as_uri())
+    page.locator(".e-stage").wait_for()
+    parts = [{"choices": [{"index": 0, "delta": {"content": text}, "token_ids": [7]}], "model": "m"} for text in (" who", " had")]
+    parts += [{"choices": [{"delta": {}, "finish_reason": "length"}]}, {"choices": [], "usage": VLLM["usage"], "metrics": VLLM["metrics"]}]
+    summary = changed("metrics.speculative_decoding.per_step_accepted", None)
+    summary["metrics"]["speculative_decoding"]["per_step_drafted"] = None
+    odd = [changed("choices", [{"text": "\u2028</script>", "finish_reason": reason}]) for reason in ([1], {}, "constructor", None, 3)]
+    odd += [LLAMA | {"stop_type": [1]}, LLAMA | {"timings": {"predicted_n": 2}}, changed("choices", [{"message": {}, "token_ids": None}])]
+    texts = [json.dumps(reply) for reply in (VLLM, LLAMA, summary, *odd, *(changed(*wrong) for wrong in WRONG))]
+    texts += [f"{texts[0]}\n{texts[1]}\n", json.dumps([VLLM, LLAMA], indent=1), "[]", "3", '{"timings": 3}', "null", "data: 4", "data: {}"]
+    texts.append("".join(f"data: {json.dumps(part)}\n\n" for part in parts) + "data: [DONE]\n")
+
+    def ours(text: str) -> list | None:
+        (tmp_path / "reply").write_text(text, "utf-8")
+        try:
+            return [json.loads(to_line(record)) for record in records_of(read_foreign(tmp_path / "reply"))]
+        except UserError:
+            return None
+
+    script = """texts => texts.map((text) => {
+        try { return EESD.modules['lib/foreign.js'].foreign(text); }
+        catch (problem) { return problem.message.includes('\\n') ? 'several lines' : null; }
+    })"""
+    expected = list(map(ours, texts))
+    assert page.evaluate(script, texts) == expected
+    assert sum(records is None for records in expected) == len(WRONG) + 6
+
+    (tmp_path / "reply.json").write_text(texts[0])
+    page.locator("input[type=file]").set_input_files(tmp_path / "reply.json")
+    expect(page.locator(".e-lane-eesd h3")).to_have_text("vLLM")
+    expect(page.locator(".e-lane-eesd .e-text")).to_contain_text("who had a son.")
+    (tmp_path / "wrong.json").write_text(json.dumps(changed(*WRONG[0])))
+    page.locator("input[type=file]").set_input_files(tmp_path / "wrong.json")
+    expect(page.locator(".e-takeaway, .e-panel").filter(has_text="num_draft_tokens is not a whole number").first).to_be_visible()
+    expect(page.locator(".e-lane-eesd h3")).to_have_text("vLLM")
