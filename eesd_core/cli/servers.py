@@ -19,7 +19,7 @@ def add_commands(commands, shared: Shared) -> None:
     draft.add_argument("--out", type=Path, required=True, metavar="DIR")
     draft.add_argument("--offline", action="store_true", help="never use the network")
 
-    about = "what vLLM or llama.cpp said of requests (their responses, as JSON) as a trace, which replay and export open"
+    about = "what vLLM or llama.cpp said of requests (their responses, as JSON) as a trace, which replay, export and the page open"
     foreign = commands.add_parser("import", parents=[shared.said], help=about)
     foreign.add_argument("file", type=Path, metavar="FILE")
     foreign.add_argument("--out", type=Path, required=True, metavar="TRACE")

@@ -13,7 +13,8 @@ export function citation({ head, records }) {
   const result = records.find(({ type }) => type === "race_finished");
   const { controller, controller_settings: own, ...settings } = started?.settings ?? {};
   const isWritten = ({ type, lane }) => type === "tokens_committed" && lane === started?.lane;
-  const written = sum(records.filter(isWritten), ({ ids }) => ids.length);
+  const end = records.find(({ type, lane }) => type === "run_finished" && lane === started?.lane);
+  const written = end?.new_tokens ?? sum(records.filter(isWritten), ({ ids }) => ids.length);
   const speedup = () => `${result.level.replaceAll("-", " ")}, speedup ${number(result.speedup)}x against this engine with k = 0`;
   return [
     `EESD Live${head?.date ? `, run of ${head.date}` : ""}.`,
