@@ -14,6 +14,7 @@ import { Lossless } from "./panels/lossless.js";
 import { Microscope } from "./panels/microscope.js";
 import { Notices } from "./panels/notices.js";
 import { positions } from "./panels/positions.js";
+import { Questions } from "./panels/questions.js";
 import { Race } from "./panels/race.js";
 import { Toolbar } from "./panels/toolbar.js";
 import { Tooltip } from "./panels/tooltip.js";
@@ -25,6 +26,7 @@ function build(element, options) {
   view.add(new Notices(view), "top");
   view.add(new Conversation(view), "top");
   view.add(new Intro(view), "top");
+  view.add(new Questions(view), "top");
   view.add(new Tooltip(), "over");
   view.add(new Race(view), "main");
   view.add(new Clock(view), "main");

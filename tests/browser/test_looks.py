@@ -102,3 +102,16 @@ def test_focus_is_visible_and_only_the_controllers_own_settings_show(visit):
     settings(page, controller="fixed")
     expect(page.locator("#alpha")).to_be_hidden()
     expect(page.locator("#length")).to_be_visible()
+
+
+def test_three_questions_lead_to_their_answers(visit):
+    page = visit(query="?paused=1")
+    run(page)
+    reach(page, "finished")
+    for name, panel, answer in (("faster", "e-law", "x on this run"), ("same", "e-lossless", "identical"), ("why", "e-microscope", "round")):
+        question = page.locator(f".e-ask-{name}")
+        expect(question.locator(".e-answer")).to_contain_text(answer)
+        question.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(f".{panel}")).to_be_focused()
+        expect(page.locator(f".{panel}")).to_be_in_viewport()

@@ -4,6 +4,7 @@ import { charts, lossless, why } from "./charts.js";
 import { glossary } from "./glossary.js";
 import { methods } from "./methods.js";
 import { drafter, microscope } from "./microscope.js";
+import { questions } from "./questions.js";
 import { room } from "./room.js";
 import { sandbox } from "./sandbox.js";
 import { tour } from "./tour.js";
@@ -29,6 +30,7 @@ export const en = {
   glossary,
   refusals: [], // the server speaks English
   arrivals,
+  questions,
   room,
   takeaway,
   whatIf,

@@ -10,7 +10,7 @@ export const methods = {
   against: "vanilla against",
   method: (i) => `method ${i}`,
   none: "nobody",
-  names: {},
+  names: { vanilla: "vanilla" },
   running: "racing...",
   finished: "Done. One text is an impression, not a benchmark.",
   reading: (clock, rate, length, over) => `${number(clock)} s, ${number(rate, 0)} tok/s, ${number(length)} tok/round${over ? " ✓" : ""}`,

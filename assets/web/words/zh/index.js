@@ -5,6 +5,7 @@ import { glossary } from "./glossary.js";
 import { methods } from "./methods.js";
 import { drafter, microscope } from "./microscope.js";
 import { refusals } from "./refusals.js";
+import { questions } from "./questions.js";
 import { room } from "./room.js";
 import { sandbox } from "./sandbox.js";
 import { tour } from "./tour.js";
@@ -30,6 +31,7 @@ export const zh = {
   glossary,
   refusals,
   arrivals,
+  questions,
   room,
   takeaway,
   whatIf,
