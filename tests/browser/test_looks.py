@@ -108,7 +108,8 @@ def test_three_questions_lead_to_their_answers(visit):
     page = visit(query="?paused=1")
     run(page)
     reach(page, "finished")
-    for name, panel, answer in (("faster", "e-law", "x on this run"), ("same", "e-lossless", "identical"), ("why", "e-microscope", "round")):
+    answers = ("faster", "e-law", "x on this run"), ("same", "e-lossless", "identical"), ("why", "e-microscope", "round")
+    for name, panel, answer in answers:
         question = page.locator(f".e-ask-{name}")
         expect(question.locator(".e-answer")).to_contain_text(answer)
         question.focus()

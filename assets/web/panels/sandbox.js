@@ -103,7 +103,8 @@ export class Sandbox {
   }
 
   choice(name, options) {
-    const input = el("select", { class: "e-select", "aria-label": words[name] }, ...Object.entries(options).map(([value, text]) => el("option", { value }, text)));
+    const choices = Object.entries(options).map(([value, text]) => el("option", { value }, text));
+    const input = el("select", { class: "e-select", "aria-label": words[name] }, ...choices);
     input.addEventListener("change", () => this.change({ [name]: input.value }));
     const node = el("label", { class: `b-${name}` }, el("span", {}, words[name]), input);
     this.inputs[name] = { input, node };

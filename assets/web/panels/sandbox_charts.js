@@ -67,7 +67,8 @@ const lost = (trial, theme) => curves(trial, theme, words.lost, (lane) => trial.
 // What is true: [name, places, chances], over the whole text. Of a rate that falls, the first positions.
 function truths({ settings }) {
   const { kind } = settings;
-  if (kind === "falling") return Array.from({ length: POSITIONS }, (_, i) => [words.position(i + 1), [0, TOKENS], [i, i].map((at) => chanceAt(settings, 0, at))]);
+  const place = (_, i) => [words.position(i + 1), [0, TOKENS], [i, i].map((at) => chanceAt(settings, 0, at))];
+  if (kind === "falling") return Array.from({ length: POSITIONS }, place);
   const places = Array.from({ length: TOKENS / STAY }, (_, i) => [i * STAY, (i + 1) * STAY]).flat();
   return [[words.true, places, places.map((_, i) => chanceAt(settings, STAY * Math.floor(i / 2), 0))]];
 }
@@ -116,7 +117,8 @@ function now(trial, theme) {
   const place = Math.max(0, trial.reached - 1);
   const real = truths(trial).map(([, , values], i) => (values.length > 2 ? chanceAt(trial.settings, place, 0) : chanceAt(trial.settings, 0, i)));
   const line = { color: theme("ink"), width: 1, dash: "dash" };
-  const rows = [[words.prior, { alpha, beta }], ...beliefs].map(([name, belief]) => [name, ...[belief.alpha, belief.beta, meanOf(belief)].map((value) => number(value))]);
+  const numbers = (belief) => [belief.alpha, belief.beta, meanOf(belief)].map((value) => number(value));
+  const rows = [[words.prior, { alpha, beta }], ...beliefs].map(([name, belief]) => [name, ...numbers(belief)]);
   return {
     data: [...real.map((rate) => curve([rate, rate], [0, 1.05], line, { hoverinfo: "skip" })), prior, other, own],
     layout: { margin: { ...margin, r: 12 } },

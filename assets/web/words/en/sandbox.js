@@ -82,7 +82,10 @@ export const sandbox = {
   lost: {
     title: "Regret",
     axis: "steps lost to the best fixed length",
-    label: (values) => `Regret in steps against the best fixed length in hindsight: ${values.map(([name, value]) => `${name} ${number(value, 0)}`).join(", ")}.`,
+    label: (values) => {
+      const named = values.map(([name, value]) => `${name} ${number(value, 0)}`).join(", ");
+      return `Regret in steps against the best fixed length in hindsight: ${named}.`;
+    },
   },
   course: {
     title: "Posterior along the text",
