@@ -103,7 +103,8 @@ def write(folder: Path, target: Target, head: Head, dtype: torch.dtype | None) -
         del tensors["lm_head.weight"]
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
     config.save_pretrained(folder)
-    shutil.copymode(folder / "config.json", folder / WEIGHTS)  # safetensors lets its owner alone read it: a server may be somebody else
+    # safetensors 0.8 lets its owner alone read the file (its issue 782); a server may be somebody else.
+    shutil.copymode(folder / "config.json", folder / WEIGHTS)
     target.model.generation_config.save_pretrained(folder)
     target.tokenizer.save_pretrained(folder)
 

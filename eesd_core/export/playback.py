@@ -3,7 +3,7 @@
 import time
 from typing import TextIO
 
-from ..cli.terminal import Painter, known, printable
+from ..cli.terminal import Painter, printable
 from ..events import RaceFinished
 from ..metrics import Metrics
 from ..trace import Trace
@@ -31,5 +31,6 @@ def play(trace: Trace, out: TextIO, speed: float) -> dict:
     out.write("\n\n")
     for lane, m in lanes.items():
         name = printable(painter.lanes[lane].started.method)  # eesd, vanilla, or another program
-        out.write(f"{name:>8}  {m['new_tokens']} tokens in {known(m['seconds'], '.2f')} s, {m['finish'] or 'not finished'}\n")
+        taken = "" if m["seconds"] is None else f" in {m['seconds']:.2f} s"
+        out.write(f"{name:>8}  {m['new_tokens']} tokens{taken}, {m['finish'] or 'not finished'}\n")
     return lanes
