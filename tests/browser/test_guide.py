@@ -59,6 +59,18 @@ def test_every_stop_of_the_tour_is_there_and_questions_answer(page):
     expect(page.locator(".e-tour")).to_be_hidden()
 
 
+def test_the_tour_is_as_long_as_one_has_time(page):
+    start(page, "over")
+    page.keyboard.press("t")
+    for path, stops in (("visitor", 4), ("engineer", 8), ("student", 11)):
+        page.locator(".e-tour select").select_option(path)
+        for step in range(1, stops + 1):
+            wait_for_text(page, ".e-tour", f"{step} of {stops}")
+            page.locator(".e-tour-next").click()
+        expect(page.locator(".e-tour")).to_be_hidden()
+        page.keyboard.press("t")
+
+
 def test_escape_ends_the_tour_from_anywhere_and_gives_the_focus_back(page):
     start(page)
     opener, card = page.get_by_role("button", name="tour", exact=True), page.locator(".e-tour")

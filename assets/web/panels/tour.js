@@ -9,7 +9,7 @@ const words = say.tour;
 const isRejected = ({ state }) => state === "rejected";
 
 // Where each step looks, and when its task is done, compared with how things stood when the step began.
-const STOPS = [
+const ALL = [
   ["race", ".e-race", (view) => view.player.playing],
   ["states", ".e-lane-eesd", (view) => view.panels.tip.token?.state === "rejected"],
   ["draft", ".e-microscope", (view) => view.chosen !== null],
@@ -31,8 +31,17 @@ const STOPS = [
   ],
   ["length", ".e-lengths", null],
   ["law", ".e-law", (view) => view.panels.law.best === 0],
+  ["prices", ".w-panel", null],
+  ["takeAway", ".t-panel", null],
   ["yours", null, null],
 ];
+
+// Who it is for: two minutes for a visitor, ten for a student or an engineer.
+const PATHS = {
+  student: ["race", "states", "draft", "stop", "verify", "accept", "lossless", "learn", "length", "law", "yours"],
+  visitor: ["race", "states", "lossless", "yours"],
+  engineer: ["race", "verify", "stop", "law", "prices", "lossless", "takeAway", "yours"],
+};
 
 export class Tour {
   constructor(view) {
@@ -43,8 +52,11 @@ export class Tour {
     this.text = el("p");
     this.task = el("div", { class: "e-tour-task", "aria-live": "polite" });
     this.back = button(words.back, () => this.go(this.at - 1));
-    this.next = button(words.next, () => (this.at === STOPS.length - 1 ? this.end() : this.go(this.at + 1)), "e-tour-next");
-    const head = el("div", { class: "e-dialog-head" }, this.title, this.count);
+    this.next = button(words.next, () => (this.at === this.last ? this.end() : this.go(this.at + 1)), "e-tour-next");
+    const paths = Object.keys(PATHS).map((path) => el("option", { value: path }, words.paths[path]));
+    this.path = el("select", { class: "e-select", "aria-label": words.path, title: words.path }, ...paths);
+    this.path.addEventListener("change", () => this.go(0));
+    const head = el("div", { class: "e-dialog-head" }, this.title, this.count, this.path);
     this.node = el(
       "section",
       { class: "e-tour", role: "dialog", "aria-label": words.title, popover: "manual" },
@@ -62,6 +74,14 @@ export class Tour {
     this.at = -1;
   }
 
+  get stops() {
+    return PATHS[this.path.value].map((name) => ALL.find(([own]) => own === name));
+  }
+
+  get last() {
+    return this.stops.length - 1;
+  }
+
   get open() {
     return this.at >= 0;
   }
@@ -73,17 +93,18 @@ export class Tour {
   }
 
   go(at) {
-    this.at = Math.min(Math.max(0, at), STOPS.length - 1);
-    const [name, target] = STOPS[this.at];
+    const { last, stops } = this;
+    this.at = Math.min(Math.max(0, at), last);
+    const [name, target] = stops[this.at];
     const step = words.steps[name];
     const { player, run } = this.view;
     Object.assign(this, { step, done: false, before: { cursor: player.timeline.cursor, rounds: run.lanes.eesd.verified } });
     setText(this.title, step.title);
-    setText(this.count, words.place(this.at + 1, STOPS.length));
+    setText(this.count, words.place(this.at + 1, stops.length));
     setText(this.text, step.text);
-    setText(this.next, this.at === STOPS.length - 1 ? words.end : words.next);
+    setText(this.next, this.at === last ? words.end : words.next);
     this.next.classList.remove("e-ready");
-    this.next.nextSibling.hidden = this.at === STOPS.length - 1;
+    this.next.nextSibling.hidden = this.at === last;
     this.back.disabled = this.at === 0;
     this.task.replaceChildren(...(step.question ? this.question(step) : step.task ? this.doing(step) : []));
     if (!this.node.matches(":popover-open")) this.node.showPopover(); // in the top layer: nothing covers it, nothing clips it
@@ -127,7 +148,7 @@ export class Tour {
   // Called whenever the view was drawn.
   draw() {
     if (!this.open || this.done || !this.step.task) return;
-    if (STOPS[this.at][2](this.view, this.before)) {
+    if (this.stops[this.at][2](this.view, this.before)) {
       setText(this.tick, `✓ ${words.done}`);
       this.finish();
     }

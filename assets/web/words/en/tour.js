@@ -5,6 +5,8 @@ export const tour = {
   next: "next",
   back: "back",
   end: "end the tour",
+  path: "who the tour is for",
+  paths: { student: "10 minutes, students", visitor: "2 minutes, visitors", engineer: "10 minutes, engineers" },
   place: (step, steps) => `${step} of ${steps}`,
   task: "Try it",
   question: "What do you think?",
@@ -91,6 +93,21 @@ export const tour = {
         "The speedup law: more acceptance helps, more expensive drafts hurt, and the best length depends on both. The star is the run you " +
         "have just watched.",
       task: "Move the sliders until the best choice is no drafts at all.",
+    },
+    prices: {
+      title: "What other rules would have given",
+      text:
+        "This run's own drafts, replayed under every fixed length and every controller, at the prices that its rounds were measured at. Regret " +
+        "is the time lost against the best lengths in hindsight.",
+      question: "A fixed length is the fastest row of this table. Why not use it always?",
+      options: ["Nobody knows it before the run, and another text has another one", "A fixed length changes the text", "Controllers cost nothing"],
+      because: "The table is hindsight. A controller has to find a good length while the text is written.",
+    },
+    takeAway: {
+      title: "Take the run with you",
+      text:
+        "The trace has every event of the run and opens again here, in the terminal (`replay`) and, as Perfetto, in a trace viewer. On your own " +
+        "model: `--model` and `--exit-layer`; as a draft model for other servers: `export-draft`.",
     },
     yours: {
       title: "Your turn",

@@ -5,6 +5,8 @@ export const tour = {
   next: "下一步",
   back: "上一步",
   end: "结束导览",
+  path: "导览面向谁",
+  paths: { student: "学生，10 分钟", visitor: "访客，2 分钟", engineer: "工程师，10 分钟" },
   place: (step, steps) => `${step} / ${steps}`,
   task: "试一试",
   question: "你怎么看？",
@@ -69,6 +71,17 @@ export const tour = {
       title: "什么时候划算？",
       text: "加速定律：接受率高有利，草稿贵不利，最佳长度取决于两者。星点是你看过的这次运行。",
       task: "移动滑块，直到最佳是完全不起草。",
+    },
+    prices: {
+      title: "换一种规则会怎样",
+      text: "用这次运行自己的草稿，按其各轮测得的代价，在每个固定长度和每个控制器下重放。遗憾是与事后最佳长度相比损失的时间。",
+      question: "表中最快的是某个固定长度。为什么不一直用它？",
+      options: ["运行之前没人知道它，换一段文本又是另一个", "固定长度会改变文本", "控制器不花时间"],
+      because: "这张表是事后的。控制器必须在写的同时找到合适的长度。",
+    },
+    takeAway: {
+      title: "把运行带走",
+      text: "轨迹包含这次运行的每个事件，可在这里、在终端（`replay`）以及以 Perfetto 格式在轨迹查看器中再次打开。用自己的模型：`--model` 与 `--exit-layer`；给其他服务器作草稿模型：`export-draft`。",
     },
     yours: {
       title: "轮到你了",
