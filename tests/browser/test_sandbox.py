@@ -1,17 +1,14 @@
 """The sandbox of controllers: on the page, in an offline file, by keyboard, without motion."""
 
 import re
-from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from renderer_page import no_sideways_scroll
 
-from eesd_core.export.standalone import to_html
-from eesd_core.trace import open_trace
+from eesd_core.export.standalone import template
 
-OPENING = Path(__file__).parents[2] / "assets" / "traces" / "opening.ndjson"
 CHARTS = ("speed", "lost", "course", "now", "lengths")
 LINES = (5, 5, 4, 4, 4)  # that plotly is given of a constant rate
 ENDED = re.compile(r"After 4,000 tokens the best fixed draft length is \d+, \d\.\d\d tokens per step\. .*beta (lost|gained) \d+")
@@ -20,10 +17,10 @@ LEVEL = {"rules": {"page-has-heading-one": {"enabled": False}, "region": {"enabl
 
 @pytest.fixture
 def offline(tmp_path, open_page):
-    """offline(width, **context options) -> a run in one file, opened."""
+    """offline(width, **context options) -> the file for a run, opened without one."""
     file = tmp_path / "run.html"
-    file.write_text(to_html(open_trace(OPENING)), "utf-8")
-    return lambda width=1280, **options: open_page(f"{file.as_uri()}?paused=1", width, **options)
+    file.write_text(template(), "utf-8")
+    return lambda width=1280, **options: open_page(file.as_uri(), width, **options)
 
 
 def shown(page):
@@ -63,7 +60,7 @@ def test_it_is_on_the_page_without_any_run(visit):
 
 
 def test_everything_can_be_set_by_keyboard(offline):
-    panel = shown(offline())
+    panel = shown(offline(reduced_motion="reduce"))
     before = row(panel, "throughput")
     alpha, discount, fall = (panel.get_by_label(name, exact=True) for name in ("prior alpha", "discount", "times, per draft"))
     alpha.focus()
@@ -89,7 +86,7 @@ def test_everything_can_be_set_by_keyboard(offline):
 
 
 def test_what_to_try_is_set_and_asked(offline):
-    panel = shown(offline())
+    panel = shown(offline(reduced_motion="reduce"))
     panel.get_by_role("button", name="drafts too dear").click()
     expect(panel.locator(".b-says")).to_contain_text("best fixed draft length is 0, plain decoding")
     expect(panel.locator(".b-question")).to_contain_text("drafting never pays")
@@ -107,8 +104,7 @@ def test_it_runs_only_while_somebody_looks(offline):
     progress = panel.locator(".b-progress")
     panel.get_by_role("button", name="Start").click()
     expect(progress).to_have_text(re.compile(r"^\d{3} of 4,000 tokens"))
-    page.evaluate("window.scrollTo(0, 0)")
-    page.locator(".e-race").hover()
+    page.evaluate("document.querySelector('.b-panel').style.marginTop = '4000px'; window.scrollTo(0, 0)")
     page.wait_for_timeout(300)
     seen = progress.text_content()
     page.wait_for_timeout(400)
