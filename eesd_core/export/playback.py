@@ -33,4 +33,6 @@ def play(trace: Trace, out: TextIO, speed: float) -> dict:
         name = printable(painter.lanes[lane].started.method)  # eesd, vanilla, or another program
         taken = "" if m["seconds"] is None else f" in {m['seconds']:.2f} s"
         out.write(f"{name:>8}  {m['new_tokens']} tokens{taken}, {m['finish'] or 'not finished'}\n")
+    if others := max(record.row for record in trace.records):
+        out.write(f"This was the first of {others + 1} texts: `export --format csv` has them all.\n")
     return lanes

@@ -267,6 +267,7 @@ def test_the_command(call, model_folder, prompts, tmp_path, form):
     assert call("export", str(trace), "--format", "perfetto", "--out", str(table))[0] == 0
     names = [event["args"]["name"] for event in json.loads(table.read_text())["traceEvents"] if event["name"] == "process_name"]
     assert len(names) == 3
+    assert "the first of 3 texts" in call("replay", str(trace), "--speed", "0")[1]
 
 
 def test_mistakes_are_one_clear_line(call, model_folder, prompts, tmp_path):
