@@ -56,6 +56,7 @@ def export_draft(model: str | None, exit_layer: str | None, weights: str, out: P
     a disk that is full."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} is there already, and no empty folder: give --out another name")
+    out = out.resolve()
     name, revision = split_revision(locate(model).checkpoint)
     stored = read_config(name, revision)
     needed, there = 2 * weight_bytes(stored), psutil.virtual_memory().total
