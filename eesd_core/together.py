@@ -74,6 +74,8 @@ class Batch:
             for member in [member for member in self.members if self.cancelled(member.row)]:
                 self._leave(member)
                 yield member, member.told.cancel()
+            if not self.members:
+                continue  # somebody may wait
             for member in self.members:
                 member.run.costs.texts = len(self.members)
                 yield member, member.told.plan()
