@@ -15,8 +15,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from eesd_core.export import export
 from eesd_core.export.standalone import PLOTLY_JS, template
 from eesd_core.memory import memory_mb
+from eesd_core.trace import open_trace
 
 from .api import MOST_TRACE
 from .room_routes import room_routes
@@ -24,6 +26,7 @@ from .rooms import Rooms
 from .runs import Visits
 from .studies import study_routes
 
+TRACES = Path(__file__).resolve().parents[1] / "assets" / "traces"
 OWN = "/gradio_api/eesd"  # where the page is rendered on the server too, Node passes on what is below /gradio_api and nothing else
 MOST_LINK = 1000  # characters: more makes a code that no camera reads off a screen
 MOST_SENT = 2 * MOST_TRACE  # bytes of a body: JSON puts a stroke before every quotation mark of a trace
@@ -76,7 +79,7 @@ def routes(visits: Visits) -> list[Route]:
     async def models(request: Request) -> Response:
         return JSONResponse(visits.engines.state(), headers={"Cache-Control": "no-store"})
 
-    own = {"health": health, "models": models, "plotly.js": plotly_js, "offline.txt": offline, "qr.svg": qr}
+    own = {"health": health, "models": models, "plotly.js": plotly_js, "offline.txt": offline, "lecture.html": lecture, "qr.svg": qr}
     pages = [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items())]
     return [*pages, *study_routes(visits, OWN), *room_routes(Rooms(), OWN, visits.limits.rooms_a_minute, plotly_address())]
 
@@ -111,6 +114,18 @@ def plotly_js(request: Request) -> Response:
 def offline(request: Request) -> Response:
     """In a thread of its own, since the first call packs plotly.js. As plain text: the browser fills it in, nobody opens it here."""
     return PlainTextResponse(template(), headers=DAY)
+
+
+def lecture(request: Request) -> Response:
+    """The recorded runs that come with the project, as one offline page to download."""
+    headers = DAY | {"Content-Disposition": 'attachment; filename="eesd-lecture.html"'}
+    return Response(lecture_page(), media_type="text/html", headers=headers)
+
+
+@cache
+def lecture_page() -> str:
+    more = sorted((TRACES / "lecture").glob("*.ndjson"))
+    return export(open_trace(TRACES / "opening.ndjson"), "html", *map(open_trace, more))
 
 
 def qr(request: Request) -> Response:

@@ -105,6 +105,7 @@ export const page = {
   get behind() {
     return {
       facts: given.facts,
+      lecture: onServer("lecture.html"),
       template: async () => {
         const answer = await fetch(onServer("offline.txt"));
         if (!answer.ok) throw new Error(answer.statusText);

@@ -30,7 +30,7 @@ def add_commands(commands, shared: Shared) -> None:
     replay.add_argument("trace", type=Path, metavar="TRACE")
     replay.add_argument("--speed", type=number, default=1.0, metavar="X", help="recorded seconds a second; 0 is at once (default: 1)")
     export = commands.add_parser("export", help="a trace as one offline HTML file, a Perfetto trace, or a CSV of its rounds")
-    export.add_argument("trace", type=Path, metavar="TRACE")
+    export.add_argument("trace", type=Path, nargs="+", metavar="TRACE", help="several make one page to choose from, with html")
     export.add_argument("--format", choices=["html", "perfetto", "csv"], required=True)
     export.add_argument("--out", type=Path, required=True, metavar="FILE")
     commands.add_parser("doctor", parents=[model, said], help="what this machine does: dtype, threads, row invariance, costs")
@@ -130,7 +130,8 @@ def export(arguments) -> int:
     if arguments.out.resolve() == arguments.trace.resolve():
         raise UserError("--out is the trace itself, which would be lost: give another name")
     check_writable(arguments.out, "the export")
-    write_export(arguments.out, make(open_trace(arguments.trace), arguments.format))
+    first, *more = map(open_trace, arguments.trace)
+    write_export(arguments.out, make(first, arguments.format, *more))
     print(f"{printable(str(arguments.out))}: {arguments.out.stat().st_size:,} bytes")
     return 0
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: one offline HTML file, a Perfetto trace, a CSV of its rounds."""
+"""What a run leaves behind: one offline HTML file (several runs in one, for a lecture), a Perfetto trace, a CSV of its rounds."""
 
 from pathlib import Path
 
@@ -10,11 +10,14 @@ from .rounds_csv import to_csv
 FORMATS = ("html", "perfetto", "csv")
 
 
-def export(trace: Trace, form: str) -> str:
+def export(trace: Trace, form: str, *more: Trace) -> str:
+    """`more` traces for a page with several runs. Raises UserError for another format with several."""
     if form == "html":
         from .standalone import to_html  # only this one needs plotly.js
 
-        return to_html(trace)
+        return to_html(trace, *more)
+    if more:
+        raise UserError(f"{form} takes one trace: several make one page with --format html")
     return {"perfetto": to_perfetto, "csv": to_csv}[form](trace)
 
 

@@ -193,6 +193,27 @@ def test_hostile_traces_are_text(offline, engine):
     assert page.evaluate(script, [lines, hostile()]) == [[], 0, None]
 
 
+def test_a_lecture_page_has_several_runs(engine, open_page, tmp_path):
+    traces = [parse_trace(trace_of(engine, tokens).encode()) for tokens in (12, 20)]
+    page_file = tmp_path / "lecture.html"
+    page_file.write_text(export(traces[0], "html", traces[1]), "utf-8")
+    page = open_page(page_file.as_uri(), reduced_motion="reduce", offline=True)
+    finished(page)
+    runs = page.get_by_label("which run is shown")
+    assert runs.locator("option").all_inner_texts()[1].startswith("2. Hello </script>")
+    assert page.locator("main :is(img, iframe)").count() == 0
+    for run, tokens in (("1", 20), ("0", 12), ("1", 20)):
+        runs.select_option(run)
+        page.wait_for_timeout(300)
+        finished(page)
+        assert page.evaluate("EESD.view.state.tokens.eesd") == tokens
+        assert runs.input_value() == run
+    page.keyboard.press("t")
+    expect(page.locator(".e-tour")).to_contain_text("1 of 11")
+    with pytest.raises(UserError, match="one trace"):
+        export(traces[0], "csv", traces[1])
+
+
 def test_charts_are_saved_as_drawings_and_pictures(offline):
     page = offline(reduced_motion="reduce")
     page.locator(".e-chart-clock .plot-container").wait_for()

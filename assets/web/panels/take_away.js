@@ -31,7 +31,7 @@ function download(name, href) {
   anchor.remove();
 }
 
-// `page`: {facts, template, link, qr}, what only a page with a server behind it has.
+// `page`: {facts, template, link, qr, lecture}, what only a page with a server behind it has.
 export class TakeAway {
   constructor(view, page = null) {
     Object.assign(this, { name: "takeAway", view, page });
@@ -40,6 +40,7 @@ export class TakeAway {
     this.picker.addEventListener("change", () => this.open(this.picker.files[0]));
     this.dialog = dialog("e-key-list t-dialog", {});
     const own = page ? [named("html", () => this.html())] : [];
+    if (page?.lecture) own.push(named("lecture", () => download("eesd-lecture.html", page.lecture)));
     const shared = page ? [named("link", () => this.copyLink()), named("qr", () => this.qr())] : [];
     const [trace, ...tables] = Object.keys(KINDS).map((kind) => named(kind, () => this.save(kind)));
     const charts = ["svg", "png"].map((format) => named(format, () => this.pictures(format)));

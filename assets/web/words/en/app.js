@@ -27,6 +27,8 @@ export const takeaway = {
   link: ["Copy link", "the prompt, the seed and every setting in one address"],
   qr: ["QR code", "the link, to be scanned from a screen"],
   cores: (count) => plural(count, "core"),
+  runs: "which run is shown",
+  lecture: ["Lecture page", "several recorded runs with tour and sandbox in one file that works offline"],
   nowhere: "the trace does not say where",
   copy: "copy",
   copied: "copied",
