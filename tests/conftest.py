@@ -27,11 +27,18 @@ def pytest_xdist_auto_num_workers(config) -> int:
     return 2 if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
+# Tests of the view without the app around it.
+BARE = tuple(f"tests/browser/test_{name}" for name in ("bench", "chart", "foreign", "guide", "playback", "renderer", "takeaway", "tree"))
+
+
 class Files(LoadScopeScheduling):
-    """One process has all tests with a browser, since two browsers at once only wait for each other; the other takes file after file."""
+    """One process has all tests of the page, which share an app and a browser; the other begins with those of the bare view, and then takes
+    file after file."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "browser" if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
+        if nodeid.startswith(BARE):
+            return "bare view"
+        return "page" if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config, log) -> Files:
