@@ -28,7 +28,7 @@ def pytest_xdist_auto_num_workers(config) -> int:
 
 
 # Tests of the view without the app around it.
-BARE = tuple(f"tests/browser/test_{name}" for name in ("bench", "chart", "foreign", "guide", "playback", "renderer", "takeaway", "tree"))
+BARE = tuple(f"tests/browser/test_{name}" for name in ("charts", "renderer", "takeaway"))
 
 
 class Files(LoadScopeScheduling):

@@ -74,10 +74,22 @@ def wrapped(name: str, source: str, exported: list[str]) -> str:
         wanted = everything or "{ " + ", ".join(part.strip().replace(" as ", ": ") for part in names.split(",") if part.strip()) + " }"
         return f"const {wanted} = modules[{json.dumps(resolve(name, path))}];\n"
 
-    body = EXPORT.sub("", IMPORT.sub(to_constant, source))
+    body = lean(EXPORT.sub("", IMPORT.sub(to_constant, source)))
     if strange := STRANGE.search(body):
         raise ValueError(f"{name}: `{strange[0].strip()}` is no import or export that can be joined")
     return f"modules[{json.dumps(name)}] = (() => {{\n{body}return {{ {', '.join(exported)} }};\n}})();"
+
+
+def lean(source: str) -> str:
+    """Without comments on lines of their own and without indentation, a third of the bytes. Text between backticks stays as it is."""
+    kept, quoted = [], False
+    for line in source.splitlines():
+        bare = line.strip()
+        if not quoted and (not bare or bare.startswith("//")):
+            continue
+        kept.append(line if quoted else bare)
+        quoted ^= line.count("`") % 2 == 1
+    return "\n".join(kept) + "\n"
 
 
 def with_values(source: str, given: dict) -> str:

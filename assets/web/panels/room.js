@@ -28,16 +28,15 @@ export class Room {
   constructor(view, { at, link, qr }) {
     Object.assign(this, { name: "room", view, at, link, qr, room: null, run: 0, question: null, asked: 0, scores: { room: 0, guess: 0 } });
     this.line = el("p", { class: "r-line", role: "status" });
-    this.picture = el("img", { class: "r-qr", width: 132, height: 132, alt: words.qr });
     this.address = el("a", { class: "r-link", target: "_blank", rel: "noopener" });
     this.code = el("b", { class: "r-code" });
     const kinds = ["accepted", "count"].map((kind) => button(words.ask[kind], () => this.ask(kind), `r-ask-${kind}`));
     this.show = button(words.reveal, () => this.reveal(), "r-reveal", { hidden: "" });
     this.close = button(words.close, () => this.leave(), "r-close");
     this.tally = el("div", { class: "r-tally" });
-    const invitation = el("div", { class: "r-invitation" }, this.picture, el("p", {}, words.join, " ", this.address, this.code));
+    this.invitation = el("div", { class: "r-invitation" }, el("p", {}, words.join, " ", this.address, this.code));
     const head = panelHead(words.title, el("span", { class: "t-group" }, ...kinds, this.show, this.close));
-    const body = el("div", { class: "r-body" }, invitation, this.tally);
+    const body = el("div", { class: "r-body" }, this.invitation, this.tally);
     this.node = el("section", { class: "e-panel r-panel", "aria-label": words.title, hidden: "" }, head, this.line, body);
   }
 
@@ -55,7 +54,8 @@ export class Room {
     }
     Object.assign(this, { run: 0, timeline: null, told: "", toldAt: 0, asked: 0, scores: { room: 0, guess: 0 } });
     const link = this.link(this.room.code);
-    this.picture.src = this.qr(link);
+    this.picture = el("img", { class: "r-qr", width: 132, height: 132, alt: words.qr, src: this.qr(link) });
+    this.invitation.prepend(this.picture);
     this.address.href = link;
     setText(this.address, link.replace(/^https?:\/\//, ""));
     setText(this.code, this.room.code);
@@ -111,6 +111,7 @@ export class Room {
   }
 
   forget() {
+    this.picture?.remove();
     Object.assign(this, { room: null, question: null });
     this.show.hidden = true;
     this.tally.replaceChildren();
