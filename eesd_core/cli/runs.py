@@ -127,7 +127,7 @@ def export(arguments) -> int:
     from ..export import write_export
     from ..trace import open_trace
 
-    if arguments.out.resolve() == arguments.trace.resolve():
+    if arguments.out.resolve() in [trace.resolve() for trace in arguments.trace]:
         raise UserError("--out is the trace itself, which would be lost: give another name")
     check_writable(arguments.out, "the export")
     first, *more = map(open_trace, arguments.trace)

@@ -221,7 +221,7 @@ def test_charts_are_saved_as_drawings_and_pictures(offline):
         with page.expect_download() as download:
             page.locator(f".t-{kind}").click()
         assert download.value.path().read_bytes().startswith(start)
-        expect(page.locator(".t-line")).to_contain_text(f"eesd-law.{kind}")  # the last one
+        expect(page.locator(".t-line")).to_contain_text(f"eesd-sandbox-now.{kind}")  # the last one
 
 
 def test_charts_out_of_sight_are_saved_too(offline):
@@ -230,7 +230,7 @@ def test_charts_out_of_sight_are_saved_too(offline):
     names = []
     page.on("download", lambda download: names.append(download.suggested_filename))
     page.locator(".t-svg").evaluate("button => button.click()")  # without scrolling there
-    expect(page.locator(".t-line")).to_contain_text("eesd-law.svg")
+    expect(page.locator(".t-line")).to_contain_text("eesd-sandbox-now.svg")
     assert {f"eesd-{name}.svg" for name in ("why", "lengths", "clock", "belief", "positions", "law")} <= set(names)
 
 
