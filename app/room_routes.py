@@ -3,7 +3,7 @@
 What comes from a page is data to be passed on: it is checked for kind and size here, and drawn as text there.
 """
 
-import json
+from functools import cache
 from math import isfinite
 
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from eesd_core.export.standalone import source_hash
 from eesd_core.schema import SCHEMA
 
 from .api import address_of
+from .json_body import json_object
 from .rate_limit import Pace
 from .rooms import Rooms, line
 
@@ -35,7 +36,7 @@ def room_routes(rooms: Rooms, root: str, opened_a_minute: int, plotly: str) -> l
     def taking(most: int, act):
         async def handler(request: Request) -> Response:
             try:
-                return act(request, await values_of(request, most))
+                return act(request, await json_object(request, most))
             except UserError as problem:
                 return JSONResponse({"error": str(problem)}, 400)
 
@@ -79,32 +80,12 @@ def room_routes(rooms: Rooms, root: str, opened_a_minute: int, plotly: str) -> l
 
         return StreamingResponse(rest(), media_type=LINES, headers={"Cache-Control": "no-store"})
 
-    page = follower_page(plotly)
-
-    async def room_page(request: Request) -> Response:
-        return HTMLResponse(page)
+    def room_page(request: Request) -> Response:
+        return HTMLResponse(follower_page(plotly))
 
     posts = {"open": (MOST_ANSWER, open_), "say": (MOST_SAID, say), "close": (MOST_ANSWER, close), "answer": (MOST_ANSWER, answer)}
     routes = [Route(f"{root}/room/{name}", taking(*rule), methods=["POST"]) for name, rule in posts.items()]
     return [*routes, Route(f"{root}/room/follow", follow), Route(f"{root}/room", room_page)]
-
-
-async def values_of(request: Request, most: int) -> dict:
-    """A JSON object, of a type that no other site may send without being asked. Raises UserError."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise UserError("send application/json")
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > most:
-            raise UserError(f"more than {most >> 10} kB are not taken here")
-    try:
-        values = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict):
-        raise UserError("send one JSON object")
-    return values
 
 
 def is_whole(value: object) -> bool:
@@ -123,7 +104,8 @@ def place_of(given: object) -> dict:
 
 
 def question_of(given: object) -> dict | None:
-    """A question about the round to come; with its truth, and what the controller thought, once that is shown. Raises UserError."""
+    """A question about the round to come; once it is over with its truth, what the controller did, and its belief if it has one. Raises
+    UserError."""
     if given is None:
         return None
     wrong = UserError("a question has id, kind and choices (their number), and once it is over truth, guess and belief")
@@ -138,11 +120,12 @@ def question_of(given: object) -> dict | None:
     truth, guess, belief = (given.get(name) for name in ("truth", "guess", "belief"))
     if not all(is_whole(value) and value < choices for value in (truth, guess)):
         raise wrong
-    if type(belief) not in (int, float) or not 0 <= belief <= 1:
+    if belief is not None and (type(belief) not in (int, float) or not 0 <= belief <= 1):
         raise wrong
     return question | {"truth": truth, "guess": guess, "belief": belief}
 
 
+@cache  # nobody needs it before the first phone comes
 def follower_page(plotly: str) -> str:
     """What a phone loads: the view without Gradio. Only our script, plotly.js and this server's own lines are let in."""
     script = join_modules("follow.js", {"schema": SCHEMA, "page": {"plotly": plotly.rpartition("/")[2]}})

@@ -8,7 +8,6 @@ removed when it ends. Stop waits for the text that is being written, at most a s
 A report has scripts of its own. It is shown in a sandbox without an origin, so nothing in it can reach the page or its cookies.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,20 +27,22 @@ from eesd_core.draft.registry import DRAFTERS
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.events import Record
-from eesd_core.racing import contest
+from eesd_core.racing import race_methods
 from eesd_core.request import Request as Wanted
 from eesd_core.sampling import Sampling
 
 from .api import address_of
 from .form import FIELDS
 from .form_values import model_from_form, quantize_from_form, request_from_form
+from .json_body import json_object
 from .runs import Study, Visits, note
 
 METHODS = ("vanilla", "hf", "prompt-lookup", "fixed:3", "beta", "throughput")
 PROMPTS, NEW_TOKENS = 4, 32
 MOST_CONTESTANTS = 4  # beside vanilla
-CONTESTANTS = (  # as `bench` spells them
-    *(f"fixed:{length}" if name == "fixed" else name for name in CONTROLLERS for length in ((2, 4, 8) if name == "fixed" else (0,))),
+CONTESTANTS = (  # as `bench` spells them: controllers of early exit, and other drafters
+    *(name for name in CONTROLLERS if name != "fixed"),
+    *("fixed:2", "fixed:4", "fixed:8"),
     *(name for name, row in DRAFTERS.items() if not row.for_show and name != "early-exit"),
 )
 DRAWS = 500  # by each of the two methods
@@ -101,7 +102,7 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
             return refusal(problem)
 
         def study(engine: Engine, stopped: Callable[[], bool]) -> Iterator[dict]:
-            for said in contest(engine, requests, stopped):
+            for said in race_methods(engine, requests, stopped):
                 yield said.to_json() if isinstance(said, Record) else {"type": "table"} | said
 
         return answer(address_of(request), study, quantize, model)
@@ -118,35 +119,18 @@ def contestants(wanted: Wanted, names: object) -> dict[str, Wanted]:
         raise UserError(f"choose one to {MOST_CONTESTANTS} different methods")
     if unknown := [name for name in names if name not in CONTESTANTS]:
         raise UserError(f"no method here is called {str(unknown[0])[:40]!r}: choose from the list")
+    kept = {"system": wanted.system, "history": wanted.history, "stop": wanted.stop}
     methods = {name: parse_method(name) for name in ("vanilla", *names)}
-    return {
-        name: replace(method.request(wanted.prompt, wanted.max_new_tokens, wanted.sampling, wanted.chat), **kept_of(wanted))
-        for name, method in methods.items()
-    }
-
-
-def kept_of(wanted: Wanted) -> dict:
-    """What a method's own request knows nothing of."""
-    return {"system": wanted.system, "history": wanted.history, "stop": wanted.stop}
+    asked = (wanted.prompt, wanted.max_new_tokens, wanted.sampling, wanted.chat)
+    return {name: replace(method.request(*asked), **kept) for name, method in methods.items()}
 
 
 async def form_of(request: Request, also: str = "") -> tuple[dict, object]:
-    """The form's values by name, and what else goes by the name `also`, from a JSON body: a type that no other site may send without being
-    asked. Raises UserError."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise UserError("send the form as application/json")
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_BODY:
-            raise UserError(f"the request is larger than {MOST_BODY >> 10} kB: shorten the prompt")
-    try:
-        form = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        form = None
-    if not isinstance(form, dict) or not form.keys() <= {also, *(field.name for field in FIELDS)}:
-        raise UserError("send the form's values by name, as one JSON object")
+    """The form's values by name, and what else goes by the name `also`. Raises UserError."""
+    form = await json_object(request, MOST_BODY)
     more = form.pop(also, None)
+    if not form.keys() <= {field.name for field in FIELDS}:
+        raise UserError("send the form's values by name, and nothing else")
     return form, more
 
 

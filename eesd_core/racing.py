@@ -47,11 +47,11 @@ def in_turn(steps: dict[str, Iterator[Record]]) -> Iterator[Record]:
         yield record
 
 
-def contest(engine: Engine, requests: dict[str, Request], cancelled: Callable[[], bool] = bool) -> Iterator[Record | dict]:
+def race_methods(engine: Engine, requests: dict[str, Request], cancelled: Callable[[], bool] = bool) -> Iterator[Record | dict]:
     """Vanilla and up to four methods on one text: their records, with the method as lane, and once all are done {"rows": [...]}, a row for
     every lane in their order. Raises UserError before the first record."""
     lanes = {name: Lane(name) for name in requests}
-    for record in in_turn({name: engine.run(request, name, "contest", cancelled) for name, request in requests.items()}):
+    for record in in_turn({name: engine.run(request, name, "methods", cancelled) for name, request in requests.items()}):
         lanes[record.lane].add(record)
         yield record
     if all(lane.finished for lane in lanes.values()):

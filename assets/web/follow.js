@@ -115,7 +115,7 @@ class Follower {
   show() {
     const { view } = this;
     if (this.fresh) view.dismiss();
-    const recorded = this.text.startsWith('{"type":"recording"') || this.text.startsWith('{"type": "recording"');
+    const recorded = this.text.startsWith('{"type":"recording"'); // as the presenter's page spells it
     if (this.grown && recorded) view.open(this.text, "paused");
     else if (this.grown) view.feed(this.text);
     Object.assign(this, { fresh: false, grown: false });

@@ -81,7 +81,7 @@ def wrapped(name: str, source: str, exported: list[str]) -> str:
 
 
 def lean(source: str) -> str:
-    """Without comments on lines of their own and without indentation, a third of the bytes. Text between backticks stays as it is."""
+    """Without comments on lines of their own and without indentation: fewer bytes to send. Text between backticks stays as it is."""
     kept, quoted = [], False
     for line in source.splitlines():
         bare = line.strip()

@@ -92,7 +92,7 @@ def test_they_wait_in_the_one_line(server):
         ("law", FORM | {"prompt": "x" * 3000}, "exceed the context"),
         ("law", FORM | {"quantize": "8bit"}, "one precision"),
         ("law", FORM | {"quantize": "x"}, "weights must be one of"),
-        ("law", FORM | {"out": "/etc"}, "values by name"),
+        ("law", FORM | {"out": "/etc"}, "values by name, and nothing else"),
         ("benchmark", {"quantize": ["x"]}, "weights must be one of"),
         ("benchmark", [1], "values by name"),
         ("benchmark", "x" * 100_000, "larger than 64 kB"),

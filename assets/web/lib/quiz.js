@@ -26,6 +26,6 @@ export function tally({ kind, choices, truth, guess, belief }, counts) {
     return el("li", { class: over && choice === truth ? "r-row r-true" : "r-row" }, name, bar, number, mark);
   });
   const parts = [el("p", { class: "r-asked" }, words.questions[kind]), el("ol", { class: "r-rows" }, ...rows)];
-  if (over) parts.push(el("p", {}, words.belief(belief)));
+  if (over && belief !== null) parts.push(el("p", {}, words.belief(belief)));
   return el("div", {}, ...parts);
 }

@@ -24,7 +24,7 @@ export class Questions {
     return button(text, () => this.go(name), `e-question e-ask-${name}`, { title: words.hint });
   }
 
-  // To the panel, which is marked for a moment and gets the focus for whoever listens.
+  // To the panel; it gets the focus, so that it is seen and heard which one it is.
   go(name) {
     const { node } = this.view.panels[PANELS[name]];
     this.view.reveal(node);

@@ -9,6 +9,7 @@ import { say } from "../lib/words.js";
 const words = say.room;
 const EVERY = 500; // milliseconds between two looks at the page
 const PULSE = 10_000; // milliseconds after which the room is told even if nothing changed
+const LOCAL = /^(localhost|127\..*|\[::1\])$/; // no phone reaches it
 const MOST_PART = 100_000; // characters of a run that are sent at once
 
 // The next round that drafts, as seen from the playhead: where it begins and is judged among the records; null if none is there yet.
@@ -34,7 +35,8 @@ export class Room {
     this.show = button(words.reveal, () => this.reveal(), "r-reveal", { hidden: "" });
     this.close = button(words.close, () => this.leave(), "r-close");
     this.tally = el("div", { class: "r-tally" });
-    this.invitation = el("div", { class: "r-invitation" }, el("p", {}, words.join, " ", this.address, this.code));
+    this.local = el("span", { class: "e-hint-line", hidden: "" }, words.local);
+    this.invitation = el("div", { class: "r-invitation" }, el("p", {}, words.join, " ", this.address, this.code, this.local));
     const head = panelHead(words.title, el("span", { class: "t-group" }, ...kinds, this.show, this.close));
     const body = el("div", { class: "r-body" }, this.invitation, this.tally);
     this.node = el("section", { class: "e-panel r-panel", "aria-label": words.title, hidden: "" }, head, this.line, body);
@@ -58,6 +60,7 @@ export class Room {
     this.invitation.prepend(this.picture);
     this.address.href = link;
     setText(this.address, link.replace(/^https?:\/\//, ""));
+    this.local.hidden = !LOCAL.test(new URL(link).hostname);
     setText(this.code, this.room.code);
     this.say(words.phones(0));
     this.loop();
@@ -141,10 +144,10 @@ export class Room {
     const { player } = this.view;
     const { accepted, drafted } = player.timeline.records[this.round.judged];
     const { posterior } = player.timeline.records[this.round.begins];
-    const belief = isBeta(posterior) ? meanOf(posterior) : 0.5;
+    const belief = isBeta(posterior) ? meanOf(posterior) : null;
     const { kind } = this.question;
     const truth = kind === "accepted" ? Number(accepted > 0) : Math.min(accepted, MOST_COUNT);
-    const guess = kind === "accepted" ? Number(belief >= 0.5) : Math.min(drafted, MOST_COUNT);
+    const guess = kind === "accepted" ? Number(belief === null || belief >= 0.5) : Math.min(drafted, MOST_COUNT); // it drafted, so it hoped
     this.question = { ...this.question, truth, guess, belief };
     this.scores.guess += Number(guess === truth);
     this.scores.room += Number(answersOf(this.counts).includes(truth));
