@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
-from eesd_core.model.catalog import KNOWN
+from eesd_core.model.catalog import KNOWN, STORYTELLER
 from eesd_core.model.quantize import CHOICES
 
 from .arrival import Arrival
@@ -43,8 +43,9 @@ class Engines:
         return (self.model, *self.beside)
 
     def replies(self, model: str) -> bool:
-        """Whether a model is given requests to reply to, rather than openings to continue."""
-        return model in KNOWN or (model == self.model and self._host.target.codec.has_chat)
+        """Whether a model is given requests to reply to, rather than openings to continue. The storyteller knows how turns are written,
+        but telling stories is what it can."""
+        return model in KNOWN or (model == self.model != STORYTELLER and self._host.target.codec.has_chat)
 
     def wanted(self, quantize: str | None = None, model: str | None = None) -> Wanted:
         """What a visitor asked for; None is the host's choice. Raises UserError."""

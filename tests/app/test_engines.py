@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -195,3 +196,12 @@ def test_what_cannot_be_fetched_is_one_line_and_the_server_goes_on(problem, said
     failed, fine = lines_of(visits, {"model": "smollm2"}, {})
     assert failed[-1]["message"] == f"smollm2 could not be fetched ({said}): choose another model"
     assert fine[-1]["type"] == "race_finished"
+
+
+def test_who_is_asked_and_who_tells_a_story():
+    host = FakeEngine()
+    host.target = SimpleNamespace(**vars(host.target) | {"codec": SimpleNamespace(has_chat=True)})
+    beside = {"smollm2": None}
+    assert Engines(host, model="some/chat-model", beside=beside).replies("some/chat-model")
+    assert Engines(host, model="storyteller", beside=beside).replies("smollm2")
+    assert not Engines(host, model="storyteller", beside=beside).replies("storyteller"), "it has turns, but tells stories"
