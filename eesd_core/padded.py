@@ -3,7 +3,7 @@
 All texts draft as long as one of them does, every verify pass has as many rows of each text as of the one with most, and a text that has
 left keeps its rows until another takes its place. Padding rows are computed, seen by nobody and forgotten. The published padded form
 (the "vanilla" one of EMS-SD, arXiv 2405.07542) also lets every text advance by the most that one of them accepted, and masks the holes
-in the others' caches. Here no cache has holes, so this form is a little faster than that one.
+in the others' caches. Here no cache has holes, which can only make this form faster than that one.
 """
 
 from collections.abc import Iterator
