@@ -20,12 +20,12 @@ from .api import add_endpoints, address_of
 from .engines import Engines
 from .form import CONTROLLER, DRAFTING, HISTORY, KNOBS, MODEL, PROMPT, QUANTIZE, SAMPLING, STOP, SYSTEM, Field, for_links, visibility
 from .inside_gradio import UNASKED, rest_between_looks
-from .routes import NoUploads, PackedPage, plotly_address, routes
+from .routes import TRACES, NoUploads, PackedPage, plotly_address, routes
 from .runs import Visits
 from .studies import CONTESTANTS
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-OPENING = ASSETS / "traces" / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
+OPENING = TRACES / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
 STYLES = ("base.css", "style.css", "guide.css", "takeaway.css", "studies.css", "sandbox.css", "rooms.css", "page.css")
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
 TAGLINE = "Early-exiting speculative decoding: the same text, two clocks."
