@@ -4,6 +4,7 @@ import asyncio
 import runpy
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,5 +63,6 @@ def test_visitors_have_their_own_address_on_spaces_alone(start, monkeypatch, spa
     config = Config(app, lifespan="off")
     config.load()
     scope = {"type": "http", "client": ("10.16.3.80", 1), "headers": [header], "scheme": "http"}
-    asyncio.run(config.loaded_app(scope, None, None))
+    with ThreadPoolExecutor(1) as thread:  # Playwright keeps a loop running in the main thread once a browser test has run
+        thread.submit(asyncio.run, config.loaded_app(scope, None, None)).result()
     assert addresses == [seen]
