@@ -60,6 +60,7 @@ def main() -> int:
     parser.add_argument("--waiting-per-address", type=int, default=2, metavar="N", help=each)
     parser.add_argument("--ssr", action="store_true", help="render the page on the server too; needs Node 24")
     parser.add_argument("--mcp", action="store_true", help="offer the endpoints as MCP tools; needs hosting/requirements-mcp.txt")
+    parser.add_argument("--openai", action="store_true", help="serve /v1/completions and /v1/chat/completions too")
     if "SPACE_ID" in os.environ:  # behind the Hub's proxies, whose addresses are private: visitors have their own, for the limit on runs
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE)
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
@@ -78,6 +79,8 @@ def main() -> int:
         if ZERO_GPU:
             from app.zero_gpu import lent_visits
 
+            if flags.openai:
+                raise UserError("a GPU that is lent run by run serves no completions: leave out --openai")
             visits = lent_visits(lambda device: load_engine(flags.model, flags.exit_layer, device, flags.dtype, flags.quantize), limits)
         else:
 
@@ -91,7 +94,7 @@ def main() -> int:
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    launch(visits, flags.host, flags.port or None, ssr_mode=flags.ssr, mcp_server=flags.mcp)
+    launch(visits, flags.host, flags.port or None, flags.openai, ssr_mode=flags.ssr, mcp_server=flags.mcp)
     return 0
 
 

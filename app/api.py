@@ -219,27 +219,32 @@ class Api:
 
 
 def asked(form: dict, controller: str, drafter: str, more: tuple[Field, object]) -> Request:
-    """A request, its controller and drafter spelled as on the command line; `more` is what the form has no field for. Raises gr.Error."""
+    """`more` is what the form has no field for. Raises gr.Error."""
     try:
         checked(*more)
-        if not isinstance(controller, str) or len(controller) > MOST_CONTROLLER:
-            raise UserError("the controller must be a short text such as throughput or fixed:4")
-        seed = whole_number("seed", form["seed"], 0, 2**53)
-        name, settings = parse_controller(controller, seed)
-        if settings.pop("seed", seed) != seed:
-            raise UserError("the controller has the seed of the run: leave it out of the controller")
-        if not isinstance(drafter, str) or len(drafter) > MOST_CONTROLLER:
-            raise UserError("the drafter must be a short text such as prompt-lookup:2")
-        if not form["chat"] and (form["system"] or form["history"]):
-            raise UserError("system and history are for chat: set chat too, or leave them out")
-        request = request_from_form(**form, controller=name, **settings)
-        if (drafting := parse_drafter(drafter)).name == "early-exit":
-            return request
-        if request.drafter.name == "disturbed":
-            raise UserError("wrong drafts are made of early-exit's: leave out wrong, or the drafter")
-        return replace(request, drafter=drafting)
+        return request_of(form, controller, drafter)
     except UserError as problem:
         raise refusal(problem) from None
+
+
+def request_of(form: dict, controller: str, drafter: str) -> Request:
+    """Values of the form by name; controller and drafter spelled as on the command line. Raises UserError."""
+    if not isinstance(controller, str) or len(controller) > MOST_CONTROLLER:
+        raise UserError("the controller must be a short text such as throughput or fixed:4")
+    seed = whole_number("seed", form["seed"], 0, 2**53)
+    name, settings = parse_controller(controller, seed)
+    if settings.pop("seed", seed) != seed:
+        raise UserError("the controller has the seed of the run: leave it out of the controller")
+    if not isinstance(drafter, str) or len(drafter) > MOST_CONTROLLER:
+        raise UserError("the drafter must be a short text such as prompt-lookup:2")
+    if not form["chat"] and (form["system"] or form["history"]):
+        raise UserError("system and history are for chat: set chat too, or leave them out")
+    request = request_from_form(**form, controller=name, **settings)
+    if (drafting := parse_drafter(drafter)).name == "early-exit":
+        return request
+    if request.drafter.name == "disturbed":
+        raise UserError("wrong drafts are made of early-exit's: leave out wrong, or the drafter")
+    return replace(request, drafter=drafting)
 
 
 def read(trace: bytes) -> Iterator[dict]:

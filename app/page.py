@@ -57,8 +57,9 @@ FROM_LINK = """async (...values) => {
 }"""
 
 
-def launch(visits: Visits, host: str | None = None, port: int | None = None, **options) -> gr.Blocks:
-    """Serve the page. Without host and port Gradio's own environment variables count. `options` are those of Blocks.launch.
+def launch(visits: Visits, host: str | None = None, port: int | None = None, openai: bool = False, **options) -> gr.Blocks:
+    """Serve the page. Without host and port Gradio's own environment variables count. `openai`: beside it, completions for programs
+    (openai.py). `options` are those of Blocks.launch.
 
     Rendering on the server (ssr_mode) is off unless asked for: one way to render, here and on Spaces.
     """
@@ -68,7 +69,7 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, **o
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
     settings["state_session_capacity"] = STREAMS_AT_ONCE  # Gradio keeps the last text of so many visitors, long after they have left
     settings["show_error"] = True  # a program that sends too few values is told so; what fails in a run has its own words (device.py)
-    settings["app_kwargs"] = {"routes": routes(visits), "middleware": [Middleware(PackedPage), Middleware(NoUploads)]}
+    settings["app_kwargs"] = {"routes": routes(visits, openai), "middleware": [Middleware(PackedPage), Middleware(NoUploads)]}
     page.launch(server_name=host, server_port=port, **UNASKED | settings | options)
     return page
 

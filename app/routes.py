@@ -21,6 +21,7 @@ from eesd_core.memory import memory_mb
 from eesd_core.trace import open_trace
 
 from .api import MOST_TRACE
+from .openai import completion_routes
 from .room_routes import room_routes
 from .rooms import Rooms
 from .runs import Visits
@@ -70,7 +71,8 @@ class NoUploads:
             await self.app(scope, bounded, send)
 
 
-def routes(visits: Visits) -> list[Route]:
+def routes(visits: Visits, openai: bool = False) -> list[Route]:
+    """`openai`: completions as OpenAI's interface has them too."""
     began = time.monotonic()
 
     async def health(request: Request) -> Response:
@@ -81,6 +83,7 @@ def routes(visits: Visits) -> list[Route]:
 
     own = {"health": health, "models": models, "plotly.js": plotly_js, "offline.txt": offline, "lecture.html": lecture, "qr.svg": qr}
     pages = [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items())]
+    pages += completion_routes(visits) if openai else []
     return [*pages, *study_routes(visits, OWN), *room_routes(Rooms(), OWN, visits.limits.rooms_a_minute, plotly_address())]
 
 

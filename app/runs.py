@@ -74,6 +74,12 @@ def contest(
         yield more
 
 
+class Busy(UserError):
+    """Too much at once, from one address or from all."""
+
+    status = 429  # for programs
+
+
 class Visits:
     """Runs of all visitors, by Gradio's session. A visitor has one run at most."""
 
@@ -170,9 +176,9 @@ class Visits:
         others = self.device.waiting() > len(self._mine(address))
         if others and (wait := self.seconds.wait(address)):
             most = f"{self.limits.seconds_a_minute:g} seconds of computing a minute"
-            raise UserError(f"{most} is the most for one address while others wait: try again in {wait:.0f} seconds")
+            raise Busy(f"{most} is the most for one address while others wait: try again in {wait:.0f} seconds")
         if wait := self.pace.ask(address):
-            raise UserError(f"{self.limits.runs_a_minute} runs a minute is the most here: try again in {wait:.0f} seconds")
+            raise Busy(f"{self.limits.runs_a_minute} runs a minute is the most here: try again in {wait:.0f} seconds")
         prepare = partial(self.engines.engine, wanted)
 
         def queue_up() -> Job:
@@ -187,9 +193,9 @@ class Visits:
     def _check_room(self, address: str) -> None:
         """Raises UserError."""
         if self.device.waiting() >= self.limits.waiting:
-            raise UserError(f"{self.limits.waiting} runs are waiting already: try again in a minute")
+            raise Busy(f"{self.limits.waiting} runs are waiting already: try again in a minute")
         if len(self._mine(address)) >= self.limits.waiting_each:
-            raise UserError(f"{self.limits.waiting_each} runs from your address are in line already: wait for one to end, or stop it")
+            raise Busy(f"{self.limits.waiting_each} runs from your address are in line already: wait for one to end, or stop it")
 
     def _mine(self, address: str) -> list[Job]:
         """This address's jobs in line."""

@@ -80,6 +80,9 @@ def add_commands(commands, shared: Shared) -> None:
     replies.add_argument("--requests", type=whole, default=20_000, metavar="N", help="how many requests; may be raised on resume")
     replies.add_argument("--new-tokens", type=whole, default=256, metavar="N", help="of a reply at most")
     replies.add_argument("--known", type=Path, metavar="FILE", help="replies that were written before, such as those that are shipped")
+    replies.add_argument("--from", dest="server", metavar="URL", help="have a server with OpenAI's chat completions write them")
+    replies.add_argument("--served-as", metavar="NAME", help="the server's name for the model (default: the only one it has)")
+    replies.add_argument("--at-once", type=whole, default=16, metavar="N", help="requests to the server that are under way together")
     taps = "depths whose hidden states are kept beside the ids (default: none)"
     replies.add_argument("--taps", type=whole, nargs="*", default=[], metavar="DEPTH", help=taps)
 
@@ -99,8 +102,13 @@ def add_commands(commands, shared: Shared) -> None:
 def write_replies(arguments) -> int:
     from ..train.replies.collect import write_replies
 
-    taps = tuple(sorted(set(arguments.taps)))
-    write_replies(arguments.model, arguments.data, arguments.out, arguments.requests, arguments.new_tokens, taps, arguments.known)
+    a = arguments
+    if a.server:
+        from ..train.replies.remote import replies_from
+
+        replies_from(a.server, a.served_as, a.model, a.data, a.out, a.requests, a.new_tokens, a.at_once)
+        return 0
+    write_replies(a.model, a.data, a.out, a.requests, a.new_tokens, tuple(sorted(set(a.taps))), a.known)
     return 0
 
 

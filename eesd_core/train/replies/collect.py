@@ -11,6 +11,7 @@ from ...model.load import load_target
 from ...model.target import Target
 from .requests import Requests
 from .store import PART, load_ids, load_replies, parts, save_part, save_replies
+from .turns import turn_behind
 from .writer import Text, Writer, run
 
 DRAWS = ((0.0, 0.0), (0.8, 0.1), (0.0, 0.0), (0.8, 0.1), (0.8, 0.0), (1.0, 0.0))  # (temperature, min-p) of one request after the other
@@ -81,17 +82,3 @@ def restore(target: Target, requests: Requests, known: Path) -> Iterator[Text]:
             text.turns.append((len(ids), len(ids) + len(turn)))
             ids += turn
         yield text
-
-
-def turn_behind(target: Target, request: str) -> list[int]:
-    """Ids of another request behind a reply and its end token, and the opening of the next reply, as the chat template writes them."""
-
-    def chat(*turns: str) -> list[int]:
-        roles = ("user", "assistant", "user")
-        return target.codec.encode_chat([{"role": role, "content": text} for role, text in zip(roles, turns)])
-
-    rest = chat("a", "b", request)[len(chat("a")) :]
-    end = next((place for place, id in enumerate(rest) if id in target.end_ids), None)
-    if end is None:
-        raise UserError(f"the chat template of {target.name} ends a reply with no end token: turns cannot follow each other")
-    return rest[end + 1 :]

@@ -38,7 +38,7 @@ def save_part(folder: Path, number: int, texts: list[tuple[Text, Tensor]], taps:
             reply[place + begin : place + end] = True
         place += len(text.ids)
         ends.append(place)
-    kept = {"ids": ids.to(torch.uint16), "reply": reply, "ends": torch.tensor(ends, dtype=torch.int32)}
+    kept = {"ids": narrow(ids), "reply": reply, "ends": torch.tensor(ends, dtype=torch.int32)}
     kept["number"] = torch.tensor([text.number for text, _ in texts], dtype=torch.int32)
     kept["temperature"] = torch.tensor([text.temperature for text, _ in texts])
     kept["min_p"] = torch.tensor([text.min_p for text, _ in texts])
@@ -46,6 +46,11 @@ def save_part(folder: Path, number: int, texts: list[tuple[Text, Tensor]], taps:
         rows = torch.cat([torch.cat([s, torch.zeros_like(s[:1])]) for _, s in texts])  # (tokens, taps, D)
         write(folder / f"states-{number:04d}.safetensors", {str(depth): rows[:, i].contiguous() for i, depth in enumerate(taps)})
     write(folder / f"ids-{number:04d}.safetensors", kept)  # last: a part counts once this is there
+
+
+def narrow(ids: Tensor) -> Tensor:
+    """In two bytes an id, where they have room."""
+    return ids.to(torch.uint16 if not len(ids) or ids.max() < 2**16 else torch.int32)
 
 
 def write(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -67,7 +72,7 @@ def save_replies(folder: Path) -> None:
     found = [replies for part in parts(folder) for replies in _replies_of(load_ids(folder, part))]
     turns = [turn for replies in found for turn in replies.turns]
     kept = {
-        "ids": torch.tensor([id for turn in turns for id in turn]).to(torch.uint16),
+        "ids": narrow(torch.tensor([id for turn in turns for id in turn])),
         "lengths": torch.tensor([len(turn) for turn in turns]).to(torch.uint16),
         "turns": torch.tensor([len(replies.turns) for replies in found]).to(torch.uint8),
         "number": torch.tensor([replies.number for replies in found], dtype=torch.int32),
