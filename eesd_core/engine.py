@@ -18,6 +18,7 @@ from .draft.registry import make_drafter
 from .errors import UserError
 from .events import Event, PrefillDone, Record
 from .heads.base import Head
+from .heads.trained import TrainedHead
 from .limits import MAX_ROWS
 from .model.target import Target
 from .narration import Narration
@@ -28,20 +29,13 @@ from .run import Run
 from .sampling import Sampling
 from .together import Batch
 
-EXIT = "exit"
-
 
 class Engine:
-    """`heads`: any number of them by name. The one that early exit drafts with is "exit"."""
+    """`heads`: trained heads other than the exit layer, by kind (heads/kinds.py)."""
 
-    def __init__(self, target: Target, exit_layer: Head | None, level: Level):
-        self.target, self.level = target, level
-        self.heads: dict[str, Head] = {EXIT: exit_layer} if exit_layer else {}
+    def __init__(self, target: Target, exit_layer: Head | None, level: Level, heads: dict[str, TrainedHead] | None = None):
+        self.target, self.exit_layer, self.level, self.heads = target, exit_layer, level, heads or {}
         self.measured = measure_costs(target, exit_layer)
-
-    @property
-    def exit_layer(self) -> Head | None:
-        return self.heads.get(EXIT)
 
     def exit_layer_at(self, sampling: Sampling) -> Head | None:
         return self.exit_layer and self.exit_layer.at(sampling.temperature)
@@ -71,7 +65,7 @@ class Engine:
         """`capacity`: positions that prompt and text need. Raises UserError."""
         if request.method == "vanilla":
             return NoDrafter()
-        return make_drafter(request.drafter, Parts(self.target, self.exit_layer_at(request.sampling), capacity))
+        return make_drafter(request.drafter, Parts(self.target, self.exit_layer_at(request.sampling), capacity, self.heads))
 
     def start(
         self, request: Request, ids: list[int] | None = None, drafter: Drafter | None = None, controller: Controller | None = None,

@@ -1,5 +1,7 @@
 """From names to a ready engine: target, exit layer, self-check."""
 
+from pathlib import Path
+
 from .engine import Engine
 from .errors import UserError
 from .heads.base import Head
@@ -8,6 +10,8 @@ from .heads.files import FACTS, WEIGHTS
 from .heads.fingerprint import fingerprint
 from .heads.frozen import FrozenExit
 from .heads.hub import find_exit_layer
+from .heads.kinds import KINDS, load_heads
+from .heads.trained import TrainedHead
 from .model.catalog import EMBEDDED
 from .model.cpu.huge_pages import give_back, private_memory, use_large_pages
 from .model.cpu.prepare import OWN, all_in_panels, prepare
@@ -20,12 +24,13 @@ FROZEN = "frozen"  # in place of a folder: draft with the model's own norm and h
 
 def load_engine(
     model: str | None = None, exit_layer: str | None = None, device: str = "auto", dtype: str = "auto",
-    quantize: str = "none", need_exit_layer: bool = True, alone: bool = False,
+    quantize: str = "none", need_exit_layer: bool = True, alone: bool = False, heads: str | Path | None = None,
 ) -> Engine:  # fmt: skip
     """`model`: a name of the catalog, a GGUF file, a folder or a Hub id (default: the storyteller). The exit layer is looked for where the
     catalog says, or in the model's own folder, unless another folder, a Hub id or `frozen:N` is given; where there is none,
     the model's own norm and head draft, and `engine.exit_layer.note` says so. A model of one layer has none, unless one is asked for.
-    `alone`: see load_target. Raises UserError."""
+    Other trained heads come from KIND folders where the catalog says, or in the model's own folder, and those in the folder `heads` take
+    their place. `alone`: see load_target. Raises UserError."""
     before = private_memory()
     if quantize in OWN:  # from the weights as they are stored, on a CPU
         target = load_target(model, "cpu" if device == "auto" else device, "bfloat16", "none", alone)
@@ -33,12 +38,23 @@ def load_engine(
         target = load_target(model, device, dtype, quantize, alone)
     target.fingerprint = fingerprint(target)
     layer = load_exit_layer(target, exit_layer) if need_exit_layer and (target.depth > 1 or exit_layer) else None
-    prepare(target, layer, quantize)
+    others = load_heads(target.source.trained, target, layer)
+    if heads:
+        others |= given_heads(Path(heads), target, layer)
+    prepare(target, layer, *others.values(), quantize=quantize)
     if target.device.type == "cpu":
         give_back()
         if not all_in_panels(target):
             use_large_pages(before)
-    return Engine(target, layer, self_check(target))
+    return Engine(target, layer, self_check(target), others)
+
+
+def given_heads(folder: Path, target: Target, exit_layer: Head | None) -> dict[str, TrainedHead]:
+    """Raises UserError where there are none."""
+    found = load_heads(folder, target, exit_layer)
+    if not found:
+        raise UserError(f"{folder} holds no trained heads: give a folder in which each kind has its own ({', '.join(KINDS)})")
+    return found
 
 
 def load_exit_layer(target: Target, exit_layer: str | None) -> Head:

@@ -78,6 +78,8 @@ def shared_flags() -> Shared:
     model.add_argument("--model", metavar="MODEL", help=MODELS)
     where = "folder or Hub id[@revision] of its exit layer (default: the model's folder); frozen:N for the model's own head after N layers"
     model.add_argument("--exit-layer", metavar="DIR_OR_ID", help=where)
+    others = "folder of other trained heads, a folder for each kind (default: those shipped, or in the model's folder)"
+    model.add_argument("--heads", metavar="DIR", help=others)
     weights = "weights: q8 and q4 on a CPU (4-bit blocks of a GGUF file as they are); 4bit and 8bit by bitsandbytes"
     model.add_argument("--quantize", choices=["none", "q8", "q4", "4bit", "8bit"], default="none", help=weights)
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -129,7 +131,7 @@ def load_engine(arguments, exit_layer: bool = True):
     from ..model.parallel import is_first
 
     flags = arguments.model, arguments.exit_layer, arguments.device, arguments.dtype, arguments.quantize
-    engine = load(*flags, need_exit_layer=exit_layer)
+    engine = load(*flags, need_exit_layer=exit_layer, heads=arguments.heads)
     if not is_first():  # of several processes that run one model (torchrun), one speaks and writes
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         arguments.trace = None

@@ -4,7 +4,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from ..errors import UserError
+from ..heads.kinds import KINDS
 from .flags import MODELS, Parser, Shared, amount, load_engine, number, whole
+
+EXIT = "exit"
 
 
 def add_commands(commands, shared: Shared) -> None:
@@ -56,8 +60,10 @@ def add_commands(commands, shared: Shared) -> None:
     twin = "then train a twin of it that drafts when decoding is greedy (default: none)"
     lessons.add_argument("--greedy-steps", type=whole, default=0, metavar="S", help=twin)
     lessons.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    distill = commands.add_parser("distill", parents=[lessons], help="train an exit layer on the model's own text (self-distillation)")
-    distill.add_argument("--exit-after", type=whole, required=True, metavar="N", help="the exit layer stands on the first N layers")
+    distill = commands.add_parser("distill", parents=[lessons], help="train an exit layer, or another head, on the model's own text")
+    kinds = f"exit, {', '.join(KINDS)}; settings follow the others, as in feature:longest=4 (default: exit)"
+    distill.add_argument("--head", default="exit", metavar="KIND[:SETTING=VALUE]", help=kinds)
+    distill.add_argument("--exit-after", type=whole, metavar="N", help="the exit layer stands on the first N layers")
     kept = distill.add_argument_group("learning from texts that are kept with their states, instead of texts written here")
     kept.add_argument("--texts", type=Path, metavar="DIR", help="folder of ids-NNNN and states-NNNN.safetensors")
     kept.add_argument("--layers", type=whole, default=1, metavar="L", help="decoder layers of the exit, 1 or 2")
@@ -145,16 +151,38 @@ def distill(arguments) -> int:
     from ..train.distill import DistillConfig, distill
 
     a = arguments
+    kind, *settings = a.head.split(":")
+    if kind == EXIT and a.exit_after is None:
+        raise UserError("an exit layer stands on the first N layers: say --exit-after N, or train another --head")
+    if kind == EXIT and settings:
+        raise UserError("the settings of an exit layer are --exit-after, --layers and --taps")
+    if kind != EXIT and not a.texts:
+        raise UserError(f"a {kind} head learns from texts that are kept: write some with `write-replies`, and give --texts their folder")
     if a.texts:
-        from ..train.distill_texts import TextsConfig, distill_texts
+        from ..train.distill_texts import HeadConfig, TextsConfig, distill_texts
 
-        shape = {"layers": a.layers, "taps": tuple(a.taps), "shortlist": a.shortlist, "bits": a.bits, "rows": a.rows}
-        pace = {"steps": a.steps, "greedy_steps": a.greedy_steps, "learning_rate": a.rate}
-        distill_texts(a.model, a.texts, a.work, a.out, TextsConfig(a.exit_after, **shape, **pace), a.device)
+        pace = {"shortlist": a.shortlist, "bits": a.bits, "rows": a.rows}
+        pace |= {"steps": a.steps, "greedy_steps": a.greedy_steps, "learning_rate": a.rate}
+        if kind == EXIT:
+            config = TextsConfig(a.exit_after, layers=a.layers, taps=tuple(a.taps), **pace)
+        else:
+            config = HeadConfig(kind, settings_of(settings) | ({"taps": a.taps} if a.taps else {}), **pace)
+        distill_texts(a.model, a.texts, a.work, a.out, config, a.device)
         return 0
     config = DistillConfig(a.exit_after, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, greedy_steps=a.greedy_steps)
     distill(a.model, a.data, a.prompts, a.work, a.out, config, a.device, a.quantize)
     return 0
+
+
+def settings_of(parts: list[str]) -> dict[str, int]:
+    """Of NAME=VALUE. Raises UserError."""
+    found = {}
+    for part in parts:
+        name, _, value = part.partition("=")
+        if not value.isdecimal():
+            raise UserError(f"a head's setting is NAME=VALUE with a whole number, not {part[:40]!r}")
+        found[name] = int(value)
+    return found
 
 
 def sweep(arguments) -> int:

@@ -4,8 +4,9 @@ A drafter is asked for nodes, one call after the other, until the controller sto
 it already has, and learns what the target made of its nodes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from ..control.base import Stateful
 from ..events import StopReason
 from ..heads.base import Head
 from ..heads.shortlist import spread
+from ..heads.trained import TrainedHead
 from ..limits import MAX_DRAFT
 from ..model.cache import KVCache
 from ..model.target import Target
@@ -102,6 +104,7 @@ class Parts(NamedTuple):
     target: Target
     exit_layer: Head | None  # for this temperature
     capacity: int  # positions that prompt and text need
+    heads: Mapping[str, TrainedHead] = MappingProxyType({})  # other trained heads, by kind
 
 
 class Drafter(Stateful):

@@ -26,7 +26,7 @@ class EarlyExitDrafter(Drafter):
 
     def __init__(self, parts: Parts, rows: int = 1):
         """`rows`: siblings may fill up a verify pass to so many; 1: a chain."""
-        self.target, self.exit_layer, capacity = parts
+        self.target, self.exit_layer, capacity = parts.target, parts.exit_layer, parts.capacity
         self.rows = rows
         self.reuses = self.exit_layer.exit_after
         self.taps = (self.reuses, *self.exit_layer.taps)

@@ -54,6 +54,7 @@ class Entry:
     source: str
     settings: tuple[Setting, ...] = ()
     needs_exit_layer: bool = False
+    needs_head: str = ""  # the kind of trained head that it drafts with (heads/kinds.py)
     usual_controller: str = "throughput"  # in benchmarks that name none
     for_show: bool = False  # nobody would write a text with it
 
@@ -147,6 +148,11 @@ ROWS = (
         needs_exit_layer=True,
     ),
     Entry(
+        "feature", "feature.FeatureDrafter", "a small layer that reads tokens and states of the target, and goes on from its own",
+        "EAGLE-3, arXiv 2503.01840; gated after the idea of FSPAD, arXiv 2408.15562", (rows(1),),
+        needs_head="feature",
+    ),
+    Entry(
         "disturbed", "disturbed.DisturbedDrafter", "early exit, made worse on purpose: some drafts are random tokens", "ours",
         (
             Setting("share", "number", "the share of drafts that become random", None, 0, 1),
@@ -215,6 +221,9 @@ def make_drafter(drafting: Drafting, parts: "Parts") -> "Drafter":
         raise UserError(f"{parts.target.name} has one layer, which leaves nothing to exit from: {WITHOUT_EXIT}")
     if row.needs_exit_layer and parts.exit_layer is None:
         raise UserError("no exit layer is loaded: give --exit-layer a folder, use another --drafter, or --method vanilla")
+    if row.needs_head and row.needs_head not in parts.heads:
+        train = f"train one with `distill --head {row.needs_head}` and give --heads its folder"
+        raise UserError(f"no {row.needs_head} head is there for {parts.target.name}: {train}, or use another --drafter")
     module, _, kind = row.home.partition(".")
     drafter = getattr(import_module(f".{module}", __package__), kind)(parts, **drafting.settings)
     drafter.name = drafter.name or str(drafting)

@@ -14,7 +14,8 @@ from ..errors import UserError
 from ..model.cache import KVCache
 from ..model.span import Segment, Span
 from ..model.target import Target
-from .shortlist import Shortlist, Words, text_logits
+from .frozen_rows import ReadsFrozenRows
+from .shortlist import Words
 
 
 class Asked(NamedTuple):
@@ -27,32 +28,15 @@ class Asked(NamedTuple):
     words: Words | None
 
 
-class Head(nn.Module):
-    note = ""  # for whoever looks on, where something is not as one expects
-    fingerprint: str | None = None  # of the weights as they were loaded: packed ones cannot be looked at any more
-    taps: tuple[int, ...] = ()  # behind how many of the target's layers it reads deep states of verified rows, beside its exit state
-    shortlist: Shortlist | None  # the rows of the frozen head that it reads; None: all of them
-
+class Head(ReadsFrozenRows):
     def __init__(self, target: Target, exit_after: int):
         """Raises UserError for a depth that the target does not have."""
         super().__init__()
         self.exit_after = check_depth(target, exit_after)
-        self.facts: dict = {}
-        self.shortlist = None
-        self.layers: Sequence[nn.Module] = ()
-        self.norm: nn.Module = nn.Identity()
-
-    def at(self, temperature: float) -> "Head":
-        """What drafts at this temperature."""
-        return self
 
     def new_cache(self, target: Target, capacity: int) -> KVCache:
         """Of its own layers; without any, one that only counts."""
         return target.new_cache(capacity, layers=max(1, len(self.layers)))
-
-    def words(self) -> Words | None:
-        """The list of one text, to which the tokens of the text are shown as they are written; None: the whole vocabulary."""
-        return self.shortlist and Words(self.shortlist)
 
     def forward(
         self, target: Target, states: Tensor, cache: KVCache, start: int, deep: Tensor | None = None, words: Words | None = None
@@ -84,20 +68,6 @@ class Head(nn.Module):
     def hidden(self, target: Target, states: Tensor, cache: KVCache, start: int, deep: Tensor | None = None) -> Tensor:
         """What the rows of the LM head are multiplied by, at every position: (1, m, D) -> (1, m, D)."""
         return self.norm(self.run(target, states, cache, start, deep))
-
-    def logits(self, target: Target, normed: Tensor, words: Words | None = None) -> Tensor:
-        """What `hidden` gave, (1, m, D) -> (m, V) float32, or over a list as in `forward`."""
-        if words is not None:
-            return words.logits(normed)
-        return target.head(normed) if self.shortlist is None else self.shortlist(normed)[0]
-
-    def along(self, target: Target, normed: Tensor, ids: Sequence[int], first: int) -> Tensor:
-        """What drafting along the text `ids` would have seen at places first .. : what `hidden` gave there, (1, m, D) -> logits over the
-        vocabulary (m, V), -inf for tokens that were not in the list at that place."""
-        if self.shortlist is None:
-            return target.head(normed)
-        logits, listed = text_logits(self.shortlist, normed, ids, first)
-        return logits.new_full((len(logits), target.vocab), -torch.inf).index_copy_(-1, listed, logits)
 
     def run(self, target: Target, states: Tensor, cache: KVCache, start: int, deep: Tensor | None = None) -> Tensor:
         """The head's own layers over positions start .. : (1, m, D) -> (1, m, D)."""

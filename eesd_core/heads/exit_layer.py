@@ -9,12 +9,10 @@ With taps (ours), the layer also reads deep states of the last row that the targ
 linear map of [exit state; deep states] is added to the exit state. Each deep state is brought to length D^.5 first.
 """
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from accelerate.hooks import remove_hook_from_module
 from torch import Tensor, nn
 
 from ..errors import UserError
@@ -22,9 +20,10 @@ from ..model.quantize import dense_state
 from ..model.target import Target
 from . import files
 from .base import Head
+from .copies import copied_norm, empty_layer
 from .fingerprint import base_facts, digest, fits
 from .shortlist import Shortlist
-from .twin import TWIN
+from .twin import without_twin
 
 MOST_LAYERS = 2
 
@@ -44,17 +43,13 @@ class ExitLayer(Head):
         if any(not exit_after < tap <= target.depth for tap in taps) or list(taps) != sorted(set(taps)):
             allowed = f"rising, from {exit_after + 1} to {target.depth}"
             raise UserError(f"taps are depths behind the exit, {allowed}, not {' '.join(map(str, taps))}")
-        self.facts, self.taps, self.bits = facts or {}, tuple(taps), 16
+        self.facts, self.taps = facts or {}, tuple(taps)
         first = target.depth - layers if start is None else min(start, target.depth - layers)
         sources = [target.layers[first + i] for i in range(layers)]
         self.layers = nn.ModuleList()
         for number, source in enumerate(sources):
-            with torch.device("meta"):
-                layer = type(source)(target.config, first + number)
-            layer.kind = source.kind
-            getattr(layer, target.family.attention).layer_idx = number
-            self.layers.append(layer)
-        self.norm = remove_hook_from_module(copy.deepcopy(target.norm), recurse=True)
+            self.layers.append(empty_layer(target, source, number))
+        self.norm = copied_norm(target)
         width = target.config.hidden_size
         self.mix = nn.Linear((1 + len(taps)) * width, width, bias=False, dtype=target.dtype, device=target.device) if taps else None
         if weights is None:
@@ -64,7 +59,6 @@ class ExitLayer(Head):
             if self.mix:
                 weights["mix.weight"] = torch.zeros_like(self.mix.weight)
         self.load_state_dict(weights, assign=True)
-        self.greedy: ExitLayer | None = None
         self.eval()  # also in training: what is trained is what drafts, without dropout
 
     def at(self, temperature: float) -> "ExitLayer":
@@ -81,8 +75,8 @@ class ExitLayer(Head):
         return states + self.mix(torch.cat([states, *parts], -1))
 
     def read_only(self, shortlist: Shortlist | None) -> None:
-        """From now on it reads these rows of the frozen head, and its twin too."""
-        self.shortlist = shortlist
+        """And its twin too."""
+        super().read_only(shortlist)
         if self.greedy:
             self.greedy.shortlist = shortlist
 
@@ -94,8 +88,8 @@ class ExitLayer(Head):
         files.write(folder, header | {"training": facts}, self.bits, self.own_state(), twin, ids)
 
     def own_state(self) -> dict[str, Tensor]:
-        """Without the twin's, and without the frozen rows of the shortlist."""
-        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith((TWIN, "shortlist."))}
+        """Without the twin's."""
+        return without_twin(super().own_state())
 
     @classmethod
     def load(cls, folder: Path, target: Target) -> "ExitLayer":

@@ -1,8 +1,10 @@
-"""The files of an exit layer: `exit_layer.safetensors` and `exit_layer.json`, format `eesd-exit-layer/2`.
+"""The files of an exit layer, `exit_layer.safetensors` and `exit_layer.json`, format `eesd-exit-layer/2`, and of every other trained head,
+`head.safetensors` and `head.json`, format `eesd-head/1`.
 
-The JSON names the base model (fingerprint.py), the exit depth, the number of decoder layers, the taps, the bits of a weight and the facts
-of training. The tensors are the layers' and the norm's, in bfloat16 or (name + `.q4_1`) in 4 bits, the twin's, and the shortlist's ids.
-Files of format 1, which has one layer in bfloat16 and no taps, open too.
+The JSON names the base model (fingerprint.py), the bits of a weight, the facts of training, and what the head is made of: the exit depth,
+the number of decoder layers and the taps, or the kind of head and its settings. The tensors are the head's, in bfloat16 or (name +
+`.q4_1`) in 4 bits, the twin's, and the shortlist's ids. Files of an exit layer of format 1, which has one layer in bfloat16 and no taps,
+open too.
 """
 
 import json
@@ -20,6 +22,7 @@ from .twin import TWIN, difference, restored, without_twin
 
 FORMAT, FIRST = "eesd-exit-layer/2", "eesd-exit-layer/1"
 WEIGHTS, FACTS = "exit_layer.safetensors", "exit_layer.json"
+HEAD_FORMAT, HEAD_WEIGHTS, HEAD_FACTS = "eesd-head/1", "head.safetensors", "head.json"
 BLOCKS, SHORTLIST = ".q4_1", "shortlist"
 
 
@@ -32,6 +35,42 @@ class Stored(NamedTuple):
     weights: dict[str, Tensor]
     twin: dict[str, Tensor]  # empty: there is none
     shortlist: Tensor | None  # (S,)
+
+
+class StoredHead(NamedTuple):
+    facts: dict
+    kind: str
+    settings: dict
+    bits: int  # 16 or 4
+    weights: dict[str, Tensor]
+    shortlist: Tensor | None  # (S,)
+
+
+def write_head(folder: Path, header: dict, bits: int, weights: dict[str, Tensor], shortlist: Tensor | None) -> None:
+    """`header`: what the JSON says beside format and bits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = _packed(weights) if bits == 4 else {name: tensor.bfloat16().contiguous() for name, tensor in weights.items()}
+    if shortlist is not None:
+        tensors[SHORTLIST] = shortlist.to("cpu", torch.int32)
+    save_file(tensors, folder / HEAD_WEIGHTS)
+    (folder / HEAD_FACTS).write_text(json.dumps({"format": HEAD_FORMAT, "bits": bits} | header, indent=2) + "\n")
+
+
+def read_head(folder: Path) -> StoredHead:
+    """Raises UserError where files are missing, broken or of another format."""
+    try:
+        facts = json.loads((folder / HEAD_FACTS).read_text())
+        tensors = load_file(folder / HEAD_WEIGHTS)
+        kind, settings, bits = str(facts["kind"]), dict(facts["settings"]), int(facts["bits"])
+        if facts["format"] != HEAD_FORMAT:
+            raise ValueError(f"format {facts['format']!r}, this program reads {HEAD_FORMAT}")
+        shortlist = tensors.pop(SHORTLIST, None)
+        return StoredHead(facts, kind, settings, bits, _unpacked(tensors), shortlist)
+    except OSError:
+        raise UserError(f"no trained head in {folder} ({HEAD_FACTS} and {HEAD_WEIGHTS} are needed): train one with `distill`") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as problem:
+        why = " ".join(str(problem).split())[:120]
+        raise UserError(f"the head in {folder} is broken ({why}): restore its files, or train it again") from None
 
 
 def write(folder: Path, header: dict, bits: int, weights: dict[str, Tensor], twin: dict[str, Tensor], shortlist: Tensor | None) -> None:

@@ -29,7 +29,7 @@ SMOLLM2 = File(
 
 class Known(NamedTuple):
     file: File
-    heads: Path  # folder of its trained exit layer, shipped
+    heads: Path  # folder of its trained exit layer and of its other heads, shipped
     exit_after: int  # where its own head drafts as long as no exit layer is there
     lora: Path | None = None  # shipped too
 
@@ -49,6 +49,7 @@ class Source:
     checkpoint: str  # what transformers is given: a folder, or a Hub id, perhaps with a revision
     file: str  # as the user knows it: the GGUF file, the folder, the Hub id
     heads: Path | None = None  # where its trained exit layer would be
+    trained: Path | None = None  # where its other trained heads would be, a folder for each kind
     exit_after: int | None = None  # where its own head drafts without one; None: at a quarter of its layers
     lora: Path | None = None
     checksum: str | None = None  # of the GGUF file, and of what is merged into it
@@ -67,7 +68,7 @@ def locate(model: str | Path | None = None, progress: Progress | None = None) ->
     GGUF file, once. Raises UserError."""
     name = str(model or STORYTELLER)
     if name == STORYTELLER or Path(name) == EMBEDDED:
-        return Source("embedded model", str(EMBEDDED), str(EMBEDDED), EMBEDDED)
+        return Source("embedded model", str(EMBEDDED), str(EMBEDDED), EMBEDDED, ASSETS / "heads" / STORYTELLER)
     from .gguf import converted  # it needs a third of a second to import
 
     if name in KNOWN:
@@ -80,7 +81,7 @@ def locate(model: str | Path | None = None, progress: Progress | None = None) ->
         known = next((name for name, known in KNOWN.items() if known.file.sha256 == checksum), None)
         return _known(known, path, folder) if known else Source(path.stem, str(folder), str(path), checksum=checksum[:16], blocks=folder)
     if path.exists():
-        return Source(folder_name(path), str(path), str(path), path)
+        return Source(folder_name(path), str(path), str(path), path, path)
     if path.suffix == ".gguf":
         raise UserError(f"there is no file {name}: check the path, or choose one of {', '.join(NAMES)}")
     return Source(name, name, name)
@@ -118,4 +119,4 @@ def _known(name: str, file: Path, folder: Path) -> Source:
     checksum, blocks = known.file.sha256[:16], None if known.lora else folder  # blocks are not the merged model's
     if known.lora:
         checksum += f"+{sha256(known.lora)[:16]}"
-    return Source(name, str(folder), str(file), known.heads, known.exit_after, known.lora, checksum, blocks)
+    return Source(name, str(folder), str(file), known.heads, known.heads, known.exit_after, known.lora, checksum, blocks)

@@ -1,26 +1,26 @@
-"""Distillation from kept texts: an exit layer learns from what the target wrote and computed before (`distill --texts`).
+"""Distillation from kept texts: a head learns from what the target wrote and computed before (`distill --texts`), the exit layer or another
+one (`--head`). All go through one loop; what is different about them is in students.py.
 
-The first N layers and the rest of the frozen model do not run here: their states are read (lessons.py). What is left is the exit layer and
-products with the frozen LM head, and these are kept small:
+The frozen model does not run here where its states were kept (lessons.py). What is left is the head and products with the frozen LM head,
+and these are kept small:
 
-- only places are judged whose next token is the target's own and can be drafted; for the other rows the last layer makes keys and values
-  and no more;
+- only places are judged whose next token is the target's own and can be drafted; for the other rows the exit's last layer makes keys and
+  values and no more;
 - the list of a step is the tokens of its texts and as many of the shortlist as `DRAWN` says, another draw every step: some 3,500 rows
   instead of 49,152. The teacher is the target's law over this list, renormalised, and not its whole law: a token outside the shortlist is
-  never drafted, so how likely it is tells the exit layer nothing, and what is right over every part of the list is right over all of it.
+  never drafted, so how likely it is tells the head nothing, and what is right over every part of the list is right over all of it.
   What the restriction would change is the weight of a place, by the mass that the list leaves out; instead a place counts, or, where its
   next token could not be drafted, does not, which is the same on average and needs no product with the whole head;
 - the twin's lesson is the token that was written greedily: it needs no teacher at all.
 
-The exit layer's matrices are rounded as they will be stored (four_bits.py). Everything here is ours.
+The head's matrices are rounded as they will be stored (four_bits.py). Everything here is ours.
 """
 
 import copy
 import json
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -29,10 +29,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import UserError
-from ..heads.base import deep_rows
 from ..heads.exit_layer import ExitLayer
 from ..heads.four_bits import fake_quantize, fits_4_bits
+from ..heads.kinds import kind_of
 from ..heads.shortlist import Shortlist, most_frequent, text_logits
+from ..heads.trained import TrainedHead, places_of
 from ..model.load import choose_device, load_target
 from ..model.target import Target
 from .evaluate import acceptance_per_position
@@ -40,20 +41,18 @@ from .lessons import Batch, Lessons, Text
 from .listed_loss import hard_loss, soft_loss
 from .muon import Muon
 from .pretrain import load_checkpoint, save_checkpoint
+from .students import Student, computing, depths_of, even_rounds, judged_rows, rows_of
 
-PLAIN = ("llama", "mistral", "qwen2")  # families whose layer is two sub-layers behind a norm each, and nothing more
 LOOKS, LOOKED = 500, 32  # steps between two looks at held-out texts, and how many of them
 MOST_JUDGED = 160  # held-out texts at the end
-CUT = 0.35  # chance that a round begins at a place, for taps: rounds of about three tokens
 DRAWN = 2048  # tokens of the shortlist in the list of a step, beside those of its texts
 PLACES = 128  # whose laws over the vocabulary are in memory at a time
 
 
-@dataclass(frozen=True)
-class TextsConfig:
-    exit_after: int
-    layers: int = 1
-    taps: tuple[int, ...] = ()
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How any head is trained."""
+
     shortlist: int = 8192  # 0: the whole vocabulary
     bits: int = 4
     rows: int = 16  # texts a step
@@ -72,8 +71,58 @@ class TextsConfig:
         if self.bits not in (4, 16):
             raise UserError(f"a weight is stored in 4 or 16 bits, not {self.bits}")
 
+    @property
+    def name(self) -> str:
+        """Of its checkpoint."""
+        raise NotImplementedError
 
-def distill_texts(model: str | None, folder: Path, work: Path, out: Path, config: TextsConfig, device: str = "auto") -> dict:
+    def made(self, target: Target) -> Student:
+        """The head where its training starts. Raises UserError for settings that do not fit."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TextsConfig(TrainingConfig):
+    """Of an exit layer."""
+
+    exit_after: int
+    layers: int = 1
+    taps: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"exit-after-{self.exit_after}"
+
+    def made(self, target: Target) -> ExitLayer:
+        return ExitLayer(target, self.exit_after, layers=self.layers, taps=self.taps, start=self.exit_after)
+
+
+@dataclass(frozen=True)
+class HeadConfig(TrainingConfig):
+    """Of another kind of head (heads/kinds.py)."""
+
+    head: str
+    settings: dict = field(default_factory=dict)  # the kind's own
+
+    def __post_init__(self):
+        super().__post_init__()
+        kind_of(self.head)
+        if self.greedy_steps:
+            raise UserError("--greedy-steps is for a twin of the exit layer: other heads have none")
+
+    @property
+    def name(self) -> str:
+        return self.head
+
+    def made(self, target: Target) -> TrainedHead:
+        try:
+            return kind_of(self.head)(target, **self.settings)
+        except TypeError as problem:
+            known = f"look at the settings in heads/{kind_of(self.head).__module__.rpartition('.')[2]}.py"
+            raise UserError(f"the settings {self.settings} are not those of a {self.head} head ({problem}): {known}") from None
+
+
+def distill_texts(model: str | None, folder: Path, work: Path, out: Path, config: TrainingConfig, device: str = "auto") -> dict:
     """Train, judge on held-out texts, and save into `out`; prints and returns the facts. Resumes from `work`. Raises UserError."""
     place = choose_device(device)
     target = load_target(model, device, "float32" if place.type == "cpu" else "bfloat16", alone=True)
@@ -82,21 +131,22 @@ def distill_texts(model: str | None, folder: Path, work: Path, out: Path, config
     if target.softcap or target.model.lm_head.bias is not None:
         raise UserError(f"the LM head of {target.name} is more than a product: leave --texts out, and `distill` has texts written anew")
     lessons = Lessons(folder)
-    layer = ExitLayer(target, config.exit_after, layers=config.layers, taps=config.taps, start=config.exit_after)
+    layer = config.made(target)
     layer.float()
     layer.bits = config.bits
     work.mkdir(parents=True, exist_ok=True)
     shortlist = Shortlist(target, chosen(work, lessons, target, config.shortlist)) if config.shortlist else None
     everything = torch.arange(target.vocab, device=target.device)
     words = shortlist or Shortlist(target, everything)
-    name = f"exit-after-{config.exit_after}"
-    curves = {"curve": train(target, layer, lessons, lessons.texts, words, config, work / f"{name}.safetensors")}
+    checkpoint = work / f"{config.name}.safetensors"
+    curves = {"curve": train(target, layer, lessons, lessons.texts, words, config, checkpoint)}
     if config.greedy_steps:
         twin = copy.deepcopy(layer)
         greedy = [text for text in lessons.texts if text.temperature == 0]
         if not greedy:
             raise UserError(f"{folder} holds no greedy texts for a twin to learn from: leave --greedy-steps out")
-        curves["greedy_curve"] = train(target, twin, lessons, greedy, words, config, work / f"{name}-greedy.safetensors", greedy=True)
+        checkpoint = checkpoint.with_stem(f"{config.name}-greedy")
+        curves["greedy_curve"] = train(target, twin, lessons, greedy, words, config, checkpoint, greedy=True)
         layer.greedy = twin
     facts = asdict(config) | {"data": "the model's own texts", "texts": len(lessons.texts), "replies": int(lessons.reply.sum())}
     facts |= curves | judge(target, layer, lessons, lessons.held[:MOST_JUDGED], words, config)
@@ -115,7 +165,7 @@ def chosen(work: Path, lessons: Lessons, target: Target, size: int) -> Tensor:
 
 
 def train(
-    target: Target, layer: ExitLayer, lessons: Lessons, texts: list[Text], words: Shortlist, config: TextsConfig, checkpoint: Path,
+    target: Target, layer: Student, lessons: Lessons, texts: list[Text], words: Shortlist, config: TrainingConfig, checkpoint: Path,
     greedy: bool = False,
 ) -> list[tuple[int, float]]:  # fmt: skip
     """Gradient steps in place, from `checkpoint` on where there is one. Returns the curve: places learned from, agreement on held-out
@@ -131,7 +181,7 @@ def train(
     if checkpoint.exists():
         with safe_open(checkpoint, "pt") as header:
             before = header.metadata()
-        if before["settings"] != settings:
+        if json.loads(before["settings"]) != json.loads(settings):
             raise UserError(f"{checkpoint} was trained with other settings ({before['settings']}): delete it, or give another --work")
         load_checkpoint(checkpoint, layer, optimizers)
         first, seen, curve = int(before["step"]), int(before["seen"]), json.loads(before["curve"])
@@ -144,7 +194,7 @@ def train(
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * min((step + 1) / config.warmup_steps, 1 - step / steps)
-        depths = (config.exit_after, *config.taps, *(() if greedy else (target.depth,)))
+        depths = (*depths_of(layer), *(() if greedy else (target.depth,)))
         with computing(target):
             batch = lessons.batch(target, picks, depths)
             loss, judged = loss_of(target, layer, batch, words, listed, config, step, greedy)
@@ -171,22 +221,15 @@ def train(
     return curve
 
 
-def computing(target: Target) -> AbstractContextManager:
-    """Products in bfloat16 where the device has instructions for it."""
-    native = target.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.autocast(target.device.type, torch.bfloat16, enabled=native)
-
-
 def loss_of(
-    target: Target, layer: ExitLayer, batch: Batch, words: Shortlist, listed: Tensor, config: TextsConfig, step: int, greedy: bool
+    target: Target, layer: Student, batch: Batch, words: Shortlist, listed: Tensor, config: TrainingConfig, step: int, greedy: bool
 ) -> tuple[Tensor, int]:  # fmt: skip
     """Of one batch: mean over the judged places, and how many there are. listed (V,): what is in the shortlist."""
     judged = torch.nn.functional.pad(batch.judged(listed), (0, 1))  # (B, T)
     drawn = torch.randperm(len(words), generator=torch.Generator().manual_seed(config.seed + step))[:DRAWN]
     ids = torch.cat([words.ids[drawn.to(words.ids.device)], batch.ids[batch.reply]]).unique()  # (U,)
     rows = words.rows(ids)[0]  # (U, D)
-    deep = deep_of(layer, batch, config.seed + step)
-    hidden = hidden_at(target, layer, batch.states[config.exit_after], deep, judged, config.bits)  # (n, D)
+    hidden = judged_rows(target, layer, batch, judged, config.seed + step, config.bits)  # (n, D)
     if greedy:
         column = torch.zeros(target.vocab, dtype=torch.long, device=ids.device)
         column[ids] = torch.arange(len(ids), device=ids.device)
@@ -195,68 +238,21 @@ def loss_of(
     return soft_loss(hidden, finals, rows), len(hidden)
 
 
-def deep_of(layer: ExitLayer, batch: Batch, seed: int) -> Tensor | None:
-    """Deep states as drafting would have them, (B, T, taps D), for rounds that begin at random places of the replies."""
-    if not layer.taps:
-        return None
-    rows, width = batch.ids.shape
-    begins = torch.rand(rows, width, generator=torch.Generator().manual_seed(seed)).to(batch.ids.device) < CUT
-    begins |= ~torch.nn.functional.pad(batch.reply[:, 1:], (0, 1))
-    places = torch.arange(width, device=batch.ids.device).expand(rows, width)
-    start = (places * begins).cummax(1).values  # where the round of each place began
-    return deep_rows([batch.states[tap] for tap in layer.taps], start)
-
-
-def hidden_at(target: Target, layer: ExitLayer, states: Tensor, deep: Tensor | None, judged: Tensor, bits: int) -> Tensor:
-    """What the LM head's rows are multiplied by at the judged places (B, T), with weights rounded as they will be stored. states (B, T, D)
-    -> (n, D)."""
-    rounded = {n: fake_quantize(p) for n, p in layer.named_parameters() if bits == 4 and fits_4_bits(p)}
-    reader = _Reader(layer, target, judged)
-    return torch.func.functional_call(reader, {f"layer.{name}": weight for name, weight in rounded.items()}, (states, deep))
-
-
-class _Reader(torch.nn.Module):
-    """The exit layer at judged places only."""
-
-    def __init__(self, layer: ExitLayer, target: Target, judged: Tensor):
-        super().__init__()
-        self.layer, self.target, self.judged = layer, (target,), judged  # in a tuple: its weights are no part of this module
-
-    def forward(self, states: Tensor, deep: Tensor | None) -> Tensor:
-        (target,), layer = self.target, self.layer
-        if target.config.model_type not in PLAIN:
-            return layer.rows_hidden(target, states, deep)[self.judged]
-        *before, last = layer.layers
-        hidden = target.run_rows(before, layer.mixed(states, deep))
-        return layer.norm(target.run_rows([_LastLayer(last, self.judged)], hidden))
-
-
-class _LastLayer:
-    """Behind its attention nothing but the judged rows is needed: (B, T, D) -> (n, D)."""
-
-    def __init__(self, layer: torch.nn.Module, judged: Tensor):
-        self.layer, self.judged, self.kind = layer, judged, layer.kind
-
-    def __call__(self, hidden: Tensor, **told) -> Tensor:
-        mixed, _ = self.layer.self_attn(hidden_states=self.layer.input_layernorm(hidden), **told)
-        hidden = (hidden + mixed)[self.judged]
-        return hidden + self.layer.mlp(self.layer.post_attention_layernorm(hidden))
-
-
 @torch.no_grad()
-def judge(target: Target, layer: ExitLayer, lessons: Lessons, texts: Sequence[Text], words: Shortlist, config: TextsConfig) -> dict:
+def judge(target: Target, layer: Student, lessons: Lessons, texts: Sequence[Text], words: Shortlist, config: TrainingConfig) -> dict:
     """On held-out texts, as drafting would have gone along them, over the shortlist and the text so far. Of the replies' places: top-1
     agreement with the target; overlap, the sum of min(p, q) at temperature 1 (not of a twin); acceptance per position; how often the
-    target's likeliest token is not in the list, and not in the text before either."""
+    target's likeliest token is not in the list, and not in the text before either. Heads other than the exit layer draft rounds of their
+    greatest length, one behind the other."""
     readers = {greedy: as_stored(layer.at(0.0 if greedy else 1.0), config.bits) for greedy in (True, False)}
-    matches, overlaps, missed = [], [], torch.zeros(2)
+    matches, overlaps, rounds, missed = [], [], [], torch.zeros(2)
     for number, text in enumerate(texts):
         reader, sampled = readers[text.temperature == 0], layer.greedy is None or text.temperature > 0
-        depths = (config.exit_after, *config.taps, target.depth)
         with computing(target):
-            batch = lessons.batch(target, [text], depths)
+            batch = lessons.batch(target, [text], (*depths_of(layer), target.depth))
             ids, width = batch.ids[0].tolist(), batch.ids.shape[1]
-            hidden = reader.rows_hidden(target, batch.states[config.exit_after], deep_of(reader, batch, number))
+            start = even_rounds(batch, layer.longest) if isinstance(layer, TrainedHead) else None
+            hidden = rows_of(target, reader, batch, number, start)
             finals = target.norm(batch.states[target.depth].to(target.dtype))
             own = torch.nn.functional.pad(batch.reply[0, 1:], (0, 1)).tolist()
             same: list[bool] = []
@@ -273,6 +269,8 @@ def judge(target: Target, layer: ExitLayer, lessons: Lessons, texts: Sequence[Te
                     chances = final.softmax(-1)[:, listed]
                     overlaps += torch.minimum(chances, early.softmax(-1)).sum(-1)[judged].tolist()
         matches.append(same)
+        if start is not None:
+            rounds += in_rounds(same, [place for place, mine in zip((places_of(start) - start)[0].tolist(), own) if mine])
     count = sum(map(len, matches))
     facts = {"held_out_agreement": round(sum(map(sum, matches)) / max(1, count), 4), "held_out_places": count}
     for name, greedy in (("agreement_greedy", True), ("agreement_drawn", False)):
@@ -280,10 +278,31 @@ def judge(target: Target, layer: ExitLayer, lessons: Lessons, texts: Sequence[Te
         facts[name] = round(sum(map(sum, chosen)) / max(1, sum(map(len, chosen))), 4)
     facts |= {"held_out_overlap": round(sum(overlaps) / len(overlaps), 4) if overlaps else None}
     facts |= dict(zip(("missed_by_shortlist", "missed_with_context"), (round(value, 4) for value in (missed / max(1, count)).tolist())))
-    return facts | {"acceptance_per_position": acceptance_per_position(matches)}
+    return facts | (per_place(rounds) if rounds else {"acceptance_per_position": acceptance_per_position(matches)})
 
 
-def as_stored(layer: ExitLayer, bits: int) -> ExitLayer:
+def in_rounds(same: Sequence[bool], places: Sequence[int]) -> list[list[bool]]:
+    """What agreed, by rounds. `places`: in its round, of each."""
+    rounds: list[list[bool]] = []
+    for agreed, place in zip(same, places):
+        if place == 0:
+            rounds.append([])
+        rounds[-1].append(agreed)
+    return rounds
+
+
+def per_place(rounds: Sequence[Sequence[bool]]) -> dict:
+    """Of the rounds that reach so far: how many agree at each place of a round; of those where all before agreed, how many go on agreeing
+    there; and how many drafts of a round are accepted on average."""
+    agreed = [[round[place] for round in rounds if len(round) > place] for place in range(max(map(len, rounds)))]
+    tested = [[round[place] for round in rounds if len(round) > place and all(round[:place])] for place in range(len(agreed))]
+    accepted = sum(next((i for i, ok in enumerate(round) if not ok), len(round)) for round in rounds) / len(rounds)
+    shares = {"agreement_per_place": agreed, "acceptance_per_position": tested}
+    told = {name: [round(sum(found) / max(1, len(found)), 3) for found in places] for name, places in shares.items()}
+    return told | {"accepted_per_round": round(accepted, 3)}
+
+
+def as_stored(layer: Student, bits: int) -> Student:
     """A copy with weights as they will come back from the file."""
     stored = copy.deepcopy(layer)
     for parameter in stored.parameters():

@@ -12,13 +12,15 @@ from eesd_core.cli import main
 from eesd_core.errors import UserError
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.heads.four_bits import fake_quantize
+from eesd_core.heads.kinds import KINDS, kind_of, load_heads
 from eesd_core.heads.shortlist import Shortlist
 from eesd_core.model.load import load_target
 from eesd_core.train import distill_texts as module
-from eesd_core.train.distill_texts import TextsConfig, as_stored, deep_of, distill_texts, hidden_at, judge, loss_of
+from eesd_core.train.distill_texts import HeadConfig, TextsConfig, as_stored, distill_texts, judge, loss_of, per_place
 from eesd_core.train.lessons import Lessons, states_of
 from eesd_core.train.listed_loss import hard_loss, soft_loss
 from eesd_core.train.muon import orthogonal
+from eesd_core.train.students import deep_of, even_rounds, hidden_at, random_rounds, rows_of
 
 SMALL = TextsConfig(2, shortlist=40, rows=4, steps=12, warmup_steps=4)
 DEPTHS = (1, 2, 3, 4)
@@ -217,3 +219,94 @@ def test_muons_updates_are_orthogonal():
     for shape in ((20, 64), (64, 20)):
         values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(0))))
         assert values.min() > 0.5 and values.max() < 1.4
+
+
+HEADS = tuple(KINDS)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_other_heads_learn_resume_and_are_judged_in_rounds(folder, model_folder, tmp_path, capsys, kind):
+    few = HeadConfig(kind, shortlist=40, rows=4, steps=30)
+    flags = ["--shortlist", "40", "--rows", "4", "--steps", "30", "--device", "cpu", "--head", kind]
+    folders = ["--texts", str(folder), "--work", str(tmp_path / "work"), "--out", str(tmp_path / kind)]
+    assert main(["distill", "--model", str(model_folder), *folders, *flags]) == 0
+    target = load_target(model_folder, "cpu", "float32")
+    stored = load_heads(tmp_path, target)[kind]
+    facts = stored.facts["training"]
+    assert stored.bits == 4 and stored.shortlist is not None and facts["bits"] == 4
+    assert len(facts["agreement_per_place"]) == len(facts["acceptance_per_position"]) == min(6, stored.longest)  # a reply has six tokens
+    assert facts["agreement_per_place"][0] == facts["acceptance_per_position"][0] and 0 <= facts["accepted_per_round"] <= 6
+    capsys.readouterr()
+    again = distill_texts(str(model_folder), folder, tmp_path / "work", tmp_path / "again", few, "cpu")
+    assert "resuming at step 30" in capsys.readouterr().out
+    assert again["held_out_agreement"] == facts["held_out_agreement"]
+    with pytest.raises(UserError, match="other settings"):
+        distill_texts(str(model_folder), folder, tmp_path / "work", tmp_path / "out", replace(few, bits=16), "cpu")
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_steps_lower_the_loss_of_other_heads(lessons, target, kind):
+    config = HeadConfig(kind, shortlist=40, rows=8, steps=60, learning_rate=0.01)
+    head, words = config.made(target).float(), Shortlist(target, torch.arange(40))
+    listed = torch.zeros(257, dtype=torch.bool).index_fill_(0, words.ids, True)
+
+    def loss() -> float:
+        with torch.no_grad():
+            batches = [lessons.batch(target, lessons.texts[i : i + 8], (*head.taps, 4)) for i in range(0, 64, 8)]
+            return sum(loss_of(target, head, batch, words, listed, config, 0, False)[0].item() for batch in batches) / 8
+
+    before = loss()
+    head.requires_grad_(True)
+    optimizer = torch.optim.AdamW(head.parameters(), 3e-3)
+    for step in range(40):
+        batch = lessons.batch(target, lessons.texts[8 * (step % 8) : 8 * (step % 8) + 8], (*head.taps, 4))
+        loss_of(target, head, batch, words, listed, config, step, False)[0].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    head.requires_grad_(False)
+    assert loss() < 0.8 * before
+
+
+def test_rounds_cut_replies_alone(lessons, target):
+    batch = lessons.batch(target, lessons.texts[:4], (2,))
+    follows = torch.nn.functional.pad(batch.reply[:, 1:], (0, 1))
+    for start in (random_rounds(batch, 1), even_rounds(batch, 4)):
+        places = torch.arange(start.shape[1]).expand_as(start)
+        assert (start <= places).all() and (start.diff(dim=1) >= 0).all()
+    assert torch.equal(start[~follows], places[~follows])  # where nothing is drafted
+    for row in range(4):
+        first = int(follows[row].int().argmax())
+        count = int(follows[row, first : first + 6].sum())  # of one reply
+        assert count >= 4 and (start[row, first : first + count] - first).tolist() == [i // 4 * 4 for i in range(count)]
+
+
+def test_agreement_by_places_is_the_plain_count():
+    rounds = [[True, True, False], [True, False, True], [False, True], [True, True, True]]
+    assert per_place(rounds) == {
+        "agreement_per_place": [0.75, 0.75, 0.667], "acceptance_per_position": [0.75, 0.667, 0.5], "accepted_per_round": 1.5,
+    }  # fmt: skip
+
+
+def test_a_head_reads_what_drafting_would_have(lessons, target):
+    """Nothing of the target behind the pending token, and no token to come, changes what is said."""
+    head, batch = kind_of("feature")(target), lessons.batch(target, lessons.texts[:2], (1, 2, 4))
+    start = even_rounds(batch, 4)
+    before = rows_of(target, head, batch, 0, start)
+    place = int(start[0, -3])
+    states = {depth: states.clone() for depth, states in batch.states.items()}
+    for changed in states.values():
+        changed[0, place:] += 1.0
+    ids = batch.ids.clone()
+    ids[0, -2:] = 3
+    after = rows_of(target, head, batch._replace(states=states, ids=ids), 0, start)
+    torch.testing.assert_close(before[0, :-2], after[0, :-2], rtol=1e-4, atol=1e-4)
+
+
+def test_wrong_settings_of_a_head_are_one_line(folder, model_folder, tmp_path, capsys):
+    folders = ["--texts", str(folder), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--model", str(model_folder)]
+    for head in ("nothing", "feature:x=1", "feature:mlp", "feature:longest=99"):
+        assert main(["distill", *folders, "--head", head]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+    assert main(["distill", *folders, "--head", "feature", "--greedy-steps", "5"]) == 2
+    assert main(["distill", "--out", str(tmp_path / "out"), "--head", "feature"]) == 2
+    assert main(["distill", "--out", str(tmp_path / "out")]) == 2

@@ -5,7 +5,7 @@ The same sums as transformers' modules compute, up to rounding; the self-check j
 names of its two sub-layers and their norms and takes the same arguments, with any cache, so whatever works with layers works with it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -115,16 +115,24 @@ def can_fuse(target: Target) -> bool:
 
 
 @torch.no_grad()
-def fuse_layers(target: Target, exit_layer: nn.Module | None) -> None:
-    """In place, where that is possible. The model can then no longer be saved or trained."""
+def fuse_layers(target: Target, *heads: nn.Module | None) -> None:
+    """In place, where that is possible, the target's layers and those of its heads that are of their kind. The model can then no longer be
+    saved or trained."""
     if not can_fuse(target):
         return
+    plain = type(target.layers[0])
     for number, layer in enumerate(target.layers):
         target.layers[number] = FusedLayer(layer)
     target.extend_ropes(_turning)
-    for head in {exit_layer, exit_layer.at(0.0)} if exit_layer else ():
+    for head in with_twins(heads):
         for number, layer in enumerate(head.layers):
-            head.layers[number] = FusedLayer(layer)
+            if type(layer) is plain:
+                head.layers[number] = FusedLayer(layer)
+
+
+def with_twins(heads: Iterable[nn.Module | None]) -> set[nn.Module]:
+    there = [head for head in heads if head is not None]
+    return {*there, *(head.at(0.0) for head in there)}
 
 
 def _turning(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """A loaded model made ready to decode on a CPU: layers fused, weights packed or quantised, steps without small operations by numba."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 import torch
@@ -14,20 +15,20 @@ OWN = ("q8", "q4")  # precisions that are made here
 
 
 @torch.no_grad()
-def prepare(target: Target, exit_layer: nn.Module | None, quantize: str = "none") -> None:
-    """In place, as far as model and machine allow. The model can then no longer be saved or trained. Raises UserError where it cannot be
-    quantised as asked."""
-    fuse_layers(target, exit_layer)
+def prepare(target: Target, *heads: nn.Module | None, quantize: str = "none") -> None:
+    """In place, as far as model and machine allow: the target, its exit layer and its other heads. The model can then no longer be saved or
+    trained. Raises UserError where it cannot be quantised as asked."""
+    fuse_layers(target, *heads)
     fast = quantize in OWN or can_pack(target.model)  # where products are not, nothing is gained
     if quantize in OWN:
-        _quantize(target, exit_layer, quantize)
+        _quantize(target, heads, quantize)
     if target.shards == 1:
-        for module in filter(None, (target.model, exit_layer)):
+        for module in filter(None, (target.model, *heads)):
             pack_linears(module)
     if fast and find_spec("numba"):
         from .step import take_steps  # compiles or reads its kernels
 
-        take_steps(target, exit_layer)
+        take_steps(target, *heads)
     elif fast and type(target.layers[0]) is FusedLayer:
         target.note = "numba is missing: every step goes through torch, which takes two to three times as long; pip install numba"
 
@@ -38,8 +39,8 @@ def all_in_panels(target: Target) -> bool:
     return all(type(linear) is PanelLinear or getattr(linear, "door", None) == torch.int16 for linear in linears)
 
 
-def _quantize(target: Target, exit_layer: nn.Module | None, precision: str) -> None:
-    """Linear layers without a bias. Head and exit layer have 8 bits in any case; embeddings and norms stay."""
+def _quantize(target: Target, heads: Sequence[nn.Module | None], precision: str) -> None:
+    """Linear layers without a bias. The LM head and all trained heads have 8 bits in any case; embeddings and norms stay."""
     if not find_spec("numba"):
         raise UserError(f"{precision} weights need one more package: pip install numba, or leave the model unquantised")
     from .panels import Store
@@ -49,7 +50,7 @@ def _quantize(target: Target, exit_layer: nn.Module | None, precision: str) -> N
         kinds = "Llama-type models on a CPU"
         raise UserError(f"{precision} is for {kinds}: use --quantize 8bit or 4bit, or leave {target.name} unquantised")
     blocks, store = _blocks(target) if precision == "q4" else {}, Store()
-    for module in [target.model, *([exit_layer] if exit_layer else [])]:
+    for module in filter(None, (target.model, *heads)):
         for prefix, parent in list(module.named_modules()):
             for name, child in list(parent.named_children()):
                 if type(child) is not nn.Linear or child.bias is not None:

@@ -18,7 +18,7 @@ from ..cache import RowCache
 from ..layer_facts import Kind
 from ..span import Segment
 from ..target import Target
-from .fused import FusedAttention, FusedLayer, FusedMLP
+from .fused import FusedAttention, FusedLayer, FusedMLP, with_twins
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
 from .packed_linear import product_of
 from .threads import attend_by_threads
@@ -183,15 +183,16 @@ def can_step(target: Target) -> bool:
 
 
 @torch.no_grad()
-def take_steps(target: Target, exit_layer: nn.Module | None) -> None:
+def take_steps(target: Target, *heads: nn.Module | None) -> None:
     """In place, where that is possible: from now on Target.run goes through `Steps`, and hidden states are float32."""
     if not can_step(target):
         return
     target.steps, target.stream = Steps(target), torch.float32
     target.norm = StepNorm(target.norm, target.model.lm_head)
     setattr(getattr(target.model, target.family.body), target.family.norm, target.norm)
-    for head in {exit_layer, exit_layer.at(0.0)} if exit_layer else ():
-        head.norm = StepNorm(head.norm, target.model.lm_head)
+    for head in with_twins(heads):
+        if hasattr(head.norm, "variance_epsilon"):
+            head.norm = StepNorm(head.norm, target.model.lm_head)
 
 
 def _seen(x: Tensor) -> np.ndarray:

@@ -1,0 +1,65 @@
+"""The feature drafter: a small decoder layer that reads tokens and features, the target's where it has verified and its own where it drafts
+(EAGLE-3, arXiv 2503.01840; heads/feature.py).
+
+A row of the head stands for a token and the feature before it. Once a round is verified, its rows are made again behind the target's own
+states, all in one pass with the pending token's, out of which the next round's first draft comes; every further draft is one row more.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..verify import Verdict
+from .base import Node, Parts, Text, last_id
+from .head_drafter import HeadDrafter
+
+
+class FeatureDrafter(HeadDrafter):
+    kind = "feature"
+
+    def __init__(self, parts: Parts, rows: int = 1):
+        super().__init__(parts, rows)
+        target, capacity = self.target, parts.capacity + 1
+        self.cache = target.new_cache(capacity, layers=1)
+        # Row t + 1 has the feature of position t. Row 0: nothing was verified yet.
+        kind = {"dtype": target.stream, "device": target.device}
+        self.features = torch.zeros(1, capacity, target.config.hidden_size, **kind)
+        self.verified = 0  # positions
+        self.own: Tensor | None = None  # feature of the last row that was drafted from, (1, 1, D)
+
+    def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
+        self._see([seen[tap] for tap in self.taps])
+        if self.verified:
+            self._rows(text, 0, self.verified)
+
+    def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
+        position = text.start + len(nodes)
+        if nodes:
+            embedded = self.target.embed([last_id(text, nodes)], position)
+            hidden = self.head.run(self.target, embedded, self.own, self.cache, position)
+        else:  # the pending token, and what the last round wrote
+            hidden = self._rows(text, self.cache.lengths[0], text.start + 1)
+        self.own = self.head.fed_back(hidden)
+        return [self.chosen(text, nodes, self.head.norm(hidden))]
+
+    def _rows(self, text: Text, low: int, high: int) -> Tensor:
+        """Positions low .. high - 1 of the text, behind features of the target: the output at the last of them, (1, 1, D)."""
+        embedded = self.target.embed(text.ids[low:high], low)
+        return self.head.run(self.target, embedded, self.features[:, low:high], self.cache, low)[:, -1:]
+
+    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        if verdict is None:  # the text was taken back
+            self.taken_back()
+            self.verified = text.start
+            self.cache.truncate(text.start)
+            return
+        self.cache.truncate(self.verified + 1)  # rows of drafts go
+        self._see(self.kept(text.start - self.verified, verdict, seen))
+
+    def _see(self, states: Sequence[Tensor]) -> None:
+        """The next positions are verified: their states at every tap, (1, m, D) each."""
+        count = states[0].shape[1]
+        if count:
+            self.features[:, self.verified + 1 : self.verified + 1 + count] = self.head.feature(states)
+        self.verified += count

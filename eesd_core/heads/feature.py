@@ -1,0 +1,136 @@
+"""The feature head: an EAGLE-3 type of drafter (arXiv 2503.01840), and after FSPAD's idea (arXiv 2408.15562) where it is `gated`.
+
+A row of it reads a token's embedding and a feature of the position before: for a verified position a linear map of the target's states at
+three depths, for a draft its own output there. A mix of both goes through one decoder layer of the target's kind, with an MLP of half the
+width, and comes out as the next feature and, behind a norm, as what the frozen LM head reads. As in EAGLE-3 nothing but the
+logits is learned from, and training feeds the head's own outputs back as drafting does.
+
+FSPAD's code is not public. Its abstract says that the embedding samples the feature in a wider space, and that features and logits part.
+`gated` has both in a form of ours: the feature is taken to twice the width, multiplied there by what the embedding opens, and brought back;
+and the fed-back feature is a linear map of the output, while the logits are read from the output itself.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..model.cache import KVCache
+from ..model.target import Target
+from .copies import copied_norm, empty_layer, half_mlp, layer_weights
+from .trained import TrainedHead, check_taps, linear, places_of, random_maps
+
+WIDE = 2  # times the model's width, where features are gated
+
+
+class FeatureHead(TrainedHead):
+    kind = "feature"
+
+    def __init__(
+        self, target: Target, weights: dict[str, Tensor] | None = None, taps: Sequence[int] = (), mlp: int = 0, longest: int = 6,
+        gated: int = 0,
+    ):  # fmt: skip
+        """`taps`: depths of the states that make a feature of a verified position (default: a third, three quarters and all of the target's
+        layers). `mlp`: width of its MLP (default: half of the target's, where that can be). Raises UserError for depths that the target
+        does not have."""
+        third = max(1, target.depth // 3)
+        taps = check_taps(target, taps or sorted({third, max(third, target.depth * 11 // 15), target.depth}), self.kind)
+        width, source = target.config.hidden_size, target.layers[target.depth // 2]
+        mlp = mlp or half_mlp(target, source)
+        if not 1 <= longest <= 16:
+            raise UserError(f"a feature head is trained for rounds of 1 to 16 drafts, not {longest}")
+        super().__init__(target, taps=taps, mlp=mlp, longest=longest, gated=gated)
+        self.taps, self.longest = taps, longest
+        self.project = linear(target, len(taps) * width, width)
+        if gated:
+            self.up, self.gate = linear(target, width, WIDE * width), linear(target, width, WIDE * width)
+            self.down, self.branch = linear(target, WIDE * width, width), linear(target, width, width)
+        else:
+            self.mix = linear(target, 2 * width, width)
+        self.gated = bool(gated)
+        self.layers = nn.ModuleList([empty_layer(target, source, 0, mlp)])
+        self.norm = copied_norm(target)
+        if weights is None:
+            weights = {n: t.detach().clone() for n, t in self.state_dict().items() if not n.startswith("layers.")}
+            weights |= {f"layers.0.{name}": tensor for name, tensor in layer_weights(target, source, mlp).items()}
+            weights |= random_maps(self)
+        self.begin(target, weights)
+
+    def feature(self, states: Sequence[Tensor]) -> Tensor:
+        """Of verified positions, from their states at every tap: (B, m, D) each -> (B, m, D)."""
+        return self.project(torch.cat([_even(part) for part in states], -1))
+
+    def entry(self, embedded: Tensor, feature: Tensor) -> Tensor:
+        """What the decoder layer reads of a token and of the feature before it: (B, m, D) each -> (B, m, D)."""
+        if not self.gated:
+            return self.mix(torch.cat([_even(embedded), _even(feature)], -1))
+        return self.down(nn.functional.silu(self.gate(_even(embedded))) * self.up(_even(feature)))
+
+    def fed_back(self, hidden: Tensor) -> Tensor:
+        """The feature of a position that was drafted, from the layer's output there: (B, m, D) -> (B, m, D)."""
+        return self.branch(_even(hidden)) if self.gated else hidden
+
+    def run(self, target: Target, embedded: Tensor, feature: Tensor, cache: KVCache, start: int) -> Tensor:
+        """Its layer over positions start .. of one text: (1, m, D) each -> (1, m, D)."""
+        return target.run(self.layers, self.entry(embedded, feature), cache, start)
+
+    def rows_hidden(self, target: Target, ids: Tensor, states: dict[int, Tensor], start: Tensor) -> Tensor:
+        """All rounds at once: first every place as a pending token, whose keys and values rounds see up to their own pending token; then
+        the second places of all rounds, behind the features that came out of the first; then the third ones."""
+        embedded, (batch, length) = target.embed_rows(ids), ids.shape
+        layer, memory, places = self.layers[0], _Memory(), places_of(start).expand(batch, -1)
+        before = nn.functional.pad(self.feature([states[tap].to(embedded.dtype) for tap in self.taps]), (0, 0, 1, 0))[:, :-1]
+
+        def through(entry: Tensor, at: Tensor, seen: Tensor) -> Tensor:
+            """Rows at places (B, n), each sees these of the keys there are so far, (B, n, keys): (B, n, D) -> (B, n, D)."""
+            mask = torch.zeros(seen.shape, dtype=target.dtype, device=seen.device).masked_fill_(~seen, torch.finfo(target.dtype).min)
+            told = {target.family.cache: memory, "attention_mask": mask[:, None]}
+            if target.learned is None:
+                told["position_embeddings"] = tuple(table[0][at] for table in target.rope_tables(layer.kind.rope))
+            return layer(entry, **told)
+
+        near = layer.kind.window or length  # how far a row sees
+        seen = (places[:, None] <= places[:, :, None]) & (places[:, None] > places[:, :, None] - near)
+        out = nn.functional.pad(through(self.entry(embedded, before), places, seen), (0, 0, 0, 1))  # (B, T + 1, D): a place for nothing
+        embedded, drafted = nn.functional.pad(embedded, (0, 0, 0, 1)), places[:, :0]  # places whose own rows have keys
+        depth, rounds = nn.functional.pad(places - start, (0, 1)), nn.functional.pad(start, (0, 1))  # (B, T + 1)
+        for number in range(1, self.longest):
+            chosen = depth == number
+            count = int(chosen.sum(-1).amax())
+            if not count:
+                break
+            at = chosen.to(torch.uint8).sort(dim=-1, descending=True, stable=True).indices[:, :count]  # (B, n), then others
+            at = at.where(chosen.gather(1, at), length)
+            begun, shown = rounds.gather(1, at), at.where(at < length, 0)
+            feature = self.fed_back(_rows(out, (at - 1).clamp(min=0)))
+            old = (places[:, None] <= begun[:, :, None]) & (places[:, None] > shown[:, :, None] - near)
+            drafted = torch.cat([drafted, at], 1)
+            keys = drafted[:, None]  # (B, 1, keys)
+            own = (rounds.gather(1, drafted)[:, None] == begun[:, :, None]) & (keys <= at[:, :, None]) & (keys < length)
+            own &= keys > shown[:, :, None] - near
+            made = through(self.entry(_rows(embedded, at), feature), shown, torch.cat([old, own], -1))
+            out = out.scatter(1, at[..., None].expand_as(made), made)
+        return self.norm(out[:, :-1])
+
+
+class _Memory:
+    """Stands in for transformers' cache: keys and values of all rows so far, with their gradients."""
+
+    def __init__(self):
+        self.keys = self.values = None
+
+    def update(self, keys: Tensor, values: Tensor, *_, **__) -> tuple[Tensor, Tensor]:  # (B, heads, n, width) each
+        self.keys = keys if self.keys is None else torch.cat([self.keys, keys], 2)
+        self.values = values if self.values is None else torch.cat([self.values, values], 2)
+        return self.keys, self.values
+
+
+def _even(x: Tensor) -> Tensor:
+    """Brought to length D^.5."""
+    return nn.functional.rms_norm(x, x.shape[-1:])
+
+
+def _rows(source: Tensor, at: Tensor) -> Tensor:
+    """source (B, T, D), at (B, n) -> (B, n, D)."""
+    return source.gather(1, at[..., None].expand(-1, -1, source.shape[-1]))

@@ -1,0 +1,34 @@
+"""The table of trained heads other than the exit layer. A new kind is a file of its own and a row here; none is imported before it is
+made."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..model.target import Target
+    from .base import Head
+    from .trained import TrainedHead
+
+KINDS = {
+    "feature": "feature.FeatureHead",
+}
+
+
+def kind_of(name: str) -> type["TrainedHead"]:
+    """Raises UserError for a name that is not in the table."""
+    if name not in KINDS:
+        raise UserError(f"unknown kind of head {name[:40]!r}: choose exit, {', '.join(KINDS)}")
+    module, _, kind = KINDS[name].partition(".")
+    return getattr(import_module(f".{module}", __package__), kind)
+
+
+def load_heads(folder: Path | None, target: "Target", exit_layer: "Head | None" = None) -> dict[str, "TrainedHead"]:
+    """Those that FOLDER/KIND/ hold, by kind. A shortlist that is the exit layer's is taken from there. Raises UserError for files that are
+    broken or for another model."""
+    from .files import HEAD_FACTS, HEAD_WEIGHTS
+
+    there = [kind for kind in KINDS if folder and any((folder / kind / name).exists() for name in (HEAD_FACTS, HEAD_WEIGHTS))]
+    return {kind: kind_of(kind).load(folder / kind, target, exit_layer and exit_layer.shortlist) for kind in there}

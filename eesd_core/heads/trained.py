@@ -1,0 +1,128 @@
+"""The written interface of the trained heads other than the exit layer: small drafters that read the target's frozen LM head.
+
+All are trained by one view of a draft. `start` (B, T) says for every place t where the pending token of its round stands: start[t] <= t, it
+never falls, and a round has at most `longest` places. At place t a head has the ids up to t and the target's states before start[t], those
+of verified rows, and nothing else; it says what token follows. A draft only counts behind drafts that were accepted, which are the
+target's own text, so the ids along the text are what drafting would have there (train/distill.py).
+
+How each of these heads is drafted with is in draft/, one file a kind; what is trained must be what is used, and tests compare the two.
+"""
+
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError
+from ..model.target import Target
+from . import files
+from .fingerprint import base_facts, digest, fits
+from .frozen_rows import ReadsFrozenRows
+from .shortlist import Shortlist
+
+
+class TrainedHead(ReadsFrozenRows):
+    """A kind of head builds its modules in `__init__(target, weights=None, **settings)`, which ends with `begin`: without weights it stands
+    where its training starts. Settings are what JSON can hold. `layers` are decoder layers of the target's kind, `norm` is what stands in
+    front of the frozen head; any linear layer inside is packed or quantised with the target's (model/cpu/prepare.py)."""
+
+    kind: ClassVar[str]  # its name: in files, behind `distill --head`, in what a drafter needs
+    longest: int  # places of a round at most, as it was trained
+    cost: float = 0.0  # of a draft step, over a plain step's: a guess by the weights that are read; 0: nobody has counted
+
+    def __init__(self, target: Target, **settings):
+        super().__init__()
+        self.settings = settings
+
+    def begin(self, target: Target, weights: dict[str, Tensor]) -> None:
+        """The last step of making it. Raises RuntimeError for weights that do not fit."""
+        self.load_state_dict({name: tensor.to(target.dtype) for name, tensor in weights.items()}, assign=True)
+        self.eval()  # also in training: what is trained is what drafts, without dropout
+
+    def rows_hidden(self, target: Target, ids: Tensor, states: dict[int, Tensor], start: Tensor) -> Tensor:
+        """What the rows of the LM head are multiplied by at every place of whole texts: ids (B, T), states of `taps`, (B, T, D) each, start
+        (B, T) -> (B, T, D)."""
+        raise NotImplementedError
+
+    def share(self, target: Target) -> float:
+        """Its weights, and the rows that it reads of the frozen head, over those that a plain step of the target reads. Asked before
+        anything is packed."""
+        width, rows = target.config.hidden_size, len(self.shortlist) if self.shortlist else target.vocab
+        layers = sum(parameter.numel() for parameter in target.layers.parameters())
+        own = sum(tensor.numel() for tensor in self.own_state().values())
+        return (own + rows * width) / (layers + target.vocab * width)
+
+    def save(self, folder: Path, target: Target, facts: dict) -> None:
+        """`facts`: of its training."""
+        header = base_facts(target) | {"kind": self.kind, "settings": self.settings, "training": facts}
+        ids = None if self.shortlist is None else self.shortlist.ids
+        files.write_head(folder, header, self.bits, self.own_state(), ids)
+
+    @classmethod
+    def load(cls, folder: Path, target: Target, shared: Shortlist | None = None) -> "TrainedHead":
+        """`shared`: a shortlist that is in memory already, taken where the head's is the same. Raises UserError if the files are missing,
+        broken or made for another model or another kind of head."""
+        stored = files.read_head(folder)
+        if stored.kind != cls.kind:
+            raise UserError(f"the head in {folder} is of the kind {stored.kind[:40]!r}, not {cls.kind!r}: give it the folder of its kind")
+        if not fits(stored.facts, target):
+            known = f"`distill --head {cls.kind}`"
+            raise UserError(f"the {cls.kind} head in {folder} was trained for another model: train one for {target.name} with {known}")
+        try:
+            head = cls(target, stored.weights, **stored.settings)
+            if stored.shortlist is not None:
+                same = shared is not None and stored.shortlist.tolist() == shared.ids.tolist()
+                head.read_only(shared if same else Shortlist(target, stored.shortlist))
+        except (RuntimeError, KeyError, IndexError, TypeError, ValueError) as problem:
+            why = str(problem).splitlines()[0]
+            raise UserError(f"the {cls.kind} head in {folder} does not fit {target.name} ({why}): train it again") from None
+        head.facts, head.bits = stored.facts, stored.bits
+        head.fingerprint, head.cost = digest(head.own_state()), head.share(target)
+        return head.to(target.device)
+
+
+def linear(target: Target, inputs: int, outputs: int) -> nn.Linear:
+    """As heads have them: without a bias, where the target is."""
+    return nn.Linear(inputs, outputs, bias=False, dtype=target.dtype, device=target.device)
+
+
+def random_maps(head: nn.Module) -> dict[str, Tensor]:
+    """Where training of a head's own linear maps begins: orthogonal, and the same every time. By name."""
+    maps = [(name, module) for name, module in head.named_children() if type(module) is nn.Linear]
+    found = {}
+    for seed, (name, module) in enumerate(maps):
+        weight = nn.init.orthogonal_(torch.empty(module.weight.shape), generator=torch.Generator().manual_seed(seed))
+        found[f"{name}.weight"] = weight.to(module.weight.device)
+    return found
+
+
+def verified_keys(start: Tensor) -> Tensor:
+    """Which positions each place sees as verified: start (B, T) -> (B, T, T), [b, t, key] = key < start[t]."""
+    places = places_of(start)
+    return places[None, None] < start[:, :, None]
+
+
+def own_keys(start: Tensor) -> Tensor:
+    """Which places of its own round, itself included, each place sees: start (B, T) -> (B, T, T)."""
+    places = places_of(start)
+    return (start[:, None] == start[:, :, None]) & (places[None, None] <= places[None, :, None])
+
+
+def places_of(start: Tensor) -> Tensor:
+    return start.new_ones(start.shape[1]).cumsum(0) - 1
+
+
+def cut_rounds(start: Tensor, longest: int) -> Tensor:
+    """Rounds of more than `longest` places cut into rounds of that many: (B, T) -> (B, T)."""
+    behind = places_of(start) - start
+    return start + behind // longest * longest
+
+
+def check_taps(target: Target, taps, kind: str) -> tuple[int, ...]:
+    """Raises UserError for depths that the target does not have."""
+    found = tuple(int(tap) for tap in taps)
+    if not found or list(found) != sorted(set(found)) or not 0 < found[0] <= found[-1] <= target.depth:
+        told = " ".join(map(str, taps))
+        raise UserError(f"a {kind} head reads states at depths from 1 to {target.depth}, rising, at least one of them, not {told}")
+    return found
