@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from eesd_core.engine import Engine
 from eesd_core.environment import processor, versions
 from eesd_core.export.scripts import WEB, join_modules
+from eesd_core.model.cpu.prepare import OWN
 from eesd_core.schema import SCHEMA
 
 from .api import add_endpoints, address_of
@@ -221,6 +222,7 @@ def head(visits: Visits) -> str:
     page = {"opening": opening, "facts": facts, "form": for_links(), "levels": LEVELS, "studies": visits.studies}
     page["contestants"] = CONTESTANTS
     engine, engines = visits.engine, visits.engines
+    page["precisions"] = [name for name in engines.offered if name in ("none", *OWN)]  # several beside each other
     host = {"device": str(engine.target.device), "dtype": engine.target.precision}
     page["host"] = host | {"model": engine.target.name, "level": engine.level}
     page["models"] = [name for name, beside in engines.beside.items() if not beside.arrival.ready]  # still on their way

@@ -1,5 +1,5 @@
-"""What a visitor may start besides a run: a race of several methods, a small benchmark, and the live test of distributions; and the latest
-report of a large one.
+"""What a visitor may start besides a run: a race of several methods or precisions, a small benchmark, and the live test of distributions;
+and the latest report of a large one.
 
 Each is one POST that is answered line by line; closing the connection is Stop. They are allowed on public servers, because they wait in the
 same line as runs and count against the same limits, their size is fixed here, and what a benchmark writes goes into a folder that is
@@ -27,19 +27,21 @@ from eesd_core.draft.registry import DRAFTERS
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.events import Record
-from eesd_core.racing import race_methods
+from eesd_core.racing import race_methods, race_precisions
 from eesd_core.request import Request as Wanted
 from eesd_core.sampling import Sampling
 
 from .api import address_of
-from .form import FIELDS
-from .form_values import model_from_form, quantize_from_form, request_from_form
+from .engines import Wanted as Weights
+from .form import FIELDS, QUANTIZE
+from .form_values import checked, model_from_form, quantize_from_form, request_from_form
 from .json_body import json_object
 from .runs import Study, Visits, note
 
 METHODS = ("vanilla", "hf", "prompt-lookup", "fixed:3", "beta", "throughput")
 PROMPTS, NEW_TOKENS = 4, 32
 MOST_CONTESTANTS = 4  # beside vanilla
+MOST_PRECISIONS = 3  # at once in memory
 CONTESTANTS = (  # as `bench` spells them: controllers of early exit, and other drafters
     *(name for name in CONTROLLERS if name != "fixed"),
     *("fixed:2", "fixed:4", "fixed:8"),
@@ -107,7 +109,28 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
 
         return answer(address_of(request), study, quantize, model)
 
-    posts = {"benchmark": benchmark, "law": law, "methods": methods} if visits.studies else {}
+    async def precisions(request: Request) -> Response:
+        try:
+            form, names = await form_of(request, "precisions")
+            wanted, model = request_from_form(**form), model_from_form(**form)
+            chosen = several(visits, names, model)
+            if engine := visits.engines.loaded(visits.engines.wanted(None, model)):
+                engine.encode(wanted)
+        except UserError as problem:
+            return refusal(problem)
+
+        def study(_: Engine, stopped: Callable[[], bool]) -> Iterator[dict]:
+            engines: dict[str, Engine] = {}
+            for name, one in chosen.items():
+                if not visits.engines.loaded(one):
+                    yield {"type": "loading", "precision": name}
+                engines[name] = visits.engines.engine(one)
+            for said in race_precisions(engines, wanted, stopped):
+                yield said.to_json() if isinstance(said, Record) else {"type": "table"} | said
+
+        return answer(address_of(request), study, None, model)
+
+    posts = {"benchmark": benchmark, "law": law, "methods": methods, "precisions": precisions} if visits.studies else {}
     gets = {"latest": latest, "latest.html": latest_page}
     routes = [Route(f"{root}/{name}", handler, methods=["POST"]) for name, handler in posts.items()]
     return routes + [Route(f"{root}/{name}", handler) for name, handler in gets.items()]
@@ -123,6 +146,13 @@ def contestants(wanted: Wanted, names: object) -> dict[str, Wanted]:
     methods = {name: parse_method(name) for name in ("vanilla", *names)}
     asked = (wanted.prompt, wanted.max_new_tokens, wanted.sampling, wanted.chat)
     return {name: replace(method.request(*asked), **kept) for name, method in methods.items()}
+
+
+def several(visits: Visits, names: object, model: str | None) -> dict[str, Weights]:
+    """Of each precision named, what to load. Raises UserError."""
+    if not isinstance(names, list) or not 2 <= len(names) <= MOST_PRECISIONS or len(set(map(str, names))) < len(names):
+        raise UserError(f"choose two or {MOST_PRECISIONS} different precisions")
+    return {checked(QUANTIZE, name): visits.engines.wanted(name, model) for name in names}
 
 
 async def form_of(request: Request, also: str = "") -> tuple[dict, object]:

@@ -16,6 +16,7 @@ from .rounds import Lane
 from .row_invariance import Level
 
 LANES = ("vanilla", "eesd")
+PRICED = (1, 2, 4, 8)  # rows of a pass
 
 
 def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable[[], bool] = bool) -> Iterator[Record]:
@@ -57,6 +58,30 @@ def race_methods(engine: Engine, requests: dict[str, Request], cancelled: Callab
     if all(lane.finished for lane in lanes.values()):
         plain = lanes["vanilla"]
         yield {"rows": [row(lane, plain) for lane in lanes.values()]}
+
+
+def race_precisions(engines: dict[str, Engine], request: Request, cancelled: Callable[[], bool] = bool) -> Iterator[Record | dict]:
+    """One request in several precisions of a model's weights, plainly and with drafts in each: their records, in lanes such as "q8 vanilla"
+    and "q8 eesd", and once all are done {"rows": [...]}, one for each precision. `prices`: what a pass over so many rows takes there, in
+    plain steps of the same precision, as measured at load. Texts of two precisions may differ: they are two models. Raises UserError
+    before the first record."""
+    lanes = {f"{name} {method}": Lane(f"{name} {method}") for name in engines for method in LANES}
+    steps = {}
+    for name, engine in engines.items():
+        for method in LANES:
+            steps[f"{name} {method}"] = engine.run(replace(request, method=method), f"{name} {method}", "precisions", cancelled)
+    for record in in_turn(steps):
+        lanes[record.lane].add(record)
+        yield record
+    if all(lane.finished for lane in lanes.values()):
+        yield {"rows": [precision_row(name, engine, *(lanes[f"{name} {method}"] for method in LANES)) for name, engine in engines.items()]}
+
+
+def precision_row(name: str, engine: Engine, plain: Lane, ours: Lane) -> dict:
+    told, rates = row(ours, plain), {method: Metrics.of(lane).tokens_per_second for method, lane in zip(LANES, (plain, ours))}
+    step, passes = engine.measured.plain, engine.measured.full
+    kept = {field: told[field] for field in ("speedup", "acceptance_rate", "identical", "level")}
+    return {"name": name} | rates | kept | {"prices": {rows: passes[rows] / step for rows in PRICED}}
 
 
 def row(lane: Lane, plain: Lane) -> dict:

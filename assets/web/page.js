@@ -11,6 +11,7 @@ import { Arrivals } from "./panels/arrivals.js";
 import { Benchmark } from "./panels/benchmark.js";
 import { LawTest } from "./panels/law_test.js";
 import { Methods } from "./panels/methods.js";
+import { Precisions } from "./panels/precisions.js";
 import { Reply } from "./panels/reply.js";
 import { Room } from "./panels/room.js";
 import { Runs } from "./panels/runs.js";
@@ -54,6 +55,9 @@ export const page = {
     view.add(new WhatIf(view), "below");
     view.add(new Runs(view), "below");
     if (given.studies) view.add(new Methods({ path: onServer("methods"), form, offered: given.contestants }), "below");
+    if (given.studies && given.precisions.length > 1) {
+      view.add(new Precisions({ path: onServer("precisions"), form, offered: given.precisions }), "below");
+    }
     view.add(new Sandbox(view), "below");
     view.add(new Benchmark({ at: onServer, form: quantize, live: given.studies }), "below");
     this.takeAway = view.add(new TakeAway(view, this.behind), "below");

@@ -14,6 +14,7 @@ from app.page import launch
 from app.runs import Visits
 from eesd_core.bench import Prompt, latest
 from eesd_core.bench.latest import latest_report
+from eesd_core.loading import load_engine
 
 ROOT = "gradio_api/eesd"
 FORM = {"prompt": "Once upon", "temperature": 0.7, "top_k": 20}
@@ -161,3 +162,27 @@ WRONG_METHODS = ([], None, "beta", ["beta", "beta"], ["beta", "ucb", "gsd", "cap
 def test_only_methods_of_the_list_race(server, methods):
     (line,) = ask(server, "methods", FORM | {"methods": methods})
     assert line["type"] == "error" and ("different methods" in line["message"] or "from the list" in line["message"])
+
+
+def test_precisions_race_on_one_text(embedded):
+    limits = Limits(runs_a_minute=100_000)
+    visits = Visits.load(lambda quantize: load_engine(None, None, "cpu", "float32", quantize), limits, model="storyteller")
+    page = launch(visits, prevent_thread_lock=True, quiet=True)
+    try:
+        lines = ask((visits, page.local_url), "precisions", FORM | {"precisions": ["none", "q8"], "new_tokens": 12})
+        assert [line["precision"] for line in lines if line["type"] == "loading"] == ["q8"]
+        rows = lines[-1]["rows"]
+        assert [row["name"] for row in rows] == ["none", "q8"] and all(row["identical"] and row["speedup"] > 0 for row in rows)
+        assert all(row["prices"].keys() == {"1", "2", "4", "8"} for row in rows)
+        assert {line["lane"] for line in lines if "lane" in line} == {"none vanilla", "none eesd", "q8 vanilla", "q8 eesd"}
+    finally:
+        page.close()
+
+
+WRONG_PRECISIONS = ([], None, "q8", ["q8"], ["q8", "q8"], ["none", "q8", "q4", "8bit"], ["none", "q2"], [["none"], "q8"])
+
+
+@pytest.mark.parametrize("precisions", WRONG_PRECISIONS)
+def test_only_known_precisions_race(server, precisions):
+    (line,) = ask(server, "precisions", FORM | {"precisions": precisions})
+    assert line["type"] == "error"

@@ -46,3 +46,17 @@ def test_a_model_arrives_while_the_page_is_open(open_page, served, gate, width, 
     expect(page.locator("#prompt textarea")).to_have_value(examples_of(chat=True)[0]["prompt"])
     assert no_sideways_scroll(page)
     page.close()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (390, "light")])
+def test_precisions_race_under_each_other(open_page, served, width, theme):
+    page = open_page(f"{served}?temperature=0&new_tokens=8&paused=1&__theme={theme}", width, 800)
+    race = page.locator(".s-precisions")
+    race.locator(".s-start").click()
+    expect(race.locator(".w-table tbody tr")).to_have_count(3, timeout=120_000)
+    assert race.locator(".w-table th[scope=row]").all_inner_texts() == ["unquantised", "q8", "q4"]
+    assert race.locator(".w-table td:nth-child(6)").all_inner_texts() == ["identical"] * 3
+    expect(race.locator(".m-lane")).to_have_count(6)
+    assert "a pass over 4 rows takes" in race.locator("li").first.inner_text()
+    assert no_sideways_scroll(page)
+    page.close()

@@ -13,15 +13,15 @@ const USUAL = ["throughput", "beta", "prompt-lookup", ""];
 const PLAIN = "vanilla";
 const nameOf = (name) => words.names[name] ?? name;
 
-// One method's row: its name, its text, and a bar as long as its clock.
-class Row {
-  constructor(name) {
+// One lane's row: its title, its text, and a bar as long as its clock.
+export class Row {
+  constructor(name, title = nameOf(name), plain = name === PLAIN) {
     this.lane = new Lane(name);
     this.text = el("p", { class: "m-text" });
-    this.bar = el("span", { class: name === PLAIN ? "m-bar m-plain" : "m-bar" });
+    this.bar = el("span", { class: plain ? "m-bar m-plain" : "m-bar" });
     this.reading = el("span", { class: "m-reading" });
     const track = el("div", { class: "m-track" }, this.bar, this.reading);
-    this.node = el("div", { class: "m-lane", role: "group", "aria-label": nameOf(name) }, el("h3", {}, nameOf(name)), this.text, track);
+    this.node = el("div", { class: "m-lane", role: "group", "aria-label": title }, el("h3", {}, title), this.text, track);
   }
 
   draw(most) {

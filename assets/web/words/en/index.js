@@ -4,6 +4,7 @@ import { charts, lossless, why } from "./charts.js";
 import { glossary } from "./glossary.js";
 import { methods } from "./methods.js";
 import { drafter, microscope } from "./microscope.js";
+import { precisions } from "./precisions.js";
 import { questions } from "./questions.js";
 import { room } from "./room.js";
 import { sandbox } from "./sandbox.js";
@@ -37,6 +38,7 @@ export const en = {
   sandbox,
   runs,
   methods,
+  precisions,
   studies,
   lawTest,
   benchmark,

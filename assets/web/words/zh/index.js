@@ -5,6 +5,7 @@ import { glossary } from "./glossary.js";
 import { methods } from "./methods.js";
 import { drafter, microscope } from "./microscope.js";
 import { refusals } from "./refusals.js";
+import { precisions } from "./precisions.js";
 import { questions } from "./questions.js";
 import { room } from "./room.js";
 import { sandbox } from "./sandbox.js";
@@ -38,6 +39,7 @@ export const zh = {
   sandbox,
   runs,
   methods,
+  precisions,
   studies,
   lawTest,
   benchmark,
