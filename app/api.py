@@ -95,7 +95,8 @@ class Api:
             with_trace: add every event of the run, as NDJSON
 
         Returns:
-            identical, level, first_difference, speedup (against this engine without drafts), and both lanes with text and metrics
+            identical, level, first_difference, speedup (against this engine without drafts), cache_difference (the largest between both
+            lanes' keys and values), and both lanes with text and metrics
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "acceptance": acceptance}
         form |= {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat, "wrong": wrong, "wrong_from": wrong_from, "stop": stop}
@@ -258,6 +259,7 @@ def race_result(records: list[Record]) -> dict:
     for record in records:
         if isinstance(e := record.event, RaceFinished):
             result |= {"identical": e.identical, "level": e.level, "first_difference": e.first_difference, "speedup": e.speedup}
+            result["cache_difference"] = e.cache_difference
     return result
 
 

@@ -84,11 +84,13 @@ class Engine:
         return Run(self.target, ids, request.max_new_tokens, request.sampling, drafter, controller, costs, candidates, request.stop)
 
     def run(
-        self, request: Request, lane: str | None = None, run: str = "run", cancelled: Callable[[], bool] = bool, **parts
-    ) -> Iterator[Record]:
-        """Write the text, saying every step. Raises UserError before the first record. `cancelled` is asked once a round; `parts` are those
-        of `start`."""
+        self, request: Request, lane: str | None = None, run: str = "run", cancelled: Callable[[], bool] = bool,
+        begun: Callable[[Run], object] = bool, **parts,
+    ) -> Iterator[Record]:  # fmt: skip
+        """Write the text, saying every step. Raises UserError before the first record. `cancelled` is asked once a round; `begun` is given
+        the run; `parts` are those of `start`."""
         started = self.start(request, **parts)
+        begun(started)
         return stamped(run, lane or request.method, started.clock, self.events(started, request, cancelled))
 
     def events(self, run: Run, request: Request, cancelled: Callable[[], bool] = bool) -> Iterator[Event]:

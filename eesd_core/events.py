@@ -208,6 +208,7 @@ class RaceFinished:
     level: str
     first_difference: dict | None
     speedup: float | None  # decoding tokens per second, eesd over vanilla
+    cache_difference: float | None = None  # the largest between the lanes' keys and values; None: the texts differ, or nobody looked
 
 
 @dataclass(frozen=True, slots=True)

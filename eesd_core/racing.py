@@ -11,6 +11,7 @@ from .candidates import Candidates
 from .engine import Engine
 from .events import RaceFinished, Record
 from .metrics import Metrics
+from .model.cache import largest_difference
 from .request import Request
 from .rounds import Lane
 from .row_invariance import Level
@@ -21,8 +22,9 @@ PRICED = (1, 2, 4, 8)  # rows of a pass
 
 def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable[[], bool] = bool) -> Iterator[Record]:
     """Yields the records of both lanes and, if both finished, the verdict. Raises UserError before the first record."""
-    kept = {name: Candidates() for name in LANES}
-    steps = {name: engine.run(replace(request, method=name), name, run, cancelled, candidates=kept[name]) for name in LANES}
+    kept, runs = {name: Candidates() for name in LANES}, []
+    asked = {name: replace(request, method=name) for name in LANES}
+    steps = {name: engine.run(asked[name], name, run, cancelled, runs.append, candidates=kept[name]) for name in LANES}
     lanes = {name: Lane(name) for name in LANES}
     for record in in_turn(steps):
         lanes[record.lane].add(record)
@@ -32,6 +34,8 @@ def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable
         if fork := result.first_difference:
             best = {name: kept[name].at(fork["position"], request.sampling.temperature, engine.target.codec.piece) for name in LANES}
             result = replace(result, first_difference=fork | {"candidates": best})
+        if result.identical and len(runs) == len(LANES):
+            result = replace(result, cache_difference=largest_difference(*(run.text.cache for run in runs)))
         yield Record(run, "race", 0, max(lane.clock for lane in lanes.values()), result)
 
 

@@ -82,6 +82,7 @@ def race(arguments) -> int:
         write_trace(Path(arguments.trace), records)
     if arguments.json:
         head = {"identical": verdict.identical, "level": verdict.level, "first_difference": verdict.first_difference}
+        head |= {"cache_difference": verdict.cache_difference}
         head |= {"speedup": verdict.speedup, "controller": controller_of(request), "dtype": dtype_of(engine)}
         print(json.dumps(head | lanes))
     return 0

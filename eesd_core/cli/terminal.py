@@ -70,6 +70,9 @@ class Painter:
             self.out.write(" verdict  same distribution: the texts may differ, their chances do not\n")
         elif verdict.identical:
             self.out.write(f" verdict  identical, {verdict.level.replace('-', ' ')}\n")
+            if (most := verdict.cache_difference) is not None:
+                alike = "equal bit for bit" if not most else f"at most {most:.1e} apart"
+                self.out.write(f"   cache  keys and values of both lanes, every layer: {alike}\n")
         elif (d := verdict.first_difference) is None:
             self.out.write(" verdict  the texts differ\n")
         else:

@@ -27,7 +27,7 @@ def play(trace: Trace, out: TextIO, speed: float) -> dict:
     if verdict:
         painter.summary(lanes, verdict)
         head = {"identical": verdict.identical, "level": verdict.level, "first_difference": verdict.first_difference}
-        return head | {"speedup": verdict.speedup} | lanes
+        return head | {"speedup": verdict.speedup, "cache_difference": verdict.cache_difference} | lanes
     out.write("\n\n")
     for lane, m in lanes.items():
         name = printable(painter.lanes[lane].started.method)  # eesd, vanilla, or another program

@@ -92,6 +92,16 @@ class KVCache:
             tensor.normal_(generator=torch.Generator(tensor.device).manual_seed(seed + number))
 
 
+def largest_difference(one: KVCache, other: KVCache) -> float:
+    """Between the keys and values that both hold, over all layers; 0: equal bit for bit (but for the sign of a zero)."""
+    most, reach = 0.0, min(*one.lengths, *other.lengths)
+    for (mine, along), (theirs, also) in zip(one._stores(), other._stores()):
+        if reach:
+            difference = mine.narrow(along, 0, reach).float() - theirs.narrow(also, 0, reach).float()
+            most = max(most, difference.abs().max().item())
+    return most
+
+
 class SharedCache:
     """Stands in for the caches of several texts in one pass: what a layer gives it is taken apart, text by text."""
 

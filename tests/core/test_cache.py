@@ -1,6 +1,10 @@
+import pytest
 import torch
 
-from eesd_core.model.cache import BLOCK, SPAN
+from eesd_core.model.cache import BLOCK, SPAN, largest_difference
+from eesd_core.racing import race
+from eesd_core.request import Request
+from eesd_core.sampling import Sampling
 
 
 @torch.no_grad()
@@ -47,3 +51,23 @@ def test_masks_are_causal_over_the_whole_extent(engine):
             reach = cache.extent(start + rows)
             visible = target.mask(start, rows, reach)[0, 0] == 0  # (rows, reach)
             assert visible.shape == (rows, reach) and visible.sum(-1).tolist() == [start + j + 1 for j in range(rows)]
+
+
+def test_both_lanes_of_a_race_end_with_the_same_keys_and_values(engine):
+    request = Request("Once upon a time", 24)
+    verdict = list(race(engine, request))[-1].event
+    assert verdict.identical and verdict.cache_difference is not None and verdict.cache_difference < 1e-4
+    drawn = list(race(engine, Request("Once", 8, Sampling(1.0, acceptance="rejection"))))[-1].event
+    assert drawn.cache_difference is None
+
+
+def test_the_largest_difference_is_found_wherever_it_is(engine):
+    one, other = (engine.target.new_cache(40) for _ in range(2))
+    for cache in (one, other):
+        cache.randomize()
+        cache.lengths = [30] * len(cache.lengths)
+    assert largest_difference(one, other) == 0
+    other.values[-1][0, -1, 29, 3] += 0.25
+    assert largest_difference(one, other) == pytest.approx(0.25, abs=1e-6)
+    other.truncate(29)
+    assert largest_difference(one, other) == 0

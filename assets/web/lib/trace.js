@@ -62,9 +62,9 @@ class Check {
     if (Object.hasOwn(line, "format") && ![FORMAT, OLDER].includes(line.format)) throw new Error(`the format is neither ${FORMAT} nor ${OLDER}`);
     const order = NOTES.has(type) ? null : this.orderOf(line);
     for (const [name, kind] of Object.entries(schema[type])) {
-      if (!Object.hasOwn(line, name) && kind.at(-1) === "*" && order?.format === OLDER) continue;
+      if (!Object.hasOwn(line, name) && kind.at(-1) === "*" && (order?.format === OLDER || kind.at(-2) === "*")) continue;
       if (!Object.hasOwn(line, name) || !fits(line[name], kind)) {
-        throw new Error(`${type} needs ${name} as ${[kind].flat().join(" or ").replace("*", "")}`);
+        throw new Error(`${type} needs ${name} as ${[kind].flat().join(" or ").replaceAll("*", "")}`);
       }
     }
     if ("posterior" in line && !believable(line.posterior)) throw new Error("the posterior holds no belief");

@@ -76,7 +76,9 @@ export class Lossless {
     if (this.first === null) {
       const margins = b.map((token) => token.margin ?? Infinity);
       const least = margins.reduce((best, margin, i) => (margin < margins[best] ? i : best), 0);
-      return margins.length && Number.isFinite(margins[least]) ? [words.smallest(least + 1, margins[least])] : [];
+      const narrowest = margins.length && Number.isFinite(margins[least]) ? [words.smallest(least + 1, margins[least])] : [];
+      const apart = state.result?.cache_difference ?? null;
+      return apart === null ? narrowest : [...narrowest, words.cache(apart)];
     }
     const side = (lane, token) => (token ? [words.side(lane, JSON.stringify(token.text), token.target, token.margin)] : []);
     const margin = state.result?.first_difference?.margin;

@@ -133,5 +133,7 @@ export const lossless = {
   earlier: "更早",
   later: "更晚",
   toFork: "到不同处",
+  cache: (apart) =>
+    apart ? `内部也几乎相同：所有层的键和值最多相差 ${apart.toExponential(1)}。` : "内部也完全相同：所有层的键和值逐位相等。",
   smallest: (token, margin) => `目前最接近的一次抉择：第 ${token} 个词元，差距 ${number(margin, 4)}。`,
 };
