@@ -48,11 +48,12 @@ class CostTracker:
     WEIGHT = 0.1  # of the newest round: about ten rounds, a tenth of a second, are remembered
     MOST_CHANGE = 2.0  # a step that took more than this times its mean was interrupted
 
-    def __init__(self, measured: Measured, reuses: int, cost_guess: float = 0.0):
+    def __init__(self, measured: Measured, reuses: int, cost_guess: float = 0.0, at_once: bool = False):
         """`reuses`: of the target's first layers, those that drafting runs. `cost_guess`: of a draft step's time over a plain step's, for a
-        drafter that runs none of them; 0: its first round tells."""
+        drafter that runs none of them; 0: its first round tells. `at_once`: one step makes all drafts of a round."""
         little = 0.02 * measured.plain  # a guess, for what is not measured at load
         self.shallow, self.draft = (measured.shallow, measured.draft) if reuses else (0.0, cost_guess * measured.plain)
+        self.at_once = at_once
         self.verify = Costs.from_points(0.0, measured.verify if reuses else measured.full, 0.0).verify
         self.rest = little  # acceptance, rollback and bookkeeping
         self.tokens, self.seconds = 1, measured.plain  # written so far, and what that took; a plain step, before there is any
@@ -60,7 +61,8 @@ class CostTracker:
 
     def costs(self) -> Costs:
         verify = tuple(self._pass(rows) for rows in range(1, MAX_ROWS + 1))
-        return Costs(self._growth * self.draft, verify, self._growth * self.shallow + self.rest)
+        step, fixed = self._growth * self.draft, self._growth * self.shallow + self.rest
+        return Costs(0.0, verify, fixed, step) if self.at_once else Costs(step, verify, fixed)
 
     def _pass(self, rows: int) -> float:
         """Verify passes with so many rows of every text."""
@@ -83,10 +85,11 @@ class CostTracker:
         """A round's times: drafting, which runs the first layers over the pending token too; the verify pass; what followed. `drafted` are
         nodes of the spine, `siblings` the rows beside it, `written` what the round wrote."""
         self.tokens, self.seconds = self.tokens + written, self.seconds + draft_seconds + verify_seconds + rest_seconds
+        steps = min(drafted, 1) if self.at_once else drafted
         if drafted and not self.shallow + self.draft:
-            self.draft = draft_seconds / drafted / self._growth
+            self.draft = draft_seconds / steps / self._growth
         elif drafted:
-            scale = 1 + self.WEIGHT * self._change(self._growth * (self.shallow + drafted * self.draft), draft_seconds)
+            scale = 1 + self.WEIGHT * self._change(self._growth * (self.shallow + steps * self.draft), draft_seconds)
             self.shallow, self.draft = scale * self.shallow, scale * self.draft  # together: one must not be charged for the other
         elif self.shallow:
             self.shallow *= 1 + self.WEIGHT * self._change(self._growth * self.shallow, draft_seconds)

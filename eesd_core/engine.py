@@ -59,7 +59,7 @@ class Engine:
 
     def costs(self, drafter: Drafter) -> CostTracker:
         """What rounds with this drafter cost, as far as loading the model told: to be tracked by one run, or by several in turn."""
-        return CostTracker(self.measured, drafter.reuses, drafter.cost_guess)
+        return CostTracker(self.measured, drafter.reuses, drafter.cost_guess, drafter.at_once)
 
     def drafter(self, request: Request, capacity: int) -> Drafter:
         """`capacity`: positions that prompt and text need. Raises UserError."""

@@ -54,7 +54,8 @@ class Narration:
         )  # fmt: skip
         yield PrefillDone(len(ids) - 1, run.prefill())
         if self.drafts:
-            yield CostMeasured(**asdict(run.costs.costs()))
+            costs = run.costs.costs()
+            yield CostMeasured(costs.draft, costs.verify, costs.fixed + costs.first)  # of rounds with drafts
 
     def plan(self) -> RoundStarted:
         run = self.run

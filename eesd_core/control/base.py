@@ -56,15 +56,17 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a round of k drafts costs, in seconds (or in any other unit, as long as it is one): fixed + k x draft + verify[k].
+    """What a round of k drafts costs, in seconds (or in any other unit, as long as it is one): fixed + k x draft + verify[k], and `first`
+    where k > 0.
 
     `draft` is one draft step, `verify[m - 1]` the verify pass over m tokens, T_v(m), never falling in m; `fixed` what a round costs
-    besides: the first layers over the pending token, acceptance, rollback.
+    besides: the first layers over the pending token, acceptance, rollback; `first` the step of a drafter that makes all drafts at once.
     """
 
     draft: float
     verify: tuple[float, ...]  # T_v(1) .. T_v(MAX_ROWS)
     fixed: float
+    first: float = 0.0
 
     @classmethod
     def from_points(cls, draft: float, verify: dict[int, float], fixed: float) -> "Costs":
@@ -81,12 +83,12 @@ class Costs:
         return cls(draft, tuple(1 + per_token * i for i in range(MAX_ROWS)), fixed)
 
     def round(self, drafted: int) -> float:
-        return self.fixed + drafted * self.draft + self.verify[drafted]
+        return self.fixed + (self.first if drafted else 0.0) + drafted * self.draft + self.verify[drafted]
 
     def relative(self, limit: int) -> list[float]:
         """Rounds of 0 .. limit drafts, in rounds without drafts: a machine that gets slower as a whole changes nothing in it."""
         plain = self.fixed + self.verify[0]
-        return [(self.fixed + k * self.draft + seconds) / plain for k, seconds in enumerate(self.verify[: limit + 1])]
+        return [self.round(k) / plain for k in range(min(limit + 1, len(self.verify)))]
 
 
 class Controller(Protocol):

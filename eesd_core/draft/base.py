@@ -116,6 +116,7 @@ class Drafter(Stateful):
     name: str = ""  # as it is spelled on the command line, with what was chosen for it; "": as it was asked for
     rows: int = 1  # siblings may fill up a verify pass to so many rows; 1: it drafts chains
     reuses: int = 0  # of the target's first layers, those that drafting has already run when verification begins
+    at_once: bool = False  # all drafts of a round come from one step, whose time does not depend on how many they are
     cost_guess: float = 0.0  # of a draft step's time over a plain step's, where it is not measured at load (reuses = 0); 0: none
     taps: tuple[int, ...] = ()  # behind how many layers it wants to see the hidden states of every row; each >= reuses
 

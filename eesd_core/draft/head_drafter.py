@@ -1,14 +1,26 @@
 """What drafters with a trained head have in common (heads/trained.py)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..heads.shortlist import Words
 from ..verify import Verdict
 from .base import LOGITS, Drafter, Node, Parts, Room, Text
 from .choose import choose
 from .tree import grow
+
+
+class Made(NamedTuple):
+    """Stands in for a text's list where the logits over the frozen head's rows, (1, V) or (1, S), are there already."""
+
+    words: Words | None
+    made: Tensor
+
+    def logits(self, normed: Tensor) -> Tensor:
+        return self.words.logits(normed, self.made) if self.words else self.made
 
 
 class HeadDrafter(Drafter):
@@ -25,12 +37,13 @@ class HeadDrafter(Drafter):
         self.words = self.head.words()
         self.shown = 0  # tokens of the text that the list of words has seen
 
-    def chosen(self, text: Text, nodes: Sequence[Node], normed: Tensor) -> Node:
-        """The next node. normed (1, 1, D): what the LM head's rows are multiplied by."""
+    def chosen(self, text: Text, nodes: Sequence[Node], normed: Tensor, made: Tensor | None = None) -> Node:
+        """The next node. normed (1, 1, D): what the LM head's rows are multiplied by; made (1, V) or (1, S): what that gives, if known."""
         if self.words:
             self.words.see(text.ids[self.shown :])
             self.shown = len(text.ids)
-        logits = self.head.logits(self.target, normed, self.words)  # (1, V) or (1, S)
+        words = self.words if made is None else Made(self.words, made)
+        logits = self.head.logits(self.target, normed, words)  # (1, V) or (1, S)
         return choose(text, nodes, logits, self.words and self.words.ids, self.width if self.rows > 1 else 1)
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:

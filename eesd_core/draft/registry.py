@@ -153,6 +153,12 @@ ROWS = (
         needs_head="feature",
     ),
     Entry(
+        "block", "block.BlockDrafter", "all tokens of a round at once, from masks behind the target's states",
+        "after SpecDiff, arXiv 2408.05636, in the form of DFlash, arXiv 2602.06036, and DSpark, arXiv 2607.05147",
+        (rows(1),),
+        needs_head="block",
+    ),
+    Entry(
         "disturbed", "disturbed.DisturbedDrafter", "early exit, made worse on purpose: some drafts are random tokens", "ours",
         (
             Setting("share", "number", "the share of drafts that become random", None, 0, 1),

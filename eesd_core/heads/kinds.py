@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "feature": "feature.FeatureHead",
+    "block": "block.BlockHead",
 }
 
 
@@ -25,10 +26,14 @@ def kind_of(name: str) -> type["TrainedHead"]:
     return getattr(import_module(f".{module}", __package__), kind)
 
 
+def kinds_in(folder: Path | None) -> list[str]:
+    """Kinds of heads that are in FOLDER/KIND/."""
+    from .files import HEAD_FACTS, HEAD_WEIGHTS
+
+    return [kind for kind in KINDS if folder and any((folder / kind / name).exists() for name in (HEAD_FACTS, HEAD_WEIGHTS))]
+
+
 def load_heads(folder: Path | None, target: "Target", exit_layer: "Head | None" = None) -> dict[str, "TrainedHead"]:
     """Those that FOLDER/KIND/ hold, by kind. A shortlist that is the exit layer's is taken from there. Raises UserError for files that are
     broken or for another model."""
-    from .files import HEAD_FACTS, HEAD_WEIGHTS
-
-    there = [kind for kind in KINDS if folder and any((folder / kind / name).exists() for name in (HEAD_FACTS, HEAD_WEIGHTS))]
-    return {kind: kind_of(kind).load(folder / kind, target, exit_layer and exit_layer.shortlist) for kind in there}
+    return {kind: kind_of(kind).load(folder / kind, target, exit_layer and exit_layer.shortlist) for kind in kinds_in(folder)}

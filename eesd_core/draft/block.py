@@ -1,0 +1,69 @@
+"""The block drafter: one pass of the block head says the tokens of all places of a round (heads/block.py).
+
+What the pass reads are the rows that the target has verified since the last one, and the block behind them; keys and values of the verified
+rows are kept, the block's are not. Tokens are then chosen from left to right, as many as the controller asks for: the token before changes
+the logits of a place by a product of rank 64 at most, so all places share one product with the LM head's rows.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..verify import Verdict
+from .base import Node, Parts, Text, last_id
+from .head_drafter import HeadDrafter
+
+
+class BlockDrafter(HeadDrafter):
+    kind, at_once = "block", True
+
+    def __init__(self, parts: Parts, rows: int = 1):
+        super().__init__(parts, rows)
+        self.cache = self.target.new_cache(parts.capacity, layers=1)
+        kind = {"dtype": self.target.stream, "device": self.target.device}
+        # Row t + 1 is that of position t. Row 0: nothing was verified yet.
+        self.read_rows = torch.zeros(1, parts.capacity + 1, self.target.config.hidden_size, **kind)
+        self.verified = 0  # positions
+        self.hidden: Tensor | None = None  # of this round's places, (1, k, D), and what each comes to without the token before it
+        self.plain: Tensor | None = None  # (k, V) or (k, S)
+        self.by_state: Tensor | None = None  # (1, k, r)
+
+    def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
+        self._see([seen[tap] for tap in self.taps])
+        if self.verified:
+            self.target.run(self.head.layers, self.read_rows[:, 1 : self.verified + 1], self.cache, 0)
+
+    def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
+        head, target, place = self.head, self.target, len(nodes)
+        token = head.read(target.embed([last_id(text, nodes)], text.start + place))  # (1, 1, D)
+        if not nodes:
+            self._block(text, token, min(room, head.longest))
+        elif place == self.hidden.shape[1]:
+            return []
+        factors = head.factors(self.by_state[:, place : place + 1], token).float()  # (1, 1, r)
+        plain = self.plain[place : place + 1] + factors[0] @ head.reach(target)
+        return [self.chosen(text, nodes, self.hidden[:, place : place + 1] + factors @ head.change.float(), plain)]
+
+    def _block(self, text: Text, token: Tensor, places: int) -> None:
+        """The pass over what was verified and the block. token (1, 1, D): the pending one."""
+        head, target, start, read = self.head, self.target, text.start, self.cache.lengths[0]
+        rows = torch.cat([self.read_rows[:, read + 1 : start + 1], head.block(token, self.read_rows[:, start : start + 1], places)], 1)
+        self.hidden = head.norm(target.run(head.layers, rows, self.cache, read)[:, -places:])
+        self.plain, self.by_state = head.at_once(target, self.hidden), head.by_state(self.hidden)
+        self.cache.truncate(start)
+
+    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        self.cache.truncate(text.start)
+        if verdict is None:  # the text was taken back
+            self.taken_back()
+            self.verified = text.start
+        else:
+            self._see(self.kept(text.start - self.verified, verdict, seen))
+
+    def _see(self, states: Sequence[Tensor]) -> None:
+        """The next positions are verified: their states at every tap, (1, n, D) each."""
+        count = states[0].shape[1]
+        if count:
+            self.read_rows[:, self.verified + 1 : self.verified + 1 + count] = self.head.verified(states)
+        self.verified += count
