@@ -23,5 +23,10 @@ class CapeDrafter(EarlyExitDrafter):
         self.priced = priced
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
-        listed = [node._replace(ranked=node.ranked[: TABLE[int(10 * node.facts.confidence)]]) for node in nodes]
-        return grow(listed, room if self.priced else Room(room.depth, (-1.0,) * len(room.prices)))
+        return candidates(nodes, room, bool(self.priced))
+
+
+def candidates(spine: Sequence[Node], room: Room, priced: bool = False) -> list[Node]:
+    """Beside a spine whose places have their ranked tokens, as many as the table says. `priced`: those that are worth their row."""
+    listed = [node._replace(ranked=node.ranked[: TABLE[int(10 * node.facts.confidence)]]) for node in spine]
+    return grow(listed, room if priced else Room(room.depth, (-1.0,) * len(room.prices)))

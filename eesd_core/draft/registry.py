@@ -159,6 +159,17 @@ ROWS = (
         needs_head="block",
     ),
     Entry(
+        "glide", "glide.GlideDrafter", "a layer on token embeddings that reads the target's cached keys and values",
+        "GliDe with a CaPE, arXiv 2402.02082; one attention for both is ours",
+        (rows(1), Setting("cape", "whole", "1: candidates beside the spine as CaPE's table says", 0, 0, 1)),
+        needs_head="glide",
+    ),
+    Entry(
+        "hidden-transfer", "hidden_transfer.HiddenTransferDrafter", "pseudo states of the next positions through the target's upper layers",
+        "Hidden Transfer, arXiv 2404.12022, in two passes; that it reads drafted tokens is ours", (rows(1),),
+        needs_head="hidden-transfer",
+    ),
+    Entry(
         "disturbed", "disturbed.DisturbedDrafter", "early exit, made worse on purpose: some drafts are random tokens", "ours",
         (
             Setting("share", "number", "the share of drafts that become random", None, 0, 1),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 KINDS = {
     "feature": "feature.FeatureHead",
     "block": "block.BlockHead",
+    "glide": "glide.GlideHead",
+    "hidden-transfer": "hidden_transfer.HiddenTransferHead",
 }
 
 

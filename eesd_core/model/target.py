@@ -139,14 +139,15 @@ class Target:
         facts = kind, start, rows, cache.extent(start + rows), cache.prompt
         return self.tell_tree(*facts, parents) if parents else self.tell(*facts)
 
-    def run_rows(self, layers, hidden: Tensor) -> Tensor:
-        """Whole rows at once and without a cache, as in training. hidden (B, T, D), from position 0 on -> (B, T, D)."""
+    def run_rows(self, layers, hidden: Tensor, cache=None) -> Tensor:
+        """Whole rows at once and without a cache, as in training. hidden (B, T, D), from position 0 on -> (B, T, D). `cache`: what is shown
+        the keys and values of every layer in its place (heads/beside.py)."""
         length, fused = hidden.shape[1], self.config._attn_implementation == "sdpa"  # which is causal without a mask, and then faster
         for layer in layers:
             told = self.tell(layer.kind, 0, length, length)
             if fused and (layer.kind.window or length) >= length:
                 told["attention_mask"] = None
-            hidden = layer(hidden, **told)
+            hidden = layer(hidden, **told, **({self.family.cache: cache} if cache else {}))
         return hidden
 
     def see_whole_rows(self) -> None:

@@ -22,7 +22,8 @@ def moved(head: TrainedHead, seed: int = 0) -> TrainedHead:
     """Every weight its own, as training leaves them."""
     for number, parameter in enumerate(head.parameters()):
         noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1000 * seed + number))
-        parameter.data += 0.1 * parameter.abs().mean() + 0.1 * parameter.abs().mean() * noise
+        size = 0.1 * (parameter.abs().mean().item() or 1.0)  # some maps begin with nothing
+        parameter.data += size + size * noise
     return head
 
 
@@ -42,6 +43,7 @@ def difference(
     """The largest one between what the LM head's rows would be multiplied by, drafting step by step and over whole rows. `plain`: target
     and head for whole rows, where those that draft were made ready to decode."""
     trained_on, trained = plain or (target, head)
+    rounds = [(min(drafts, head.longest), min(accepted, head.longest)) for drafts, accepted in rounds]
     length = prompt + sum(accepted + 1 for _, accepted in rounds) + 6
     ids = torch.randint(0, target.vocab, (length,), generator=torch.Generator().manual_seed(2)).tolist()
     states = states_of(trained_on, torch.tensor([ids]), head.taps)

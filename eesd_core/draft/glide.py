@@ -1,0 +1,42 @@
+"""GliDe's drafter: one decoder layer on token embeddings that reads the target's own cache (GliDe with a CaPE, arXiv 2402.02082).
+
+A draft token costs that layer and the head. Its keys and values are written behind the target's, into the place of the layer that it
+reads, and forgotten before verification (heads/glide.py): nothing is kept from round to round. Siblings are the next best tokens beside the
+spine, as many as pay, or as many as CaPE's table says.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ..verify import Verdict
+from .base import Node, Parts, Room, Text, last_id
+from .cape import TABLE, candidates
+from .head_drafter import HeadDrafter
+
+
+class GlideDrafter(HeadDrafter):
+    kind = "glide"
+
+    def __init__(self, parts: Parts, rows: int = 1, cape: int = 0):
+        """`cape` 1: every place has as many candidates as CaPE's table says, as far as `rows` go."""
+        super().__init__(parts, rows)
+        self.taps, self.cape = (), cape  # keys and values are all that it reads
+        if cape:
+            self.width = max(TABLE)
+
+    def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
+        position = text.start + len(nodes)
+        hidden = self.target.embed([last_id(text, nodes)], position)
+        hidden = self.target.run(self.head.layers, hidden, text.cache, position)
+        return [self.chosen(text, nodes, self.head.norm(hidden))]
+
+    def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
+        return candidates(nodes, room) if self.cape else super().branch(text, nodes, room)
+
+    def finish(self, text: Text, nodes: Sequence[Node]) -> None:
+        text.cache.truncate(text.start)
+
+    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        if verdict is None:
+            self.taken_back()

@@ -1,0 +1,64 @@
+"""Layers that read what the target knows of verified rows, over whole rows as in training.
+
+A drafter runs such layers on the target's own cache: there they find the target's keys and values of all verified positions, and write
+those of the round's own rows behind them. Over whole rows every place belongs to a round, which begins at `start`: it sees the target's
+keys and values in front of its round, and those that the layer itself makes from the round's beginning up to the place.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..model.target import Target
+from .trained import own_keys, places_of, verified_keys
+
+
+class Heard:
+    """Stands in for transformers' cache and keeps what it is told: the keys and values of every layer, (B, heads, T, head_dim) each."""
+
+    def __init__(self):
+        self.kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
+        self.kept[layer] = keys, values
+        return keys, values
+
+
+class Beside:
+    """Stands in for transformers' cache: the rows of a layer find those that were heard of the target's layer of the same number in front
+    of their own, (B, heads, 2 T, head_dim)."""
+
+    def __init__(self, heard: Heard):
+        self.heard = heard
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
+        return tuple(torch.cat(both, 2) for both in zip(self.heard.kept[layer], (keys, values)))
+
+
+@torch.no_grad()
+def hear(target: Target, layers: Sequence[nn.Module], states: Tensor) -> Heard:
+    """What the target's layers make of the states in front of them, (B, T, D)."""
+    heard = Heard()
+    target.run_rows(layers, states.to(target.dtype), heard)
+    return heard
+
+
+def three_quarters(target: Target) -> int:
+    """A layer that has read much and does not yet speak of the next token alone."""
+    return max(1, target.depth * 3 // 4)
+
+
+def run_beside(target: Target, layers: Sequence[nn.Module], hidden: Tensor, heard: Heard, start: Tensor) -> Tensor:
+    """hidden (B, T, D), what the layers read at every place; start (B, T), where the round of the place began -> (B, T, D)."""
+    length, cache, places = hidden.shape[1], Beside(heard), places_of(start)
+    seen = torch.cat([verified_keys(start), own_keys(start)], -1)  # (B, T, 2 T)
+    masks: dict[int | None, Tensor] = {}
+    for layer in layers:
+        window = layer.kind.window
+        if window not in masks:
+            near = seen if window is None else seen & (places.repeat(2) > places[:, None] - window)
+            masks[window] = torch.zeros_like(near, dtype=hidden.dtype).masked_fill_(~near, torch.finfo(hidden.dtype).min)[:, None]
+        told = target.tell(layer.kind, 0, length, length) | {target.family.cache: cache, "attention_mask": masks[window]}
+        hidden = layer(hidden, **told)
+    return hidden
