@@ -174,7 +174,7 @@ def train(
     layer.requires_grad_(True)
     matrices, gains = ([p for p in layer.parameters() if (p.ndim == 2) == square] for square in (True, False))
     rate = config.learning_rate
-    optimizers = [Muon(matrices, rate), torch.optim.AdamW(gains, rate, weight_decay=0.0)]
+    optimizers = [Muon(matrices, rate), *([torch.optim.AdamW(gains, rate, weight_decay=0.0)] if gains else [])]
     free = ("steps", "greedy_steps", "save_seconds")
     settings = json.dumps({name: value for name, value in asdict(config).items() if name not in free})
     first, seen, curve = 0, 0, []
