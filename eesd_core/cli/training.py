@@ -79,8 +79,9 @@ def add_commands(commands, shared: Shared) -> None:
     sweep = commands.add_parser("sweep", parents=[lessons], help="exit depth against acceptance, cost, speedup: `distill` at every depth")
     sweep.add_argument("--depths", type=whole, nargs="+", metavar="N", help="exit depths (default: 1, and eighths of the model up to half)")
 
-    replies = commands.add_parser("write-replies", help="have a chat model reply to many requests, for heads to learn from")
-    replies.add_argument("--model", required=True, metavar="NAME_OR_PATH", help="a Llama model with a chat template")
+    replies = commands.add_parser("write-replies", help="have a model reply to many requests, or go on with texts, for heads to learn from")
+    replies.add_argument("--model", metavar="NAME_OR_PATH", help="a Llama model (default: storyteller)")
+    replies.add_argument("--openings", action="store_true", help="it goes on with texts that break off, instead of replying to requests")
     replies.add_argument("--data", type=Path, required=True, metavar="DIR", help="requests and texts to quote: .jsonl[.xz] files")
     replies.add_argument("--out", type=Path, required=True, metavar="DIR", help="parts of 256 texts; resumes from here")
     replies.add_argument("--requests", type=whole, default=20_000, metavar="N", help="how many requests; may be raised on resume")
@@ -109,12 +110,14 @@ def write_replies(arguments) -> int:
     from ..train.replies.collect import write_replies
 
     a = arguments
+    if a.server and (a.openings or not a.model):
+        raise UserError("a server writes replies to requests: give the --model whose tokens they become, and leave --openings out")
     if a.server:
         from ..train.replies.remote import replies_from
 
         replies_from(a.server, a.served_as, a.model, a.data, a.out, a.requests, a.new_tokens, a.at_once)
         return 0
-    write_replies(a.model, a.data, a.out, a.requests, a.new_tokens, tuple(sorted(set(a.taps))), a.known)
+    write_replies(a.model, a.data, a.out, a.requests, a.new_tokens, tuple(sorted(set(a.taps))), a.known, a.openings)
     return 0
 
 

@@ -153,6 +153,11 @@ ROWS = (
         needs_head="feature",
     ),
     Entry(
+        "chimera", "chimera.ChimeraDrafter", "a small network on the last three tokens and the state of the last verified one",
+        "the trigram encoder of Chimera, arXiv 2402.15758; the rest is ours", (rows(1),),
+        needs_head="chimera",
+    ),
+    Entry(
         "block", "block.BlockDrafter", "all tokens of a round at once, from masks behind the target's states",
         "after SpecDiff, arXiv 2408.05636, in the form of DFlash, arXiv 2602.06036, and DSpark, arXiv 2607.05147",
         (rows(1),),

@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..model.cache import KVCache
 from ..model.target import Target
 from .copies import copied_norm, empty_layer, half_mlp, layer_weights
-from .trained import TrainedHead, check_taps, linear, places_of, random_maps
+from .trained import TrainedHead, check_taps, even, linear, places_of, random_maps, rows_at
 
 WIDE = 2  # times the model's width, where features are gated
 
@@ -59,17 +59,17 @@ class FeatureHead(TrainedHead):
 
     def feature(self, states: Sequence[Tensor]) -> Tensor:
         """Of verified positions, from their states at every tap: (B, m, D) each -> (B, m, D)."""
-        return self.project(torch.cat([_even(part) for part in states], -1))
+        return self.project(torch.cat([even(part) for part in states], -1))
 
     def entry(self, embedded: Tensor, feature: Tensor) -> Tensor:
         """What the decoder layer reads of a token and of the feature before it: (B, m, D) each -> (B, m, D)."""
         if not self.gated:
-            return self.mix(torch.cat([_even(embedded), _even(feature)], -1))
-        return self.down(nn.functional.silu(self.gate(_even(embedded))) * self.up(_even(feature)))
+            return self.mix(torch.cat([even(embedded), even(feature)], -1))
+        return self.down(nn.functional.silu(self.gate(even(embedded))) * self.up(even(feature)))
 
     def fed_back(self, hidden: Tensor) -> Tensor:
         """The feature of a position that was drafted, from the layer's output there: (B, m, D) -> (B, m, D)."""
-        return self.branch(_even(hidden)) if self.gated else hidden
+        return self.branch(even(hidden)) if self.gated else hidden
 
     def run(self, target: Target, embedded: Tensor, feature: Tensor, cache: KVCache, start: int) -> Tensor:
         """Its layer over positions start .. of one text: (1, m, D) each -> (1, m, D)."""
@@ -103,13 +103,13 @@ class FeatureHead(TrainedHead):
             at = chosen.to(torch.uint8).sort(dim=-1, descending=True, stable=True).indices[:, :count]  # (B, n), then others
             at = at.where(chosen.gather(1, at), length)
             begun, shown = rounds.gather(1, at), at.where(at < length, 0)
-            feature = self.fed_back(_rows(out, (at - 1).clamp(min=0)))
+            feature = self.fed_back(rows_at(out, (at - 1).clamp(min=0)))
             old = (places[:, None] <= begun[:, :, None]) & (places[:, None] > shown[:, :, None] - near)
             drafted = torch.cat([drafted, at], 1)
             keys = drafted[:, None]  # (B, 1, keys)
             own = (rounds.gather(1, drafted)[:, None] == begun[:, :, None]) & (keys <= at[:, :, None]) & (keys < length)
             own &= keys > shown[:, :, None] - near
-            made = through(self.entry(_rows(embedded, at), feature), shown, torch.cat([old, own], -1))
+            made = through(self.entry(rows_at(embedded, at), feature), shown, torch.cat([old, own], -1))
             out = out.scatter(1, at[..., None].expand_as(made), made)
         return self.norm(out[:, :-1])
 
@@ -124,13 +124,3 @@ class _Memory:
         self.keys = keys if self.keys is None else torch.cat([self.keys, keys], 2)
         self.values = values if self.values is None else torch.cat([self.values, values], 2)
         return self.keys, self.values
-
-
-def _even(x: Tensor) -> Tensor:
-    """Brought to length D^.5."""
-    return nn.functional.rms_norm(x, x.shape[-1:])
-
-
-def _rows(source: Tensor, at: Tensor) -> Tensor:
-    """source (B, T, D), at (B, n) -> (B, n, D)."""
-    return source.gather(1, at[..., None].expand(-1, -1, source.shape[-1]))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "feature": "feature.FeatureHead",
+    "chimera": "chimera.ChimeraHead",
     "block": "block.BlockHead",
     "glide": "glide.GlideHead",
     "hidden-transfer": "hidden_transfer.HiddenTransferHead",

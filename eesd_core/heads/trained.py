@@ -87,6 +87,16 @@ def linear(target: Target, inputs: int, outputs: int) -> nn.Linear:
     return nn.Linear(inputs, outputs, bias=False, dtype=target.dtype, device=target.device)
 
 
+def even(x: Tensor) -> Tensor:
+    """Brought to length D^.5: (..., D) -> (..., D)."""
+    return nn.functional.rms_norm(x, x.shape[-1:])
+
+
+def rows_at(source: Tensor, at: Tensor) -> Tensor:
+    """source (B, T, D), at (B, n) -> (B, n, D)."""
+    return source.gather(1, at[..., None].expand(-1, -1, source.shape[-1]))
+
+
 def random_maps(head: nn.Module) -> dict[str, Tensor]:
     """Where training of a head's own linear maps begins: orthogonal, and the same every time. By name."""
     maps = [(name, module) for name, module in head.named_children() if type(module) is nn.Linear]
@@ -110,6 +120,7 @@ def own_keys(start: Tensor) -> Tensor:
 
 
 def places_of(start: Tensor) -> Tensor:
+    """0 .. T - 1."""
     return start.new_ones(start.shape[1]).cumsum(0) - 1
 
 

@@ -7,9 +7,11 @@ import pytest
 import torch
 from tiny import byte_tokenizer, tiny_model
 
+from eesd_core.cli import main
 from eesd_core.errors import UserError
 from eesd_core.model.target import Target
 from eesd_core.train.replies.collect import restore, turn_behind
+from eesd_core.train.replies.openings import LEAST, MOST, Openings
 from eesd_core.train.replies.requests import WORDS, Requests, excerpt
 from eesd_core.train.replies.store import REPLIES, load_ids, load_replies, parts, save_part, save_replies
 from eesd_core.train.replies.writer import Text, Writer, run
@@ -162,3 +164,36 @@ def test_texts_are_put_together_again_from_replies_alone(model, tmp_path):
     assert {n: (t.ids, t.turns) for n, t in again.items()} == {t.number: (t.ids, t.turns) for t, _ in written}
     with pytest.raises(UserError, match="holds no replies"):
         list(restore(target, Asked(), tmp_path / "ids-0000.safetensors"))
+
+
+@pytest.fixture
+def tales(tmp_path):
+    """A folder with two sources, and one of texts that models are judged on."""
+    for name, text in (("tales-00", "Once there was a fox who lived by the sea. "), ("plays", "Who is there? said the owl at night. ")):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"text": text * 6}) + "\n")
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "eval" / "secret.jsonl").write_text(json.dumps({"text": "never to be seen " * 9}) + "\n")
+    return tmp_path
+
+
+def test_openings_are_the_same_whoever_asks(tales):
+    drawn = [Openings(tales).draw(number) for number in range(40)]
+    assert drawn == [Openings(tales).draw(number) for number in range(40)] and len(set(drawn)) > 20
+    assert all(LEAST <= len(text.split()) <= MOST for text in drawn)
+    assert {bool("fox" in text or "sea" in text) for text in drawn} == {True, False} and not any("never" in text for text in drawn)
+
+
+def test_the_command_goes_on_with_openings_and_resumes(tales, model_folder, tmp_path, capsys):
+    """The tiny model has no chat template: it cannot be asked."""
+    flags = ["--model", str(model_folder), "--data", str(tales), "--out", str(tmp_path / "out"), "--new-tokens", "5", "--requests"]
+    assert main(["write-replies", *flags, "4"]) == 2
+    assert main(["write-replies", *flags, "4", "--openings", "--known", "x"]) == 2
+    assert capsys.readouterr().err.count("\n") == 2
+    for count in ("4", "6"):
+        assert main(["write-replies", *flags, count, "--openings"]) == 0
+    found = [load_ids(tmp_path / "out", part) for part in parts(tmp_path / "out")]
+    assert [sorted(part["number"].tolist()) for part in found] == [[0, 1, 2, 3], [4, 5]]
+    assert sum(int(part["reply"].sum()) for part in found) == 30 and not list((tmp_path / "out").glob("states-*"))
+    ids = found[0]["ids"][: found[0]["ends"][0]].tolist()
+    asked = byte_tokenizer()(Openings(tales).draw(int(found[0]["number"][0])))["input_ids"]
+    assert ids[: len(asked)] == asked and len(ids) == len(asked) + 5

@@ -1,4 +1,5 @@
-"""`write-replies`: a chat model replies to many requests, and what it wrote is kept for all heads that learn from it."""
+"""`write-replies`: a chat model replies to many requests, or a model goes on with many openings, and what it wrote is kept for all heads
+that learn from it."""
 
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from safetensors import SafetensorError
 from ...errors import UserError
 from ...model.load import load_target
 from ...model.target import Target
+from .openings import Openings
 from .requests import Requests
 from .store import PART, load_ids, load_replies, parts, save_part, save_replies
 from .turns import turn_behind
@@ -16,18 +18,22 @@ from .writer import Text, Writer, run
 
 DRAWS = ((0.0, 0.0), (0.8, 0.1), (0.0, 0.0), (0.8, 0.1), (0.8, 0.0), (1.0, 0.0))  # (temperature, min-p) of one request after the other
 MOST_TURNS = 2
-
-
 LONGEST_PROMPT = 330  # tokens
 
 
 def write_replies(
-    model: str, data: Path, out: Path, count: int, new_tokens: int, taps: tuple[int, ...], known: Path | None = None
-) -> None:
+    model: str | None, data: Path, out: Path, count: int, new_tokens: int, taps: tuple[int, ...], known: Path | None = None,
+    openings: bool = False,
+) -> None:  # fmt: skip
     """Replies to requests 0 .. count - 1, into parts in `out`; what is there already stays. `taps`: depths whose hidden states are kept
-    too, two bytes a number. `known`: a file of replies written before (store.py), which need not be written again. Raises UserError."""
-    requests = Requests(data)
+    too, two bytes a number. `known`: a file of replies written before (store.py), which need not be written again. `openings`: texts that
+    break off in place of requests, and what follows in place of a reply. Raises UserError."""
+    if openings and known:
+        raise UserError("--known is for replies: leave it out where the model goes on with openings")
+    requests = Openings(data) if openings else Requests(data)
     target = load_target(model, "cpu", "float32", "none", alone=True)
+    if not openings and not target.tokenizer.chat_template:
+        raise UserError(f"{target.name} has no chat template to be asked by: give --openings, and it goes on with texts that break off")
     out.mkdir(parents=True, exist_ok=True)
     done = numbers(out)
     if known:
@@ -40,12 +46,13 @@ def write_replies(
         for number in range(count):
             if number in done:
                 continue
-            ids = target.codec.encode_chat([{"role": "user", "content": requests.draw(number)}])
+            asked = requests.draw(number)
+            ids = target.codec.encode(asked) if openings else target.codec.encode_chat([{"role": "user", "content": asked}])
             if len(ids) <= LONGEST_PROMPT:
                 yield Text(number, list(ids), *DRAWS[number % len(DRAWS)], first=len(ids))
 
     def next_turn(text: Text) -> list[int] | None:
-        request = requests.follow_up(text.number) if len(text.turns) < MOST_TURNS else None
+        request = requests.follow_up(text.number) if not openings and len(text.turns) < MOST_TURNS else None
         return request and turn_behind(target, request)
 
     writer, finished = Writer(target.model, taps, target.end_ids), []
@@ -54,11 +61,11 @@ def write_replies(
         finished.append((text, states))
         new += sum(end - begin for begin, end in text.turns)
         if len(finished) == PART:
-            save_part(out, index, finished, taps)
+            save_part(out, index, finished, taps, states=bool(taps))
             index, finished = index + 1, []
             print(f"part {index}: {new:,} tokens written, {new / (time.monotonic() - began):.0f} a second", flush=True)
     if finished:
-        save_part(out, index, finished, taps)
+        save_part(out, index, finished, taps, states=bool(taps))
     save_replies(out)
 
 
