@@ -35,7 +35,7 @@ class FeatureHead(TrainedHead):
         layers). `mlp`: width of its MLP (default: half of the target's, where that can be). Raises UserError for depths that the target
         does not have."""
         third = max(1, target.depth // 3)
-        taps = check_taps(target, taps or sorted({third, max(third, target.depth * 11 // 15), target.depth}), self.kind)
+        taps = check_taps(target, taps or sorted({third, max(third, target.depth * 3 // 4), target.depth}), self.kind)
         width, source = target.config.hidden_size, target.layers[target.depth // 2]
         mlp = mlp or half_mlp(target, source)
         if not 1 <= longest <= 16:

@@ -3,25 +3,25 @@
 Opening n is the same whoever asks for it and whenever, so that writing can stop and go on.
 """
 
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from ..corpus import documents, find_sources
+from ..tokenizer import TURN_TOKENS
 from .requests import excerpt
 
-MOST_DOCUMENTS = 400  # of a source
+ENOUGH = 1_000_000  # characters of a source
 LEAST, MOST = 4, 40  # words
 
 
 class Openings:
-    """`folder` holds JSON Lines with a `text` or with turns, packed by xz or not; those in folders named `eval` are left alone. Raises
-    UserError where there is nothing of use."""
+    """`folder` holds JSON Lines with a `text`, packed by xz or not; those in folders named `eval` are left alone. Raises UserError where
+    there is nothing of use."""
 
     def __init__(self, folder: Path):
         folders = sorted({path.parent for path in folder.rglob("*.jsonl*") if "eval" not in path.relative_to(folder).parts}) or [folder]
-        self.texts = {name: list(islice(documents(paths), MOST_DOCUMENTS)) for name, paths in find_sources(folders).items()}
+        self.texts = {name: first_of(paths) for name, paths in find_sources(folders).items()}
         self.sources = sorted(name for name, texts in self.texts.items() if texts)
 
     def draw(self, number: int) -> str:
@@ -31,3 +31,16 @@ class Openings:
         texts = self.texts[self.sources[random.choice(len(weights), p=weights / weights.sum())]]
         words = excerpt(texts[int(random.integers(len(texts)))], random, MOST, MOST).split(" ")
         return " ".join(words[: int(random.integers(LEAST, MOST + 1))])
+
+
+def first_of(paths: list[Path]) -> list[str]:
+    """The first documents of a source, as many as reach ENOUGH characters together, without those that are written as turns."""
+    found, size = [], 0
+    for text in documents(paths):
+        if text.startswith(TURN_TOKENS[0]):
+            continue
+        found.append(text)
+        size += len(text)
+        if size >= ENOUGH:
+            break
+    return found
