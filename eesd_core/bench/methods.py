@@ -7,6 +7,7 @@ throughput@rejection             an acceptance rule of its own, where the temper
 frozen-exit, untrained-exit      EESD without a trained exit layer: the model's own norm and head at the exit depth, or an untrained
                                  copy of its last layer there; frozen-exit:4 exits after 4 layers
 hf, hf-stock, hf-static, hf-early-exit, hf-prompt-lookup    transformers' generate() (peers.py)
+llama.cpp, llama.cpp+ngram       llama.cpp on the same GGUF file, plainly and with its own drafts (llama_cpp.py)
 """
 
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ PEERS = {
     "hf-static": "transformers generate(), static cache",
     "hf-early-exit": "transformers generate(assistant_early_exit)",
     "hf-prompt-lookup": "transformers generate(prompt_lookup_num_tokens)",
+    "llama.cpp": "llama.cpp on the same file",
+    "llama.cpp+ngram": "llama.cpp on the same file, drafts by n-grams of the text",
 }
 PLAIN = ("vanilla", "hf", "hf-stock", "hf-static")  # without drafts: the fastest of them is the baseline that nobody can call weak
 EARLY_EXIT = Drafting("early-exit")

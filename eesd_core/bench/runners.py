@@ -13,6 +13,7 @@ from ..heads.frozen import FrozenExit
 from ..heads.untrained import UntrainedExit
 from ..sampling import Sampling
 from . import peers
+from .llama_cpp import LlamaCpp
 from .methods import Method
 from .prompts import Prompt
 from .written import Written, write
@@ -25,8 +26,10 @@ class Runner:
         """Raises UserError where the method needs what is not there."""
         self.method, self.engine, target = method, engine, engine.target
         self.drafter, depth = str(method.drafter), method.setting or (engine.exit_layer.exit_after if engine.exit_layer else 1)
-        self.drafting, self.draft_layers = method.drafter, 0.0
-        if method.peer:
+        self.drafting, self.draft_layers, self.model = method.drafter, 0.0, target
+        if method.peer.startswith("llama.cpp"):
+            self.drafter, self.model = "", LlamaCpp(target, method.peer)
+        elif method.peer:
             self.drafter = ""
             self.arguments = peers.arguments_of(method.peer, method.setting, depth)
             self.model = peers.stock(target) if method.peer == "hf-stock" else target
@@ -61,6 +64,8 @@ class Runner:
         return self.engine.encode(Method("vanilla").request(prompt.text, new_tokens, sampling, prompt.chat and self.chat))
 
     def write(self, prompt: Prompt, new_tokens: int, sampling: Sampling, controller: Controller | None) -> Written:
+        if isinstance(self.model, LlamaCpp):
+            return self.model.write(self.ids(prompt, new_tokens, sampling), new_tokens, sampling)
         if self.method.peer:
             return peers.write(self.model, self.arguments, self.ids(prompt, new_tokens, sampling), new_tokens, sampling)
         request = self.method.request(prompt.text, new_tokens, sampling, prompt.chat and self.chat)

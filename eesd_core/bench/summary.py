@@ -83,7 +83,7 @@ def _row(group: Group, name: str, runs: Runs, times: dict[str, np.ndarray], plai
 def _counts(first: Sequence[dict], tokens: int) -> dict:
     counts = Acceptance.of_chains(pair for cell in first for pair in cell["rounds"])
     lengths = histogram(counts.draft_lengths, max(counts.draft_lengths))
-    draft_passes = sum(cell["draft_passes"] for cell in first)
+    draft_passes, by_round = sum(cell["draft_passes"] for cell in first), all(cell.get("by_round", True) for cell in first)
     rounds = np.array([len(cell["rounds"]) for cell in first])  # of every prompt
     tokens_of_rounds = rounds + [sum(accepted for _, accepted in cell["rounds"]) for cell in first]
     return {
@@ -93,10 +93,10 @@ def _counts(first: Sequence[dict], tokens: int) -> dict:
         "acceptance_rate": round(counts.acceptance_rate, 4) if counts.drafted else None,
         "mean_accepted_length": round(counts.mean_accepted_length, 4),
         "mean_accepted_interval": ratio(tokens_of_rounds, rounds)["interval"],
-        "acceptance_per_position": [round(share, 4) for share in counts.acceptance_per_position],
-        "tested_per_position": counts.tested_at,
-        "draft_lengths": lengths,
-        "draft_lengths_percent": [round(100 * count / counts.rounds, 2) for count in lengths],
+        "acceptance_per_position": [round(share, 4) for share in counts.acceptance_per_position] if by_round else [],
+        "tested_per_position": counts.tested_at if by_round else [],
+        "draft_lengths": lengths if by_round else [],
+        "draft_lengths_percent": [round(100 * count / counts.rounds, 2) for count in lengths] if by_round else [],
         "target_passes_per_token": round(counts.rounds / tokens, 4),
         "draft_passes_per_token": round(draft_passes / tokens, 4),
         "draft_layers": first[0]["draft_layers"],

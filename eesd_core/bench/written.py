@@ -22,6 +22,7 @@ class Written:
     draft_seconds: float | None = None
     verify_seconds: float | None = None
     margins: list[float] = field(default_factory=list)  # vanilla's lead at every token, to explain forks
+    by_round: bool = True  # False: only the sums over `rounds` are known
 
 
 def write(engine: Engine, request: Request, controller: Controller | None, costs: CostTracker, draft_layers: float) -> Written:
