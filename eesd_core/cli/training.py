@@ -93,6 +93,20 @@ def add_commands(commands, shared: Shared) -> None:
     taps = "depths whose hidden states are kept beside the ids (default: none)"
     replies.add_argument("--taps", type=whole, nargs="*", default=[], metavar="DEPTH", help=taps)
 
+    early = commands.add_parser("train-early", help="train a LoRA that lets a model meet its exit layer")
+    early.add_argument("--model", required=True, metavar="NAME_OR_PATH", help="the model as it is")
+    early.add_argument("--exit-layer", type=Path, required=True, metavar="DIR", help="where the exit layer begins")
+    early.add_argument("--texts", type=Path, required=True, metavar="DIR", help="folder of ids-NNNN and states-NNNN.safetensors")
+    early.add_argument("--first", type=whole, required=True, metavar="N", help="layers from number N on change")
+    early.add_argument("--rank", type=whole, default=16, metavar="R")
+    pull = "weight of the chance that a draft is refused; 0: the model stays as it is"
+    early.add_argument("--pull", type=number, default=0.3, metavar="W", help=pull)
+    early.add_argument("--rows", type=whole, default=16, metavar="B", help="texts a step")
+    early.add_argument("--steps", type=whole, default=600, metavar="S", help="may be changed on resume")
+    early.add_argument("--work", type=Path, default=Path("runs/early"), metavar="DIR", help="resumes from here")
+    early.add_argument("--out", type=Path, required=True, metavar="DIR")
+    early.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+
     push = commands.add_parser("push", help="publish an exit layer on the Hugging Face Hub")
     push.add_argument("folder", type=Path, help="what `distill` wrote")
     push.add_argument("repository", help="owner/name")
@@ -198,6 +212,15 @@ def sweep(arguments) -> int:
     return 0
 
 
+def train_early(arguments) -> int:
+    from ..train.early import EarlyConfig, train_early
+
+    a = arguments
+    config = EarlyConfig(a.first, a.rank, a.pull, a.rows, a.steps)
+    train_early(a.model, a.exit_layer, a.texts, a.work, a.out, config, a.device)
+    return 0
+
+
 def push(arguments) -> int:
     from ..heads.hub import push as push_to_hub
 
@@ -217,5 +240,5 @@ def evaluate(arguments) -> int:
 
 COMMANDS = {
     "train-base": train_base, "sizes": sizes, "mix": mix, "distill": distill, "sweep": sweep, "push": push, "evaluate": evaluate,
-    "write-replies": write_replies,
+    "write-replies": write_replies, "train-early": train_early,
 }  # fmt: skip
