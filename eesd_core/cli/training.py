@@ -102,6 +102,7 @@ def add_commands(commands, shared: Shared) -> None:
     pull = "weight of the chance that a draft is refused; 0: the model stays as it is"
     early.add_argument("--pull", type=number, default=0.3, metavar="W", help=pull)
     early.add_argument("--rows", type=whole, default=16, metavar="B", help="texts a step")
+    early.add_argument("--rate", type=number, default=1e-3, help="learning rate of the LoRA")
     early.add_argument("--steps", type=whole, default=600, metavar="S", help="may be changed on resume")
     early.add_argument("--work", type=Path, default=Path("runs/early"), metavar="DIR", help="resumes from here")
     early.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -216,7 +217,7 @@ def train_early(arguments) -> int:
     from ..train.early import EarlyConfig, train_early
 
     a = arguments
-    config = EarlyConfig(a.first, a.rank, a.pull, a.rows, a.steps)
+    config = EarlyConfig(a.first, a.rank, a.pull, a.rows, a.steps, a.rate)
     train_early(a.model, a.exit_layer, a.texts, a.work, a.out, config, a.device)
     return 0
 
