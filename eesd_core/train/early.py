@@ -31,10 +31,11 @@ from ..heads.shortlist import Shortlist, text_logits
 from ..model.load import choose_device, load_target
 from ..model.lora import A, B, merge_lora
 from ..model.target import Target
-from .distill_texts import DRAWN, PLACES, as_stored, computing, deep_of, hidden_at
+from .distill_texts import DRAWN, PLACES, as_stored
 from .lessons import Batch, Lessons, Text
 from .muon import Muon
 from .pretrain import load_checkpoint, save_checkpoint
+from .students import computing, deep_of, hidden_at
 
 SHARP = 0.7  # temperature of the laws that are pulled together
 OTHERS = 1024  # tokens of the whole vocabulary in the list of a step
