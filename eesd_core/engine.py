@@ -27,7 +27,7 @@ from .request import Request
 from .row_invariance import Level
 from .run import Run
 from .sampling import Sampling
-from .together import Batch
+from .together import Batch, Refused
 
 
 class Engine:
@@ -109,17 +109,19 @@ class Engine:
 
     def run_together(
         self, requests: Iterable[Request | None], batch: int = 8, run: str = "run", cancelled: Callable[[int], bool] = lambda row: False,
-        clock: Clock | None = None, padded: bool = False,
+        clock: Clock | None = None, padded: bool = False, refused: Refused | None = None,
     ) -> Iterator[Record]:  # fmt: skip
         """Write up to `batch` texts at a time, 1 to 16, in the same passes (together.py): the `row` of a record is its request's number.
 
         `requests` are taken as there is room, between two rounds. A None among them: nobody waits at the moment; with no text under way
         either, that is the end. `cancelled` is asked once a round for every text. `clock` counts decoding and stands still during every
         prefill. A record's time is what that clock has counted since the text's own prefill: device time is shared, so the clock of each
-        text counts the passes of all. `padded`: by the slower form that others have (padded.py). Raises UserError."""
+        text counts the passes of all. `padded`: by the slower form that others have (padded.py). A request that cannot be run, such as one
+        with too long a prompt, has no records and changes no other: `refused` is told; without it the first such error is raised in the
+        end, when all others are written. Raises UserError."""
         most = check_whole("the number of texts in a pass", batch, 1, MAX_ROWS)
         kind = PaddedBatch if padded else Batch
-        return kind(self, requests, most, cancelled, clock or Clock()).records(run)
+        return kind(self, requests, most, cancelled, clock or Clock(), refused).records(run)
 
 
 def stamped(run: str, lane: str, clock: Clock, events: Iterator[Event]) -> Iterator[Record]:

@@ -32,8 +32,9 @@ from .text.stop_strings import StoppedText
 class Narration:
     """begin, then for every round plan, draft, the verify pass by whoever runs it, commit; at last finish or cancel."""
 
-    def __init__(self, run: Run, request: Request, level: Level):
-        """`level`: what the self-check found."""
+    def __init__(self, run: Run, request: Request, level: Level, together: dict | None = None):
+        """`level`: what the self-check found. `together`: of the passes that it shares with other texts (together.py)."""
+        self.together = together
         self.run, self.request, self.level, self.target, self.drafts = run, request, level, run.target, request.method == "eesd"
         self.words = StoppedText(Detokenizer(run.target.codec, run.text.ids), request.stop)
         self.counts, self.told = Acceptance(), {}
@@ -46,6 +47,7 @@ class Narration:
         settings |= asdict(request.sampling) | {"controller": run.controller.snapshot()}
         settings["controller_settings"] = request.settings if self.drafts else {}
         settings |= {"stop": request.stop} if request.stop else {}
+        settings |= {"together": self.together} if self.together else {}
         settings |= {"chat": True, "system": request.system, "history": request.history} if request.chat else {}
         yield RunStarted(
             request.method, target.name, str(target.device), target.precision,

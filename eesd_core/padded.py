@@ -20,6 +20,8 @@ from .together import Batch, Member, first_step, steps_together, verify_in_passe
 
 
 class PaddedBatch(Batch):
+    padded = True
+
     def __init__(self, *how):
         super().__init__(*how)
         self.left: list[Run] = []

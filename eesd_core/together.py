@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
+Refused = Callable[[int, Exception], None]  # is told of a request that cannot be run, by its row
+
+
 @dataclass(slots=True, eq=False)
 class Member:
     """A text of the batch."""
@@ -47,10 +50,17 @@ class Member:
 class Batch:
     """At most `most` texts at a time; the rest as Engine.run_together says."""
 
-    def __init__(self, engine: "Engine", requests: Iterable[Request | None], most: int, cancelled: Callable[[int], bool], clock: Clock):
+    padded = False
+
+    def __init__(
+        self, engine: "Engine", requests: Iterable[Request | None], most: int, cancelled: Callable[[int], bool], clock: Clock,
+        refused: Refused | None = None,
+    ):  # fmt: skip
         self.engine, self.waiting, self.most, self.cancelled, self.clock = engine, iter(requests), most, cancelled, clock
+        self.refused = refused or self._keep
         self.members: list[Member] = []
-        self.begun = 0  # texts so far
+        self.begun = self.passes = 0  # texts and rounds so far
+        self.problem: Exception | None = None  # the first one, where nobody wants to be told
 
     def records(self, run: str) -> Iterator[Record]:
         events, clock = self.events(), self.clock
@@ -59,12 +69,14 @@ class Batch:
             member, event = next(events, (None, None))
             clock.stop()
             if member is None:
-                return
+                break
             if isinstance(event, PrefillDone):
                 member.began = clock.seconds
             t = 0.0 if member.began is None else clock.seconds - member.began
             yield Record(run, member.lane, member.seq, t, event, member.row)
             member.seq += 1
+        if self.problem:
+            raise self.problem
 
     def events(self) -> Iterator[tuple[Member, Event]]:
         while True:
@@ -81,6 +93,7 @@ class Batch:
                 yield member, member.told.plan()
             yield from self._draft()
             self._verify()
+            self.passes += 1
             for member in list(self.members):
                 yield from ((member, event) for event in member.told.commit())
                 if member.run.ended:
@@ -92,14 +105,26 @@ class Batch:
 
     def _admit(self) -> Iterator[tuple[Member, Event]]:
         while len(self.members) < self.most and (request := next(self.waiting, None)) is not None:
-            with self.clock.standing():
-                run = self.engine.start(request)
-                run.clock = self.clock
-                member = Member(self.begun, request.method, run, Narration(run, request, self.engine.level))
-                events = list(member.told.begin())
-            self.begun += 1
+            row, self.begun = self.begun, self.begun + 1
+            try:
+                with self.clock.standing():
+                    run = self.engine.start(request)
+                    run.clock = self.clock
+                    member = Member(row, request.method, run, Narration(run, request, self.engine.level, self._place()))
+                    events = list(member.told.begin())
+            except Exception as problem:  # whatever is wrong with it, the others have nothing to do with it
+                self.refused(row, problem)
+                continue
             self.members.append(member)
             yield from ((member, event) for event in events)
+
+    def _place(self) -> dict:
+        """What a trace says of the passes that a text shares: how many texts they have at most, in which form, and how many there were, in
+        how many seconds, before its first."""
+        return {"texts": self.most, "padded": self.padded, "first_pass": self.passes, "since": self.clock.seconds}
+
+    def _keep(self, row: int, problem: Exception) -> None:
+        self.problem = self.problem or problem
 
     def _draft(self) -> Iterator[tuple[Member, Event]]:
         """Texts that draft together go step by step: a shared pass, then what each makes of it. One that stops takes part once more, since

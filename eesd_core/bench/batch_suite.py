@@ -16,6 +16,7 @@ from statistics import median
 from ..clock import Clock
 from ..engine import Engine
 from ..errors import UserError
+from ..forms import FORMS
 from ..request import Request
 from ..rounds import Lane, fold, fold_all
 from ..sampling import Sampling
@@ -24,7 +25,6 @@ from .methods import parse_method
 from .prompts import Prompt
 
 BATCHES, TEXTS = (1, 2, 4, 8), 8
-FORMS = ("ems", "padded", "vanilla")
 WARM_UP = 8  # tokens
 
 

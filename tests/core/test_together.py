@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -16,8 +17,10 @@ from eesd_core.bench.prompts import Prompt
 from eesd_core.cli import main
 from eesd_core.clock import Clock
 from eesd_core.costs import CostTracker, Measured
+from eesd_core.draft.early_exit import EarlyExitDrafter
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
+from eesd_core.forms import race_forms
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.limits import MAX_ROWS
 from eesd_core.loading import load_engine
@@ -189,6 +192,64 @@ def test_joins_ends_and_stops_change_no_other_text(engine, visits, batch, padded
         assert lane.token_ids == (expected if lane.finished else expected[: len(lane.token_ids)])
         assert lane.finished or len(lane.rounds) == leave[row]
     assert list(found) == list(range(len(found)))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_request_that_cannot_be_run_fails_alone(engine, monkeypatch, padded):
+    """One too long for the model, one whose prefill fails, among three that can be run; as they come, and with somebody to tell."""
+    asked = requests("beta", {}, GREEDY, 8)[:3]
+    expected = [alone(engine, request) for request in asked]
+    asked[1:1] = [Request("x", 100_000), Request("It breaks", 5)]
+    begin = EarlyExitDrafter.begin
+
+    def breaks(self, text, seen):
+        if text.ids == engine.encode(asked[2]):
+            raise RuntimeError("out of memory")
+        begin(self, text, seen)
+
+    monkeypatch.setattr(EarlyExitDrafter, "begin", breaks)
+    refused = {}
+    found = lanes(engine.run_together(asked, 2, padded=padded, refused=refused.__setitem__))
+    assert [type(refused[row]) for row in (1, 2)] == [UserError, RuntimeError] and len(refused) == 2
+    assert [found[row].token_ids for row in (0, 3, 4)] == expected and len(found) == 3
+    stream, records = engine.run_together(asked, 2, padded=padded), []
+    with pytest.raises(UserError, match="context"):  # in the end
+        for record in stream:
+            records.append(record)
+    assert [lanes(records)[row].token_ids for row in (0, 3, 4)] == expected
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_trace_says_which_passes_a_text_was_in(engine, passes, padded):
+    """The passes of three texts, two at a time, from what their traces say: as they were."""
+    asked = [Request("x", n, controller="fixed", settings={"length": k}) for n, k in ((6, 2), (9, 1), (4, 3))]
+    clock = Clock()
+    found = lanes(engine.run_together(asked, 2, clock=clock, padded=padded))
+    sizes = defaultdict(list)
+    for lane in found.values():
+        place = lane.started.settings["together"]
+        assert (place["texts"], place["padded"]) == (2, padded) and 0 <= place["since"] + lane.clock <= clock.seconds
+        for number, round in enumerate(lane.rounds, place["first_pass"]):
+            sizes[number].append(1 + round.drafted)
+    verified = [rows for layer, rows in passes if layer == 2]
+    expected = [[max(rows)] * 2 for rows in sizes.values()] if padded else list(sizes.values())
+    assert list(map(sorted, verified)) == list(map(sorted, expected))
+    assert found[2].started.settings["together"]["first_pass"] > 0 == found[1].started.settings["together"]["first_pass"]
+
+
+@pytest.mark.parametrize("sampling", [DRAWN, Sampling(0.8, seed=3, acceptance="rejection")])
+def test_three_forms_write_the_same_texts(engine, sampling):
+    asked = requests("fixed", {"length": 2}, sampling, 6)[:3]
+    said = list(race_forms(engine, asked))
+    rows = said.pop()["rows"]
+    for row, form in zip(rows, ("ems", "padded", "vanilla"), strict=True):
+        plain = [replace(request, method="vanilla") if form == "vanilla" else request for request in asked]
+        texts = [lane.token_ids for lane in fold_all(said) if lane.name == form]
+        assert texts == [alone(engine, request) for request in plain]
+        assert row["form"] == form and row["tokens"] == sum(map(len, texts))
+        assert row["tokens_per_second"] == row["tokens"] / row["seconds"]
+        assert row["identical"] is (None if sampling.rejects else True)
+    assert not any(isinstance(one, dict) for one in race_forms(engine, asked, lambda: True))
 
 
 def test_a_text_that_has_ended_has_no_rows(engine, passes):
