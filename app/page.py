@@ -5,7 +5,6 @@ import gzip
 import html
 import json
 import os
-from pathlib import Path
 
 import gradio as gr
 import torch
@@ -23,9 +22,8 @@ from .form import CONTROLLER, DRAFTING, HISTORY, KNOBS, MODEL, PROMPT, QUANTIZE,
 from .inside_gradio import UNASKED, rest_between_looks
 from .routes import TRACES, NoUploads, PackedPage, plotly_address, routes
 from .runs import Visits
-from .studies import CONTESTANTS
+from .studies import CONTESTANTS, TEXTS, examples_of
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
 OPENING = TRACES / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
 STYLES = ("base.css", "style.css", "guide.css", "takeaway.css", "studies.css", "sandbox.css", "rooms.css", "page.css")
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
@@ -147,10 +145,6 @@ def build_page(visits: Visits) -> gr.Blocks:
     return page
 
 
-def examples_of(chat: bool) -> list[dict]:
-    return json.loads((ASSETS / ("prompts_chat.json" if chat else "prompts.json")).read_text(encoding="utf-8"))
-
-
 def choices(prompts: list[dict]) -> list[tuple[str, str]]:
     return [(entry["name"], entry["prompt"]) for entry in prompts]
 
@@ -220,7 +214,7 @@ def head(visits: Visits) -> str:
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
     page = {"opening": opening, "facts": facts, "form": for_links(), "levels": LEVELS, "studies": visits.studies}
-    page["contestants"] = CONTESTANTS
+    page |= {"contestants": CONTESTANTS, "texts": TEXTS}
     engine, engines = visits.engine, visits.engines
     page["precisions"] = [name for name in engines.offered if name in ("none", *OWN)]  # several beside each other
     host = {"device": str(engine.target.device), "dtype": engine.target.precision}

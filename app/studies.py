@@ -1,5 +1,5 @@
-"""What a visitor may start besides a run: a race of several methods or precisions, a small benchmark, and the live test of distributions;
-and the latest report of a large one.
+"""What a visitor may start besides a run: a race of several methods or precisions, several texts at once, a small benchmark, and the live
+test of distributions; and the latest report of a large one.
 
 Each is one POST that is answered line by line; closing the connection is Stop. They are allowed on public servers, because they wait in the
 same line as runs and count against the same limits, their size is fixed here, and what a benchmark writes goes into a folder that is
@@ -8,8 +8,10 @@ removed when it ends. Stop waits for the text that is being written, at most a s
 A report has scripts of its own. It is shown in a sandbox without an origin, so nothing in it can reach the page or its cookies.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,6 +29,7 @@ from eesd_core.draft.registry import DRAFTERS
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.events import Record
+from eesd_core.forms import race_forms
 from eesd_core.racing import race_methods, race_precisions
 from eesd_core.request import Request as Wanted
 from eesd_core.sampling import Sampling
@@ -38,6 +41,7 @@ from .form_values import checked, model_from_form, quantize_from_form, request_f
 from .json_body import json_object
 from .runs import Study, Visits, note
 
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
 METHODS = ("vanilla", "hf", "prompt-lookup", "fixed:3", "beta", "throughput")
 PROMPTS, NEW_TOKENS = 4, 32
 MOST_CONTESTANTS = 4  # beside vanilla
@@ -47,6 +51,8 @@ CONTESTANTS = (  # as `bench` spells them: controllers of early exit, and other 
     *("fixed:2", "fixed:4", "fixed:8"),
     *(name for name, row in DRAFTERS.items() if not row.for_show and name != "early-exit"),
 )
+TEXTS = (1, 2, 4, 8)  # at once
+SMALL = 48  # tokens of each, at most
 DRAWS = 500  # by each of the two methods
 MOST_BODY = 64 * 2**10  # bytes
 LINES = "application/x-ndjson"
@@ -93,18 +99,20 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
 
         return answer(address_of(request), study, quantize, model)
 
-    async def methods(request: Request) -> Response:
+    async def races(request: Request, also: str, plan: Callable, race: Callable) -> Response:
+        """A race of what `plan` makes of the form and of what goes by the name `also`: its records, then its table."""
         try:
-            form, names = await form_of(request, "methods")
+            form, more = await form_of(request, also)
             wanted, quantize, model = request_from_form(**form), quantize_from_form(**form), model_from_form(**form)
-            requests = contestants(wanted, names)
+            requests = plan(wanted, more)
             if engine := visits.engines.loaded(visits.engines.wanted(quantize, model)):
-                engine.encode(wanted)
+                for one in requests.values() if isinstance(requests, dict) else requests:
+                    engine.encode(one)
         except UserError as problem:
             return refusal(problem)
 
         def study(engine: Engine, stopped: Callable[[], bool]) -> Iterator[dict]:
-            for said in race_methods(engine, requests, stopped):
+            for said in race(engine, requests, stopped):
                 yield said.to_json() if isinstance(said, Record) else {"type": "table"} | said
 
         return answer(address_of(request), study, quantize, model)
@@ -130,7 +138,10 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
 
         return answer(address_of(request), study, None, model)
 
-    posts = {"benchmark": benchmark, "law": law, "methods": methods, "precisions": precisions} if visits.studies else {}
+    methods = partial(races, also="methods", plan=contestants, race=race_methods)
+    together = partial(races, also="texts", plan=small_texts, race=race_forms)
+    posts = {"benchmark": benchmark, "law": law, "methods": methods, "precisions": precisions, "together": together}
+    posts = posts if visits.studies else {}
     gets = {"latest": latest, "latest.html": latest_page}
     routes = [Route(f"{root}/{name}", handler, methods=["POST"]) for name, handler in posts.items()]
     return routes + [Route(f"{root}/{name}", handler) for name, handler in gets.items()]
@@ -153,6 +164,19 @@ def several(visits: Visits, names: object, model: str | None) -> dict[str, Weigh
     if not isinstance(names, list) or not 2 <= len(names) <= MOST_PRECISIONS or len(set(map(str, names))) < len(names):
         raise UserError(f"choose two or {MOST_PRECISIONS} different precisions")
     return {checked(QUANTIZE, name): visits.engines.wanted(name, model) for name in names}
+
+
+def examples_of(chat: bool) -> list[dict]:
+    """The prompts that come with the project: requests to reply to, or openings to continue."""
+    return json.loads((ASSETS / ("prompts_chat.json" if chat else "prompts.json")).read_text(encoding="utf-8"))
+
+
+def small_texts(wanted: Wanted, count: object) -> list[Wanted]:
+    """So many of the examples, each written as the form asks. Raises UserError."""
+    if type(count) is not int or count not in TEXTS:
+        raise UserError(f"the number of texts must be one of {', '.join(map(str, TEXTS))}")
+    prompts = [example["prompt"] for example in examples_of(wanted.chat)[:count]]
+    return [replace(wanted, prompt=prompt, history=(), max_new_tokens=min(SMALL, wanted.max_new_tokens)) for prompt in prompts]
 
 
 async def form_of(request: Request, also: str = "") -> tuple[dict, object]:

@@ -186,3 +186,27 @@ WRONG_PRECISIONS = ([], None, "q8", ["q8"], ["q8", "q8"], ["none", "q8", "q4", "
 def test_only_known_precisions_race(server, precisions):
     (line,) = ask(server, "precisions", FORM | {"precisions": precisions})
     assert line["type"] == "error"
+
+
+def test_several_texts_at_once_by_three_forms(server):
+    lines = ask(server, "together", FORM | {"texts": 4, "new_tokens": 9})
+    table, told = lines[-1], [line for line in lines if "lane" in line]
+    assert table["type"] == "table" and [row["form"] for row in table["rows"]] == ["ems", "padded", "vanilla"]
+    assert all(row["identical"] and 4 <= row["tokens"] <= 36 for row in table["rows"])
+    assert {(line["lane"], line["row"]) for line in told} == {(form, row) for form in ("ems", "padded", "vanilla") for row in range(4)}
+    prompts = {line["row"]: line["prompt"] for line in told if line["type"] == "run_started"}
+    assert list(prompts.values()) == [example["prompt"] for example in studies.examples_of(False)[:4]]
+    until_free(server[0])
+
+
+@pytest.mark.parametrize("texts", [None, 3, 16, "4", True, 4.0, [4]])
+def test_only_so_many_texts_as_the_page_offers(server, texts):
+    (line,) = ask(server, "together", FORM | {"texts": texts})
+    assert line["type"] == "error" and "one of 1, 2, 4, 8" in line["message"]
+
+
+def test_closing_the_connection_stops_all_texts(server, monkeypatch):
+    monkeypatch.setattr(studies, "SMALL", 512)
+    with httpx.stream("POST", f"{server[1]}{ROOT}/together", json=FORM | {"texts": 2, "new_tokens": 60}, timeout=60) as answer:
+        assert any("tokens_committed" in line for line in answer.iter_lines())
+    until_free(server[0])

@@ -12,8 +12,9 @@ from test_input import HOSTILE
 
 from app.form import MOST_HISTORY
 from app.form_values import Limits
-from app.page import examples_of, launch
+from app.page import launch
 from app.runs import Visits
+from app.studies import examples_of
 from eesd_core.loading import load_engine
 from eesd_core.racing import race
 from eesd_core.request import Request

@@ -9,8 +9,9 @@ from renderer_page import no_sideways_scroll
 from app.arrival import Arrival
 from app.engines import Beside
 from app.form_values import Limits
-from app.page import examples_of, launch
+from app.page import launch
 from app.runs import Visits
+from app.studies import examples_of
 
 
 @pytest.fixture
