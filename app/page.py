@@ -25,7 +25,7 @@ from .runs import Visits
 from .studies import CONTESTANTS, TEXTS, examples_of
 
 OPENING = TRACES / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
-STYLES = ("base.css", "style.css", "guide.css", "takeaway.css", "studies.css", "sandbox.css", "rooms.css", "page.css")
+STYLES = ("base.css", "style.css", "guide.css", "takeaway.css", "studies.css", "together.css", "sandbox.css", "rooms.css", "page.css")
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
 TAGLINE = "Early-exiting speculative decoding: the same text, two clocks."
 LEVELS = {

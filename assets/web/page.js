@@ -18,6 +18,7 @@ import { Runs } from "./panels/runs.js";
 import { Sandbox } from "./panels/sandbox.js";
 import { TakeAway } from "./panels/take_away.js";
 import { Title } from "./panels/title.js";
+import { Together } from "./panels/together.js";
 import { WhatIf } from "./panels/what_if.js";
 import { attach } from "./stage.js";
 
@@ -58,6 +59,7 @@ export const page = {
     if (given.studies && given.precisions.length > 1) {
       view.add(new Precisions({ path: onServer("precisions"), form, offered: given.precisions }), "below");
     }
+    view.add(new Together(view, given.studies ? { path: onServer("together"), form, offered: given.texts } : null), "below");
     view.add(new Sandbox(view), "below");
     view.add(new Benchmark({ at: onServer, form: quantize, live: given.studies }), "below");
     this.takeAway = view.add(new TakeAway(view, this.behind), "below");

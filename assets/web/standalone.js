@@ -7,6 +7,7 @@ import { parse } from "./lib/trace.js";
 import { say } from "./lib/words.js";
 import { Sandbox } from "./panels/sandbox.js";
 import { TakeAway } from "./panels/take_away.js";
+import { Together } from "./panels/together.js";
 import { WhatIf } from "./panels/what_if.js";
 import { attach } from "./stage.js";
 
@@ -58,6 +59,7 @@ async function loadPlotly() {
 if (window.matchMedia("(prefers-color-scheme: dark)").matches) document.body.classList.add("dark");
 export const view = attach(document.querySelector(".eesd"));
 view.add(new WhatIf(view), "below");
+view.add(new Together(view), "below");
 view.add(new Sandbox(view), "below");
 export const takeAway = view.add(new TakeAway(view), "below");
 takeAway.onOpen = title;

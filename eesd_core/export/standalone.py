@@ -37,7 +37,7 @@ def template() -> str:
     """The file without a trace. The browser fills the same one in (assets/web/lib/exports.js)."""
     plotly_js = PLOTLY_JS.read_text(encoding="utf-8")
     script = join_modules("standalone.js", {"schema": SCHEMA})
-    styles = ("base.css", "style.css", "guide.css", "takeaway.css", "sandbox.css", "standalone.css")
+    styles = ("base.css", "style.css", "guide.css", "takeaway.css", "together.css", "sandbox.css", "standalone.css")
     style = "\n".join((WEB / name).read_text(encoding="utf-8") for name in styles)
     allowed = " ".join(map(source_hash, (script, plotly_js)))
     policy = (

@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SAME = {
     "charts.contexts.hover", "charts.law.curve", "charts.law.formula", "keys.list.2.0", "keys.list.4.0", "microscope.draft.token",
     "microscope.draw.belief", "race.lanes.eesd", "scrubber.times",
-    "takeaway.csv.0", "takeaway.paper", "takeaway.perfetto.0",
-    *(f"glossary.links.{i}.{j}" for i in range(3) for j in range(2)),
+    "takeaway.csv.0", "takeaway.paper", "takeaway.perfetto.0", "together.forms.ems",
+    *(f"glossary.links.{i}.{j}" for i in range(4) for j in range(2)),
 }  # fmt: skip
 LEAVES = """() => {
     const leaves = {};
@@ -61,6 +61,7 @@ NAMES = {  # titles of papers, keys, formats, and what the command line calls it
     "EESD", "EESD Live", "English", "CSV", "Perfetto", "Ctrl + Enter, Esc", "Shift + ← →", "X, Shift + X",
     "Accelerating Large Language Model Decoding with Speculative Sampling", "Fast Inference from Transformers via Speculative Decoding",
     "Speculative Decoding via Early-exiting for Faster LLM Inference with Thompson Sampling Control Mechanism (EESD)",
+    "EMS-SD", "EMS-SD: Efficient Multi-sample Speculative Decoding for Accelerating Large Language Models",
     "speedup(k) = (1 + α + ... + α^k) · t / (k · c · t + T(k + 1) + o)", "cpu float32", "float32",
     *CONTROLLERS, *DRAFTERS, *CONTESTANTS,
 }  # fmt: skip

@@ -28,6 +28,8 @@ export const glossary = {
     ["regret", "time lost compared with the best draft lengths in hindsight"],
     ["lossless", "the same tokens as the target alone; with rejection sampling, the same distribution"],
     ["margin", "how far the target's choice leads the second best, in logits"],
+    ["several texts at once", "texts that share passes: the weights are read once for all of them"],
+    ["padding", "rows that are computed so that all texts have equally many, and that nobody reads; EMS-SD has none"],
     ["prefill", "reading the prompt; on neither clock"],
   ],
   equations: [
@@ -40,6 +42,7 @@ export const glossary = {
   ],
   links: [
     ["Speculative Decoding via Early-exiting for Faster LLM Inference with Thompson Sampling Control Mechanism (EESD)", "https://arxiv.org/abs/2406.03853"],
+    ["EMS-SD: Efficient Multi-sample Speculative Decoding for Accelerating Large Language Models", "https://arxiv.org/abs/2405.07542"],
     ["Fast Inference from Transformers via Speculative Decoding", "https://arxiv.org/abs/2211.17192"],
     ["Accelerating Large Language Model Decoding with Speculative Sampling", "https://arxiv.org/abs/2302.01318"],
   ],

@@ -8,6 +8,7 @@ import { precisions } from "./precisions.js";
 import { questions } from "./questions.js";
 import { room } from "./room.js";
 import { sandbox } from "./sandbox.js";
+import { together } from "./together.js";
 import { tour } from "./tour.js";
 import { conversation, intro, keys, levels, page, race, scrubber, states, tip, verdict } from "./view.js";
 
@@ -39,6 +40,7 @@ export const en = {
   runs,
   methods,
   precisions,
+  together,
   studies,
   lawTest,
   benchmark,

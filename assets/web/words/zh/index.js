@@ -9,6 +9,7 @@ import { precisions } from "./precisions.js";
 import { questions } from "./questions.js";
 import { room } from "./room.js";
 import { sandbox } from "./sandbox.js";
+import { together } from "./together.js";
 import { tour } from "./tour.js";
 import { conversation, intro, keys, levels, page, race, scrubber, states, tip, verdict } from "./view.js";
 
@@ -40,6 +41,7 @@ export const zh = {
   runs,
   methods,
   precisions,
+  together,
   studies,
   lawTest,
   benchmark,

@@ -55,5 +55,6 @@ export const refusals = [
   [/^this phone is not in the room/, () => "此手机不在房间里：请重新加载页面"],
   [/^this run has more than (\d+) MB/, (most) => `此运行超过 ${most} MB：同步观看者看不到后面的内容`],
   [/^choose one to (\d+) different methods/, (most) => `请选择一到 ${most} 种不同的方法`],
+  [/^the number of texts must be one of (.+)$/, (counts) => `文本数必须是以下之一：${counts}`],
   [/^no method here is called (.+): choose/, (name) => `这里没有名为 ${name} 的方法：请从列表中选择`],
 ];
