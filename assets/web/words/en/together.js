@@ -26,7 +26,8 @@ export const together = {
   grid: "Tokens by text and pass: a line is a text, a block of columns is a pass. Up and down arrows go from text to text, Enter opens one.",
   opened: "The text that is open",
   line: ({ row, written, verified, drafted, accepted }) =>
-    `text ${row + 1}: ${plural(written, "token")} in ${plural(verified, "pass", "es")}${drafted ? `, ${accepted} of ${plural(drafted, "draft")} accepted` : ""}`,
+    `text ${row + 1}: ${plural(written, "token")} in ${plural(verified, "pass", "es")}` +
+    (drafted ? `, ${accepted} of ${plural(drafted, "draft")} accepted` : ""),
   about: ({ row, written, verified }) => `Text ${row + 1}: ${plural(written, "token")} in ${plural(verified, "pass", "es")}.`,
   price: (texts, over, own, plain) =>
     `${over >= 1 ? "Drafting pays" : "Drafting does not pay"} with ${plural(texts, "text")} here: EMS-SD has ${number(over)} times the tokens per second ` +
