@@ -5,7 +5,7 @@ from dataclasses import replace
 from ..control import Controller, make_controller, parse_controller
 from ..costs import CostTracker
 from ..draft.layer_skip import remaining
-from ..draft.registry import DRAFTERS, Drafting
+from ..draft.registry import DRAFTERS, Drafting, without_head
 from ..draft.skip_set import SkipSet
 from ..engine import Engine
 from ..errors import UserError
@@ -43,6 +43,10 @@ class Runner:
             if engine.exit_layer is None:
                 raise UserError("no exit layer is loaded: give --exit-layer a folder, or choose other methods")
             self.draft_layers = depth + (not isinstance(engine.exit_layer, FrozenExit))
+        elif head := DRAFTERS[method.drafter.name].needs_head:
+            if head not in engine.heads:
+                raise without_head(head, target.name)
+            self.draft_layers = round(engine.heads[head].cost * target.depth, 2)  # what its weights come to
         elif method.drafter.name == "layer-skip":
             named = method.drafter.settings["skips"]
             chosen = SkipSet.parse(named) if named else skips or SkipSet.every_second(target.depth)

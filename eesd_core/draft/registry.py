@@ -244,12 +244,16 @@ def make_drafter(drafting: Drafting, parts: "Parts") -> "Drafter":
     if row.needs_exit_layer and parts.exit_layer is None:
         raise UserError("no exit layer is loaded: give --exit-layer a folder, use another --drafter, or --method vanilla")
     if row.needs_head and row.needs_head not in parts.heads:
-        train = f"train one with `distill --head {row.needs_head}` and give --heads its folder"
-        raise UserError(f"no {row.needs_head} head is there for {parts.target.name}: {train}, or use another --drafter")
+        raise without_head(row.needs_head, parts.target.name)
     module, _, kind = row.home.partition(".")
     drafter = getattr(import_module(f".{module}", __package__), kind)(parts, **drafting.settings)
     drafter.name = drafter.name or str(drafting)
     return drafter
+
+
+def without_head(kind: str, model: str) -> UserError:
+    train = f"train one with `distill --head {kind}` and give --heads its folder"
+    return UserError(f"no {kind} head is there for {model}: {train}, or use another --drafter")
 
 
 def example(row: Entry) -> str:

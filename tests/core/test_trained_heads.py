@@ -14,6 +14,8 @@ from test_trees import FREE, lane_of
 from tiny import tiny_model
 from tiny_families import tiny
 
+from eesd_core.bench.methods import parse_method
+from eesd_core.bench.runners import Runner
 from eesd_core.cli import main
 from eesd_core.costs import CostTracker
 from eesd_core.draft.base import Parts
@@ -207,6 +209,13 @@ def test_a_head_that_is_not_there_is_said(engine, which):
         make_drafter(parse_drafter(drafter_of(which)), Parts(engine.target, None, 99))
     with pytest.raises(UserError, match="unknown kind"):
         kind_of("nothing")
+
+
+def test_benchmarks_measure_heads_that_are_there(target, engine, written):
+    whole = Engine(engine.target, None, engine.level, load_heads(written, target))
+    assert 0 < Runner(whole, parse_method("feature+fixed:3")).draft_layers < target.depth
+    with pytest.raises(UserError, match="no feature head"):
+        Runner(engine, parse_method("feature"))
 
 
 def test_what_a_place_sees_follows_from_the_rounds():
