@@ -86,7 +86,7 @@ class Api:
             chat: the prompt is a request, to be replied to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
             model: one of the server's models by name (storyteller, smollm2); empty is its own choice
-            drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling ...
+            drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling, or a trained head such as block ...
             wrong: make this share of the drafts random on purpose, 0 to 1: the belief follows, the text does not change
             wrong_from: wrong drafts begin at this new token; without it in the middle
             stop: the text ends in front of this string; empty is none
@@ -138,7 +138,7 @@ class Api:
             chat: the prompt is a request, to be replied to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
             model: one of the server's models by name (storyteller, smollm2); empty is its own choice
-            drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling ...
+            drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling, or a trained head such as block ...
             wrong: make this share of the drafts random on purpose, 0 to 1: the text does not change
             wrong_from: wrong drafts begin at this new token; without it in the middle
             stop: the text ends in front of this string; empty is none

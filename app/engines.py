@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
+from eesd_core.heads.kinds import kinds_in
 from eesd_core.model.catalog import KNOWN, STORYTELLER
 from eesd_core.model.quantize import CHOICES
 
@@ -74,6 +75,11 @@ class Engines:
 
     def loaded(self, wanted: Wanted) -> Engine | None:
         return self._engines.get(wanted)
+
+    def heads(self, model: str) -> list[str]:
+        """Kinds of trained heads that a model of this server drafts with, beside its exit layer."""
+        engine = self.loaded(Wanted(model, self.start))
+        return list(engine.heads) if engine else kinds_in(KNOWN[model].heads)
 
     def state(self) -> list[dict]:
         """For the page: which models there are, which are loaded, which are on their way and how far."""

@@ -100,6 +100,7 @@ KNOBS = (
     drafts("limit", "Limit", f"most per round, 1 to {MAX_DRAFT}", 1),
 )
 DRAFTER_NAMES = tuple(row.name for row in DRAFTERS.values() if not row.for_show)
+HEADS_NEEDED = {name: DRAFTERS[name].needs_head for name in DRAFTER_NAMES if DRAFTERS[name].needs_head}  # kinds of trained heads
 DRAFTER = Field("drafter", "Drafter", "who proposes tokens", "early-exit", "choice", choices=DRAFTER_NAMES)
 _NUMBERS = {s.name: s for name in DRAFTER_NAMES for s in DRAFTERS[name].settings if s.kind in ("whole", "number")}
 DRAFTER_SETTINGS = tuple(  # those that are numbers; a set of layers is for the command line
@@ -120,7 +121,8 @@ NAMES = tuple(field.name for field in FIELDS)
 
 
 def visibility() -> str:
-    """CSS: a controller's and a drafter's own settings show while it is chosen, the system prompt while chat is."""
+    """CSS: a controller's and a drafter's own settings show while it is chosen, the system prompt while chat is, and no drafter whose
+    trained head the chosen model lacks."""
     rules = [f"#settings:not(:has(#chat input:checked)) #{SYSTEM.element} {{ display: none; }}"]
     owners = [(CONTROLLER, field, takers(field.name)) for field in KNOBS]
     owners += [(DRAFTER, field, drafters_with(field.name)) for field in DRAFTER_SETTINGS]
@@ -128,6 +130,8 @@ def visibility() -> str:
     for owner, field, names in owners:
         chosen = ", ".join(f"[value='{name}']" for name in names)
         rules.append(f"#settings:not(:has(#{owner.element} input:is({chosen}):checked)) #{field.element} {{ display: none; }}")
+    for name in HEADS_NEEDED:
+        rules.append(f":root[data-lacking~='{name}'] #{DRAFTER.element} label:has(input[value='{name}']) {{ display: none; }}")
     return "\n".join(rules)
 
 

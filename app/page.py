@@ -18,7 +18,22 @@ from eesd_core.schema import SCHEMA
 
 from .api import add_endpoints, address_of
 from .engines import Engines
-from .form import CONTROLLER, DRAFTING, HISTORY, KNOBS, MODEL, PROMPT, QUANTIZE, SAMPLING, STOP, SYSTEM, Field, for_links, visibility
+from .form import (
+    CONTROLLER,
+    DRAFTING,
+    HEADS_NEEDED,
+    HISTORY,
+    KNOBS,
+    MODEL,
+    PROMPT,
+    QUANTIZE,
+    SAMPLING,
+    STOP,
+    SYSTEM,
+    Field,
+    for_links,
+    visibility,
+)
 from .inside_gradio import UNASKED, rest_between_looks
 from .routes import TRACES, NoUploads, PackedPage, plotly_address, routes
 from .runs import Visits
@@ -113,7 +128,8 @@ def build_page(visits: Visits) -> gr.Blocks:
             with gr.Row():
                 controller = [component(field) for field in (CONTROLLER, *KNOBS, *DRAFTING)]
                 weights = weights_choice(engines, visits.engine)
-        bare = {"padding": False, "apply_default_css": False}
+            bare = {"padding": False, "apply_default_css": False}
+            gr.HTML("", html_template="<p class='eesd-drafter-note'></p>", js_on_load="window.EESD?.page.offer()", **bare)
         stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits), elem_id="stage", **bare)
 
         with gr.Column(elem_classes="eesd-unseen"):  # what the view fills in and presses
@@ -214,8 +230,8 @@ def head(visits: Visits) -> str:
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
     page = {"opening": opening, "facts": facts, "form": for_links(), "levels": LEVELS, "studies": visits.studies}
-    page |= {"contestants": CONTESTANTS, "texts": TEXTS}
     engine, engines = visits.engine, visits.engines
+    page |= {"contestants": CONTESTANTS, "texts": TEXTS, "needs": HEADS_NEEDED, "heads": {name: engines.heads(name) for name in engines.models}}
     page["precisions"] = [name for name in engines.offered if name in ("none", *OWN)]  # several beside each other
     host = {"device": str(engine.target.device), "dtype": engine.target.precision}
     page["host"] = host | {"model": engine.target.name, "level": engine.level}

@@ -39,6 +39,7 @@ export const page = {
     this.view = attach(element, { toolbar, link: () => this.address, history: () => this.history });
     this.addPanels(this.view);
     this.translate();
+    this.offer();
     new Arrivals({ at: onServer("models"), waiting: given.models ?? [] });
     this.show().then(() => soon(() => soon(() => this.loadPlotly())));
     if (this.refused) this.takeAway.say(this.refused);
@@ -133,12 +134,26 @@ export const page = {
   // What stands in the form now: fields that are folded away are not on the page, so they cannot be read there.
   remember(values) {
     this.values = values;
+    this.offer();
     this.view?.request();
     return values;
   },
 
   get named() {
     return Object.fromEntries(this.form.map(({ name }, i) => [name, this.values?.[i] ?? null]));
+  },
+
+  // What the chosen drafter is, and which ones are not offered: those whose trained head the chosen model lacks.
+  offer() {
+    const { drafter, model } = this.named;
+    const chosen = model ?? Object.keys(given.heads)[0];
+    const lacking = Object.keys(given.needs).filter((name) => !given.heads[chosen]?.includes(given.needs[name]));
+    const missing = lacking.length ? say.drafters.missing(lacking, chosen) : "";
+    document.documentElement.dataset.lacking = lacking.join(" ");
+    this.view?.panels.methods?.offer(lacking, missing);
+    const note = document.querySelector(".eesd-drafter-note");
+    const about = say.drafters.own[drafter]?.join(" ") ?? "";
+    if (note) setText(note, [about && `${drafter}: ${about}`, missing].filter(Boolean).join(" "));
   },
 
   // Earlier turns, as far as the next run has any.

@@ -22,7 +22,7 @@ SAME = {
     "charts.contexts.hover", "charts.law.curve", "charts.law.formula", "keys.list.2.0", "keys.list.4.0", "microscope.draft.token",
     "microscope.draw.belief", "race.lanes.eesd", "scrubber.times",
     "takeaway.csv.0", "takeaway.paper", "takeaway.perfetto.0", "together.forms.ems",
-    *(f"glossary.links.{i}.{j}" for i in range(4) for j in range(2)),
+    *(f"glossary.links.{i}.{j}" for i in range(12) for j in range(2)),
 }  # fmt: skip
 LEAVES = """() => {
     const leaves = {};
@@ -60,6 +60,14 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 NAMES = {  # titles of papers, keys, formats, and what the command line calls its controllers
     "EESD", "EESD Live", "English", "CSV", "Perfetto", "Ctrl + Enter, Esc", "Shift + ← →", "X, Shift + X",
     "Accelerating Large Language Model Decoding with Speculative Sampling", "Fast Inference from Transformers via Speculative Decoding",
+    "GliDe with a CaPE: A Low-Hassle Method to Accelerate Speculative Decoding",
+    "Parallel Decoding via Hidden Transfer for Lossless Large Language Model Acceleration",
+    "Chimera: A Lossless Decoding Method for Accelerating Large Language Models Inference by Fusing all Tokens",
+    "Boosting Lossless Speculative Decoding via Feature Sampling and Partial Alignment Distillation (FSPAD)",
+    "EAGLE-3: Scaling up Inference Acceleration of Large Language Models via Training-Time Test",
+    "Speculative Diffusion Decoding: Accelerating Language Model Generation through Diffusion (SpecDiff)",
+    "DFlash: Block Diffusion for Flash Speculative Decoding",
+    "DSpark: Confidence-Scheduled Speculative Decoding with Semi-Autoregressive Generation",
     "Speculative Decoding via Early-exiting for Faster LLM Inference with Thompson Sampling Control Mechanism (EESD)",
     "EMS-SD", "EMS-SD: Efficient Multi-sample Speculative Decoding for Accelerating Large Language Models",
     "speedup(k) = (1 + α + ... + α^k) · t / (k · c · t + T(k + 1) + o)", "cpu float32", "float32",

@@ -31,14 +31,17 @@ function draw(round) {
 
 const numbersOf = (posterior) => Object.keys(posterior).filter((name) => Number.isFinite(posterior[name]));
 
-function draft(round) {
+// The drafter's name without its settings; older traces have none to say.
+const drafterOf = (settings) => settings?.drafter?.split(":")[0] || "early-exit";
+
+function draft(round, settings) {
   const seconds = round.outcome?.draft_seconds;
   const count = round.drafts.length;
   if (round.outcome && !count) return step(true, words.draft.none, []);
   const time = round.outcome ? words.draft.time(seconds, count) : "";
   return step(
     count > 0,
-    words.draft.note,
+    `${say.drafters.own[drafterOf(settings)]?.[0] ?? ""} ${words.draft.note}`.trim(),
     [time],
     drafts(round).map((token) => row(token, words.draft.token(token))),
   );
@@ -51,12 +54,13 @@ function stop(round) {
   return step(Boolean(round.stop ?? round.outcome), words.stop.note, [words.stop.reason[round.stop]], rows);
 }
 
-function verify(round) {
+function verify(round, settings) {
   const { outcome } = round;
-  if (!outcome) return step(false, words.verify.note, []);
+  const note = `${settings?.exit_after === 0 ? words.verify.whole : words.verify.shared} ${words.verify.note}`;
+  if (!outcome) return step(false, note, []);
   const text = (token) => (token.state === "untested" ? words.verify.untested : words.verify.token(token));
   const rows = drafts(round).map((token) => row(token, text(token)));
-  return step(true, words.verify.note, [words.verify.time(outcome.verify_seconds, outcome.drafted)], rows);
+  return step(true, note, [words.verify.time(outcome.verify_seconds, outcome.drafted)], rows);
 }
 
 function ruleOf({ temperature, acceptance } = {}) {
@@ -148,5 +152,5 @@ export const explain = (lane, round) => (round.told ? told(lane, round) : ours(l
 
 const ours = (lane, round) => ({
   why: why(round),
-  steps: [draw(round), draft(round), stop(round), verify(round), accept(round, lane.settings), learn(round)],
+  steps: [draw(round), draft(round, lane.settings), stop(round), verify(round, lane.settings), accept(round, lane.settings), learn(round)],
 });

@@ -44,7 +44,8 @@ export class Methods {
     this.table = el("div", { class: "w-scroll", tabindex: "0", role: "group", "aria-label": words.title, hidden: "" });
     this.node = this.study.node;
     const choice = el("div", { class: "m-choice" }, el("span", {}, words.against), ...this.selects);
-    this.study.line.before(choice);
+    this.missing = el("p", { class: "e-hint", hidden: "" });
+    this.study.line.before(choice, this.missing);
     this.node.append(this.lanes, this.table);
   }
 
@@ -53,6 +54,14 @@ export class Methods {
     const node = el("select", { class: "e-select", "aria-label": words.method(i + 1) }, ...options);
     node.value = usual;
     return node;
+  }
+
+  // Without those whose head the chosen model lacks: their names, and a sentence that says so.
+  offer(lacking, missing) {
+    for (const option of this.selects.flatMap(({ options }) => [...options])) option.disabled = lacking.includes(option.value);
+    for (const select of this.selects) if (lacking.includes(select.value)) select.value = "";
+    setText(this.missing, missing);
+    this.missing.hidden = !missing;
   }
 
   // As they were chosen, each once.

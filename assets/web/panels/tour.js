@@ -32,6 +32,7 @@ const ALL = [
   ["length", ".e-lengths", null],
   ["law", ".e-law", (view) => view.panels.law.best === 0],
   ["prices", ".w-panel", null],
+  ["drafters", ".e-microscope", null],
   ["takeAway", ".t-panel", null],
   ["yours", null, null],
 ];
@@ -40,7 +41,7 @@ const ALL = [
 const PATHS = {
   student: ["race", "states", "draft", "stop", "verify", "accept", "lossless", "learn", "length", "law", "yours"],
   visitor: ["race", "states", "lossless", "yours"],
-  engineer: ["race", "verify", "stop", "law", "prices", "lossless", "takeAway", "yours"],
+  engineer: ["race", "verify", "stop", "law", "prices", "drafters", "lossless", "takeAway", "yours"],
 };
 
 export class Tour {

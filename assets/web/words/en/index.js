@@ -1,6 +1,7 @@
 // What the page says in English: the table that every translation follows.
 import { arrivals, benchmark, lawTest, runs, studies, takeaway, whatIf } from "./app.js";
 import { charts, lossless, why } from "./charts.js";
+import { drafters } from "./drafters.js";
 import { glossary } from "./glossary.js";
 import { methods } from "./methods.js";
 import { drafter, microscope } from "./microscope.js";
@@ -28,6 +29,7 @@ export const en = {
   lossless,
   microscope,
   drafter,
+  drafters,
   tour,
   glossary,
   refusals: [], // the server speaks English

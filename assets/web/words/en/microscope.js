@@ -36,7 +36,7 @@ export const microscope = {
     number: (name, value) => `${name} ${count(value)}`,
   },
   draft: {
-    note: "What the first layers and the exit layer guess. q: the probability they give the token; H: their entropy in nats.",
+    note: "q: the probability that the drafter gave the token; H: its entropy in nats.",
     token: ({ draft, entropy }) => `q ${number(draft, 3)}   H ${number(entropy)}`,
     time: (time, drafts) => `${ms(time)} / ${drafts} = ${ms(time / drafts)} per draft`,
     none: "Nothing was drafted.",
@@ -54,7 +54,9 @@ export const microscope = {
     },
   },
   verify: {
-    note: "The other layers check all guesses in one pass. p: the probability the target gives the draft; margin: how far its own choice leads.",
+    shared: "The other layers check all guesses in one pass.",
+    whole: "All layers check all guesses in one pass.",
+    note: "p: the probability the target gives the draft; margin: how far its own choice leads.",
     token: ({ target, margin }) => `p ${number(target, 3)}   margin ${number(margin)}`,
     untested: "not judged: it came after a rejection",
     time: (time, drafts) => `T(k + 1) = T(${drafts + 1}) = ${ms(time)}, one pass`,

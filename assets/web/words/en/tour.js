@@ -103,6 +103,15 @@ export const tour = {
       options: ["Nobody knows it before the run, and another text has another one", "A fixed length changes the text", "Controllers cost nothing"],
       because: "The table is hindsight. A controller has to find a good length while the text is written.",
     },
+    drafters: {
+      title: "Who guesses",
+      text:
+        "Early exit is one drafter of many. Others copy from the text, skip layers, or are small heads trained on this frozen model: glide, " +
+        "hidden-transfer, chimera, feature and block. Settings, Drafter chooses one for the next run; step 2 of the microscope says what it does.",
+      question: "You choose a drafter that guesses badly. What changes?",
+      options: ["The clock and the guesses, but not one word of the text", "The text gets worse", "The model learns from it"],
+      because: "Whoever guesses, every token that stays is the full model's own choice.",
+    },
     takeAway: {
       title: "Take the run with you",
       text:

@@ -1,6 +1,7 @@
 // What the page says in Chinese. What is missing here stays English.
 import { arrivals, benchmark, lawTest, runs, studies, takeaway, whatIf } from "./app.js";
 import { charts, lossless, why } from "./charts.js";
+import { drafters } from "./drafters.js";
 import { glossary } from "./glossary.js";
 import { methods } from "./methods.js";
 import { drafter, microscope } from "./microscope.js";
@@ -29,6 +30,7 @@ export const zh = {
   lossless,
   microscope,
   drafter,
+  drafters,
   tour,
   glossary,
   refusals,

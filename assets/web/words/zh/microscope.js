@@ -36,7 +36,7 @@ export const microscope = {
     none: "这个控制器不抽取随机数。",
   },
   draft: {
-    note: "前几层与退出层的猜测。q：该词元在那里的概率；H：熵（奈特）。",
+    note: "q：起草者给该词元的概率；H：它的熵（奈特）。",
     time: (time, drafts) => `${ms(time)} / ${drafts} = 每个草稿 ${ms(time / drafts)}`,
     none: "没有起草。",
   },
@@ -53,7 +53,9 @@ export const microscope = {
     },
   },
   verify: {
-    note: "其余各层一次检查所有猜测。p：目标模型给草稿的概率；差距：它的选择领先多少。",
+    shared: "其余各层一次检查所有猜测。",
+    whole: "所有层一次检查所有猜测。",
+    note: "p：目标模型给草稿的概率；差距：它的选择领先多少。",
     token: ({ target, margin }) => `p ${number(target, 3)}   差距 ${number(margin)}`,
     untested: "未评判：位于被拒绝者之后",
     time: (time, drafts) => `T(k + 1) = T(${drafts + 1}) = ${ms(time)}，一次完成`,

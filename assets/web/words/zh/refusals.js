@@ -39,6 +39,7 @@ export const refusals = [
   [/^the chat template of (.+) does not take this conversation: (.+)$/, (model, why) => `${model} 的对话模板不接受此对话：${why}`],
   [/^the logits of (.+) are no numbers/, (model) => `${model} 的 logits 不是数：权重已损坏，或对此精度过大`],
   [/^(.+) has one layer, which leaves nothing to exit from/, (model) => `${model} 只有一层，无从提前退出：请选择其他起草器`],
+  [/^no (\S+) head is there for (.+): train one/, (kind, model) => `${model} 没有 ${kind} 头：请选择其他起草器`],
   [/^no exit layer is loaded/, () => "没有加载退出层：请选择其他起草器"],
   [/^this server has no model (.+): choose one of (.+)$/, (model, names) => `此服务器没有模型 ${model}：请选择 ${names} 之一`],
   [/^this server has its model in one precision \(quantize=(.+)\)/, (precision) => `此服务器的模型只有一种精度（${precision}）：请不要更改`],
