@@ -107,6 +107,8 @@ export const page = {
     Key: "键长",
     "tokens a phrase is looked up by": "用几个词元查找短语",
     Priced: "计价",
+    Cape: "CaPE 候选",
+    "1: candidates beside the spine as CaPE's table says": "1：主干旁的候选按 CaPE 的表",
     "1: a candidate must be worth its row too": "1：候选还须值得它的那一行",
     Every: "间隔",
     "rounds between two looks for a better set": "每隔几轮寻找更好的集合",
