@@ -24,7 +24,7 @@ export const drafters = {
       "It keeps none of the text's own. It needs a head that was trained for this model.",
     ],
     "hidden-transfer": [
-      "Pseudo states of the places to come, made from one state half way up; they run through the upper layers, and the model's own head reads them.",
+      "Pseudo states of the next places, made from the last verified token's state well up in the model; they run through the layers above it.",
       "It keeps the state of the last verified token. It needs a head that was trained for this model.",
     ],
     chimera: [

@@ -36,7 +36,7 @@ export const glossary = {
     ["tap", "a depth of the model from which a head reads the hidden states of verified tokens"],
     ["shortlist", "the frequent tokens that a head may draft; others can only be corrections"],
     ["glide", "a trained head: one decoder layer that attends to the keys and values which the model keeps of the text"],
-    ["hidden-transfer", "a trained head: makes pseudo states of the next places half way up, which run through the upper layers"],
+    ["hidden-transfer", "a trained head: makes pseudo states of the next places, which run through the model's upper layers"],
     ["chimera", "a trained head: the last three tokens and one state through a small network without attention"],
     ["feature", "a trained head: one layer that reads the model's states and, further on, its own output (after FSPAD's idea and EAGLE-3)"],
     ["block", "a trained head: all tokens of a round from one pass over masks (SpecDiff's idea, in the form of DFlash and DSpark)"],
