@@ -44,7 +44,7 @@ export class Methods {
     this.table = el("div", { class: "w-scroll", tabindex: "0", role: "group", "aria-label": words.title, hidden: "" });
     this.node = this.study.node;
     const choice = el("div", { class: "m-choice" }, el("span", {}, words.against), ...this.selects);
-    this.missing = el("p", { class: "e-hint", hidden: "" });
+    this.missing = el("p", { class: "e-hint-line", hidden: "" });
     this.study.line.before(choice, this.missing);
     this.node.append(this.lanes, this.table);
   }
