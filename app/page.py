@@ -231,7 +231,8 @@ def head(visits: Visits) -> str:
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
     page = {"opening": opening, "facts": facts, "form": for_links(), "levels": LEVELS, "studies": visits.studies}
     engine, engines = visits.engine, visits.engines
-    page |= {"contestants": CONTESTANTS, "texts": TEXTS, "needs": HEADS_NEEDED, "heads": {name: engines.heads(name) for name in engines.models}}
+    page |= {"contestants": CONTESTANTS, "texts": TEXTS}
+    page |= {"needs": HEADS_NEEDED, "heads": {name: engines.heads(name) for name in engines.models}}
     page["precisions"] = [name for name in engines.offered if name in ("none", *OWN)]  # several beside each other
     host = {"device": str(engine.target.device), "dtype": engine.target.precision}
     page["host"] = host | {"model": engine.target.name, "level": engine.level}

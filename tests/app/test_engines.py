@@ -17,7 +17,9 @@ from app.form import FIELDS
 from app.form_values import Limits, quantize_from_form
 from app.runs import Visits
 from eesd_core.errors import UserError
+from eesd_core.heads.files import HEAD_FACTS
 from eesd_core.model import quantize as quantize_module
+from eesd_core.model.catalog import KNOWN
 from eesd_core.racing import race
 
 
@@ -205,3 +207,15 @@ def test_who_is_asked_and_who_tells_a_story():
     assert Engines(host, model="some/chat-model", beside=beside).replies("some/chat-model")
     assert Engines(host, model="storyteller", beside=beside).replies("smollm2")
     assert not Engines(host, model="storyteller", beside=beside).replies("storyteller"), "it has turns, but tells stories"
+
+
+def test_the_heads_of_a_model_are_known_before_it_is_loaded(tmp_path, monkeypatch):
+    """Of the host's from its engine, of a model beside it from its files."""
+    (tmp_path / "block").mkdir()
+    (tmp_path / "block" / HEAD_FACTS).write_text("{}")
+    (tmp_path / "no-kind").mkdir()
+    monkeypatch.setitem(KNOWN, "smollm2", KNOWN["smollm2"]._replace(heads=tmp_path))
+    engine = FakeEngine()
+    engine.heads = {"glide": None}
+    engines = Engines(engine, "none", model="storyteller", beside={"smollm2": Beside(Loader(), Arrival("smollm2", print))})
+    assert {name: engines.heads(name) for name in engines.models} == {"storyteller": ["glide"], "smollm2": ["block"]}
