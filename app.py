@@ -21,6 +21,7 @@ from eesd_core.model.fetch import offline
 from eesd_core.model.quantize import CHOICES
 
 LOCAL = "127.0.0.1"
+MOST_TOGETHER = 8  # visitors
 PRIVATE = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # networks
 
 
@@ -58,6 +59,8 @@ def main() -> int:
     parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")
     each = "most runs of one address in line; raise it where a lecture hall shares one (default: 2)"
     parser.add_argument("--waiting-per-address", type=int, default=2, metavar="N", help=each)
+    shared = f"up to N visitors share passes, 1 to {MOST_TOGETHER}; each clock then counts the passes of all (default: 1)"
+    parser.add_argument("--together", type=int, default=1, metavar="N", help=shared)
     parser.add_argument("--ssr", action="store_true", help="render the page on the server too; needs Node 24")
     parser.add_argument("--mcp", action="store_true", help="offer the endpoints as MCP tools; needs hosting/requirements-mcp.txt")
     parser.add_argument("--openai", action="store_true", help="serve /v1/completions and /v1/chat/completions too")
@@ -67,12 +70,16 @@ def main() -> int:
     flags = parser.parse_args([*shlex.split(os.environ.get("EESD_FLAGS", "")), *sys.argv[1:]])
     if flags.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    limits = Limits(runs_a_minute=flags.runs_per_minute, waiting_each=flags.waiting_per_address)
+    limits = Limits(runs_a_minute=flags.runs_per_minute, waiting_each=flags.waiting_per_address, together=flags.together)
     try:
         if flags.runs_per_minute < 1:
             raise UserError("--runs-per-minute must be at least 1")
         if flags.waiting_per_address < 1:
             raise UserError("--waiting-per-address must be at least 1")
+        if not 1 <= flags.together <= MOST_TOGETHER:
+            raise UserError(f"--together must be from 1 to {MOST_TOGETHER}")
+        if ZERO_GPU and flags.together > 1:
+            raise UserError("a GPU that is lent has one visitor at a time: leave out --together")
         check_address(flags.host, flags.port)
         if flags.mcp and not find_spec("mcp"):
             raise UserError("MCP tools need one more package: pip install -r hosting/requirements-mcp.txt")

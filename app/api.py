@@ -102,7 +102,7 @@ class Api:
         form |= {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat, "wrong": wrong, "wrong_from": wrong_from, "stop": stop}
         form |= {"system": system, "history": history}
         wanted = asked(form, controller, drafter, (WITH_TRACE, with_trace))
-        async for state in self._run(request, wanted, quantize, model, self.visits.contest):
+        async for state in self._run(request, wanted, quantize, model):
             if records := state.pop("records", None):
                 state = race_result(records) | ({"trace": "".join(map(to_line, records))} if with_trace else {})
             yield state
@@ -187,7 +187,7 @@ class Api:
         return job.take()[0][-1]
 
     async def _run(
-        self, caller: gr.Request, wanted: Request, quantize: str, model: str, work: Contest, lane: str | None = None
+        self, caller: gr.Request, wanted: Request, quantize: str, model: str, work: Contest | None = None, lane: str | None = None
     ) -> AsyncIterator[dict]:
         yield {"status": "waiting", "place": 0, "seconds": None}  # before the device is asked for: then Gradio can close this generator
         if lane == "vanilla":

@@ -1,4 +1,4 @@
-"""One device, one thread that owns it, one line of jobs in front of it.
+"""One device, one thread that owns it, one line of jobs in front of it. Jobs of one party may have it at the same time (together.py).
 
 The engine runs in that thread, not in the visitor's stream: a slow browser cannot hold the device, and a closed tab or Stop frees it
 within one decoding step, since every step gives a record and after every record the job is asked whether it is still wanted. No lock is
@@ -11,6 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Protocol
 
 from eesd_core.errors import UserError
 from eesd_core.events import Record
@@ -20,13 +22,37 @@ FAILED = "the run failed ({}): please try again; the details are in the server's
 NEWEST = 0.2  # weight of the newest run in the mean duration
 
 
+class Party(Protocol):
+    """What several jobs do at the same time."""
+
+    def run(self, come: Callable[[], "Job | None"], stopped: Callable[["Job"], bool]) -> Iterator[tuple["Job", "Record | End"]]:
+        """`come()` gives the next job that may join, if there is one now. What is yielded says whose it is; every job has one End, its
+        last. It goes on until nobody is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    party: Party
+    asked: object  # what the party is to do for this job
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    problem: Exception | None = None  # why a job could not be done
+
+
 class Job:
     """A run in line or on the device. The device appends records, the visitor takes them away."""
 
-    def __init__(self, work: Work, prepare: Callable[[], object] | None = None, spend: Callable[[float], None] | None = None):
+    def __init__(
+        self, work: Work, prepare: Callable[[], object] | None = None, spend: Callable[[float], None] | None = None,
+        share: Share | None = None,
+    ):  # fmt: skip
         """`prepare` is done first, on the device and outside the limit: loading takes nothing of a visitor's time. `spend` is told the
-        seconds that the work itself took."""
-        self.work, self.prepare, self.spend = work, prepare, spend
+        seconds that the work itself took; of those that others had the device too, its part. Where the device takes several jobs at
+        a time, one with a `share` is done by its party, and `work` is not called."""
+        self.work, self.prepare, self.spend, self.share = work, prepare, spend, share
+        self.used = 0.0  # seconds of the device
         self.preparing_since: float | None = None  # monotonic seconds, while it is being done
         self.context = copy_context()  # the visitor's request is in it: ZeroGPU reads there whose quota counts
         self.why_stopped = ""  # in words for the visitor, such as "by you"
@@ -50,18 +76,23 @@ class Job:
 
 
 class Device:
-    def __init__(self, most_seconds: float):
-        """`most_seconds`: no run may hold the device longer, whether or not its visitor is still there."""
-        self.most_seconds = most_seconds
+    def __init__(self, most_seconds: float, together: int = 1):
+        """`most_seconds`: no run may hold the device longer, whether or not its visitor is still there. `together`: so many jobs of one
+        party may have it at the same time."""
+        self.most_seconds, self.together = most_seconds, together
         self.runs = 0  # that had the device
-        self.mean_seconds: float | None = None  # of lately finished ones
-        self._began = 0.0
-        self._line: list[Job] = []  # the first one runs
+        self.mean_seconds: float | None = None  # of the device, that lately finished ones had
+        self._since = 0.0  # when a job began or ended last
+        self._running: list[Job] = []
+        self._line: list[Job] = []
         self._changed = threading.Condition()
         threading.Thread(target=self._serve, name="device", daemon=True).start()
 
-    def submit(self, work: Work, prepare: Callable[[], object] | None = None, spend: Callable[[float], None] | None = None) -> Job:
-        job = Job(work, prepare, spend)
+    def submit(
+        self, work: Work, prepare: Callable[[], object] | None = None, spend: Callable[[float], None] | None = None,
+        share: Share | None = None,
+    ) -> Job:  # fmt: skip
+        job = Job(work, prepare, spend, share)
         with self._changed:
             self._line.append(job)
             self._changed.notify()
@@ -84,25 +115,25 @@ class Device:
     def place(self, job: Job) -> int:
         """How many jobs are before this one; 0 when it runs or is over."""
         with self._changed:
-            return self._line.index(job) if job in self._line else 0
+            return len(self._running) + self._line.index(job) if job in self._line else 0
 
     @property
     def preparing(self) -> float | None:
         """For how many seconds the job that has the device has been preparing; None: it is not."""
         with self._changed:
-            return self._line[0].preparing if self._line else None
+            return self._running[0].preparing if self._running else None
 
     def waiting(self) -> int:
-        """Jobs in line, the running one included."""
+        """Jobs in line, the running ones included."""
         with self._changed:
-            return len(self._line)
+            return len(self._running) + len(self._line)
 
     def wait(self, place: int) -> float | None:
         """About how many seconds until a job with so many before it begins; None where nothing is known."""
         if self.mean_seconds is None or not place or self.preparing is not None:
             return None
-        left = max(0.0, self.mean_seconds - (time.monotonic() - self._began))
-        return round(left + (place - 1) * self.mean_seconds, 1)
+        left = max(0.0, self.mean_seconds - (time.monotonic() - self._since))
+        return round(left + (place - max(1, len(self._running))) * self.mean_seconds, 1)
 
     def leave(self, job: Job) -> None:
         """Stop a running job at its next step, or take a waiting one out of the line. Safe to call at any time, and twice.
@@ -111,7 +142,7 @@ class Device:
         """
         job.stop("by you")
         with self._changed:
-            if job in self._line[1:]:
+            if job in self._line:
                 self._line.remove(job)
                 job.done = True
             elif job.preparing is not None:  # it sees that it was stopped before it runs
@@ -119,42 +150,94 @@ class Device:
 
     def _serve(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._line)
-                job = self._line[0]
-            self._began = time.monotonic()
-            job.error = job.context.run(self._run, job)
-            took = time.monotonic() - self._began
-            if job.spend:
-                job.spend(took)
-            self.mean_seconds = took if self.mean_seconds is None else self.mean_seconds + NEWEST * (took - self.mean_seconds)
-            self.runs += 1
-            with self._changed:  # the device is free before the visitor hears that the run is over
-                self._line.remove(job)
-            job.done = True
+            self._next()
 
-    def _run(self, job: Job) -> str | None:
-        """Returns what went wrong, in words for the visitor."""
+    def _next(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._line)
+            first = self._line.pop(0)
+            self._running = [first]
+        error = first.context.run(self._run, first)
+        for job in [*self._running]:  # where it failed, all that it was done with
+            self._end(job, error)
+
+    def _run(self, first: Job) -> str | None:
+        """Does this job, with all that join it. Returns what went wrong, in words for the visitors."""
+        self._since = time.monotonic()
+        try:
+            if first.prepare and not self._stopped(first):
+                first.preparing_since = time.monotonic()
+                first.prepare()
+                first.preparing_since, self._since = None, time.monotonic()
+            if self._stopped(first):
+                return None
+            for job, said in self._done_by_party(first) if first.share and self.together > 1 else self._done_alone(first):
+                if isinstance(said, End):
+                    self._end(job, said.problem and in_words(said.problem))
+                else:
+                    job.records.append(said)
+        except Exception as problem:  # a visitor's run must never take the device down with it
+            return in_words(problem)
+        finally:
+            first.preparing_since = None
+        return None
+
+    def _done_alone(self, job: Job) -> Iterator[tuple[Job, Record | dict]]:
+        began = time.monotonic()
 
         def stopped() -> bool:
-            if time.monotonic() > self._began + self.most_seconds:
-                job.stop(f"after {self.most_seconds:g} seconds, the most a run may take here")
-            return bool(job.why_stopped)
+            job.used = time.monotonic() - began
+            return self._stopped(job)
 
         try:
-            if job.prepare and not stopped():
-                job.preparing_since = time.monotonic()
-                job.prepare()
-                job.preparing_since, self._began = None, time.monotonic()
-            if stopped():
-                return None
             for record in job.work(stopped):
-                job.records.append(record)
+                yield job, record
                 if stopped():  # what is left of the work is dropped here and now
                     break
-        except UserError as problem:
-            return str(problem)
-        except Exception as problem:  # a visitor's run must never take the device down with it
-            logging.getLogger(__name__).exception("a run failed")
-            return FAILED.format(type(problem).__name__)
-        return None
+        finally:
+            stopped()
+
+    def _done_by_party(self, first: Job) -> Iterator[tuple[Job, Record | End]]:
+        """Whoever is next in line may join, as long as it is of the same party: nobody is overtaken."""
+        party, fresh, before = first.share.party, [first], time.monotonic()
+
+        def come() -> Job | None:
+            if fresh:
+                return fresh.pop()
+            with self._changed:
+                joins = self._line and self._line[0].share and self._line[0].share.party is party
+                if not joins or len(self._running) == self.together:
+                    return None
+                self._running.append(self._line.pop(0))
+                return self._running[-1]
+
+        for job, said in party.run(come, self._stopped):
+            now = time.monotonic()
+            for each in self._running:
+                each.used += (now - before) / len(self._running)
+            before = now
+            yield job, said
+
+    def _stopped(self, job: Job) -> bool:
+        if job.used > self.most_seconds:
+            job.stop(f"after {self.most_seconds:g} seconds, the most a run may take here")
+        return bool(job.why_stopped)
+
+    def _end(self, job: Job, error: str | None) -> None:
+        job.error = error
+        if job.spend:
+            job.spend(job.used)
+        self.mean_seconds = job.used if self.mean_seconds is None else self.mean_seconds + NEWEST * (job.used - self.mean_seconds)
+        self.runs += 1
+        self._since = time.monotonic()
+        with self._changed:  # the device is free before the visitor hears that the run is over
+            self._running.remove(job)
+        job.done = True
+
+
+def in_words(problem: Exception) -> str:
+    """For the visitor; what only the host needs goes into the log."""
+    if isinstance(problem, UserError):
+        return str(problem)
+    logging.getLogger(__name__).error("a run failed", exc_info=problem)
+    return FAILED.format(type(problem).__name__)

@@ -40,6 +40,7 @@ class Limits:
     waiting_each: int = 2  # runs of one address in line, the running one included
     seconds_a_minute: float = 45.0  # of the device, for one address while others wait
     rooms_a_minute: int = 6  # opened by one address
+    together: int = 1  # races that may share passes
 
 
 def request_from_form(*form, **named) -> Request:

@@ -23,10 +23,11 @@ from eesd_core.request import Request
 from eesd_core.simulate.hindsight import hindsight
 from eesd_core.trace import to_line
 
-from .device import Device, Job
+from .device import Device, Job, Share
 from .engines import Beside, Engines, Load, Wanted
 from .form_values import Limits, model_from_form, quantize_from_form, request_from_form
 from .rate_limit import Pace
+from .together import Asked, SharedRaces
 
 FRAME_SECONDS = 0.1  # between two updates of the page
 WAITING_SECONDS = 1.0  # between two that only say where a waiting run stands: every one costs the engine of somebody else
@@ -57,11 +58,19 @@ def looked_every(place: int) -> float:
 def contest(
     engine: Engine, request: Request, run: str, stopped: Callable[[], bool], others: Callable[[], bool] = bool
 ) -> Iterator[Record]:  # fmt: skip
-    """The race, and behind its verdict what other draft lengths would have made of it: left out where that takes long and `others` wait."""
+    """The race, and behind its verdict what other draft lengths would have made of it."""
     records = []
     for record in race(engine, request, run, stopped):
         records.append(record)
         yield record
+    if records and isinstance(records[-1].event, RaceFinished):
+        yield from afterwards(engine, request, records, stopped, others)
+
+
+def afterwards(
+    engine: Engine, request: Request, records: list[Record], stopped: Callable[[], bool], others: Callable[[], bool]
+) -> Iterator[Record]:  # fmt: skip
+    """What other draft lengths would have made of a finished race: left out where that takes long and `others` wait."""
     asked = time.monotonic()
     end = asked + HINDSIGHT_SECONDS
 
@@ -70,7 +79,7 @@ def contest(
         before, asked = asked, time.monotonic()
         return stopped() or (asked + (asked - before) > end and others())  # the next piece takes about as long as the last one
 
-    if records and isinstance(records[-1].event, RaceFinished) and (more := hindsight(engine, request, records, enough)):
+    if more := hindsight(engine, request, records, enough):
         yield more
 
 
@@ -86,10 +95,12 @@ class Visits:
     def __init__(self, engine: Engine | None, limits: Limits | None = None, work: Contest | None = None):
         """`work`: what a run is; without it a race and its hindsight."""
         self.engine, self.limits = engine, limits or Limits()
-        self.contest = work or partial(contest, others=lambda: self.device.waiting() > 1)
+        self.others = lambda: self.device.waiting() > 1
+        self.contest = work or partial(contest, others=self.others)
         self.engines = Engines(engine)
         self.studies = True  # the engine is here and not lent
-        self.device, self.pace = Device(self.limits.seconds), Pace(self.limits.runs_a_minute)
+        self.device, self.pace = Device(self.limits.seconds, self.limits.together), Pace(self.limits.runs_a_minute)
+        self._parties: dict[Wanted, SharedRaces] = {}
         self.seconds = Pace(self.limits.seconds_a_minute)
         self.machine: str | None = None  # what the device is called, where it cannot say itself
         self._jobs: dict[str, Job] = {}  # by session
@@ -164,13 +175,21 @@ class Visits:
 
     def admit(self, address: str, request: Request, run: str, wanted: Wanted, work: Contest | None = None) -> Callable[[], Job]:
         """Check a request; what is returned puts it into the line. Raise UserError, both: too long a prompt, a full line or too many runs
-        are refused before they wait."""
+        are refused before they wait. Without `work` it is a race, which may share passes with others."""
         if engine := self.engines.loaded(wanted) or self.engines.loaded(wanted._replace(quantize=self.engines.start)):
             engine.encode(request)  # a model that nobody has used yet refuses what is too long when it is there
+        share = None if work else Share(self._party(wanted), Asked(request, run))
         work = work or self.contest
-        return self.enter(address, wanted, lambda engine, stopped: work(engine, request, run, stopped))
+        return self.enter(address, wanted, lambda engine, stopped: work(engine, request, run, stopped), share)
 
-    def enter(self, address: str, wanted: Wanted, work: Study) -> Callable[[], Job]:
+    def _party(self, wanted: Wanted) -> SharedRaces:
+        """Of all races with this engine."""
+        if wanted not in self._parties:
+            engine = partial(self.engines.engine, wanted)
+            self._parties[wanted] = SharedRaces(engine, self.limits.together, partial(afterwards, others=self.others))
+        return self._parties[wanted]
+
+    def enter(self, address: str, wanted: Wanted, work: Study, share: Share | None = None) -> Callable[[], Job]:
         """Work for this engine, which is loaded first if nobody asked for it before; as `admit`. Raises UserError."""
         self._check_room(address)
         others = self.device.waiting() > len(self._mine(address))
@@ -184,7 +203,7 @@ class Visits:
         def queue_up() -> Job:
             self._check_room(address)  # again: others may have come in between
             spend = partial(self.seconds.use, address)
-            job = self.device.submit(lambda stopped: work(prepare(), stopped), prepare, spend)
+            job = self.device.submit(lambda stopped: work(prepare(), stopped), prepare, spend, share)
             self._in_line[address] = [*self._mine(address), job]
             return job
 

@@ -28,6 +28,8 @@ def start(monkeypatch):
     ("flags", "line"),
     [
         (["--runs-per-minute", "0"], "--runs-per-minute must be at least 1"),
+        (["--together", "0"], "--together must be from 1 to 8"),
+        (["--together", "9"], "--together must be from 1 to 8"),
         (["--port", "99999"], "port 99999"),
         (["--host", "name.invalid"], "cannot listen on name.invalid"),
         (["--model", "nowhere"], "nowhere"),

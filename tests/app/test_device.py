@@ -2,10 +2,11 @@
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
-from app.device import Device, Job
+from app.device import Device, End, Job, Share
 from eesd_core.errors import UserError
 
 
@@ -205,3 +206,105 @@ def test_the_wait_is_estimated_from_lately_finished_runs(device):
     assert device.wait(0) is None
     device.mean_seconds = 4.0
     assert 8 <= device.wait(3) <= 12
+
+
+class Talk:
+    """A party: its jobs say their name, one after the other, a few times. `go` holds it; `bad` jobs cannot be done."""
+
+    def __init__(self):
+        self.go, self.most = threading.Event(), 0
+        self.go.set()
+
+    def run(self, come, stopped):
+        guests = []
+        while True:
+            while job := come():
+                guests.append([job, 0])
+            self.most = max(self.most, len(guests))
+            if not guests:
+                return
+            for guest in list(guests):
+                job, times = guest
+                if job.share.asked == "bad":
+                    guests.remove(guest)
+                    yield job, End(UserError("not this one"))
+                elif stopped(job) or times == 3:
+                    guests.remove(guest)
+                    yield job, End()
+                else:
+                    guest[1] += self.go.is_set()
+                    yield job, job.share.asked
+                    time.sleep(0.002)
+
+
+@pytest.fixture
+def shared():
+    return Device(most_seconds=60, together=3)
+
+
+def join(device, party, *names, work=endless):
+    return [device.submit(work, share=Share(party, name)) for name in names]
+
+
+def test_jobs_of_a_party_share_the_device_in_the_order_of_the_line(shared):
+    talk, spent = Talk(), []
+    talk.go.clear()
+    first, second, third, fourth = join(shared, talk, "a", "b", "c", "d")
+    until(lambda: first.records and second.records and third.records)
+    assert shared.waiting() == 4 and [shared.place(job) for job in (first, third, fourth)] == [0, 0, 3] and not fourth.records
+    late = []
+    last = shared.submit(lambda stopped: iter([bool(late[0].records)]), spend=spent.append)
+    late += join(shared, talk, "e")
+    shared.leave(second)  # alone
+    until(lambda: second.done and fourth.records)
+    assert not first.done and not third.done
+    talk.go.set()
+    assert everything(last) == [False]  # nobody overtakes
+    assert set(everything(fourth)) == {"d"} and set(everything(late[0])) == {"e"} and set(everything(second)) == {"b"}
+    assert talk.most == 3 and shared.waiting() == 0 and len(spent) == 1
+
+
+def test_what_a_party_takes_is_shared_out(shared):
+    talk, spent = Talk(), {}
+    began = time.monotonic()
+    jobs = [shared.submit(endless, spend=partial(spent.__setitem__, name), share=Share(talk, name)) for name in "abc"]
+    for job in jobs:
+        everything(job)
+    assert 0 < sum(spent.values()) <= time.monotonic() - began and all(spent.values())
+    assert shared.runs == 3 and shared.mean_seconds <= max(spent.values())
+
+
+def test_who_cannot_be_done_fails_alone(shared):
+    good, bad, other = join(shared, Talk(), "a", "bad", "b")
+    assert everything(bad) == [] and bad.error == "not this one"
+    assert everything(good) == ["a"] * 3 and everything(other) == ["b"] * 3 and not (good.error or other.error)
+
+
+def test_a_party_that_fails_is_told_to_all_and_the_line_goes_on(shared, caplog):
+    class Broken:
+        def run(self, come, stopped):
+            for job in iter(come, None):
+                yield job, "begun"
+            raise ValueError("<secret>")
+
+    gate = threading.Event()
+    block = shared.submit(lambda stopped: iter([gate.wait(20)]))
+    jobs = join(shared, Broken(), "a", "b")
+    gate.set()
+    for job in (block, *jobs):
+        everything(job)
+    assert all("ValueError" in job.error and "secret" not in job.error for job in jobs) and "secret" in caplog.text
+    assert everything(shared.submit(count(2))) == [0, 1]
+
+
+def test_a_party_holds_nobody_for_ever():
+    device, talk = Device(most_seconds=0.05, together=2), Talk()
+    talk.go.clear()
+    for job in join(device, talk, "a", "b"):
+        everything(job)
+        assert job.why_stopped == "after 0.05 seconds, the most a run may take here"
+
+
+def test_where_the_device_takes_one_at_a_time_each_works_alone(device):
+    jobs = join(device, None, "a", "b", work=count(2))
+    assert [everything(job) for job in jobs] == [[0, 1], [0, 1]]
