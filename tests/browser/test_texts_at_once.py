@@ -57,6 +57,7 @@ def test_a_trace_of_several_texts_shows_them_offline(open_page, engine, tmp_path
     panel = page.locator(PANEL)
     expect(panel.locator(".s-line")).to_contain_text("This trace has 3 texts")
     expect(panel.locator(".g-form:enabled b")).to_have_text(["padded"])
+    expect(page.locator(".e-shared")).to_contain_text("up to 2 texts are written in the same passes")
     expect(panel.locator(".g-price")).to_contain_text("% of the rows are padding")
     panel.locator(".g-line").nth(2).locator(".g-cell").first.click()
     expect(panel.locator(".e-prompt")).to_have_text(asked[2].prompt)

@@ -1,4 +1,5 @@
-// What must be said before anything else: why a run was refused or failed, and that its drafts were made worse on purpose.
+// What must be said before anything else: why a run was refused or failed, that its drafts were made worse on purpose, and that others were in
+// its passes.
 import { disturbanceOf } from "../lib/disturbance.js";
 import { el, setText } from "../lib/elements.js";
 import { inWords } from "../lib/refusals.js";
@@ -10,7 +11,8 @@ export class Notices {
     this.view = view;
     this.alert = el("div", { class: "e-alert", role: "alert", hidden: "" });
     this.disturbed = el("p", { class: "e-disturbed", role: "note", hidden: "" });
-    this.node = el("div", {}, this.alert, this.disturbed);
+    this.shared = el("p", { class: "e-shared", role: "note", hidden: "" });
+    this.node = el("div", {}, this.alert, this.disturbed, this.shared);
   }
 
   draw(state) {
@@ -20,5 +22,8 @@ export class Notices {
     const disturbance = disturbanceOf(state.lanes.eesd);
     this.disturbed.hidden = !disturbance;
     if (disturbance) setText(this.disturbed, say.race.disturbed(disturbance));
+    const texts = Number(Object.values(state.lanes).find(({ started }) => started)?.settings?.together?.texts);
+    this.shared.hidden = !(texts > 1);
+    if (texts > 1) setText(this.shared, say.race.shared(texts));
   }
 }

@@ -28,6 +28,9 @@ export const race = {
   disturbed: ({ share, first }) =>
     `Drafts made worse on purpose: from new token ${first + 1} on, each draft was replaced by a random token with probability ${share}. ` +
     "Drafts cost time but never change the text.",
+  shared: (texts) =>
+    `Device time is shared: up to ${texts} texts are written in the same passes here, and each clock counts the passes of all of them. ` +
+    "No text changes by it.",
   units: { clock: "s", rate: "tok/s", length: "tok/round" },
   lanes: { eesd: "EESD", vanilla: "Vanilla" },
   text: (lane) => `${lane}: text. Arrow keys move from token to token.`,

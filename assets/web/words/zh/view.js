@@ -147,6 +147,7 @@ export const race = {
   legend: "词元状态",
   hide: "隐藏被拒绝的草稿",
   disturbed: ({ share, first }) => `有意干扰：从第 ${first + 1} 个新词元起，每个草稿以概率 ${share} 被换成随机词元。草稿只花时间，从不改变文本。`,
+  shared: (texts) => `设备时间是共享的：这里最多 ${texts} 段文本共用前向，每个时钟计所有文本的前向。文本不因此改变。`,
   units: { clock: "秒", rate: "词元/秒", length: "词元/轮" },
   lanes: { eesd: "EESD", vanilla: "普通" },
   text: (lane) => `${lane}：文本。用方向键在词元之间移动。`,
