@@ -1,8 +1,8 @@
-"""GliDe's drafter: one decoder layer on token embeddings that reads the target's own cache (GliDe with a CaPE, arXiv 2402.02082).
+"""GliDe's drafter: a decoder layer or two on token embeddings that read the target's own cache (GliDe with a CaPE, arXiv 2402.02082).
 
-A draft token costs that layer and the head. Its keys and values are written behind the target's, into the place of the layer that it
-reads, and forgotten before verification (heads/glide.py): nothing is kept from round to round. Siblings are the next best tokens beside the
-spine, as many as pay, or as many as CaPE's table says.
+A draft token costs these layers and the head. Their keys and values are written behind the target's, into the places of the layers that
+they read, and forgotten before verification (heads/glide.py): nothing is kept from round to round. Siblings are the next best tokens
+beside the spine, as many as pay, or as many as CaPE's table says.
 """
 
 from collections.abc import Sequence

@@ -164,7 +164,7 @@ ROWS = (
         needs_head="block",
     ),
     Entry(
-        "glide", "glide.GlideDrafter", "a layer on token embeddings that reads the target's cached keys and values",
+        "glide", "glide.GlideDrafter", "layers on token embeddings that read the target's cached keys and values",
         "GliDe with a CaPE, arXiv 2402.02082; one attention for both is ours",
         (rows(1), Setting("cape", "whole", "1: candidates beside the spine as CaPE's table says", 0, 0, 1)),
         needs_head="glide",

@@ -37,11 +37,9 @@ class Beside:
 
 
 @torch.no_grad()
-def hear(target: Target, layers: Sequence[nn.Module], states: Tensor) -> Heard:
+def hear(target: Target, layers: Sequence[nn.Module], states: Tensor, heard: Heard) -> None:
     """What the target's layers make of the states in front of them, (B, T, D)."""
-    heard = Heard()
     target.run_rows(layers, states.to(target.dtype), heard)
-    return heard
 
 
 def three_quarters(target: Target) -> int:

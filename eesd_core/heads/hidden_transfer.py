@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..model.target import Target
-from .beside import hear, run_beside, three_quarters
+from .beside import Heard, hear, run_beside, three_quarters
 from .trained import TrainedHead, linear, places_of
 
 MOST_PLACES = 8
@@ -58,7 +58,9 @@ class HiddenTransferHead(TrainedHead):
         offsets = places_of(start) - start  # (B, T)
         rows = self.pseudo(last, pending, range(self.longest))  # (B, T, k, D)
         rows = rows.gather(2, offsets.clamp(max=self.longest - 1)[..., None, None].expand(-1, -1, 1, rows.shape[-1]))[:, :, 0]
-        normed = target.norm(run_beside(target, upper, rows, hear(target, upper, verified), start))
+        heard = Heard()
+        hear(target, upper, verified, heard)
+        normed = target.norm(run_beside(target, upper, rows, heard, start))
         return self.corrected(normed, target.embedding(ids))
 
     def pseudo(self, last: Tensor, pending: Tensor, places: Sequence[int]) -> Tensor:

@@ -74,6 +74,6 @@ def test_candidates_beside_a_glides_spine_are_those_of_capes_table(readers, rule
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_settings_that_do_not_fit_are_said(engine, kind):
-    for settings in {GlideHead: ({"reads": 4},), HiddenTransferHead: ({"depth": 4}, {"places": 9}, {"places": 0})}[kind]:
+    for settings in {GlideHead: ({"taps": [4]}, {"taps": [3, 1]}), HiddenTransferHead: ({"depth": 4}, {"places": 9}, {"places": 0})}[kind]:
         with pytest.raises(UserError):
             kind(engine.target, **settings)
