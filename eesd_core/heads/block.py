@@ -38,7 +38,7 @@ class BlockHead(TrainedHead):
         `longest`: places of a block; `rank`: of the change by the token before. Without weights the layer is a copy of the target's last
         one, a verified row is the deepest tap's state, and the rest is small and random. Raises UserError for settings that do not fit."""
         third = max(1, target.depth // 3)
-        taps = check_taps(target, taps or sorted({third, max(third, target.depth * 11 // 15), target.depth}), self.kind)
+        taps = check_taps(target, taps or sorted({third, max(third, target.depth * 3 // 4), target.depth}), self.kind)
         if not 1 <= longest <= MAX_DRAFT or not 1 <= rank <= MOST_RANK:
             raise UserError(f"a block head has 1 to {MAX_DRAFT} places and a rank of 1 to {MOST_RANK}, not {longest} and {rank}")
         super().__init__(target, taps=taps, longest=longest, rank=rank)
