@@ -20,6 +20,11 @@ class Heard:
     def __init__(self):
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
 
+    @torch.no_grad()
+    def listen(self, target: Target, layers: Sequence[nn.Module], states: Tensor) -> None:
+        """What the target's layers make of the states in front of them, (B, T, D)."""
+        target.run_rows(layers, states.to(target.dtype), self)
+
     def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
         self.kept[layer] = keys, values
         return keys, values
@@ -34,12 +39,6 @@ class Beside:
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
         return tuple(torch.cat(both, 2) for both in zip(self.heard.kept[layer], (keys, values)))
-
-
-@torch.no_grad()
-def hear(target: Target, layers: Sequence[nn.Module], states: Tensor, heard: Heard) -> None:
-    """What the target's layers make of the states in front of them, (B, T, D)."""
-    target.run_rows(layers, states.to(target.dtype), heard)
 
 
 def three_quarters(target: Target) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..model.target import Target
-from .beside import Heard, hear, run_beside, three_quarters
+from .beside import Heard, run_beside, three_quarters
 from .copies import copied_norm, empty_layer, half_mlp, layer_weights
 from .trained import TrainedHead, check_taps
 
@@ -47,5 +47,5 @@ class GlideHead(TrainedHead):
     def rows_hidden(self, target: Target, ids: Tensor, states: dict[int, Tensor], start: Tensor) -> Tensor:
         heard = Heard()
         for tap in self.taps:
-            hear(target, [target.layers[tap]], states[tap], heard)
+            heard.listen(target, [target.layers[tap]], states[tap])
         return self.norm(run_beside(target, self.layers, target.embed_rows(ids), heard, start))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..model.target import Target
-from .beside import Heard, hear, run_beside, three_quarters
+from .beside import Heard, run_beside, three_quarters
 from .trained import TrainedHead, linear, places_of
 
 MOST_PLACES = 8
@@ -59,7 +59,7 @@ class HiddenTransferHead(TrainedHead):
         rows = self.pseudo(last, pending, range(self.longest))  # (B, T, k, D)
         rows = rows.gather(2, offsets.clamp(max=self.longest - 1)[..., None, None].expand(-1, -1, 1, rows.shape[-1]))[:, :, 0]
         heard = Heard()
-        hear(target, upper, verified, heard)
+        heard.listen(target, upper, verified)
         normed = target.norm(run_beside(target, upper, rows, heard, start))
         return self.corrected(normed, target.embedding(ids))
 
