@@ -69,7 +69,7 @@ class BlockHead(TrainedHead):
 
     def read(self, embedded: Tensor) -> Tensor:
         """A token as the head reads it, (..., D) -> (..., D)."""
-        return _even(embedded) * self.gain.to(embedded.dtype)
+        return nn.functional.rms_norm(embedded, embedded.shape[-1:], self.gain.to(embedded.dtype))
 
     def block(self, token: Tensor, last: Tensor, places: int) -> Tensor:
         """The rows of a block, (1, k, D). token (1, 1, D): the pending one, as `read` gives it; last (1, 1, D): the last verified row."""
