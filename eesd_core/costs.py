@@ -43,6 +43,8 @@ class CostTracker:
 
     Where several texts share passes (`texts` of them, together.py), a round of k drafts costs what it would if all of them drafted k: the
     rows of all are in the pass, and a row more of each is what one more draft comes to. More rows than a pass may have take several passes.
+    A draft step is waited for by all texts and pays for those that draft in it. They have to earn it: where a mean share `drafting` of the
+    texts drafts in a step, it costs each of them 1 / `drafting` times what it takes.
     """
 
     WEIGHT = 0.1  # of the newest round: about ten rounds, a tenth of a second, are remembered
@@ -57,22 +59,34 @@ class CostTracker:
         self.verify = Costs.from_points(0.0, measured.verify if reuses else measured.full, 0.0).verify
         self.rest = little  # acceptance, rollback and bookkeeping
         self.tokens, self.seconds = 1, measured.plain  # written so far, and what that took; a plain step, before there is any
-        self.texts = 1
+        self.texts, self.drafting = 1, 1.0
+        self.rows: int | None = None  # of all texts in this round's verify passes; None: this text is alone
 
     def costs(self) -> Costs:
-        verify = tuple(self._pass(rows) for rows in range(1, MAX_ROWS + 1))
-        step, fixed = self._growth * self.draft, self._growth * self.shallow + self.rest
+        verify = tuple(self._passes(self.texts * rows) for rows in range(1, MAX_ROWS + 1))
+        step = self.texts / self._in_a_step * self._growth(self._in_a_step) * self.draft
+        fixed = self._growth(self.texts) * self.shallow + self.rest
         return Costs(0.0, verify, fixed, step) if self.at_once else Costs(step, verify, fixed)
 
-    def _pass(self, rows: int) -> float:
-        """Verify passes with so many rows of every text."""
-        whole, rest = divmod(self.texts * rows, MAX_ROWS)
+    def _passes(self, rows: int) -> float:
+        """Verify passes with so many rows altogether."""
+        whole, rest = divmod(rows, MAX_ROWS)
         return whole * self.verify[-1] + (self.verify[rest - 1] if rest else 0.0)
 
     @property
-    def _growth(self) -> float:
-        """A draft step with a row of every text, over one with one row: taken to be as in verify passes."""
-        return self.verify[self.texts - 1] / self.verify[0]
+    def _in_a_step(self) -> float:
+        """How many texts draft in a step, on average."""
+        return max(1.0, self.drafting * self.texts)
+
+    def _growth(self, rows: float) -> float:
+        """A draft step with so many rows, over one with one row: taken to be as in verify passes."""
+        low = int(rows)
+        more = (rows - low) * (self.verify[low] - self.verify[low - 1]) if rows > low else 0.0
+        return (self.verify[low - 1] + more) / self.verify[0]
+
+    def drafted_together(self, share: float) -> None:
+        """Of a round's draft steps: the mean share of the texts that drafted in one."""
+        self.drafting += self.WEIGHT * (share - self.drafting)
 
     @property
     def pace(self) -> float:
@@ -87,14 +101,15 @@ class CostTracker:
         self.tokens, self.seconds = self.tokens + written, self.seconds + draft_seconds + verify_seconds + rest_seconds
         steps = min(drafted, 1) if self.at_once else drafted
         if drafted and not self.shallow + self.draft:
-            self.draft = draft_seconds / steps / self._growth
+            self.draft = draft_seconds / steps / self._growth(self._in_a_step)
         elif drafted:
-            scale = 1 + self.WEIGHT * self._change(self._growth * (self.shallow + steps * self.draft), draft_seconds)
+            mean = self._growth(self.texts) * self.shallow + steps * self._growth(self._in_a_step) * self.draft
+            scale = 1 + self.WEIGHT * self._change(mean, draft_seconds)
             self.shallow, self.draft = scale * self.shallow, scale * self.draft  # together: one must not be charged for the other
         elif self.shallow:
-            self.shallow *= 1 + self.WEIGHT * self._change(self._growth * self.shallow, draft_seconds)
+            self.shallow *= 1 + self.WEIGHT * self._change(self._growth(self.texts) * self.shallow, draft_seconds)
         self.rest *= 1 + self.WEIGHT * self._change(self.rest, rest_seconds)
-        scale = 1 + self.WEIGHT * self._change(self._pass(1 + drafted + siblings), verify_seconds)
+        scale = 1 + self.WEIGHT * self._change(self._passes(self.rows or self.texts * (1 + drafted + siblings)), verify_seconds)
         self.verify = tuple(scale * seconds for seconds in self.verify)
 
     def _change(self, mean: float, seconds: float) -> float:

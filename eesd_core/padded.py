@@ -66,7 +66,7 @@ class PaddedRun:
     def __init__(self, run: Run, most: int, left: bool):
         """`left`: all of them are padding."""
         self.run, self.left, self.target, self.text, self.drafter = run, left, run.target, run.text, run.drafter
-        self.own = 1 + len(run.drafted.nodes)
+        self.own, self.costs = 1 + len(run.drafted.nodes), run.costs
         self.padding = most - self.own
 
     def rows(self) -> Tensor:

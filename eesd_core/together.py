@@ -90,6 +90,8 @@ class Batch:
                 continue  # somebody may wait
             for member in self.members:
                 member.run.costs.texts = len(self.members)
+                if not steps_together(member.run):
+                    member.run.costs.drafting = 0.0
                 yield member, member.told.plan()
             yield from self._draft()
             self._verify()
@@ -136,6 +138,7 @@ class Batch:
                 yield from ((member, event) for event in drafts[member])
         steps = {member: first_step(member.run) for member in together}
         seconds: dict[Member, float] = defaultdict(float)
+        drafting: list[int] = []  # texts that draft, of every step
         while steps:
             for group in _groups(steps, lambda member: member.run.drafter.exit_layer):
                 began = time.perf_counter()
@@ -144,6 +147,7 @@ class Batch:
                 took = time.perf_counter() - began
                 for member in group:
                     seconds[member] += took
+                drafting.append(sum(steps[member].goes for member in group))
             for member, step in list(steps.items()):
                 if not step.goes:
                     yield from ((member, event) for event in drafts[member])
@@ -153,6 +157,9 @@ class Batch:
                 token = next(drafts[member])
                 steps[member] = step._replace(id=token.id, position=step.position + 1, goes=token.go)
                 yield member, token
+        drafting = [texts for texts in drafting if texts]
+        for member in together if drafting else ():
+            member.run.costs.drafted_together(sum(drafting) / len(drafting) / len(self.members))
 
     def _step(self, steps: list[Step]) -> None:
         step_together(steps)
@@ -171,7 +178,7 @@ def verify_in_passes(runs: Sequence[Run], rows: Sequence[int]) -> None:
             verify_together([runs[group[i]] for i in chosen])
     seconds = time.perf_counter() - began
     for run in runs:
-        run.judged.seconds = seconds
+        run.judged.seconds, run.costs.rows = seconds, sum(rows)
 
 
 def verify_together(runs: Sequence[Run]) -> None:

@@ -370,6 +370,30 @@ def test_a_row_of_every_text_is_paid_for():
     assert costs.verify[1] == pytest.approx(20.0, rel=0.01) and costs.draft + costs.fixed - 0.08 == pytest.approx(8.0, rel=0.01)
 
 
+def test_who_drafts_alone_pays_for_all_who_wait():
+    measured = Measured(4.0, 1.0, 1.0, {1: 3.0, 16: 18.0}, {1: 4.0, 16: 24.0})
+    shared = CostTracker(measured, 2)
+    shared.texts = 4
+    for _ in range(100):
+        shared.drafted_together(0.5)
+    assert shared.costs().draft == pytest.approx(2 * 4 / 3, rel=0.001)  # a step over 2 rows, for 2 of 4 texts
+    shared.drafting = 0.0  # its drafter never shares a step
+    assert shared.costs().draft == pytest.approx(4.0)
+    before = shared.costs()
+    shared.rows = 7  # two others have drafted
+    shared.observe(1, 2.0, 9.0, 0.08)
+    assert shared.costs().verify == pytest.approx(before.verify)  # it took what seven rows take
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_how_many_texts_draft_in_a_step_is_told(engine, monkeypatch, padded):
+    told = []
+    monkeypatch.setattr(CostTracker, "drafted_together", lambda self, share: told.append(share))
+    asked = [Request("x", 5, controller="fixed", settings={"length": length}) for length in (3, 1, 0)]
+    assert together(engine, asked, 3, padded=padded) == [alone(engine, request) for request in asked]
+    assert told[:3] == pytest.approx([(2 + 1 + 1) / 3 / 3] * 3)  # both of two steps, one of a third
+
+
 IDS, PARENTS = [50, 51, 52, 53, 54, 55, 56, 57], (-1, 0, 1, 2, 0, 4, 1, -1)
 
 
