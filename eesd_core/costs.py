@@ -84,10 +84,6 @@ class CostTracker:
         more = (rows - low) * (self.verify[low] - self.verify[low - 1]) if rows > low else 0.0
         return (self.verify[low - 1] + more) / self.verify[0]
 
-    def drafted_together(self, share: float) -> None:
-        """Of a round's draft steps: the mean share of the texts that drafted in one."""
-        self.drafting += self.WEIGHT * (share - self.drafting)
-
     @property
     def pace(self) -> float:
         """Tokens per second so far."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
+WEIGHT = 0.1  # of the newest round in a running mean
 Refused = Callable[[int, Exception], None]  # is told of a request that cannot be run, by its row
 
 
@@ -60,6 +61,7 @@ class Batch:
         self.refused = refused or self._keep
         self.members: list[Member] = []
         self.begun = self.passes = 0  # texts and rounds so far
+        self.drafting = 1.0  # the share of texts that draft in a draft step of the exit layer, a running mean
         self.problem: Exception | None = None  # the first one, where nobody wants to be told
 
     def records(self, run: str) -> Iterator[Record]:
@@ -89,9 +91,8 @@ class Batch:
             if not self.members:
                 continue  # somebody may wait
             for member in self.members:
-                member.run.costs.texts = len(self.members)
-                if not steps_together(member.run):
-                    member.run.costs.drafting = 0.0
+                costs = member.run.costs
+                costs.texts, costs.drafting = len(self.members), self.drafting if steps_together(member.run) else 0.0
                 yield member, member.told.plan()
             yield from self._draft()
             self._verify()
@@ -157,9 +158,8 @@ class Batch:
                 token = next(drafts[member])
                 steps[member] = step._replace(id=token.id, position=step.position + 1, goes=token.go)
                 yield member, token
-        drafting = [texts for texts in drafting if texts]
-        for member in together if drafting else ():
-            member.run.costs.drafted_together(sum(drafting) / len(drafting) / len(self.members))
+        if drafting := [texts for texts in drafting if texts]:
+            self.drafting += WEIGHT * (sum(drafting) / len(drafting) / len(self.members) - self.drafting)
 
     def _step(self, steps: list[Step]) -> None:
         step_together(steps)

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from eesd_core.cli import main
 from eesd_core.clock import Clock
 from eesd_core.costs import CostTracker, Measured
 from eesd_core.draft.early_exit import EarlyExitDrafter
+from eesd_core.draft.registry import parse_drafter
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.forms import race_forms
@@ -373,10 +374,8 @@ def test_a_row_of_every_text_is_paid_for():
 def test_who_drafts_alone_pays_for_all_who_wait():
     measured = Measured(4.0, 1.0, 1.0, {1: 3.0, 16: 18.0}, {1: 4.0, 16: 24.0})
     shared = CostTracker(measured, 2)
-    shared.texts = 4
-    for _ in range(100):
-        shared.drafted_together(0.5)
-    assert shared.costs().draft == pytest.approx(2 * 4 / 3, rel=0.001)  # a step over 2 rows, for 2 of 4 texts
+    shared.texts, shared.drafting = 4, 0.5
+    assert shared.costs().draft == pytest.approx(2 * 4 / 3)  # a step over 2 rows, for 2 of 4 texts
     shared.drafting = 0.0  # its drafter never shares a step
     assert shared.costs().draft == pytest.approx(4.0)
     before = shared.costs()
@@ -387,11 +386,17 @@ def test_who_drafts_alone_pays_for_all_who_wait():
 
 @pytest.mark.parametrize("padded", [False, True])
 def test_how_many_texts_draft_in_a_step_is_told(engine, monkeypatch, padded):
-    told = []
-    monkeypatch.setattr(CostTracker, "drafted_together", lambda self, share: told.append(share))
-    asked = [Request("x", 5, controller="fixed", settings={"length": length}) for length in (3, 1, 0)]
-    assert together(engine, asked, 3, padded=padded) == [alone(engine, request) for request in asked]
-    assert told[:3] == pytest.approx([(2 + 1 + 1) / 3 / 3] * 3)  # both of two steps, one of a third
+    """Three steps: two texts of three draft in the first, one in the others. Who drafts without the exit layer shares no step."""
+    monkeypatch.setattr("eesd_core.together.WEIGHT", 1.0)
+    told, costs = defaultdict(set), CostTracker.costs
+    monkeypatch.setattr(CostTracker, "costs", lambda self: told[id(self)].add((self.texts, self.drafting)) or costs(self))
+    asked = [Request("x", 50, controller="fixed", settings={"length": length}) for length in (3, 1, 0)]
+    asked[2] = replace(asked[2], drafter=parse_drafter("prompt-lookup"))
+    stream = engine.run_together(asked, 3, padded=padded)
+    rounds = sum(record.event.type == "round_started" and record.row == 0 for record in islice(stream, 60))
+    assert rounds > 1
+    seen = sorted(frozenset(share for texts, share in values if texts == 3) for values in told.values())
+    assert seen.count(frozenset({0.0})) == 1 and sum(pytest.approx((2 + 1 + 1) / 3 / 3) == min(shares) for shares in seen) == 2
 
 
 IDS, PARENTS = [50, 51, 52, 53, 54, 55, 56, 57], (-1, 0, 1, 2, 0, 4, 1, -1)
