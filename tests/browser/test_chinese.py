@@ -126,7 +126,7 @@ def spelled() -> list[str]:
     said = []
     for path in REACHED:
         for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-            if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError"):
+            if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("UserError", "Busy")):
                 continue
             text = node.args[0]
             parts = [text] if isinstance(text, ast.Constant) else getattr(text, "values", [])
