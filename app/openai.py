@@ -23,14 +23,12 @@ from eesd_core.request import Request
 
 from .api import METHOD, address_of, request_of
 from .device import Job
-from .engines import Wanted
 from .form import MOST_NEW_TOKENS
 from .form_values import checked, model_from_form, stops_of
 from .json_body import json_object
 from .runs import Visits, looked_every
 
 MOST_BODY = 256 * 2**10  # bytes
-OWN = ("method", "controller", "drafter", "acceptance", "top_k", "min_p")
 # What would change the reply and is not done here, with the values that ask for nothing.
 NOT_HERE = {
     "n": (1,), "best_of": (1,), "echo": (False,), "suffix": ("",), "logprobs": (False, 0), "top_logprobs": (0,), "logit_bias": ({},),
@@ -149,7 +147,7 @@ def talk(messages: object) -> dict:
     turns = [(message.get("role"), content_of(message.get("content"))) for message in messages]
     system = turns.pop(0)[1] if turns[0][0] in ("system", "developer") else ""
     roles = [role for role, _ in turns]
-    if len(roles) % 2 == 0 or roles != ["user", "assistant"] * (len(roles) // 2) + ["user"]:
+    if roles != ["user", "assistant"] * (len(roles) // 2) + ["user"]:
         raise UserError(SEPARATE)
     texts = [text for _, text in turns]
     history = json.dumps([texts[i : i + 2] for i in range(0, len(texts) - 1, 2)]) if len(texts) > 1 else ""
@@ -166,9 +164,10 @@ def content_of(content: object) -> str:
 
 def enter(visits: Visits, call: Call, reply: Reply) -> Job:
     """Into the line. Raises UserError."""
-    if reply.model not in visits.engines.models:
-        raise Refused(f"this server has no model {reply.model[:40]!r}: choose one of {', '.join(visits.engines.models)}", 404)
-    wanted: Wanted = visits.engines.wanted(None, reply.model)
+    try:
+        wanted = visits.engines.wanted(None, reply.model)
+    except UserError as problem:
+        raise Refused(str(problem), 404) from None
 
     def work(engine, request, run, stopped):
         return engine.run(request, reply.method, run, stopped)

@@ -21,18 +21,14 @@ class BlockDrafter(HeadDrafter):
     def __init__(self, parts: Parts, rows: int = 1):
         super().__init__(parts, rows)
         self.cache = self.target.new_cache(parts.capacity, layers=1)
-        kind = {"dtype": self.target.stream, "device": self.target.device}
-        # Row t + 1 is that of position t. Row 0: nothing was verified yet.
-        self.read_rows = torch.zeros(1, parts.capacity + 1, self.target.config.hidden_size, **kind)
-        self.verified = 0  # positions
         self.hidden: Tensor | None = None  # of this round's places, (1, k, D), and what each comes to without the token before it
         self.plain: Tensor | None = None  # (k, V) or (k, S)
         self.by_state: Tensor | None = None  # (1, k, r)
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
-        self._see([seen[tap] for tap in self.taps])
+        super().begin(text, seen)
         if self.verified:
-            self.target.run(self.head.layers, self.read_rows[:, 1 : self.verified + 1], self.cache, 0)
+            self.target.run(self.head.layers, self.memory[:, 1 : self.verified + 1], self.cache, 0)
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         head, target, place = self.head, self.target, len(nodes)
@@ -48,22 +44,14 @@ class BlockDrafter(HeadDrafter):
     def _block(self, text: Text, token: Tensor, places: int) -> None:
         """The pass over what was verified and the block. token (1, 1, D): the pending one."""
         head, target, start, read = self.head, self.target, text.start, self.cache.lengths[0]
-        rows = torch.cat([self.read_rows[:, read + 1 : start + 1], head.block(token, self.read_rows[:, start : start + 1], places)], 1)
+        rows = torch.cat([self.memory[:, read + 1 : start + 1], head.block(token, self.memory[:, start : start + 1], places)], 1)
         self.hidden = head.norm(target.run(head.layers, rows, self.cache, read)[:, -places:])
         self.plain, self.by_state = head.at_once(target, self.hidden), head.by_state(self.hidden)
         self.cache.truncate(start)
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
         self.cache.truncate(text.start)
-        if verdict is None:  # the text was taken back
-            self.taken_back()
-            self.verified = text.start
-        else:
-            self._see(self.kept(text.start - self.verified, verdict, seen))
+        super().commit(text, nodes, verdict, seen)
 
-    def _see(self, states: Sequence[Tensor]) -> None:
-        """The next positions are verified: their states at every tap, (1, n, D) each."""
-        count = states[0].shape[1]
-        if count:
-            self.read_rows[:, self.verified + 1 : self.verified + 1 + count] = self.head.verified(states)
-        self.verified += count
+    def remembered(self, states: Sequence[Tensor]) -> Tensor:
+        return self.head.verified(states)

@@ -7,7 +7,6 @@ states, all in one pass with the pending token's, out of which the next round's 
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from ..verify import Verdict
@@ -20,16 +19,11 @@ class FeatureDrafter(HeadDrafter):
 
     def __init__(self, parts: Parts, rows: int = 1):
         super().__init__(parts, rows)
-        target, capacity = self.target, parts.capacity + 1
-        self.cache = target.new_cache(capacity, layers=1)
-        # Row t + 1 has the feature of position t. Row 0: nothing was verified yet.
-        kind = {"dtype": target.stream, "device": target.device}
-        self.features = torch.zeros(1, capacity, target.config.hidden_size, **kind)
-        self.verified = 0  # positions
+        self.cache = self.target.new_cache(parts.capacity + 1, layers=1)
         self.own: Tensor | None = None  # feature of the last row that was drafted from, (1, 1, D)
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
-        self._see([seen[tap] for tap in self.taps])
+        super().begin(text, seen)
         if self.verified:
             self._rows(text, 0, self.verified)
 
@@ -46,20 +40,11 @@ class FeatureDrafter(HeadDrafter):
     def _rows(self, text: Text, low: int, high: int) -> Tensor:
         """Positions low .. high - 1 of the text, behind features of the target: the output at the last of them, (1, 1, D)."""
         embedded = self.target.embed(text.ids[low:high], low)
-        return self.head.run(self.target, embedded, self.features[:, low:high], self.cache, low)[:, -1:]
+        return self.head.run(self.target, embedded, self.memory[:, low:high], self.cache, low)[:, -1:]
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
-        if verdict is None:  # the text was taken back
-            self.taken_back()
-            self.verified = text.start
-            self.cache.truncate(text.start)
-            return
-        self.cache.truncate(self.verified + 1)  # rows of drafts go
-        self._see(self.kept(text.start - self.verified, verdict, seen))
+        self.cache.truncate(min(self.verified + 1, text.start))  # rows of drafts go, and of a text that was taken back
+        super().commit(text, nodes, verdict, seen)
 
-    def _see(self, states: Sequence[Tensor]) -> None:
-        """The next positions are verified: their states at every tap, (1, m, D) each."""
-        count = states[0].shape[1]
-        if count:
-            self.features[:, self.verified + 1 : self.verified + 1 + count] = self.head.feature(states)
-        self.verified += count
+    def remembered(self, states: Sequence[Tensor]) -> Tensor:
+        return self.head.feature(states)

@@ -7,9 +7,6 @@ beside the spine, as many as pay, or as many as CaPE's table says.
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
-from ..verify import Verdict
 from .base import Node, Parts, Room, Text, last_id
 from .cape import TABLE, candidates
 from .head_drafter import HeadDrafter
@@ -36,7 +33,3 @@ class GlideDrafter(HeadDrafter):
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> None:
         text.cache.truncate(text.start)
-
-    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
-        if verdict is None:
-            self.taken_back()

@@ -41,6 +41,17 @@ class Beside:
         return tuple(torch.cat(both, 2) for both in zip(self.heard.kept[layer], (keys, values)))
 
 
+class Memory:
+    """Stands in for transformers' cache of one layer: keys and values of all rows so far, with their gradients."""
+
+    keys = values = None
+
+    def update(self, keys: Tensor, values: Tensor, *_, **__) -> tuple[Tensor, Tensor]:  # (B, heads, n, width) each
+        self.keys = keys if self.keys is None else torch.cat([self.keys, keys], 2)
+        self.values = values if self.values is None else torch.cat([self.values, values], 2)
+        return self.keys, self.values
+
+
 def three_quarters(target: Target) -> int:
     """A layer that has read much and does not yet speak of the next token alone."""
     return max(1, target.depth * 3 // 4)

@@ -20,11 +20,12 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from ..errors import UserError
 from ..limits import MAX_DRAFT
+from ..model.families import PLAIN
 from ..model.target import Target
+from .beside import Memory
 from .copies import copied_norm, empty_layer, layer_weights
-from .trained import TrainedHead, check_taps, linear, own_keys, places_of, verified_keys
+from .trained import TrainedHead, check_taps, even, linear, own_keys, places_of, verified_keys
 
-PLAIN = ("llama", "mistral", "qwen2")  # families whose layer is two sub-layers behind a norm each, and nothing more
 MOST_RANK = 64
 
 
@@ -65,7 +66,7 @@ class BlockHead(TrainedHead):
 
     def verified(self, states: Sequence[Tensor]) -> Tensor:
         """Rows of verified positions, from the target's states at every tap: (B, n, D) each -> (B, n, D)."""
-        return self.context(torch.cat([_even(part) for part in states], -1))
+        return self.context(torch.cat([even(part) for part in states], -1))
 
     def read(self, embedded: Tensor) -> Tensor:
         """A token as the head reads it, (..., D) -> (..., D)."""
@@ -105,7 +106,7 @@ class BlockHead(TrainedHead):
 
     def _by_layer(self, target: Target, verified: Tensor, block: Tensor, seen: Tensor) -> Tensor:
         """The block's rows, (B, T, D), which see the verified ones and their own as `seen` says."""
-        (layer,), length, memory = self.layers, block.shape[1], _Memory()
+        (layer,), length, memory = self.layers, block.shape[1], Memory()
         mask = torch.zeros(seen.shape, dtype=block.dtype, device=block.device).masked_fill_(~seen, torch.finfo(block.dtype).min)[:, None]
         told = {target.family.cache: memory}
         if target.learned is None:
@@ -130,19 +131,3 @@ class BlockHead(TrainedHead):
         mixed = nn.functional.scaled_dot_product_attention(queries, keys, values, **how)
         hidden = block + attention.o_proj(mixed.transpose(1, 2).flatten(2))
         return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-
-
-class _Memory:
-    """Stands in for transformers' cache: the keys and values of both passes."""
-
-    keys = values = None
-
-    def update(self, keys: Tensor, values: Tensor, *_, **__) -> tuple[Tensor, Tensor]:  # (B, heads, n, width) each
-        self.keys = keys if self.keys is None else torch.cat([self.keys, keys], 2)
-        self.values = values if self.values is None else torch.cat([self.values, values], 2)
-        return self.keys, self.values
-
-
-def _even(x: Tensor) -> Tensor:
-    """Brought to length D^.5."""
-    return nn.functional.rms_norm(x, x.shape[-1:])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..limits import MAX_DRAFT
 from ..model.target import Target
 from .copies import copied_norm
 from .trained import TrainedHead, check_taps, even, linear, places_of, random_maps, rows_at
@@ -30,8 +31,8 @@ class ChimeraHead(TrainedHead):
         width = target.config.hidden_size
         taps = check_taps(target, taps or (target.depth,), self.kind)
         mlp = mlp or max(32, width * 3 // 4 // 32 * 32)
-        if not 1 <= longest <= 16:
-            raise UserError(f"a chimera head is trained for rounds of 1 to 16 drafts, not {longest}")
+        if not 1 <= longest <= MAX_DRAFT:
+            raise UserError(f"a chimera head is trained for rounds of 1 to {MAX_DRAFT} drafts, not {longest}")
         super().__init__(target, taps=taps, mlp=mlp, longest=longest)
         self.taps, self.longest = taps, longest
         self.trigram = linear(target, TOKENS * width, width)

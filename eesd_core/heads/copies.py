@@ -6,13 +6,19 @@ import torch
 from accelerate.hooks import remove_hook_from_module
 from torch import Tensor, nn
 
+from ..errors import UserError
 from ..model.quantize import dense_state
 from ..model.target import Target
 
 
-def half_mlp(target: Target, source: nn.Module) -> int:
-    """Half the width of a layer's MLP, where it is of Llama's kind and can be narrower; 0: it stays as it is."""
-    return max(32, target.config.intermediate_size // 2) if hasattr(getattr(source, "mlp", None), "gate_proj") else 0
+def mlp_width(target: Target, source: nn.Module, wanted: int) -> int:
+    """Of a copy's MLP: `wanted`, or without a wish half of the source's, where it is of Llama's kind and can be narrower; 0: it stays as it
+    is. Raises UserError for a wish that cannot be met."""
+    if hasattr(getattr(source, "mlp", None), "gate_proj"):
+        return wanted or max(32, target.config.intermediate_size // 2)
+    if wanted:
+        raise UserError(f"MLPs of {target.name} are not made narrower: leave the setting mlp out")
+    return 0
 
 
 def empty_layer(target: Target, source: nn.Module, number: int, mlp: int = 0) -> nn.Module:

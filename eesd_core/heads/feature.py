@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UserError
+from ..limits import MAX_DRAFT
 from ..model.cache import KVCache
 from ..model.target import Target
-from .copies import copied_norm, empty_layer, half_mlp, layer_weights
+from .beside import Memory
+from .copies import copied_norm, empty_layer, layer_weights, mlp_width
 from .trained import TrainedHead, check_taps, even, linear, places_of, random_maps, rows_at
 
 WIDE = 2  # times the model's width, where features are gated
@@ -37,9 +39,9 @@ class FeatureHead(TrainedHead):
         third = max(1, target.depth // 3)
         taps = check_taps(target, taps or sorted({third, max(third, target.depth * 3 // 4), target.depth}), self.kind)
         width, source = target.config.hidden_size, target.layers[target.depth // 2]
-        mlp = mlp or half_mlp(target, source)
-        if not 1 <= longest <= 16:
-            raise UserError(f"a feature head is trained for rounds of 1 to 16 drafts, not {longest}")
+        mlp = mlp_width(target, source, mlp)
+        if not 1 <= longest <= MAX_DRAFT:
+            raise UserError(f"a feature head is trained for rounds of 1 to {MAX_DRAFT} drafts, not {longest}")
         super().__init__(target, taps=taps, mlp=mlp, longest=longest, gated=gated)
         self.taps, self.longest = taps, longest
         self.project = linear(target, len(taps) * width, width)
@@ -79,7 +81,7 @@ class FeatureHead(TrainedHead):
         """All rounds at once: first every place as a pending token, whose keys and values rounds see up to their own pending token; then
         the second places of all rounds, behind the features that came out of the first; then the third ones."""
         embedded, (batch, length) = target.embed_rows(ids), ids.shape
-        layer, memory, places = self.layers[0], _Memory(), places_of(start).expand(batch, -1)
+        layer, memory, places = self.layers[0], Memory(), places_of(start).expand(batch, -1)
         before = nn.functional.pad(self.feature([states[tap].to(embedded.dtype) for tap in self.taps]), (0, 0, 1, 0))[:, :-1]
 
         def through(entry: Tensor, at: Tensor, seen: Tensor) -> Tensor:
@@ -112,15 +114,3 @@ class FeatureHead(TrainedHead):
             made = through(self.entry(rows_at(embedded, at), feature), shown, torch.cat([old, own], -1))
             out = out.scatter(1, at[..., None].expand_as(made), made)
         return self.norm(out[:, :-1])
-
-
-class _Memory:
-    """Stands in for transformers' cache: keys and values of all rows so far, with their gradients."""
-
-    def __init__(self):
-        self.keys = self.values = None
-
-    def update(self, keys: Tensor, values: Tensor, *_, **__) -> tuple[Tensor, Tensor]:  # (B, heads, n, width) each
-        self.keys = keys if self.keys is None else torch.cat([self.keys, keys], 2)
-        self.values = values if self.values is None else torch.cat([self.values, values], 2)
-        return self.keys, self.values

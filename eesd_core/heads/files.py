@@ -48,12 +48,7 @@ class StoredHead(NamedTuple):
 
 def write_head(folder: Path, header: dict, bits: int, weights: dict[str, Tensor], shortlist: Tensor | None) -> None:
     """`header`: what the JSON says beside format and bits."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = _packed(weights) if bits == 4 else {name: tensor.bfloat16().contiguous() for name, tensor in weights.items()}
-    if shortlist is not None:
-        tensors[SHORTLIST] = shortlist.to("cpu", torch.int32)
-    save_file(tensors, folder / HEAD_WEIGHTS)
-    (folder / HEAD_FACTS).write_text(json.dumps({"format": HEAD_FORMAT, "bits": bits} | header, indent=2) + "\n")
+    _save(folder / HEAD_WEIGHTS, folder / HEAD_FACTS, {"format": HEAD_FORMAT, "bits": bits} | header, _stored(weights, bits), shortlist)
 
 
 def read_head(folder: Path) -> StoredHead:
@@ -75,16 +70,15 @@ def read_head(folder: Path) -> StoredHead:
 
 def write(folder: Path, header: dict, bits: int, weights: dict[str, Tensor], twin: dict[str, Tensor], shortlist: Tensor | None) -> None:
     """`header`: what the JSON says beside format and bits."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if bits == 4:
-        tensors = _packed(weights) | {TWIN + name: tensor for name, tensor in _packed(twin).items()}
-    else:
-        tensors = {name: tensor.bfloat16().contiguous() for name, tensor in weights.items()}
-        tensors |= difference(twin, tensors)
-    if shortlist is not None:
-        tensors[SHORTLIST] = shortlist.to("cpu", torch.int32)
-    save_file(tensors, folder / WEIGHTS)
-    (folder / FACTS).write_text(json.dumps({"format": FORMAT, "bits": bits} | header, indent=2) + "\n")
+    tensors = _stored(weights, bits)
+    tensors |= {TWIN + name: tensor for name, tensor in _packed(twin).items()} if bits == 4 else difference(twin, tensors)
+    _save(folder / WEIGHTS, folder / FACTS, {"format": FORMAT, "bits": bits} | header, tensors, shortlist)
+
+
+def _save(weights: Path, facts: Path, told: dict, tensors: dict[str, Tensor], shortlist: Tensor | None) -> None:
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors | ({} if shortlist is None else {SHORTLIST: shortlist.to("cpu", torch.int32)}), weights)
+    facts.write_text(json.dumps(told, indent=2) + "\n")
 
 
 def read(folder: Path) -> Stored:
@@ -126,6 +120,10 @@ def _renamed(name: str) -> str:
     """Format 1 has one layer, without a number: `layer.mlp...`."""
     prefix, rest = (TWIN, name.removeprefix(TWIN)) if name.startswith(TWIN) else ("", name)
     return prefix + ("layers.0." + rest.removeprefix("layer.") if rest.startswith("layer.") else rest)
+
+
+def _stored(weights: dict[str, Tensor], bits: int) -> dict[str, Tensor]:
+    return _packed(weights) if bits == 4 else {name: tensor.bfloat16().contiguous() for name, tensor in weights.items()}
 
 
 def _packed(weights: dict[str, Tensor]) -> dict[str, Tensor]:

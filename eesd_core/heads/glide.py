@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..model.target import Target
 from .beside import Heard, run_beside, three_quarters
-from .copies import copied_norm, empty_layer, half_mlp, layer_weights
+from .copies import copied_norm, empty_layer, layer_weights, mlp_width
 from .trained import TrainedHead, check_taps
 
 
@@ -33,7 +33,7 @@ class GlideHead(TrainedHead):
         if taps[-1] == target.depth:
             raise UserError(f"a glide head reads layers from 1 to {target.depth - 1} of {target.name}, not {taps[-1]}")
         sources = [target.layers[tap] for tap in taps]
-        mlp = mlp or half_mlp(target, sources[0])
+        mlp = mlp_width(target, sources[0], mlp)
         super().__init__(target, taps=taps, mlp=mlp)
         self.taps = taps
         self.layers = nn.ModuleList(empty_layer(target, source, tap, mlp) for tap, source in zip(taps, sources))

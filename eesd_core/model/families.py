@@ -28,6 +28,7 @@ class Family:
 
 
 LLAMA_LIKE = ("llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "smollm3", "olmo2")
+PLAIN = ("llama", "mistral", "qwen2")  # families whose layer is two sub-layers behind a norm each, and nothing more
 FAMILIES = {name: Family(caps=name.startswith("gemma")) for name in LLAMA_LIKE}
 FAMILIES["gpt_neox"] = Family("gpt_neox", "embed_in", norm="final_layer_norm", attention="attention", cache="layer_past")
 FAMILIES["gpt2"] = Family("transformer", "wte", "h", "ln_f", "attn", learned="wpe")

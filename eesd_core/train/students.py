@@ -9,12 +9,12 @@ from ..heads.base import Head, deep_rows
 from ..heads.exit_layer import ExitLayer
 from ..heads.four_bits import fake_quantize, fits_4_bits
 from ..heads.trained import TrainedHead, cut_rounds
+from ..model.families import PLAIN
 from ..model.target import Target
 from .lessons import Batch
 
 Student = ExitLayer | TrainedHead
 
-PLAIN = ("llama", "mistral", "qwen2")  # families whose layer is two sub-layers behind a norm each, and nothing more
 CUT = 0.35  # chance that a round begins at a place: rounds of about three tokens
 
 

@@ -36,7 +36,7 @@ from eesd_core.sampling import Sampling, processed_log_probs
 from eesd_core.train.lessons import states_of
 
 HEADS = {
-    "feature": {}, "feature gated": {"gated": 1}, "chimera": {}, "block": {}, "glide": {}, "glide early": {"taps": [1, 3], "mlp": 32},
+    "feature": {}, "feature gated": {"gated": 1}, "chimera": {}, "block": {}, "glide": {}, "glide early": {"taps": [1, 3]},
     "hidden-transfer": {},
     "hidden-transfer plain": {"depth": 1, "places": 6, "rank": 0},
 }  # with the settings beside the usual ones
@@ -71,6 +71,12 @@ def test_other_families_are_trained_as_they_draft(engine, family):
     other = Target(tiny(family), engine.target.tokenizer, family)
     for which in HEADS:
         assert difference(other, made(other, which), drafter_of(which)) < 2e-4, which
+
+
+def test_an_mlp_is_as_wide_as_asked_where_it_can_be(engine, target):
+    assert kind_of("glide")(target, mlp=32).layers[0].mlp.up_proj.weight.shape[0] == 32
+    with pytest.raises(UserError, match="are not made narrower"):
+        kind_of("glide")(Target(tiny("gpt2"), engine.target.tokenizer, "gpt2"), mlp=32)
 
 
 @pytest.mark.parametrize("quantize", ["none", "q8"])
