@@ -36,7 +36,12 @@ from eesd_core.sampling import Sampling, processed_log_probs
 from eesd_core.train.lessons import states_of
 
 HEADS = {
-    "feature": {}, "feature gated": {"gated": 1}, "chimera": {}, "block": {}, "glide": {}, "glide early": {"taps": [1, 3]},
+    "feature": {},
+    "feature gated": {"gated": 1},
+    "chimera": {},
+    "block": {},
+    "glide": {},
+    "glide early": {"taps": [1, 3]},
     "hidden-transfer": {},
     "hidden-transfer plain": {"depth": 1, "places": 6, "rank": 0},
 }  # with the settings beside the usual ones
