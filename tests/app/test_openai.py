@@ -14,7 +14,7 @@ from app.runs import Visits
 from eesd_core.engine import Engine
 from eesd_core.foreign.read import read_foreign
 
-WORDS = {"prompt": "Once upon a time", "max_tokens": 12, "temperature": 0}
+WORDS = {"prompt": "Once upon a time", "max_tokens": 12, "temperature": 0, "controller": "fixed:2"}  # which drafts on any machine
 TALK = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}
 
 
