@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..model.target import Target
 from .beside import Heard, run_beside, three_quarters
-from .trained import TrainedHead, linear, places_of
+from .trained import TrainedHead, even, linear, places_of
 
 MOST_PLACES = 8
 
@@ -65,8 +65,7 @@ class HiddenTransferHead(TrainedHead):
 
     def pseudo(self, last: Tensor, pending: Tensor, places: Sequence[int]) -> Tensor:
         """The state of the last verified token, and the embedding of the pending one, (..., D) each -> pseudo states (..., places, D)."""
-        width = last.shape[-1]
-        state, token = (nn.functional.rms_norm(part, (width,)) for part in (last, pending.to(last.dtype)))
+        state, token = even(last), even(pending.to(last.dtype))
         length = last.square().mean(-1, keepdim=True).sqrt()
         shared = state + self.token(token)
         return torch.stack([length * (shared + self.maps[place](state)) for place in places], -2)
@@ -75,6 +74,5 @@ class HiddenTransferHead(TrainedHead):
         """What the LM head reads, and the embedding of the token that stands before what it shall say, (B, m, D) each -> (B, m, D)."""
         if self.before is None:
             return normed
-        width = normed.shape[-1]
-        both = [nn.functional.rms_norm(part.to(normed.dtype), (width,)) for part in (normed, before)]
+        both = [even(part.to(normed.dtype)) for part in (normed, before)]
         return normed + self.after(nn.functional.silu(self.before(torch.cat(both, -1))))
