@@ -41,7 +41,7 @@ def lent_visits(load: Callable[[str], Engine], limits: Limits) -> Visits:
         return race_on_gpu(request, run)
 
     target = SimpleNamespace(name=reader.target.name, device="cuda, lent for a run", precision="auto", codec=reader.target.codec)
-    shown = SimpleNamespace(target=target, level="exact-as-observed", encode=reader.encode)
+    shown = SimpleNamespace(target=target, level="exact-as-observed", encode=reader.encode, heads=reader.heads)
     visits = Visits(shown, limits, lent)
     visits.machine, visits.studies = "ZeroGPU", False
     return visits

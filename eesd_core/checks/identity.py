@@ -63,6 +63,7 @@ def identity(engine: Engine, prompts: list[str], temperatures: list[float], meth
     facts = {"model": target.name, "fingerprint": target.fingerprint, "dtype": target.precision, "level": engine.level}
     if layer := engine.exit_layer:
         facts |= {"exit_after": layer.exit_after, "exit_layer": layer.fingerprint}
+    facts |= {"heads": {kind: head.fingerprint for kind, head in engine.heads.items()}}
     facts |= {"prompts": len(prompts), "temperatures": temperatures, "methods": methods, "new_tokens": new_tokens, "versions": versions()}
     for method in methods:
         own_request(method, prompts[0], new_tokens, Sampling())  # a wrong name is said before the work

@@ -71,7 +71,7 @@ def test_what_is_large_is_packed_on_its_way_and_plotly_kept_by_the_browser(app):
 def test_what_is_our_own_weighs_little(paced):
     """Scripts, style, words in every language, and the recorded race, as they are and packed. plotly.js and Gradio come on top."""
     own = head(Visits(paced)).encode()
-    assert len(own) < 450_000 and len(gzip.compress(own)) < 200_000
+    assert len(own) < 500_000 and len(gzip.compress(own)) < 200_000
 
 
 def test_no_renderer_file_closes_a_script_early():

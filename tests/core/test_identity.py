@@ -2,6 +2,7 @@
 
 import copy
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,9 +27,12 @@ def test_all_identical_and_taken_up_again(engine, tmp_path, capsys):
         with pytest.raises(UserError, match="--out"):
             identity(engine, prompts, temperatures, ["beta", "fixed:4"], 12, out)
     other = copy.copy(engine)
-    other.heads = {"exit": FrozenExit(engine.target, 1)}
-    with pytest.raises(UserError, match="--out"):
-        identity(other, PROMPTS, [0.0, 0.8], ["beta", "fixed:4"], 12, out)
+    other.exit_layer = FrozenExit(engine.target, 1)
+    beside = copy.copy(engine)
+    beside.heads = {"feature": SimpleNamespace(fingerprint="another")}
+    for changed in (other, beside):
+        with pytest.raises(UserError, match="--out"):
+            identity(changed, PROMPTS, [0.0, 0.8], ["beta", "fixed:4"], 12, out)
 
 
 @pytest.mark.parametrize(("level", "explained"), [("exact-as-observed", 1), ("exact-by-construction", 0)])

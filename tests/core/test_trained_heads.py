@@ -173,7 +173,7 @@ def written(target, tmp_path):
 
 CHANGES = {
     "another model": ({"base_fingerprint": "0"}, "another model"), "another kind": ({"kind": "x"}, "kind"),
-    "a format to come": ({"format": "eesd-head/9"}, "format"), "settings": ({"settings": {"longest": 99}}, "1 to 16"),
+    "a format to come": ({"format": "eesd-head/9"}, "format"), "settings": ({"settings": {"longest": 99}}, "1 to 15"),
     "unknown settings": ({"settings": {"x": 1}}, "does not fit"), "taps": ({"settings": {"taps": [9]}}, "depths"),
     "no settings": ({"settings": None}, "broken"), "bits": ({"bits": "x"}, "broken"), "sizes": ({"settings": {"mlp": 64}}, "does not fit"),
 }  # fmt: skip

@@ -289,7 +289,8 @@ def test_agreement_by_places_is_the_plain_count():
 
 def test_a_head_reads_what_drafting_would_have(lessons, target):
     """Nothing of the target behind the pending token, and no token to come, changes what is said."""
-    head, batch = kind_of("feature")(target), lessons.batch(target, lessons.texts[:2], (1, 2, 4))
+    head = kind_of("feature")(target)
+    batch = lessons.batch(target, lessons.texts[:2], head.taps)
     start = even_rounds(batch, 4)
     before = rows_of(target, head, batch, 0, start)
     place = int(start[0, -3])
