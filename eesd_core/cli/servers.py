@@ -17,6 +17,8 @@ def add_commands(commands, shared: Shared) -> None:
     which = "of the exit layer: where tokens are drawn (default), or of its twin where decoding is greedy"
     draft.add_argument("--weights", choices=["sampled", "greedy"], default="sampled", help=which)
     draft.add_argument("--out", type=Path, required=True, metavar="DIR")
+    types = "also as a GGUF file with weights of this type: F32, F16, BF16, Q8_0 or Q4_1 (plain Llama models)"
+    draft.add_argument("--gguf", choices=["F32", "F16", "BF16", "Q8_0", "Q4_1"], metavar="TYPE", help=types)
     draft.add_argument("--offline", action="store_true", help="never use the network")
 
     about = "what vLLM or llama.cpp said of requests (their responses, as JSON) as a trace, which replay, export and the page open"
@@ -29,11 +31,11 @@ def export_draft(arguments) -> int:
     from ..export.draft_model import export_draft as export
 
     a = arguments
-    cut = export(a.model, a.exit_layer, a.weights, a.out, lambda line: print(printable(line)))
+    cut = export(a.model, a.exit_layer, a.weights, a.out, lambda line: print(printable(line)), a.gguf)
     print(f"{printable(str(a.out))}: {cut.parameters:,} parameters, {cut.bytes / 1e6:.1f} MB; README.md says how servers take it")
     if a.json:
         facts = {"layers": cut.head.exit_after + len(cut.head.layers), "weights": cut.weights, "parameters": cut.parameters}
-        print(json.dumps(facts | {"bytes": cut.bytes, "places": cut.places, "largest_difference": cut.apart}))
+        print(json.dumps(facts | {"bytes": cut.bytes, "places": cut.places, "largest_difference": cut.apart, "gguf": cut.gguf}))
     return 0
 
 

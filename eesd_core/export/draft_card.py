@@ -39,9 +39,9 @@ vLLM:
 
     vllm serve TARGET --speculative-config '{{"model": "DRAFT", "method": "draft_model", "num_speculative_tokens": 4}}'
 
-llama.cpp, from GGUF files of both (`convert_hf_to_gguf.py DRAFT --outtype bf16`):
+llama.cpp, from GGUF files of both{converted}:
 
-    llama-server -m TARGET.gguf -md DRAFT.gguf --draft-max 4
+    llama-server -m TARGET.gguf -md {gguf} --draft-max 4
 
 In EESD itself these layers are the target's own and cost nothing twice: there the exit layer's files are used, not this model.
 """
@@ -62,6 +62,7 @@ def card_of(cut: "Cut") -> str:
     return CARD.format(
         licence=licence or "other", base=base, depth=head.exit_after, all=cut.target.depth, exit=own, parameters=cut.parameters,
         megabytes=cut.bytes / 1e6, weights=kind if layers else "the target's own", same=same, terms=terms,
+        gguf=cut.gguf or "DRAFT.gguf", converted="" if cut.gguf else " (`convert_hf_to_gguf.py DRAFT --outtype bf16`)",
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from ..model.placement import weight_bytes
 from ..model.target import Target
 from ..train.lessons import states_of
 from .draft_card import card_of
+from .gguf_file import check_gguf, write_gguf
 
 PER_LAYER = ("layer_types", "no_rope_layers")  # keys of config.json that hold something of every layer
 NEAR = 1e-4  # of the logits' spread: sums in another order
@@ -47,13 +48,16 @@ class Cut(NamedTuple):
     bytes: int
     places: int  # where logits were compared with the exit layer's
     apart: float  # their largest difference, over the spread of the exit layer's
+    gguf: str | None  # name of the GGUF file beside it
 
 
-def export_draft(model: str | None, exit_layer: str | None, weights: str, out: Path, say: Callable[[str], None] = print) -> Cut:
+def export_draft(
+    model: str | None, exit_layer: str | None, weights: str, out: Path, say: Callable[[str], None] = print, gguf: str | None = None
+) -> Cut:  # fmt: skip
     """Writes the checkpoint into the folder `out`, which is there as a whole or not at all. `weights`: of the exit layer ("sampled"), or of
-    its twin that drafts when decoding is greedy. Raises UserError for a folder that holds something, a model that does not fit into memory
-    in float32, an exit layer that reads deep states (taps), layers that depend on their number in a way that config.json cannot say, and
-    a disk that is full."""
+    its twin that drafts when decoding is greedy. `gguf`: type of weights (gguf_file.TYPES) of a GGUF file beside it. Raises UserError for a
+    folder that holds something, a model that does not fit into memory in float32, an exit layer that reads deep states (taps), layers that
+    depend on their number in a way that config.json cannot say, with `gguf` a model that is no plain Llama, and a disk that is full."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} is there already, and no empty folder: give --out another name")
     out = out.resolve()
@@ -63,6 +67,8 @@ def export_draft(model: str | None, exit_layer: str | None, weights: str, out: P
     if needed > there:
         raise UserError(f"{name} takes {needed / 1e9:.0f} GB in float32, and this machine has {there / 1e9:.0f} GB: cut it on a larger one")
     target = load_target(model, "cpu", "float32")
+    if gguf:
+        check_gguf(target.config, target.tokenizer, target.name)
     head = load_exit_layer(target, exit_layer)
     chosen = head.at(0.0 if weights == "greedy" else 1.0)
     if weights == "greedy" and chosen is head:
@@ -79,6 +85,8 @@ def export_draft(model: str | None, exit_layer: str | None, weights: str, out: P
         part.mkdir(parents=True)
         write(part, target, chosen, stored.dtype)
         cut = judged(part, target, chosen, weights, say)
+        if gguf:
+            cut = cut._replace(gguf=write_gguf(part, part / f"draft-{gguf}.gguf", gguf).name)
         (part / "README.md").write_text(card_of(cut), encoding="utf-8")
         if out.exists():
             out.rmdir()
@@ -147,7 +155,7 @@ def judged(folder: Path, target: Target, head: Head, weights: str, say: Callable
         raise UserError(f"no draft model can be cut out of {target.name}: {what}, which config.json of a shorter model cannot say")
     size, places = sum(p.numel() for p in draft.parameters()), sum(map(len, texts))
     say(f"{places} logits of {len(texts)} texts are the exit layer's: largest difference {apart:.1e} of their spread")
-    return Cut(target, head, weights, size, (folder / WEIGHTS).stat().st_size, places, apart)
+    return Cut(target, head, weights, size, (folder / WEIGHTS).stat().st_size, places, apart, None)
 
 
 def difference(target: Target, head: Head, draft: PreTrainedModel, texts: Sequence[Sequence[int]]) -> float:

@@ -19,6 +19,7 @@ from eesd_core.bench.prompts import load_prompts
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.export.draft_model import export_draft
+from eesd_core.export.gguf_file import TYPES, write_gguf
 from eesd_core.loading import load_engine
 from eesd_core.metrics import Metrics
 from eesd_core.model.catalog import locate
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=12)
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--drafts", type=int, default=4, help="a round, always so many")
-    parser.add_argument("--type", choices=["F32", "F16", "BF16", "Q8_0"], default="F32", help="of a weight in GGUF files")
+    parser.add_argument("--type", choices=list(TYPES), default="F32", help="of a weight in GGUF files")
     parser.add_argument("--metrics", type=Path, metavar="FILE", help="vllm: what it says of every request, as its server does")
     a = parser.parse_args(argv)
     try:
@@ -75,8 +76,6 @@ def compare(a: argparse.Namespace, folder: Path) -> dict:
     job = {"target": str(alone(locate(a.model).checkpoint, folder / "target")), "draft": str(folder / "draft"), "prompts": ids}
     job |= {"new_tokens": a.new_tokens, "drafts": a.drafts, "end_ids": sorted(engine.target.end_ids)}
     if a.peer == "llama.cpp":
-        from .gguf_file import write_gguf
-
         for name in ("target", "draft"):
             job[name] = str(write_gguf(Path(job[name]), folder / f"{name}.gguf", a.type))
     (folder / "job.json").write_text(json.dumps(job))

@@ -1,28 +1,40 @@
 """A Llama checkpoint as a GGUF file, by the gguf package's writer: what llama.cpp's own converter does, for the one family that is read
-here too (eesd_core/model/gguf.py), and with the tokenizer that the checkpoint has."""
+here too (model/gguf.py), and with the tokenizer that the checkpoint has."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import gguf
 from safetensors.torch import load_file
+from tokenizers.decoders import ByteLevel
+from tokenizers.models import BPE
 from torch import Tensor
-from transformers import AutoTokenizer, LlamaConfig
+from transformers import AutoTokenizer, LlamaConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
-from eesd_core.errors import UserError
-from eesd_core.model.checkpoint import NO_CODE, WEIGHTS, read_config
-from eesd_core.model.gguf import INNER, OUTER
-from eesd_core.model.gguf_tokenizer import PRE_TOKENIZERS
-from eesd_core.text.codec import Codec
+from ..errors import UserError
+from ..model.checkpoint import NO_CODE, WEIGHTS, read_config
+from ..model.gguf import INNER, OUTER
+from ..model.gguf_tokenizer import PRE_TOKENIZERS
+from ..text.codec import Codec
 
-TYPES = {kind.name: kind for kind in (gguf.GGMLQuantizationType(n) for n in (0, 1, 8, 30))}  # F32, F16, Q8_0, BF16
+Kind = gguf.GGMLQuantizationType
+TYPES = {kind.name: kind for kind in (Kind.F32, Kind.F16, Kind.BF16, Kind.Q8_0, Kind.Q4_1)}
+
+
+def check_gguf(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+    """Raises UserError for what is no plain Llama with a byte-level BPE tokenizer."""
+    if not isinstance(config, LlamaConfig) or config.rope_parameters["rope_type"] != "default" or config.attention_bias or config.mlp_bias:
+        raise UserError(f"{name} is no plain Llama model: use llama.cpp's own converter")
+    facts = getattr(tokenizer, "backend_tokenizer", None)
+    if facts is None or not isinstance(facts.model, BPE) or not isinstance(facts.decoder, ByteLevel):
+        raise UserError(f"the tokenizer of {name} is no byte-level BPE: use llama.cpp's own converter")
 
 
 def write_gguf(folder: Path, path: Path, kind: str) -> Path:
-    """`kind`: of matrices' weights; norms are float32. Returns `path`. Raises UserError for what is no plain Llama."""
-    config = read_config(str(folder), None)
-    if not isinstance(config, LlamaConfig) or config.rope_parameters["rope_type"] != "default" or config.attention_bias or config.mlp_bias:
-        raise UserError(f"{folder} is no plain Llama model: use llama.cpp's own converter")
+    """`kind`: of matrices' weights, one of TYPES; norms are float32. Returns `path`. Raises UserError as `check_gguf`."""
+    config, tokenizer = read_config(str(folder), None), AutoTokenizer.from_pretrained(folder, **NO_CODE)
+    check_gguf(config, tokenizer, str(folder))
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
@@ -36,7 +48,7 @@ def write_gguf(folder: Path, path: Path, kind: str) -> Path:
     writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
-    add_tokenizer(writer, folder, config.vocab_size)
+    add_tokenizer(writer, tokenizer, Codec.load(str(folder)).special_ids, config.vocab_size)
     for name, tensor in load_file(folder / WEIGHTS).items():
         add_tensor(writer, gguf_name(name), ordered(name, tensor, config), TYPES[kind])
     writer.write_header_to_file()
@@ -63,22 +75,25 @@ def ordered(name: str, tensor: Tensor, config: LlamaConfig) -> Tensor:
     return tensor.unflatten(0, (heads, 2, -1)).transpose(1, 2).flatten(0, 2)
 
 
-def add_tensor(writer: gguf.GGUFWriter, name: str, tensor: Tensor, kind: gguf.GGMLQuantizationType) -> None:
+def add_tensor(writer: gguf.GGUFWriter, name: str, tensor: Tensor, kind: Kind) -> None:
+    """As llama.cpp does it: where weights take 4 bits, those of embedding and head take 8; rows that are no whole blocks are float16."""
     numbers = tensor.float().contiguous().numpy()
-    if tensor.ndim == 1 or kind.name == "F32":
+    if kind == Kind.Q4_1 and name in ("token_embd.weight", "output.weight"):
+        kind = Kind.Q8_0
+    if numbers.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:
+        kind = Kind.F16
+    if tensor.ndim == 1 or kind == Kind.F32:
         writer.add_tensor(name, numbers)
     else:
         writer.add_tensor(name, gguf.quants.quantize(numbers, kind), raw_dtype=kind)
 
 
-def add_tokenizer(writer: gguf.GGUFWriter, folder: Path, rows: int) -> None:
+def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: PreTrainedTokenizerBase, special: Collection[int], rows: int) -> None:
     """Byte-level BPE. llama.cpp knows pre-tokenizers by name; where it does not know this one, it is called GPT-2's: prompts are given as
     ids, which no pre-tokenizer touches."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, **NO_CODE)
     facts = tokenizer.backend_tokenizer
     own = facts.pre_tokenizer.__getstate__()
     pre = next((name for name, known in PRE_TOKENIZERS.items() if known.__getstate__() == own), "gpt-2")
-    special = Codec.load(str(folder)).special_ids
     ids = {id: token for token, id in facts.get_vocab(with_added_tokens=True).items()}
     tokens = [ids.get(id, f"[PAD{id}]") for id in range(rows)]
     kind = gguf.TokenType
