@@ -8,6 +8,7 @@ frozen-exit, untrained-exit      EESD without a trained exit layer: the model's 
                                  copy of its last layer there; frozen-exit:4 exits after 4 layers
 hf, hf-stock, hf-static, hf-early-exit, hf-prompt-lookup    transformers' generate() (peers.py)
 llama.cpp, llama.cpp+ngram       llama.cpp on the same GGUF file, plainly and with its own drafts (llama_cpp.py)
+economize+lookup, dejavuu+suffix ...    two libraries on the same checkpoint (libraries.py); economize+early-exit:4 exits after 4 layers
 """
 
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from ..request import Request
 from ..sampling import Sampling
 
 EXITS = {"frozen-exit": ", frozen norm and head", "untrained-exit": ", untrained exit layer"}
-SET = ("hf-early-exit", "hf-prompt-lookup")  # peers with a setting
+SET = ("hf-early-exit", "hf-prompt-lookup", "economize+early-exit")  # peers with a setting
 PEERS = {
     "hf": "transformers generate(), growing cache",
     "hf-stock": "transformers generate() on the model as from_pretrained loads it",
@@ -28,6 +29,11 @@ PEERS = {
     "hf-prompt-lookup": "transformers generate(prompt_lookup_num_tokens)",
     "llama.cpp": "llama.cpp on the same file",
     "llama.cpp+ngram": "llama.cpp on the same file, drafts by n-grams of the text",
+    "economize+early-exit": "economize, drafts by the model's own norm and head after its first layers",
+    "economize+layer-skip": "economize, drafts by the model without evenly spread layers",
+    "economize+lookup": "economize, drafts by n-grams of the text",
+    "dejavuu+token-recycling": "dejavuu, drafts by what was likely behind a token before, in trees",
+    "dejavuu+suffix": "dejavuu, drafts by suffixes of the text",
 }
 PLAIN = ("vanilla", "hf", "hf-stock", "hf-static")  # without drafts: the fastest of them is the baseline that nobody can call weak
 EARLY_EXIT = Drafting("early-exit")

@@ -13,6 +13,7 @@ from ..heads.frozen import FrozenExit
 from ..heads.untrained import UntrainedExit
 from ..sampling import Sampling
 from . import peers
+from .libraries import VERSIONS, Library
 from .llama_cpp import LlamaCpp
 from .methods import Method
 from .prompts import Prompt
@@ -29,6 +30,8 @@ class Runner:
         self.drafting, self.draft_layers, self.model = method.drafter, 0.0, target
         if method.peer.startswith("llama.cpp"):
             self.drafter, self.model = "", LlamaCpp(target, method.peer)
+        elif method.peer.partition("+")[0] in VERSIONS:
+            self.drafter, self.model = "", Library(target, method.peer, depth)
         elif method.peer:
             self.drafter = ""
             self.arguments = peers.arguments_of(method.peer, method.setting, depth)
@@ -68,7 +71,7 @@ class Runner:
         return self.engine.encode(Method("vanilla").request(prompt.text, new_tokens, sampling, prompt.chat and self.chat))
 
     def write(self, prompt: Prompt, new_tokens: int, sampling: Sampling, controller: Controller | None) -> Written:
-        if isinstance(self.model, LlamaCpp):
+        if isinstance(self.model, LlamaCpp | Library):
             return self.model.write(self.ids(prompt, new_tokens, sampling), new_tokens, sampling)
         if self.method.peer:
             return peers.write(self.model, self.arguments, self.ids(prompt, new_tokens, sampling), new_tokens, sampling)

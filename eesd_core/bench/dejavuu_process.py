@@ -1,0 +1,59 @@
+"""dejavuu in a process of its own: `python dejavuu_process.py JOB` (libraries.py). A line of JSON for every line of JSON, and a first one
+when it is ready. It imports nothing of this project."""
+
+import json
+import sys
+import time
+
+answers, sys.stdout = sys.stdout, sys.stderr  # whatever libraries print is no answer
+DRAFTERS = {"token-recycling": "token_recycling", "suffix": "suffix_decoding"}
+
+
+class Ends(frozenset):
+    """Its loop asks whether a token is the one that ends a text; this is any of several."""
+
+    __eq__ = frozenset.__contains__
+    __hash__ = frozenset.__hash__
+
+
+def say(what: dict) -> None:
+    print(json.dumps(what), file=answers, flush=True)
+
+
+def load(job: dict):
+    import torch
+    from dejavuu.decoders.hf import HFBackend
+
+    torch.set_num_threads(job["threads"])
+    return HFBackend(job["checkpoint"], device="cpu", dtype=job["dtype"], attn_implementation="sdpa")
+
+
+def write(model, job: dict, ids: list[int], new_tokens: int) -> dict:
+    """The fields of Written. The prompt's last token is part of decoding, which so brings the first token too. Of drafts it gives sums.
+    Every text has a drafter of its own: one that had written it before, in another repeat, would know it by heart."""
+    from dejavuu.core.engine import generate
+    from dejavuu.drafters import make_drafter
+
+    drafter, began = make_drafter(DRAFTERS[job["method"]]), time.perf_counter()
+    result = generate(model, ids, new_tokens, drafter, eos=Ends(job["end_ids"]), tree=job["method"] == "token-recycling")
+    before = result.prefill_s + result.draft_setup_s
+    rounds = [[result.drafted, result.accepted]] + [[0, 0]] * (result.steps - 1)
+    return {
+        "ids": result.tokens, "rounds": rounds, "seconds": time.perf_counter() - began - before, "counted": len(result.tokens),
+        "prefill_seconds": before, "draft_passes": 0, "draft_layers": 0, "by_round": False,
+    }  # fmt: skip
+
+
+def main() -> None:
+    job = json.loads(sys.argv[1])
+    try:
+        model = load(job)
+        say({"ready": True})
+        for line in sys.stdin:
+            asked = json.loads(line)
+            say(write(model, job, asked["ids"], asked["new_tokens"]))
+    except Exception as problem:  # there is no list of what a library raises on models that it was not written for
+        say({"error": " ".join(f"{type(problem).__name__} {problem}".split())[:200]})
+
+
+main()

@@ -1,0 +1,74 @@
+"""economize in a process of its own: `python economize_process.py JOB` (libraries.py). A line of JSON for every line of JSON, and a first
+one when it is ready. It imports nothing of this project."""
+
+import json
+import sys
+import time
+
+answers, sys.stdout = sys.stdout, sys.stderr  # whatever libraries print is no answer
+
+
+def say(what: dict) -> None:
+    print(json.dumps(what), file=answers, flush=True)
+
+
+def load(job: dict):
+    import economize
+    import torch
+    from economize.techniques.early_exit import EarlyExitConfig
+    from economize.techniques.layer_skip import LayerSkipConfig
+    from economize.techniques.lookup import LookupConfig
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(job["threads"])
+    base = AutoModelForCausalLM.from_pretrained(job["checkpoint"], dtype=getattr(torch, job["dtype"])).eval()
+    depth = base.config.num_hidden_layers
+    technique, cycle = {
+        "early-exit": lambda: (EarlyExitConfig(job["exit"], head="shared"), 4),
+        "layer-skip": lambda: (LayerSkipConfig(num_skip=round(depth * 10 / 24), search="uniform"), 4),  # the share of its README
+        "lookup": lambda: (LookupConfig(), 6),  # as its documentation has it
+    }[job["method"]]()
+    return economize.apply(base, technique, decoding=economize.DecodeConfig(cycle_length=cycle))
+
+
+def layers_of(model, job: dict) -> float:
+    """That one draft step runs."""
+    depth = model.config.num_hidden_layers
+    return {"early-exit": job["exit"], "layer-skip": depth - round(depth * 10 / 24), "lookup": 0}[job["method"]]
+
+
+def write(model, job: dict, ids: list[int], new_tokens: int) -> dict:
+    """The fields of Written. The prompt's pass brings the first token; with it decoding begins."""
+    import torch
+
+    passes, times = [], []
+
+    def seen(event) -> None:
+        passes.append([event.drafted, event.accepted])
+        times.append(time.perf_counter())
+
+    handle, began = model.add_verify_observer(seen), time.perf_counter()
+    result = model.decode(torch.tensor(ids), new_tokens, stop=job["end_ids"] or None)
+    ended = time.perf_counter()
+    handle.remove()
+    written, drafts = result.tokens.tolist(), result.cost_summary()["draft_steps"]
+    only = len(written) == 1
+    return {
+        "ids": written, "rounds": passes, "seconds": ended - (began if only else times[0]), "counted": 1 if only else len(written) - 1,
+        "prefill_seconds": times[0] - began, "draft_passes": drafts, "draft_layers": layers_of(model, job),
+    }  # fmt: skip
+
+
+def main() -> None:
+    job = json.loads(sys.argv[1])
+    try:
+        model = load(job)
+        say({"ready": True})
+        for line in sys.stdin:
+            asked = json.loads(line)
+            say(write(model, job, asked["ids"], asked["new_tokens"]))
+    except Exception as problem:  # there is no list of what a library raises on models that it was not written for
+        say({"error": " ".join(f"{type(problem).__name__} {problem}".split())[:200]})
+
+
+main()
