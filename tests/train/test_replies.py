@@ -99,6 +99,10 @@ def test_requests_are_the_same_whoever_asks(tmp_path):
     assert drawn == [second.draw(number) for number in range(200)] and len(set(drawn)) > 60
     assert any(text.startswith(WORDS["story"][0][:15]) for text in drawn) and not any("{" in text for text in drawn)
     assert {first.follow_up(number) for number in range(60)} > {None}
+    for name in ("openstax", "self-dialogues"):
+        (tmp_path / f"{name}.jsonl").unlink()
+    fewer = Requests(tmp_path)
+    assert len({fewer.draw(number) for number in range(200)}) > 60  # of the kinds that there are
 
 
 def test_a_folder_without_requests_is_refused(tmp_path):

@@ -20,8 +20,8 @@ MIX = {"instruct": 0.44, "story": 0.12, "summary": 0.12, "talk": 0.04, "about": 
 
 
 class Requests:
-    """`folder` holds JSON Lines, packed by xz or not: a `prompt` is an instruction, a `text` is quoted. Raises UserError where there is
-    nothing of use."""
+    """`folder` holds JSON Lines, packed by xz or not: a `prompt` is an instruction, a `text` is quoted (as a talk where the file's name has
+    "dialogue" or "taskmaster" in it, as a passage of a textbook with "openstax"). Raises UserError where there is nothing of use."""
 
     def __init__(self, folder: Path):
         self.instructions: dict[str, list[str]] = {}
@@ -33,6 +33,7 @@ class Requests:
         if not self.instructions or not self.stories:
             raise UserError(f"{folder} holds no requests: JSON Lines with a field `prompt` and others with a field `text` are needed")
         self.sources = sorted(self.instructions)
+        self.mix = {kind: share for kind, share in MIX.items() if kind != "talk" or self.talks}
 
     def _read(self, path: Path) -> None:
         with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as lines:
@@ -52,7 +53,7 @@ class Requests:
 
     def draw(self, number: int) -> str:
         random = np.random.default_rng([7, number])
-        kind = random.choice(list(MIX), p=np.array(list(MIX.values())) / sum(MIX.values()))
+        kind = random.choice(list(self.mix), p=np.array(list(self.mix.values())) / sum(self.mix.values()))
 
         def pick(of):
             return of[int(random.integers(len(of)))]
@@ -64,7 +65,8 @@ class Requests:
         if kind == "story":
             return pick(WORDS["story"]).format(excerpt(pick(self.stories), random, 20, 90))
         if kind == "summary":
-            return pick(WORDS["summary"]).format(excerpt(pick(self.passages if random.random() < 0.6 else self.stories), random, 60, 150))
+            passages = self.passages or self.stories
+            return pick(WORDS["summary"]).format(excerpt(pick(passages if random.random() < 0.6 else self.stories), random, 60, 150))
         if kind == "talk":
             return pick(WORDS["talk"]).format(excerpt(pick(self.talks), random, 40, 130, lines=True))
         if kind == "code":
