@@ -74,6 +74,7 @@ def test_acceptance_by_position_counts_only_tested_drafts(shown):
         tested = sum(event.accepted + (event.accepted < event.drafted) > place for event in ROUNDS)
         accepted = sum(event.accepted > place for event in ROUNDS)
         assert row[1:4] == [str(tested), str(accepted), f"{accepted / tested:.2f}"]
+        assert row[-1] == str(sum(event.accepted == place + 1 for event in ROUNDS))
 
 
 def test_intervals_are_those_of_the_beta_distribution(page):

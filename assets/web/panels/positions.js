@@ -1,5 +1,5 @@
-// Acceptance by position: of the rounds that tested a place, the share that accepted it. The bar of uncertainty is that of a Beta belief that
-// began at 1, 1.
+// Acceptance by position: of the rounds that tested a place, the share that accepted it; and the histogram of accepted lengths, as how many
+// rounds accepted so many and no more. The bar of uncertainty is that of a Beta belief that began at 1, 1.
 import { NO_MORE, shareAxis, whiskers } from "../lib/axes.js";
 import { betaIntervals } from "../lib/beta.js";
 import { chartPanel, swatch } from "../lib/chart.js";
@@ -12,14 +12,15 @@ function countPlaces(lane) {
   const places = [];
   for (const { outcome } of lane.done) {
     for (let i = 0; i < outcome.tested; i += 1) {
-      places[i] ??= { tested: 0, accepted: 0 };
+      places[i] ??= { tested: 0, accepted: 0, last: 0 };
       places[i].tested += 1;
       if (i < outcome.accepted) places[i].accepted += 1;
+      if (i === outcome.accepted - 1) places[i].last += 1;
     }
   }
-  return places.map(({ tested, accepted }) => {
+  return places.map(({ tested, accepted, last }) => {
     const borders = betaIntervals({ alpha: accepted + 1, beta: tested - accepted + 1 });
-    return { tested, accepted, share: accepted / tested, ends: [borders[0], borders[3]] };
+    return { tested, accepted, last, share: accepted / tested, ends: [borders[0], borders[3]] };
   });
 }
 
@@ -38,7 +39,7 @@ function figure(state, theme) {
       4,
       1.2,
     ),
-    text: places.map(({ accepted, tested }) => words.hover(accepted, tested)),
+    text: places.map(({ accepted, tested, last }) => words.hover(accepted, tested, last)),
     textposition: "none",
     hovertemplate: `%{text}${NO_MORE}`,
   };
@@ -52,6 +53,6 @@ function figure(state, theme) {
   };
 }
 
-const rowOf = ({ tested, accepted, share, ends }, i) => [i + 1, tested, accepted, ...[share, ...ends].map((value) => number(value))];
+const rowOf = ({ tested, accepted, last, share, ends }, i) => [i + 1, tested, accepted, ...[share, ...ends].map((value) => number(value)), last];
 
 export const positions = (view) => chartPanel("positions", figure, view, words.title, swatch("interval", words.interval));

@@ -79,7 +79,7 @@ export const charts = {
     title: "Acceptance by position",
     axis: "place in the draft",
     share: "share accepted",
-    hover: (accepted, tested) => `${accepted} of ${tested} accepted`,
+    hover: (accepted, tested, last) => `${accepted} of ${tested} accepted; the last one accepted in ${plural(last, "round")}`,
     label: (shares) =>
       `Acceptance by position: ${
         shares
@@ -87,7 +87,7 @@ export const charts = {
           .map((share, i) => `${i + 1}: ${percent(share)}`)
           .join(", ") || "nothing tested yet"
       }.`,
-    columns: ["position", "tested", "accepted", "share", "90 % from", "to"],
+    columns: ["position", "tested", "accepted", "share", "90 % from", "to", "rounds that accepted no more"],
     interval: "90 % interval",
   },
   contexts: {

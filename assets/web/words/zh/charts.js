@@ -71,7 +71,7 @@ export const charts = {
     title: "各位置的接受率",
     axis: "在草稿中的位置",
     share: "接受的比例",
-    hover: (accepted, tested) => `${tested} 个中接受 ${accepted} 个`,
+    hover: (accepted, tested, last) => `${tested} 个中接受 ${accepted} 个；${last} 轮到此为止`,
     label: (shares) =>
       `各位置的接受率：${
         shares
@@ -79,7 +79,7 @@ export const charts = {
           .map((share, i) => `${i + 1}：${number(100 * share, 0)} %`)
           .join("，") || "尚未检验"
       }。`,
-    columns: ["位置", "检验", "接受", "比例", "90 % 从", "到"],
+    columns: ["位置", "检验", "接受", "比例", "90 % 从", "到", "到此为止的轮"],
     interval: "90 % 区间",
   },
   contexts: {
