@@ -88,6 +88,8 @@ def compare(a: argparse.Namespace, folder: Path) -> dict:
         "identical_to_ours": identical(own.pop("texts"), plain["texts"]),
         "plain": rate(plain), "with_draft_model": rate(drafted), "our_drafter": own,
     }  # fmt: skip
+    if ngram := theirs.get("ngram"):
+        report |= {"identical_with_ngram": identical(plain["texts"], ngram["texts"]), "with_ngram": rate(ngram)}
     if a.metrics and drafted.get("metrics"):
         a.metrics.write_text("".join(json.dumps(reply) + "\n" for reply in replies(ids, drafted)))
     for name, value in report.items():

