@@ -55,8 +55,10 @@ class Library:
         dtype, files = str(target.dtype).removeprefix("torch."), target.config.name_or_path
         if target.precision != dtype:
             raise UserError(f"{self.name} does not know weights in {target.precision}: give --dtype float32")
-        if target.device.type != "cpu" or not Path(files).is_dir() or (target.source and target.source.lora):
-            raise UserError(f"{self.name} is compared on a processor, on a checkpoint's own files alone")
+        if target.device.type != "cpu":
+            raise UserError(f"{self.name} is compared on processors: give --device cpu")
+        if not files or not Path(files).is_dir() or (target.source and target.source.lora):
+            raise UserError(f"{self.name} reads a checkpoint as it is: give --model a folder, and no LoRA")
         python, script = process or process_of(self.name)
         job = {"checkpoint": files, "dtype": dtype, "threads": torch.get_num_threads(), "method": method, "exit": setting}
         job["end_ids"] = sorted(target.end_ids)

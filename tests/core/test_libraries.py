@@ -58,7 +58,7 @@ def test_what_keeps_them_from_running_is_one_line(engine, engine_of_files, stand
         Library(engine_of_files.target, "economize+broken", 2, stand_in)
     with pytest.raises(UserError, match=r"does not run here on .*: ValueError no such layer"):
         Library(engine_of_files.target, "economize+early-exit", 99, stand_in)
-    with pytest.raises(UserError, match="own files alone"):
+    with pytest.raises(UserError, match="a checkpoint as it is"):
         Library(engine.target, "economize+lookup", 2, stand_in)  # made in memory
     monkeypatch.setattr(engine_of_files.target, "precision", "int8")
     with pytest.raises(UserError, match="weights in int8: give --dtype float32"):

@@ -1,4 +1,4 @@
-"""vLLM on a CPU with a draft model, and with n-grams of the text. Runs in the peer's environment: `python vllm_cpu.py JOB`, see __main__.py."""
+"""vLLM on a CPU with a draft model, and with n-grams. Runs in the peer's environment: `python vllm_cpu.py JOB`, see __main__.py."""
 
 import json
 import os
