@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,15 +36,23 @@ def process_of(library: str) -> Process:
     """Raises UserError where it is not installed, saying how it is."""
     script = Path(__file__).with_name(f"{library}_process.py")
     if library == "economize":
-        if find_spec(library) is None:
-            raise UserError("economize is not installed: pip install -r requirements-peers.txt")
+        if installed(library) != VERSIONS[library]:
+            raise UserError(f"{library} {VERSIONS[library]} is not installed: pip install -r requirements-peers.txt")
         return Process(sys.executable, script)
     place = cache_folder() / "peers" / f"{library}-{VERSIONS[library]}"
     python = place / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     if not python.exists():
         install = f"python3.13 -m venv {place} && {python} -m pip install '{library}[hf]=={VERSIONS[library]}'"
-        raise UserError(f"{library} is not installed, and needs Python 3.13: {install}")
+        raise UserError(f"{library} {VERSIONS[library]} is not installed, and needs Python 3.13: {install}")
     return Process(str(python), script)
+
+
+def installed(library: str) -> str | None:
+    """Its version."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
 
 
 class Library:

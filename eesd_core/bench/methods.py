@@ -29,11 +29,11 @@ PEERS = {
     "hf-prompt-lookup": "transformers generate(prompt_lookup_num_tokens)",
     "llama.cpp": "llama.cpp on the same file",
     "llama.cpp+ngram": "llama.cpp on the same file, drafts by n-grams of the text",
-    "economize+early-exit": "economize, drafts by the model's own norm and head after its first layers",
-    "economize+layer-skip": "economize, drafts by the model without evenly spread layers",
-    "economize+lookup": "economize, drafts by n-grams of the text",
-    "dejavuu+token-recycling": "dejavuu, drafts by what was likely behind a token before, in trees",
-    "dejavuu+suffix": "dejavuu, drafts by suffixes of the text",
+    "economize+early-exit": "economize 0.3.2, drafts by the model's own norm and head after its first layers",
+    "economize+layer-skip": "economize 0.3.2, drafts by the model without evenly spread layers",
+    "economize+lookup": "economize 0.3.2, drafts by n-grams of the text",
+    "dejavuu+token-recycling": "dejavuu 0.2.0, drafts by what was likely behind a token before, in trees",
+    "dejavuu+suffix": "dejavuu 0.2.0, drafts by suffixes of the text",
 }
 PLAIN = ("vanilla", "hf", "hf-stock", "hf-static")  # without drafts: the fastest of them is the baseline that nobody can call weak
 EARLY_EXIT = Drafting("early-exit")
