@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
@@ -76,9 +77,10 @@ class Library:
         self._answer(f"{self.name} does not run here on {target.name}")
 
     def close(self) -> None:
-        self.process.stdin.close()
         self.process.kill()
         self.process.wait()
+        with suppress(OSError):  # what it was still to be told
+            self.process.stdin.close()
 
     def write(self, ids: Sequence[int], new_tokens: int, sampling: Sampling) -> Written:
         """Raises UserError."""

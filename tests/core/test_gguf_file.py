@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 import torch
 from tiny import byte_tokenizer, tiny_model
+from tiny_families import tiny
 from tokenizers import decoders
 from transformers import AutoModelForCausalLM
 
@@ -49,7 +50,7 @@ def test_gguf_file_is_the_model(merging, tmp_path, monkeypatch, kind):
 def test_other_models_are_left_to_llama_cpps_own_converter(unlike, tmp_path):
     model, tokenizer = tiny_model(1), byte_tokenizer()
     if unlike == "no plain Llama":
-        model.config.attention_bias = True
+        model = tiny("llama")  # its attention has biases
     else:
         tokenizer.backend_tokenizer.decoder = decoders.Metaspace()
     model.save_pretrained(tmp_path / "model")

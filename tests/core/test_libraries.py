@@ -47,10 +47,12 @@ def test_what_they_say_is_what_is_counted(engine_of_files, stand_in):
             library.write([1], 2, Sampling(0.8))
         with pytest.raises(UserError, match="economize gave no answer: IndexError nothing to do"):
             library.write([1], 0, Sampling())
+        library.process.kill()
+        library.process.wait()
+        with pytest.raises(UserError, match="has ended"):
+            library.write([1], 2, Sampling())
     finally:
         library.close()
-    with pytest.raises(UserError, match="has ended"):
-        library.write([1], 2, Sampling())
 
 
 def test_what_keeps_them_from_running_is_one_line(engine, engine_of_files, stand_in, monkeypatch, tmp_path):
