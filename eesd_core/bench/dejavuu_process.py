@@ -30,12 +30,13 @@ def load(job: dict):
 
 def write(model, job: dict, ids: list[int], new_tokens: int) -> dict:
     """The fields of Written. The prompt's last token is part of decoding, which so brings the first token too. Of drafts it gives sums.
-    Every text has a drafter of its own: one that had written it before, in another repeat, would know it by heart."""
+    Every text has a drafter of its own: one that had written it before, in another repeat, would know it by heart. Drafts are trees: for
+    chains it crops the cache in a way that transformers 5.23 refuses."""
     from dejavuu.core.engine import generate
     from dejavuu.drafters import make_drafter
 
     drafter, began = make_drafter(DRAFTERS[job["method"]]), time.perf_counter()
-    result = generate(model, ids, new_tokens, drafter, eos=Ends(job["end_ids"]), tree=job["method"] == "token-recycling")
+    result = generate(model, ids, new_tokens, drafter, eos=Ends(job["end_ids"]), tree=True)
     before = result.prefill_s + result.draft_setup_s
     rounds = [[result.drafted, result.accepted]] + [[0, 0]] * (result.steps - 1)
     return {

@@ -33,7 +33,7 @@ PEERS = {
     "economize+layer-skip": "economize 0.3.2, drafts by the model without evenly spread layers",
     "economize+lookup": "economize 0.3.2, drafts by n-grams of the text",
     "dejavuu+token-recycling": "dejavuu 0.2.0, drafts by what was likely behind a token before, in trees",
-    "dejavuu+suffix": "dejavuu 0.2.0, drafts by suffixes of the text",
+    "dejavuu+suffix": "dejavuu 0.2.0, drafts by suffixes of the text, in trees",
 }
 PLAIN = ("vanilla", "hf", "hf-stock", "hf-static")  # without drafts: the fastest of them is the baseline that nobody can call weak
 EARLY_EXIT = Drafting("early-exit")
