@@ -23,7 +23,7 @@ from eesd_core.train.corpus import OWN_TEXT
 from eesd_core.train.replies.requests import Requests
 from eesd_core.train.replies.store import REPLIES, load_ids, load_replies, parts
 
-STARTING = 120.0  # seconds
+STARTING = 300.0  # seconds
 
 
 def requests_in(folder: Path) -> Path:
