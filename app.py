@@ -50,6 +50,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", metavar="MODEL", help=MODELS)
     parser.add_argument("--exit-layer", metavar="DIR", help="folder of its exit layer (default: the model's folder)")
+    others = "folder of its other trained heads, a folder for each kind (default: those shipped, or in the model's folder)"
+    parser.add_argument("--heads", metavar="DIR", help=others)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     weights = "precision of the weights: q8 and q4 on a CPU, 8bit and 4bit by bitsandbytes (default: none)"
@@ -88,16 +90,17 @@ def main() -> int:
 
             if flags.openai:
                 raise UserError("a GPU that is lent run by run serves no completions: leave out --openai")
-            visits = lent_visits(lambda device: load_engine(flags.model, flags.exit_layer, device, flags.dtype, flags.quantize), limits)
+            own = flags.model, flags.exit_layer
+            visits = lent_visits(lambda device: load_engine(*own, device, flags.dtype, flags.quantize, heads=flags.heads), limits)
         else:
 
-            def loader(model: str | None, exit_layer: str | None):
-                return lambda quantize: load_engine(model, exit_layer, flags.device, flags.dtype, quantize)
+            def loader(model: str | None, exit_layer: str | None = None, heads: str | None = None):
+                return lambda quantize: load_engine(model, exit_layer, flags.device, flags.dtype, quantize, heads=heads)
 
             choice = flags.model is None  # two of a large model may not fit
-            others = {name: Beside(loader(name, None), arrival_of(name).begin()) for name in available()} if choice else {}
-            load, model = loader(flags.model, flags.exit_layer), flags.model or STORYTELLER
-            visits = Visits.load(load, limits, flags.quantize, choice, model, others)
+            beside = {name: Beside(loader(name), arrival_of(name).begin()) for name in available()} if choice else {}
+            load, model = loader(flags.model, flags.exit_layer, flags.heads), flags.model or STORYTELLER
+            visits = Visits.load(load, limits, flags.quantize, choice, model, beside)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

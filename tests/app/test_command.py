@@ -33,6 +33,7 @@ def start(monkeypatch):
         (["--port", "99999"], "port 99999"),
         (["--host", "name.invalid"], "cannot listen on name.invalid"),
         (["--model", "nowhere"], "nowhere"),
+        (["--model", "storyteller", "--heads", "nowhere"], "nowhere holds no trained heads"),
     ],
 )
 def test_wrong_flags_are_one_line(start, capsys, flags, line):
