@@ -37,7 +37,7 @@ def base_facts(target: Target) -> dict:
 
 def fits(facts: dict, target: Target) -> bool:
     """By all weights where both sides know them, else by the GGUF file, else by the norms."""
-    for name, own in (("base_fingerprint", fingerprint(target)), ("base_checksum", checksum(target))):
+    for name, own in (("base_fingerprint", target.fingerprint or fingerprint(target)), ("base_checksum", checksum(target))):
         if own and facts.get(name):
             return facts[name] == own
     norms = norms_fingerprint(target)
