@@ -116,7 +116,7 @@ def check_available(name: str) -> None:
 
 def _known(name: str, file: Path, folder: Path) -> Source:
     known = KNOWN[name]
-    checksum, blocks = known.file.sha256[:16], None if known.lora else folder  # blocks are not the merged model's
+    checksum = known.file.sha256[:16]
     if known.lora:
         checksum += f"+{sha256(known.lora)[:16]}"
-    return Source(name, str(folder), str(file), known.heads, known.heads, known.exit_after, known.lora, checksum, blocks)
+    return Source(name, str(folder), str(file), known.heads, known.heads, known.exit_after, known.lora, checksum, folder)

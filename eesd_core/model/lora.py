@@ -6,12 +6,19 @@ A file holds, for every module that it changes, `NAME.lora_A.weight` (r, in) and
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from ..errors import UserError
 
 A, B = ".lora_A.weight", ".lora_B.weight"
+
+
+def changed_by(path: Path) -> set[str]:
+    """Names of the weights that a file changes."""
+    with safe_open(path, "pt") as file:
+        return {name.removesuffix(A) + ".weight" for name in file.keys() if name.endswith(A)}  # noqa: SIM118 (it is no dict)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 
 from eesd_core.errors import UserError
 from eesd_core.model import catalog
+from eesd_core.model.cpu.prepare import _blocks
 from eesd_core.model.load import load_target
 from eesd_core.model.lora import merge_lora
 
@@ -45,3 +46,12 @@ def test_it_is_merged_when_the_model_is_loaded(engine, model_folder, tmp_path, m
     monkeypatch.setattr("eesd_core.model.load.locate", lambda model: source)
     loaded, before = load_target("early", "cpu", "float32"), engine.target.model.get_submodule(MODULE).weight
     assert loaded.name == "early" and torch.equal(loaded.model.get_submodule(MODULE).weight, before + b @ a)
+
+
+def test_4_bit_blocks_of_a_file_stay_where_nothing_was_merged(engine, model_folder, tmp_path, monkeypatch):
+    save(tmp_path / "x.safetensors", engine.target.model)
+    names = [f"{MODULE}.weight", "model.layers.0.mlp.up_proj.weight"]
+    monkeypatch.setattr("eesd_core.model.gguf.blocks", lambda folder: [(name, "Q4_1", None) for name in names])
+    target = copy.copy(engine.target)
+    target.source = catalog.Source("early", "", "", lora=tmp_path / "x.safetensors", blocks=tmp_path)
+    assert list(_blocks(target)) == names[1:]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UserError
+from ..lora import changed_by
 from ..target import Target
 from .fused import FusedLayer, fuse_layers
 from .packed_linear import PanelLinear, can_pack, pack_linears
@@ -69,10 +70,11 @@ PARTS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj
 
 
 def _blocks(target: Target) -> dict[str, tuple[str, Tensor]]:
-    """The GGUF file's own 4-bit blocks, by names of weights; not where something was merged into the weights."""
+    """The GGUF file's own 4-bit blocks, by names of weights; not of those into which something was merged."""
     source = target.source
-    if not source or not source.blocks or source.lora:
+    if not source or not source.blocks:
         return {}
     from ..gguf import blocks
 
-    return {name: (kind, data) for name, kind, data in blocks(source.blocks) if kind in ("Q4_0", "Q4_1")}
+    merged = changed_by(source.lora) if source.lora else set()
+    return {name: (kind, data) for name, kind, data in blocks(source.blocks) if kind in ("Q4_0", "Q4_1") and name not in merged}
