@@ -32,13 +32,15 @@ BARE = tuple(f"tests/browser/test_{name}" for name in ("charts", "renderer", "ta
 
 
 class Files(LoadScopeScheduling):
-    """One process has all tests of the page, which share an app and a browser; the other begins with those of the bare view, and then takes
-    file after file."""
+    """One process has the first half of the tests of the page, which share an app and a browser; the other begins with those of the bare
+    view. Whoever is free takes the rest, file after file."""
 
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(BARE):
             return "bare view"
-        return "page" if nodeid.startswith("tests/browser/") else nodeid.partition("::")[0]
+        if nodeid.startswith("tests/browser/"):
+            return "page, first half" if nodeid < "tests/browser/test_looks" else "page, second half"
+        return nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config, log) -> Files:

@@ -1,7 +1,7 @@
 """What the page costs the visitor's browser: `python -m tools.measure --page`. Needs Chromium, and a machine with nothing else to do.
 
-Time to the first paint and to the first token of the recorded race, frames while the playhead is drawn over a trace of 5,000 tokens, and
-the memory of the page that shows it. The trace is the recorded race over and over: its rounds are real, its length is not.
+Time to the first paint, to the first token of the recorded race, and from the press on Stop to the page's word; frames while the playhead
+is drawn over a trace of 5,000 tokens, and the memory of the page that shows it. The trace is the recorded race over and over: its rounds are real, its length is not.
 """
 
 import json
@@ -37,6 +37,21 @@ TIMES = """() => {
     const { responseStart } = performance.getEntriesByType('navigation')[0];
     const paint = performance.getEntriesByName('first-contentful-paint')[0].startTime;
     return [paint - responseStart, window.__playing - responseStart];
+}"""
+
+# A run of the form as it stands, stopped at its first token: milliseconds from the press until the page says so.
+STOP = """async () => {
+    const { view } = EESD.page;
+    const until = async (holds) => { while (!holds()) await new Promise((next) => setTimeout(next, 2)); };
+    const press = (name) => document.getElementById(name).click();
+    await until(() => document.getElementById('run')?.disabled === false);
+    view.root.dataset.phase = '';  // what the run before left there
+    press('run');
+    await until(() => view.root.dataset.phase === 'running' && view.state.tokens.eesd > 0);
+    const began = performance.now();
+    press('stop');
+    await until(() => view.root.dataset.phase === 'cancelled');
+    return performance.now() - began;
 }"""
 
 # Another place for the playhead in every frame: to the end and back. Milliseconds between frames.
@@ -137,6 +152,13 @@ def measure_times(browser: Browser, url: str) -> None:
     print(f"the recorded race plays {median(plays):.0f} ms after it, at most {max(plays):.0f} ms")
 
 
+def measure_stops(browser: Browser, url: str) -> None:
+    page = open_page(browser, url)
+    times = [page.evaluate(STOP) for _ in range(LOADS)]
+    page.context.close()
+    print(f"Stop is on the page {median(times):.0f} ms after the press, at most {max(times):.0f} ms")
+
+
 def measure_scrubbing(browser: Browser, url: str, trace: str) -> None:
     before = {p.pid for p in psutil.Process().children(recursive=True)}
     page = open_page(browser, url)
@@ -160,6 +182,7 @@ def measure_page(url: str, trace: str) -> None:
     with sync_playwright() as playwright:
         browser = chromium(playwright)
         measure_times(browser, url)
+        measure_stops(browser, url)
         measure_scrubbing(browser, url, trace)
         browser.close()
         browser = chromium(playwright, THRIFTY)

@@ -54,12 +54,11 @@ def until_still(page) -> None:
     page.evaluate(STILL)
 
 
-def until_free(device, seconds: float = 120.0) -> float:
+def until_free(device, seconds: float = 120.0) -> None:
     began = time.monotonic()
     while device.waiting():
         assert time.monotonic() - began < seconds, "the device is still held"
         time.sleep(0.005)
-    return time.monotonic() - began
 
 
 def settings(page, **values) -> None:
@@ -113,14 +112,7 @@ def alert(page):
     return page.locator(".eesd [role=alert]")
 
 
-def seconds_to_stop(page, how: str = "document.getElementById('stop').click()") -> float:
-    """From the press to the moment the page says so, on the page's own clock."""
-    return page.evaluate(f"""async () => {{
-        const began = performance.now();
-        {how};
-        while (EESD.page.view.root.dataset.phase !== 'cancelled') {{
-            if (performance.now() - began > 5000) break;
-            await new Promise((next) => setTimeout(next, 5));
-        }}
-        return (performance.now() - began) / 1000;
-    }}""")
+def stop(page) -> None:
+    """Press Stop, and wait until the page says so. A stop that is too slow to be one is `python -m tools.measure --page`'s to find."""
+    page.evaluate("document.getElementById('stop').click()")
+    reach(page, "cancelled")
