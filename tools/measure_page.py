@@ -1,7 +1,8 @@
 """What the page costs the visitor's browser: `python -m tools.measure --page`. Needs Chromium, and a machine with nothing else to do.
 
 Time to the first paint, to the first token of the recorded race, and from the press on Stop to the page's word; frames while the playhead
-is drawn over a trace of 5,000 tokens, and the memory of the page that shows it. The trace is the recorded race over and over: its rounds are real, its length is not.
+is drawn over a trace of 5,000 tokens, and the memory of the page that shows it. The trace is the recorded race over and over: its rounds
+are real, its length is not.
 """
 
 import json
