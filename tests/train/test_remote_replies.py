@@ -1,5 +1,6 @@
 """Replies from a server: whole, once each, through refusals and interruptions; what cannot be used is dropped or said in one line."""
 
+import gc
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -138,11 +139,13 @@ def test_only_what_reads_the_same_is_taken(embedded):
         ((503, {}), "in 6 tries"),
     ],
 )
-def test_what_a_server_says_wrong_is_one_line(server, requests, tmp_path, embedded, reply, says):
+def test_what_a_server_says_wrong_is_one_line(server, requests, tmp_path, embedded, reply, says, caplog):
     server.busy, server.reply = 0, reply
     with pytest.raises(UserError, match=says) as problem:
-        ask(server.address, requests, tmp_path, 2)
+        ask(server.address, requests, tmp_path, 8)
     assert "\n" not in str(problem.value)
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]  # of the requests that failed together, one tells it
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9", "ftp://a/v1", "nonsense"])

@@ -146,11 +146,12 @@ async def texts_from(
             if not working:
                 return
             done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
+            for task in sorted(done, key=lambda task: task.exception() is not None):  # what came is kept before a failure is told
                 yield task.result()
     finally:
         for task in working:
             task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)  # several may have failed of the same reason: one tells it
 
 
 async def one_text(server: Server, target: Target, requests: Requests, number: int, temperature: float, min_p: float) -> Text | None:
