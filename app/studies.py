@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -42,6 +44,7 @@ from .json_body import json_object
 from .runs import Study, Visits, note
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+RECORDED_METHODS = ASSETS / "traces" / "methods.ndjson"  # a race of methods, made by `python -m tools.record_methods`
 METHODS = ("vanilla", "hf", "prompt-lookup", "fixed:3", "beta", "throughput")
 PROMPTS, NEW_TOKENS = 4, 32
 MOST_CONTESTANTS = 4  # beside vanilla
@@ -144,7 +147,8 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
     posts = posts if visits.studies else {}
     gets = {"latest": latest, "latest.html": latest_page}
     routes = [Route(f"{root}/{name}", handler, methods=["POST"]) for name, handler in posts.items()]
-    return routes + [Route(f"{root}/{name}", handler) for name, handler in gets.items()]
+    routes += [Route(f"{root}/{name}", handler) for name, handler in gets.items()]
+    return [*routes, Route(f"{root}/methods.ndjson", recorded_methods, middleware=[Middleware(GZipMiddleware)])]
 
 
 def contestants(wanted: Wanted, names: object) -> dict[str, Wanted]:
@@ -191,6 +195,10 @@ async def form_of(request: Request, also: str = "") -> tuple[dict, object]:
 def refusal(problem: UserError) -> Response:
     """In the stream's own words, so that whoever reads it has one way to read."""
     return PlainTextResponse(note(type="error", message=str(problem)), media_type=LINES)
+
+
+def recorded_methods(request: Request) -> Response:
+    return FileResponse(RECORDED_METHODS, media_type=LINES, headers={"Cache-Control": "no-cache"})
 
 
 def latest(request: Request) -> Response:

@@ -3,7 +3,6 @@
 The head line has type "recording", format, date, machine (the processor's name), cores and versions.
 """
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,7 +17,7 @@ from .errors import UserError
 from .events import FORMAT, Record
 from .racing import race
 from .request import Request
-from .trace import to_line
+from .trace import safe, to_line
 
 WARM_UP_TOKENS = 24
 
@@ -36,11 +35,12 @@ def head(device: torch.device) -> dict:
     return {"type": "recording", "format": FORMAT} | facts
 
 
-def write_recording(path: Path, device: torch.device, records: Iterable[Record]) -> None:
-    """Raises UserError. Free of "<", as every trace is: a page may hold it inside a script."""
-    first = json.dumps(head(device), separators=(",", ":")).replace("<", "\\u003c") + "\n"
+def write_recording(path: Path, device: torch.device, records: Iterable[Record | dict]) -> None:
+    """A dict among the records is a line of another kind. Free of "<", as every trace is: a page may hold it inside a script. Raises
+    UserError."""
+    lines = [safe(head(device)), *(safe(line) if isinstance(line, dict) else to_line(line) for line in records)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(first + "".join(map(to_line, records)), encoding="ascii")
+        path.write_text("".join(lines), encoding="ascii")
     except OSError as problem:
         raise UserError(f"the recording cannot be written to {path}: {problem.strerror}") from None

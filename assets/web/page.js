@@ -56,7 +56,8 @@ export const page = {
     if (given.studies) view.add(new LawTest(view, { path: onServer("law"), form }), "more");
     view.add(new WhatIf(view), "below");
     view.add(new Runs(view), "below");
-    if (given.studies) view.add(new Methods({ path: onServer("methods"), form, offered: given.contestants }), "below");
+    const recorded = onServer("methods.ndjson");
+    if (given.studies) view.add(new Methods({ path: onServer("methods"), recorded, form, offered: given.contestants }), "below");
     if (given.studies && given.precisions.length > 1) {
       view.add(new Precisions({ path: onServer("precisions"), form, offered: given.precisions }), "below");
     }

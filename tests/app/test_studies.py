@@ -121,6 +121,11 @@ def test_too_many_are_refused_as_runs_are(engine):
         page.close()
 
 
+def test_the_recorded_race_of_methods_is_packed_on_its_way(server):
+    answer = httpx.get(f"{server[1]}{ROOT}/methods.ndjson")
+    assert answer.headers["content-encoding"] == "gzip" and answer.content == studies.RECORDED_METHODS.read_bytes()
+
+
 def test_the_latest_report_comes_in_a_sandbox(server, tmp_path, monkeypatch):
     assert httpx.get(f"{server[1]}{ROOT}/latest").json() is None or latest_report()
     folder = tmp_path / "2026-01-01T000000-default"

@@ -65,7 +65,7 @@ def test_a_page_saved_in_chinese_opens_in_chinese(visit, new_context, tmp_path):
     download.value.save_as(file := tmp_path / "run.html")
     copy = new_context(offline=True).new_page()
     copy.goto(file.as_uri())
-    for text, selector in (("录制", ".s-mode"), ("引用", ".t-cite"), ("如果", ".w-panel h2")):
+    for text, selector in (("录制", ".s-mode"), ("引用", ".t-cite"), ("假如换一种规则", ".w-panel h2")):
         expect(copy.locator(selector).first).to_have_text(text)
     assert copy.evaluate("document.documentElement.lang") == "zh-CN"
     copy.goto(file.as_uri() + "?lang=en")

@@ -114,8 +114,8 @@ def refusals() -> list[str]:
 
 
 REACHED = (
-    *(f"app/{name}.py" for name in ("runs", "engines", "arrival", "form_values")),
-    *(f"eesd_core/{name}.py" for name in ("engine", "model/target", "text/chat", "text/codec", "text/stop_strings")),
+    *(f"app/{name}.py" for name in ("runs", "engines", "arrival", "form_values", "studies")),
+    *(f"eesd_core/{name}.py" for name in ("engine", "model/target", "text/chat", "text/codec", "text/stop_strings", "checks/same_law")),
 )
 PARTS = {"most": "45 seconds of computing a minute", "both": "the prompt (7 tokens) and 7 new tokens"}
 AT_LOAD = ("has room for", "the tokenizer of 7 cannot be")
@@ -152,4 +152,4 @@ def test_the_server_refuses_in_the_visitors_language(visit):
     page = visit(query="?lang=zh&view=live")
     page.locator("#prompt textarea").fill("")
     page.locator("#run").click()
-    page.get_by_role("alert").get_by_text("提示为空").wait_for()
+    page.get_by_role("alert").get_by_text("提示词为空").wait_for()

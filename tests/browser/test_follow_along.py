@@ -46,7 +46,7 @@ def test_a_phone_is_where_the_presenter_is(lecture):
     assert texts[0] == texts[1] and texts[0]["eesd"]
     assert phone.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     phone.keyboard.press("r")  # the whole run is there: the phone may look around
-    expect(phone.locator(".r-line")).to_have_text("You look around by yourself.")
+    expect(phone.locator(".r-line")).to_have_text("You are looking around on your own.")
     phone.get_by_role("button", name="Back to the presenter").click()
     same_place(presenter, phone)
     presenter.get_by_role("button", name="Close the room").click()

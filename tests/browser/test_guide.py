@@ -141,7 +141,7 @@ def test_chinese_by_address_and_back_by_the_button(open_page, url):
     page = open_page(f"{url}?lang=zh")
     wait_for_text(page, ".e-intro", "模型的前几层先往前猜几个词元")
     start(page, "over")
-    wait_for_text(page, ".e-status-text", "完全相同：共 128 个词元，构造上保证完全一致")
+    wait_for_text(page, ".e-status-text", "完全相同：共 128 个词元，构造上保证一致")
     assert page.evaluate("document.documentElement.lang") == "zh-CN"
     wait_for_text(page, ".e-microscope", "单轮显微镜")
     page.evaluate("view.drawAll()")

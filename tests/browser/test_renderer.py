@@ -279,7 +279,7 @@ def test_a_phone_needs_no_sideways_scroll(open_page, url):
     page.locator(".e-chart-clock .plot-container").wait_for()
     assert no_sideways_scroll(page)
     page.locator(tokens("bonus")).last.tap()
-    wait_for_text(page, ".e-tip", "bonus of the target")
+    wait_for_text(page, ".e-tip", "bonus from the target")
 
 
 def test_the_stage_fits_a_laptop(page):

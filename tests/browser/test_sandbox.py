@@ -87,7 +87,7 @@ def test_everything_can_be_set_by_keyboard(offline):
 
 def test_what_to_try_is_set_and_asked(offline):
     panel = shown(offline(reduced_motion="reduce"))
-    panel.get_by_role("button", name="drafts too dear").click()
+    panel.get_by_role("button", name="drafts that cost too much").click()
     expect(panel.locator(".b-says")).to_contain_text("best fixed draft length is 0, plain decoding")
     expect(panel.locator(".b-question")).to_contain_text("drafting never pays")
     expect(panel.locator(".b-cost output")).to_have_text("0.7")

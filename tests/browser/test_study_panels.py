@@ -169,3 +169,22 @@ def test_methods_race_under_each_other(visit, width, theme):
     texts = race.locator(".m-text").all_inner_texts()
     assert texts[0] and len(set(texts)) == 1
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "dark"), (390, "light")])
+def test_a_recorded_race_of_methods_stands_there_first_and_says_so(visit, width, theme):
+    page = visit(width, 800, f"?temperature=0&new_tokens=8&paused=1&__theme={theme}")
+    race, label = page.locator(".s-methods"), page.locator(".m-recorded")
+    race.scroll_into_view_if_needed()
+    head = json.loads(studies.RECORDED_METHODS.read_text("ascii").split("\n", 1)[0])
+    expect(label).to_contain_text(f"RECORDED on {head['date']}, {head['machine']}")
+    expect(race.locator(".w-table tbody tr")).to_have_count(5)
+    expect(race.locator(".m-reading").last).to_contain_text("tok/s")
+    expect(race.locator(".s-line")).to_be_empty()  # nothing was run
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    for i in (2, 3, 4):
+        race.get_by_label(f"method {i}").select_option("")
+    race.locator(".s-start").click()
+    expect(race.locator(".w-table tbody tr")).to_have_count(2, timeout=SLOW)
+    expect(label).to_be_hidden()
+    expect(race.locator(".m-lane")).to_have_count(2)

@@ -1,6 +1,7 @@
 // The benchmark on the page: the latest report, and a small one run live. A report is shown in a frame without an origin: its scripts can
 // reach nothing here.
 import { button, el, setText } from "../lib/elements.js";
+import { whenSeen } from "../lib/frames.js";
 import { say } from "../lib/words.js";
 import { Study } from "./study.js";
 
@@ -19,12 +20,7 @@ export class Benchmark {
     this.stage = el("div");
     this.node = this.study.node;
     this.node.append(el("p", { class: "s-latest" }, this.about, this.toggle, this.link), this.stage);
-    const seen = new IntersectionObserver(([{ isIntersecting }]) => {
-      if (!isIntersecting) return;
-      seen.disconnect();
-      this.ask();
-    });
-    seen.observe(this.node);
+    whenSeen(this.node, () => this.ask());
   }
 
   async ask() {

@@ -1,5 +1,7 @@
 // A race of several methods: vanilla and up to four others write the same text, their lanes under each other on one axis of computing time.
+// Until one is run, the panel shows a recorded one and says so.
 import { el, setText } from "../lib/elements.js";
+import { whenSeen } from "../lib/frames.js";
 import { number } from "../lib/numbers.js";
 import { say } from "../lib/words.js";
 import { Lanes, percent } from "./lanes.js";
@@ -11,8 +13,8 @@ const PLAIN = "vanilla";
 const nameOf = (name) => words.names[name] ?? name;
 
 export class Methods {
-  // `offered`: names that the server knows.
-  constructor({ path, form, offered }) {
+  // `recorded`: address of the recording. `offered`: names that the server knows.
+  constructor({ path, recorded, form, offered }) {
     const asked = () => ({ ...form(), methods: this.chosen });
     this.study = new Study({ name: "methods", words, path, form: asked, see: (line) => this.see(line) });
     this.name = "methods";
@@ -22,7 +24,22 @@ export class Methods {
     const choice = el("div", { class: "m-choice" }, el("span", {}, words.against), ...this.selects);
     this.missing = el("p", { class: "e-hint-line", hidden: "" });
     this.study.line.before(choice, this.missing);
-    this.node.append(this.lanes.node, this.lanes.table);
+    this.source = el("p", { class: "m-recorded", hidden: "" });
+    this.node.append(this.source, this.lanes.node, this.lanes.table);
+    whenSeen(this.node, () => this.showRecorded(recorded));
+  }
+
+  async showRecorded(address) {
+    const answer = await fetch(address).catch(() => null);
+    if (!answer?.ok) return;
+    const [head, ...lines] = (await answer.text()).trim().split("\n").map((line) => JSON.parse(line));
+    if (this.lanes.rows.size) return; // somebody was faster and pressed the button
+    const starts = lines.filter(({ type }) => type === "run_started");
+    this.begin(starts.map(({ lane }) => lane));
+    setText(this.source, words.recorded(head, starts[0]));
+    this.source.hidden = false;
+    for (const line of lines) this.lanes.see(line);
+    this.finish(lines.at(-1).rows);
   }
 
   select(i, usual, offered) {
@@ -46,14 +63,20 @@ export class Methods {
   }
 
   see(line) {
-    if (line.type === "table") return this.finish(line.rows);
-    if (line.type === "run_started" && line.lane === PLAIN) this.begin();
+    if (line.type === "table") {
+      this.finish(line.rows);
+      return this.study.say(words.finished);
+    }
+    if (line.type === "run_started" && line.lane === PLAIN) {
+      this.begin([PLAIN, ...this.chosen]);
+      this.source.hidden = true;
+      this.study.say(words.running);
+    }
     this.lanes.see(line);
   }
 
-  begin() {
-    this.lanes.begin([PLAIN, ...this.chosen].map((name) => [name, nameOf(name), name === PLAIN]));
-    this.study.say(words.running);
+  begin(names) {
+    this.lanes.begin(names.map((name) => [name, nameOf(name), name === PLAIN]));
   }
 
   finish(rows) {
@@ -64,6 +87,5 @@ export class Methods {
       return [nameOf(name), number(seconds), number(rate, 0), gain, number(length), percent(accepted), words.texts(row)];
     });
     this.lanes.finish(words.columns, lines);
-    this.study.say(words.finished);
   }
 }

@@ -37,8 +37,8 @@ export const takeaway = {
   saved: (name) => `saved ${name}`,
   opened: (name) => `showing ${name}`,
   noRun: "There is no run to take away yet: press Run.",
-  noTrace: "this is not a trace: save one with the Trace button, or with `race ... --trace FILE`; or open what vLLM or llama.cpp said of a request",
-  noForeign: (why) => `This response does not say enough of its drafts (${why}): vLLM's has metrics.speculative_decoding, llama.cpp's has timings.`,
+  noTrace: "this is not a trace: save one with the Trace button, or with `race ... --trace FILE`; or open a response of vLLM or llama.cpp",
+  noForeign: (why) => `This response says too little about its drafts (${why}): vLLM's has metrics.speculative_decoding, llama.cpp's has timings.`,
   noJson: "it cannot be read as JSON: the file was cut off or changed",
   broken: (line, why) => `Line ${line} of the trace: ${why}`,
   tooLarge: (most) => `The trace is larger than ${most} MB: save a shorter run.`,
@@ -59,7 +59,7 @@ export const takeaway = {
 
 export const whatIf = {
   title: "What if",
-  note: "This run's own drafts under other rules, at what its rounds cost. Regret: time lost compared with the best lengths in hindsight.",
+  note: "This run's own drafts replayed under other rules, at the costs its rounds measured. Regret: time lost compared with the best lengths in hindsight.",
   columns: ["draft lengths", "speedup", "tok/s", "regret", "rounds", "accepted"],
   names: { "this run": "this run", oracle: "best in hindsight" },
   fixed: (length) => `fixed: ${length}`,

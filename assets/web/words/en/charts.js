@@ -155,7 +155,7 @@ export const lossless = {
   toFork: "to the difference",
   cache: (apart) =>
     apart
-      ? `Inside too they are alike: keys and values of all layers are at most ${apart.toExponential(1)} apart.`
-      : "Inside too they are the same: keys and values of all layers are equal bit for bit.",
+      ? `They are alike inside, too: keys and values of all layers are at most ${apart.toExponential(1)} apart.`
+      : "They are the same inside, too: keys and values of all layers are equal bit for bit.",
   smallest: (token, margin) => `Narrowest decision so far: token ${token}, margin ${number(margin, 4)}.`,
 };

@@ -21,10 +21,10 @@ export const drafters = {
     disturbed: ["What the first layers and the exit layer guess, some of it made random on purpose.", EXIT],
     glide: [
       "What one small decoder layer guesses that looks at the keys and values which the model itself keeps of the text.",
-      "It keeps none of the text's own. It needs a head that was trained for this model.",
+      "It keeps no keys and values of its own. It needs a head that was trained for this model.",
     ],
     "hidden-transfer": [
-      "Pseudo states of the next places, made from the last verified token's state well up in the model; they run through the layers above it.",
+      "Pseudo states of the next places, made from the last verified token's state at an upper layer; they run through the layers above it.",
       "It keeps the state of the last verified token. It needs a head that was trained for this model.",
     ],
     chimera: [
@@ -36,7 +36,7 @@ export const drafters = {
       "It keeps its layer's keys and values. It needs a head that was trained for this model.",
     ],
     block: [
-      "One pass over a block of masks says all tokens of the round at once; then they are chosen from left to right, each with a look at the one before.",
+      "One pass over a block of masks proposes all tokens of the round at once; then they are chosen from left to right, each with a look at the one before.",
       "It keeps its layer's keys and values of the verified text. It needs a head that was trained for this model.",
     ],
   },

@@ -1,5 +1,5 @@
 // The words of the race of several methods.
-import { number } from "../../lib/numbers.js";
+import { number, plural } from "../../lib/numbers.js";
 
 export const methods = {
   title: "Methods race",
@@ -11,6 +11,8 @@ export const methods = {
   method: (i) => `method ${i}`,
   none: "nobody",
   names: { vanilla: "vanilla" },
+  recorded: ({ date, machine, cores }, { model, dtype, prompt }) =>
+    `RECORDED on ${date}, ${machine}, ${plural(cores, "core")}, ${model} in ${dtype}: “${prompt} ...” Your own race takes its place.`,
   running: "racing...",
   finished: "Done. One text is an impression, not a benchmark.",
   reading: (clock, rate, length, over) => `${number(clock)} s, ${number(rate, 0)} tok/s, ${number(length)} tok/round${over ? " ✓" : ""}`,

@@ -22,7 +22,7 @@ export const room = {
   noRound: "There is no round to come from here: step back, or wait for the run.",
   truth: "what happened",
   guess: "the controller",
-  belief: (chance) => `The controller believed in the next draft by ${number(100 * chance, 0)} %.`,
+  belief: (chance) => `The controller gave the next draft a chance of ${number(100 * chance, 0)} %.`,
   score: (room, guess, asked) => `Right so far: the room ${room} of ${asked}, the controller ${guess} of ${asked}.`,
   // on the phone
   followTitle: "The room",
@@ -30,7 +30,7 @@ export const room = {
   theme: "light or dark",
   waiting: "You are in the room. The run appears here as it is shown.",
   following: "You see what the presenter shows.",
-  alone: "You look around by yourself.",
+  alone: "You are looking around on your own.",
   back: "Back to the presenter",
   closed: "The room is closed.",
   lost: "No connection: trying again...",

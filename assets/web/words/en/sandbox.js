@@ -34,8 +34,8 @@ export const sandbox = {
   draws: { token: "drawn per token", round: "drawn once a round" },
   length: "fixed length",
   hints: {
-    alpha: "accepted drafts that beta and throughput believe in before the first one",
-    beta: "rejected drafts that beta and throughput believe in before the first one",
+    alpha: "how many accepted drafts beta and throughput assume before the first one",
+    beta: "how many rejected drafts beta and throughput assume before the first one",
     forget: "what a round leaves of earlier counts",
   },
   try: "Try",
@@ -50,7 +50,7 @@ export const sandbox = {
       "Before the first draft, fifty are believed to have been accepted, while only four in ten are. How many tokens does it take to unlearn that?",
     ],
     dear: [
-      "drafts too dear",
+      "drafts that cost too much",
       "A draft costs 0.7 steps and half are rejected: drafting never pays. beta looks at acceptance alone and goes on; throughput weighs the cost and stops.",
     ],
     stale: [

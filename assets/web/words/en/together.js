@@ -7,8 +7,8 @@ export const together = {
   title: "Several texts at once",
   start: "Write them",
   note:
-    "The same texts, up to 48 tokens each with the settings above, in shared passes: by EMS-SD, which has no padding; by the padded form, where all " +
-    "texts have as many rows as the one with most; and plainly, without drafts. The forms take turns on one device. The device is shared: each " +
+    "The same texts, up to 48 tokens each with the settings above, in shared passes: by EMS-SD, which has no padding; by the padded form, which gives " +
+    "every text as many rows as the one with the most; and plainly, without drafts. The forms take turns on one device. The device is shared: each " +
     "clock counts its own form's passes, for all texts together.",
   texts: "how many texts",
   count: (count) => plural(count, "text"),

@@ -100,7 +100,7 @@ export const tour = {
         "This run's own drafts, replayed under every fixed length and every controller, at the prices that its rounds were measured at. Regret " +
         "is the time lost against the best lengths in hindsight.",
       question: "A fixed length is the fastest row of this table. Why not use it always?",
-      options: ["Nobody knows it before the run, and another text has another one", "A fixed length changes the text", "Controllers cost nothing"],
+      options: ["Nobody knows it before the run, and another text has a different one", "A fixed length changes the text", "Controllers cost nothing"],
       because: "The table is hindsight. A controller has to find a good length while the text is written.",
     },
     drafters: {

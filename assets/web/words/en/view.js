@@ -30,7 +30,7 @@ export const race = {
     "Drafts cost time but never change the text.",
   shared: (texts) =>
     `Device time is shared: up to ${texts} texts are written in the same passes here, and each clock counts the passes of all of them. ` +
-    "No text changes by it.",
+    "It changes no text.",
   units: { clock: "s", rate: "tok/s", length: "tok/round" },
   lanes: { eesd: "EESD", vanilla: "Vanilla" },
   text: (lane) => `${lane}: text. Arrow keys move from token to token.`,
@@ -65,8 +65,8 @@ export const conversation = {
   label: "your next request",
   send: "Send",
   ready: "Your next request: Enter sends, Shift+Enter begins a new line",
-  waiting: "Your next request: it can be sent when the reply is there",
-  ended: "This reply is not whole: press Run to have it written again",
+  waiting: "Your next request: you can send it once the reply is there",
+  ended: "This reply is incomplete: press Run to have it written again",
 };
 
 export const tip = {
@@ -76,7 +76,7 @@ export const tip = {
     rejected: "draft, rejected",
     untested: "draft, untested: came after a rejection",
     correction: "correction by the target",
-    bonus: "bonus of the target",
+    bonus: "bonus from the target",
     plain: "one plain decoding step",
   },
   state: "state",

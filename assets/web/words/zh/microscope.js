@@ -27,7 +27,7 @@ export const microscope = {
   },
 
   draw: {
-    note: "本轮之前，对下一个草稿会被接受的信念。",
+    note: "本轮之前控制器的信念：下一个草稿有多大可能被接受？",
     mean: (alpha, beta) => `均值 α / (α + β) = ${count(alpha)} / ${count(alpha + beta)} = ${number(alpha / (alpha + beta))}`,
     drawn: (values) => `抽到的 θ：${values.map((value) => number(value)).join("，")}`,
     arm: ({ label, alpha, beta }) => `${armOf(label)}：Beta(${count(alpha)}, ${count(beta)})，均值 ${number(alpha / (alpha + beta))}`,
@@ -36,7 +36,7 @@ export const microscope = {
     none: "这个控制器不抽取随机数。",
   },
   draft: {
-    note: "q：起草者给该词元的概率；H：它的熵（奈特）。",
+    note: "q：起草器给该词元的概率；H：它的熵（奈特）。",
     time: (time, drafts) => `${ms(time)} / ${drafts} = 每个草稿 ${ms(time / drafts)}`,
     none: "没有起草。",
   },
@@ -45,33 +45,33 @@ export const microscope = {
     token: (own, decided) => [decision(own), decided].filter(Boolean).join("，"),
     reason: {
       controller: "控制器说停。",
-      limit: "已到每轮草稿上限。",
-      length: "文本已到总长度。",
-      eos: "草稿结束了文本。",
-      stop: "草稿遇到停止字符串。",
+      limit: "已达每轮草稿上限。",
+      length: "文本已达长度上限。",
+      eos: "草稿写到了文本结尾。",
+      stop: "草稿遇到停止文本。",
       none: "没有起草。",
     },
   },
   verify: {
     shared: "其余各层一次检查所有猜测。",
     whole: "所有层一次检查所有猜测。",
-    note: "p：目标模型给草稿的概率；差距：它的选择领先多少。",
+    note: "p：目标模型给草稿的概率；差距：目标模型自己的选择领先多少。",
     token: ({ target, margin }) => `p ${number(target, 3)}   差距 ${number(margin)}`,
-    untested: "未评判：位于被拒绝者之后",
+    untested: "未评判：在被拒绝的词元之后",
     time: (time, drafts) => `T(k + 1) = T(${drafts + 1}) = ${ms(time)}，一次完成`,
   },
   accept: {
     notes: {
       greedy: "贪心：草稿若是目标模型最可能的词元，就被接受。",
-      "shared-noise": "共享噪声：目标与草稿用同样的随机数选择；若选中同一个词元，草稿被接受。",
+      "shared-noise": "共享噪声：目标模型与起草器用同样的随机数选择；若选中同一个词元，草稿被接受。",
       rejection: "拒绝采样：草稿以概率 min(1, p / q) 被接受，使文本保持目标模型的分布。",
     },
-    same: "目标选择相同：接受",
-    other: "目标选择了别的：拒绝",
+    same: "目标模型选择相同：接受",
+    other: "目标模型另有选择：拒绝",
     untested: "未检验",
     chance: ({ p, q, chance, u }) =>
       `min(1, ${number(p, 3)} / ${number(q, 3)}) = ${number(chance)}，u ${number(u)} ${u < chance ? "<" : "≥"} ${number(chance)}：${u < chance ? "接受" : "拒绝"}`,
-    next: { correction: (p) => `改用目标自己的，p ${number(p, 3)}`, bonus: (p) => `目标再多写一个，p ${number(p, 3)}` },
+    next: { correction: (p) => `改用目标模型自己的词元，p ${number(p, 3)}`, bonus: (p) => `目标模型再多写一个词元，p ${number(p, 3)}` },
     end: "文本到此结束。",
   },
   learn: {
@@ -89,20 +89,20 @@ export const microscope = {
     coin: (drafts, { theta, u }) => `${drafts} 个草稿：随后信念给出 θ = ${number(theta)}，而随机数 u = ${number(u)} 不小于它，于是硬币说停。`,
     controller: (drafts, own) => `${drafts} 个草稿：控制器说停${Object.keys(own).length ? `（${terms(own)}）` : ""}。`,
     fixed: (drafts) => `${drafts} 个草稿，每轮固定如此。`,
-    limit: (drafts) => `${drafts} 个草稿：已到每轮上限。`,
-    length: (drafts) => `${drafts} 个草稿：再多就超出文本总长度。`,
-    eos: (drafts) => `${drafts} 个草稿：最后一个结束了文本。`,
-    stop: (drafts) => `${drafts} 个草稿：最后一个补全了停止字符串。`,
-    none: () => "没有草稿：这一轮是一个普通步。",
-    told: (program, drafted, accepted) => `${program} 说：${drafted} 个草稿，接受了 ${accepted} 个。`,
-    right: "事后看，再多一个也许值得：没有任何拒绝。",
+    limit: (drafts) => `${drafts} 个草稿：已达每轮上限。`,
+    length: (drafts) => `${drafts} 个草稿：文本放不下更多了。`,
+    eos: (drafts) => `${drafts} 个草稿：最后一个写到了文本结尾。`,
+    stop: (drafts) => `${drafts} 个草稿：最后一个补全了停止文本。`,
+    none: () => "没有草稿：这一轮就是一个普通解码步。",
+    told: (program, drafted, accepted) => `据 ${program}：${drafted} 个草稿，接受了 ${accepted} 个。`,
+    right: "事后看，再多一个也许更划算：没有任何草稿被拒绝。",
     wrong: (accepted, wasted) => `事后看，${accepted ? `${accepted} 个最好` : "不起草最好"}：${wasted} 个草稿白费了。`,
     tree: ({ accepted, drafted }) => `这棵树有 ${drafted} 个草稿，其中 ${accepted} 个在目标模型的路径上。`,
   },
 };
 
 export const drafter = {
-  title: "起草者",
+  title: "起草器",
   hint: "它在写作中学到的东西。",
   attention: "注意力",
   feed: "前馈",
@@ -110,6 +110,6 @@ export const drafter = {
   row: (name, shares) => `${name}：${shares.length} 层中跳过 ${shares.filter((share) => share > 0).length} 层`,
   names: {
     ...{ score: "得分", trials: "试验次数", tokens: "表中的词元", keys: "键", phrases: "短语", copying: "正在复制" },
-    ...{ drafter: "当前起草者", gains: "收益", first: "首个词元正确", copy: "复制正确", exit: "退出层正确" },
+    ...{ drafter: "当前起草器", gains: "收益", first: "首个词元正确", copy: "复制正确", exit: "退出层正确" },
   },
 };

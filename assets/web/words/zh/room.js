@@ -1,10 +1,10 @@
-// 跟随房间的文字。
+// 同步观看的文字。
 import { number } from "../../lib/numbers.js";
 
 export const room = {
   title: "同步观看",
   start: "同步观看",
-  startHint: "打开一个房间：手机上会同步显示您展示的运行",
+  startHint: "打开一个房间：手机上会同步显示你展示的运行",
   opening: "正在打开房间……",
   phones: (count) => (count ? `房间里有 ${count} 部手机` : "房间已打开，还没有人加入。"),
   join: "加入地址",
@@ -16,7 +16,7 @@ export const room = {
   accepted: ["不会", "会"],
   count: (choice, most) => (choice === most ? `${most} 个或更多` : String(choice)),
   reveal: "公布答案",
-  noRound: "从这里往后还没有轮次：请后退，或等待运行。",
+  noRound: "此处之后还没有下一轮：请后退，或等待运行。",
   truth: "实际结果",
   guess: "控制器",
   belief: (chance) => `控制器认为下一个草稿词元被接受的概率为 ${number(100 * chance, 0)} %。`,
@@ -24,11 +24,11 @@ export const room = {
   followTitle: "房间",
   room: (code) => `房间 ${code}`,
   theme: "浅色或深色",
-  waiting: "您已进入房间，演示者展示的运行会出现在这里。",
-  following: "您看到的就是演示者展示的内容。",
-  alone: "您正在自己浏览。",
+  waiting: "你已进入房间，演示者展示的运行会出现在这里。",
+  following: "你看到的就是演示者展示的内容。",
+  alone: "你正在自己浏览。",
   back: "回到演示者",
   closed: "房间已关闭。",
   lost: "连接中断，正在重试……",
-  mine: (right, good, all) => `${right ? "您答对了" : "您答错了"}：目前 ${good}/${all}。`,
+  mine: (right, good, all) => `${right ? "你答对了" : "你答错了"}：目前 ${good}/${all}。`,
 };

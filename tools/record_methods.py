@@ -1,0 +1,36 @@
+"""The recorded race that the methods panel shows until one is run: `python -m tools.record_methods`, on a machine with nothing else to do.
+
+It is what the panel itself would race with the form's own settings, after a short race that nobody sees: the first passes of a process
+are slow. A head line says when and on which machine.
+"""
+
+from app.form_values import request_from_form
+from app.studies import RECORDED_METHODS, contestants
+from eesd_core.engine import Engine
+from eesd_core.loading import load_engine
+from eesd_core.racing import race_methods
+from eesd_core.recording import WARM_UP_TOKENS, write_recording
+
+METHODS = ["throughput", "beta", "prompt-lookup", "feature"]
+FORM = {"prompt": "Once upon a time there was a king who had a daughter so clever that", "new_tokens": 64}
+
+
+def recorded(engine: Engine, form: dict) -> list:
+    """Records and the table of a race of METHODS."""
+    for _ in race_methods(engine, contestants(request_from_form(**form | {"new_tokens": WARM_UP_TOKENS}), METHODS)):
+        pass
+    *records, table = race_methods(engine, contestants(request_from_form(**form), METHODS))
+    return [*records, {"type": "table"} | table]
+
+
+def main() -> None:
+    engine = load_engine()
+    *_, table = lines = recorded(engine, FORM)
+    write_recording(RECORDED_METHODS, engine.target.device, lines)
+    for row in table["rows"]:
+        speed = f"{row['tokens_per_second']:.0f} tokens/s, {row['speedup']:.2f}x"
+        print(f"{row['name']:>13}  {speed}, {row['tokens_per_round']:.2f} tokens per round")
+
+
+if __name__ == "__main__":
+    main()
