@@ -12,7 +12,7 @@ from eesd_core.racing import race_methods
 from eesd_core.recording import WARM_UP_TOKENS, write_recording
 
 METHODS = ["throughput", "beta", "prompt-lookup", "feature"]
-FORM = {"prompt": "Once upon a time there was a king who had a daughter so clever that", "new_tokens": 64}
+FORM = {"prompt": "Once upon a time there was a king who had a daughter so clever that", "new_tokens": 48}
 
 
 def recorded(engine: Engine, form: dict) -> list:

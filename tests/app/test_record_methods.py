@@ -29,4 +29,4 @@ def test_the_recording_that_ships_is_whole_and_small():
     assert head["type"] == "recording" and head["format"] == FORMAT
     assert [line["lane"] for line in lines if line["type"] == "run_started"] == ["vanilla", *METHODS]
     assert [row["name"] for row in table["rows"]] == ["vanilla", *METHODS]
-    assert all(row["identical"] and row["tokens"] == 64 for row in table["rows"])
+    assert all(row["identical"] and row["tokens"] == 48 for row in table["rows"])
