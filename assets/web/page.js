@@ -10,7 +10,7 @@ import { say } from "./lib/words.js";
 import { Arrivals } from "./panels/arrivals.js";
 import { Benchmark } from "./panels/benchmark.js";
 import { LawTest } from "./panels/law_test.js";
-import { Methods } from "./panels/methods.js";
+import { aboutMethod, Methods } from "./panels/methods.js";
 import { Precisions } from "./panels/precisions.js";
 import { Reply } from "./panels/reply.js";
 import { Room } from "./panels/room.js";
@@ -144,17 +144,17 @@ export const page = {
     return Object.fromEntries(this.form.map(({ name }, i) => [name, this.values?.[i] ?? null]));
   },
 
-  // What the chosen drafter is, and which ones are not offered: those whose trained head the chosen model lacks.
+  // What the chosen controller and drafter are, and which drafters are not offered: those whose trained head the chosen model lacks.
   offer() {
-    const { drafter, model } = this.named;
+    const { drafter, controller, model } = this.named;
     const chosen = model ?? Object.keys(given.heads)[0];
     const lacking = Object.keys(given.needs).filter((name) => !given.heads[chosen]?.includes(given.needs[name]));
     const missing = lacking.length ? say.drafters.missing(lacking, chosen) : "";
     document.documentElement.dataset.lacking = lacking.join(" ");
     this.view?.panels.methods?.offer(lacking, missing);
     const note = document.querySelector(".eesd-drafter-note");
-    const about = say.drafters.own[drafter]?.join(" ") ?? "";
-    if (note) setText(note, [about && `${drafter}: ${about}`, missing].filter(Boolean).join(" "));
+    const about = [controller, drafter].filter(aboutMethod).map((name) => `${name}: ${aboutMethod(name)}`);
+    if (note) setText(note, [...about, missing].filter(Boolean).join(" "));
   },
 
   // Earlier turns, as far as the next run has any.

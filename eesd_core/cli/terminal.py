@@ -65,7 +65,7 @@ class Painter:
             line += f"{known(m['mean_accepted_length'], '.2f')} tokens per round"
             self.out.write(line + f"  (prefill {m['prefill_seconds'] * 1e3:.0f} ms)\n")
         if verdict.speedup is not None:
-            self.out.write(f" speedup  {verdict.speedup:.2f}x against this engine with k = 0\n")
+            self.out.write(f" speedup  {verdict.speedup:.2f}x against this engine without drafts\n")
         if verdict.identical is None:
             self.out.write(" verdict  same distribution: the texts may differ, their chances do not\n")
         elif verdict.identical:

@@ -6,6 +6,7 @@ from app_page import settings
 from playwright.sync_api import expect
 from renderer_page import feed
 
+from app.studies import CONTESTANTS
 from eesd_core.draft.registry import DRAFTERS
 
 GIVEN = "EESD.modules['given.js'].page"
@@ -17,6 +18,16 @@ def test_every_drafter_has_words_of_its_own_in_both_languages(visit):
     for words in own.values():
         assert set(words) == set(DRAFTERS)
         assert len({guesses for guesses, _ in words.values()}) > len(DRAFTERS) - 2  # two may be alike, but for what they keep
+
+
+def test_every_method_of_the_race_is_explained(visit):
+    page = visit(query="?view=live")
+    page.locator(".m-about summary").click()
+    names = page.locator(".m-about dt").all_inner_texts()
+    assert set(names) == {name.split(":")[0] for name in CONTESTANTS}
+    assert all(page.locator(".m-about dd").all_inner_texts())
+    settings(page, controller="ucb")
+    expect(page.locator(".eesd-drafter-note")).to_contain_text("ucb: Tries all lengths")
 
 
 def test_a_head_that_the_model_lacks_is_not_offered(visit):

@@ -186,6 +186,19 @@ def test_the_microscope_has_the_numbers_of_the_chosen_round(page):
     expect(page.locator(".e-microscope .e-round")).to_have_text(f"round {last + 1}")
 
 
+def test_a_round_is_gone_to_by_its_number(page):
+    open_recording(page, "over")
+    field = page.get_by_label("go to round")
+    field.fill("3")
+    field.press("Enter")
+    expect(page.locator(".e-microscope .e-round")).to_have_text("round 3")
+    field.fill("999")
+    field.press("Enter")
+    expect(page.locator(".e-microscope .e-round")).to_have_text(f"round {ROUNDS[-1].round + 1}")
+    page.get_by_role("button", name="follow the playhead").click()
+    expect(field).to_have_value("")
+
+
 def test_a_click_on_a_column_chooses_its_round(page):
     open_recording(page, "paused")
     press(page, *["ArrowRight"] * 12)

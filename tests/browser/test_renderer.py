@@ -88,7 +88,7 @@ def test_verdict_speedup_and_one_announcement(page):
     feed(page, TEXT)
     words = "identical: all 128 tokens, exact by construction"
     wait_for_text(page, ".e-status-text", words)
-    wait_for_text(page, ".e-speedup", "x against this engine with k = 0")
+    wait_for_text(page, ".e-speedup", "x against this engine without drafts")
     wait_for_text(page, ".e-race [role=status]", words)
     assert state(page)["verdict"] == words
 

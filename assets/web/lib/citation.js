@@ -15,7 +15,7 @@ export function citation({ head, records }) {
   const isWritten = ({ type, lane }) => type === "tokens_committed" && lane === started?.lane;
   const end = records.find(({ type, lane }) => type === "run_finished" && lane === started?.lane);
   const written = end?.new_tokens ?? sum(records.filter(isWritten), ({ ids }) => ids.length);
-  const speedup = () => `${result.level.replaceAll("-", " ")}, speedup ${number(result.speedup)}x against this engine with k = 0`;
+  const speedup = () => `${result.level.replaceAll("-", " ")}, speedup ${number(result.speedup)}x against this engine without drafts`;
   return [
     `EESD Live${head?.date ? `, run of ${head.date}` : ""}.`,
     `Prompt: ${JSON.stringify(started?.prompt ?? "")}`,

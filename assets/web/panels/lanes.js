@@ -62,6 +62,9 @@ export class Lanes {
     const body = lines.map(([name, ...texts]) => el("tr", {}, el("th", { scope: "row" }, name), ...cells(texts)));
     this.table.replaceChildren(el("table", { class: "w-table" }, tableHead(columns), el("tbody", {}, ...body)));
     this.table.hidden = false;
+    soon(() => {
+      for (const { text } of this.rows.values()) text.scrollTop = 0; // over: to be read from the start
+    });
   }
 }
 

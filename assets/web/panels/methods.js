@@ -11,6 +11,8 @@ const words = say.methods;
 const USUAL = ["throughput", "beta", "prompt-lookup", ""];
 const PLAIN = "vanilla";
 const nameOf = (name) => words.names[name] ?? name;
+const { own, controllers } = say.drafters;
+export const aboutMethod = (name) => own[name]?.join(" ") ?? controllers[name?.split(":")[0]] ?? "";
 
 export class Methods {
   // `recorded`: address of the recording. `offered`: names that the server knows.
@@ -23,7 +25,9 @@ export class Methods {
     this.node = this.study.node;
     const choice = el("div", { class: "m-choice" }, el("span", {}, words.against), ...this.selects);
     this.missing = el("p", { class: "e-hint-line", hidden: "" });
-    this.study.line.before(choice, this.missing);
+    const about = [...new Set(offered.map((name) => name.split(":")[0]))].flatMap((name) => [el("dt", {}, name), el("dd", {}, aboutMethod(name))]);
+    const list = el("details", { class: "m-about" }, el("summary", {}, words.about), el("dl", {}, ...about));
+    this.study.line.before(choice, this.missing, list);
     this.source = el("p", { class: "m-recorded", hidden: "" });
     this.node.append(this.source, this.lanes.node, this.lanes.table);
     whenSeen(this.node, () => this.showRecorded(recorded));

@@ -31,7 +31,9 @@ export class Microscope {
     this.round = el("b", { class: "e-round" });
     this.why = el("p", { class: "e-why-words" });
     this.follow = button(words.follow, () => view.release(), "e-follow", { hidden: "" });
-    const head = panelHead(words.title, this.round, this.follow, el("span", { class: "e-hint" }, words.pick));
+    this.go = el("input", { type: "number", min: "1", class: "e-select e-go", placeholder: words.go, "aria-label": words.go });
+    this.go.addEventListener("change", () => view.choose(Number(this.go.value) || null));
+    const head = panelHead(words.title, this.round, this.go, this.follow, el("span", { class: "e-hint" }, words.pick));
     this.steps = words.steps.map((title, i) => {
       const body = el("div", { class: "e-step-body" });
       return { body, node: el("li", { class: "e-step" }, el("h3", {}, el("span", { class: "e-step-number" }, String(i + 1)), title), body) };
@@ -55,6 +57,7 @@ export class Microscope {
     const lane = state.lanes.eesd;
     const round = this.view.selected ?? lane.round;
     this.follow.hidden = this.view.chosen === null;
+    if (this.view.chosen === null && document.activeElement !== this.go) this.go.value = "";
     this.list.hidden = !round;
     setText(this.round, round ? words.round(round.number) : "");
     const version = `${round?.number} ${round === lane.round ? lane.applied : "over"}`;

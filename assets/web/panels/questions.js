@@ -7,7 +7,7 @@ const words = say.questions;
 
 const ANSWERS = {
   faster: ({ speedup, lanes }) => (Number.isFinite(speedup) && lanes.vanilla.written ? words.times(speedup) : ""),
-  same: (state) => verdictOf(state) || (state.started ? words.comparing : ""),
+  same: (state) => (state.result?.identical ? words.identical(state.lanes.eesd.written) : verdictOf(state) || (state.started ? words.comparing : "")),
   why: ({ lanes: { eesd } }) => (eesd.round ? words.round(eesd.round.number, eesd.round.drafts.length) : ""),
 };
 const PANELS = { faster: "law", same: "lossless", why: "microscope" };

@@ -40,5 +40,17 @@ export const drafters = {
       "It keeps its layer's keys and values of the verified text. It needs a head that was trained for this model.",
     ],
   },
+  controllers: {
+    beta: "The paper's: after every draft a coin, whose bias θ is drawn from a Beta belief, says go on or stop.",
+    calibrated: "The coin of beta, with a bias for how confident the drafter is of this very token.",
+    throughput: "Goes on while one more draft is worth its measured time; learns what the drafter's certainty is worth.",
+    fixed: "The same number of drafts in every round; learns nothing.",
+    heuristic: "Two more after a round that was right throughout, else one less.",
+    threshold: "Stops where the drafter's confidence is below a threshold.",
+    "adaptive-threshold": "A threshold that moves towards a wanted acceptance rate.",
+    entropy: "Stops where the drafter's entropy is high.",
+    ucb: "Tries all lengths and keeps to those that earned most (a bandit).",
+    tapout: "A bandit that chooses one of several stop rules for every round.",
+  },
   missing: (names, model) => `Not offered: ${names.join(", ")}. No such head was trained for ${model}; \`distill --head\` trains one.`,
 };

@@ -10,6 +10,7 @@ export const methods = {
   against: "vanilla against",
   method: (i) => `method ${i}`,
   none: "nobody",
+  about: "What each of them is, keeps and needs",
   names: { vanilla: "vanilla" },
   recorded: ({ date, machine, cores }, { model, dtype, prompt }) =>
     `RECORDED on ${date}, ${machine}, ${plural(cores, "core")}, ${model} in ${dtype}: “${prompt} ...” Your own race takes its place.`,

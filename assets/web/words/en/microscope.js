@@ -16,6 +16,7 @@ export const microscope = {
   empty: "No round yet.",
   notSaid: "Not said.",
   follow: "follow the playhead",
+  go: "go to round",
   round: (round) => `round ${round}`,
   steps: ["Draw", "Draft", "Stop", "Verify", "Accept or reject", "Learn"],
 

@@ -1,7 +1,7 @@
 // The words of the view itself. Functions fill numbers in.
 import { number, plural, seconds } from "../../lib/numbers.js";
 
-const against = "against this engine with k = 0";
+const against = "against this engine without drafts";
 
 export const states = { pending: "pending", accepted: "accepted", rejected: "rejected", untested: "untested", correction: "correction", bonus: "bonus" };
 
@@ -39,7 +39,7 @@ export const race = {
   preparing: "preparing...",
   loading: (seconds) => `loading the weights, ${seconds} s so far (only once, and on nobody's clock)`,
   waitingForWeights: (place, seconds) => `waiting for the device: place ${place}; it is loading weights of another precision, ${seconds} s so far`,
-  waiting: (place, wait) => `waiting for the device: place ${place}${Number.isFinite(wait) ? `, about ${Math.ceil(wait)} s` : ""}`,
+  waiting: (place, wait) => `waiting for the device: place ${place}${wait > 0 ? `, about ${Math.ceil(wait)} s` : ""}`,
   progress: (round, tokens) => `round ${round}, ${plural(tokens, "token")}`,
   finished: "finished",
   over: (status, eesd, vanilla, speedup) =>

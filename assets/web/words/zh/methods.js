@@ -8,6 +8,7 @@ export const methods = {
   against: "普通解码对阵：",
   method: (i) => `方法 ${i}`,
   none: "无",
+  about: "它们各是什么、保存什么、需要什么",
   names: { vanilla: "普通解码" },
   recorded: ({ date, machine, cores }, { model, dtype, prompt }) =>
     `录制：${date}，${machine}，${cores} 核，${model}，${dtype}：“${prompt} ……”你自己的竞速会取代它。`,

@@ -18,6 +18,7 @@ export const microscope = {
   empty: "还没有轮。",
   notSaid: "没有说明。",
   follow: "跟随播放位置",
+  go: "跳到第几轮",
   round: (round) => `第 ${round} 轮`,
   steps: ["抽取", "起草", "停止", "验证", "接受或拒绝", "学习"],
 

@@ -1,7 +1,7 @@
 // Chinese: the view itself.
 import { number } from "../../lib/numbers.js";
 
-const against = "相对本引擎 k = 0";
+const against = "相对本引擎不用草稿";
 // The server says in English why a run was stopped (app/device.py).
 export const stopped = (how) => (!how || how === "by you" ? "已被你停止" : `已停止：${how.replace(/^after (\d+) seconds.*$/, "已达 $1 秒的上限")}`);
 
@@ -156,7 +156,7 @@ export const race = {
   preparing: "准备中……",
   loading: (seconds) => `正在加载权重，已用 ${seconds} 秒：只需一次，不计入任何时钟`,
   waitingForWeights: (place, seconds) => `等待设备：第 ${place} 位；设备正在加载另一种精度的权重，已用 ${seconds} 秒`,
-  waiting: (place, wait) => `等待设备：第 ${place} 位${Number.isFinite(wait) ? `，约 ${Math.ceil(wait)} 秒` : ""}`,
+  waiting: (place, wait) => `等待设备：第 ${place} 位${wait > 0 ? `，约 ${Math.ceil(wait)} 秒` : ""}`,
   progress: (round, tokens) => `第 ${round} 轮，${tokens} 个词元`,
   finished: "完成",
   over: (status, eesd, vanilla, speedup) =>
