@@ -44,7 +44,7 @@ def test_every_word_is_translated(visit):
 
 
 TEXTS = """() => {
-    const isOurs = (node) => !node.closest('script, style, .e-text, textarea, svg, .js-plotly-plot');
+    const isOurs = (node) => !node.closest('script, style, .e-text, .m-text, textarea, svg, .js-plotly-plot');
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     const texts = [];
     for (let node = walker.nextNode(); node; node = walker.nextNode()) if (isOurs(node.parentElement)) texts.push(node.nodeValue.trim());
