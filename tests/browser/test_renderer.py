@@ -4,6 +4,7 @@ import json
 from random import Random
 
 import renderer_fixture as made
+from playwright.sync_api import expect
 from renderer_page import WEB, feed, no_sideways_scroll, state, wait_for_count, wait_for_text, write_page
 
 RECORDS = made.trace()
@@ -115,6 +116,9 @@ def test_queue_notice_stop_and_error(page):
     text = made.line(type="queue", place=2, waiting=2, seconds=11.2)
     feed(page, text)
     wait_for_text(page, ".e-intro-line", "waiting for the device: place 2, about 12 s")
+    text += made.line(type="queue", place=1, waiting=1, seconds=0)
+    feed(page, text)
+    expect(page.locator(".e-intro-line")).to_have_text("waiting for the device: place 1")  # how long nobody knows
     text += made.line(type="queue", place=0, waiting=0, seconds=0)
     feed(page, text)
     wait_for_text(page, ".e-intro-line", "preparing...")

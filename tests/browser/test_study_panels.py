@@ -181,6 +181,7 @@ def test_a_recorded_race_of_methods_stands_there_first_and_says_so(visit, width,
     expect(race.locator(".w-table tbody tr")).to_have_count(5)
     expect(race.locator(".m-reading").last).to_contain_text("tok/s")
     expect(race.locator(".s-line")).to_be_empty()  # nothing was run
+    page.wait_for_function("[...document.querySelectorAll('.m-text')].every((text) => text.scrollTop === 0)")  # to be read from the start
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     for i in (2, 3, 4):
         race.get_by_label(f"method {i}").select_option("")

@@ -21,7 +21,7 @@ export const glossary = {
     ["mean accepted length", "1 + accepted / rounds: how many tokens a round writes"],
     ["draft cost c", "the time of one draft step divided by the time of one plain step"],
     ["controller", "decides after every draft: go on or stop"],
-    ["posterior", "what the controller believes about the next draft: a Beta distribution"],
+    ["posterior", "what the controller believes about the next draft: Beta(α, β), where α counts accepted drafts and β rejected ones; the more, the narrower"],
     ["draw", "a probability θ taken at random from the posterior (Thompson sampling)"],
     ["prior", "the posterior before the first draft"],
     ["discount", "what a round leaves of earlier counts; below 1 the controller forgets"],
