@@ -217,6 +217,12 @@ def test_a_wrong_drafter_is_said(text):
         Request("x", drafter=text)
 
 
+def test_a_long_set_of_skipped_layers_is_read_whole():
+    """A search over thirty layers finds sets of more than forty characters."""
+    skips = str(SkipSet.every_second(30))
+    assert len(skips) > 40 and parse_drafter(f"layer-skip:{skips}").settings["skips"] == skips
+
+
 def test_a_drafter_that_does_not_fit_is_said(engine):
     for text in ("layer-skip:a4", "early-exit"):
         with pytest.raises(UserError):
