@@ -40,7 +40,7 @@ TIMES = """() => {
     return [paint - responseStart, window.__playing - responseStart];
 }"""
 
-# A run of the form as it stands, stopped at its first token: milliseconds from the press until the page says so; null if it was over before.
+# A run of the form as it stands, stopped at its first token: milliseconds from the press until the page says so; null if it was over.
 STOP = """async () => {
     const { view } = EESD.page;
     const until = async (holds) => { while (!holds()) await new Promise((next) => setTimeout(next, 2)); };
