@@ -146,7 +146,8 @@ def test_the_latest_report_comes_in_a_sandbox(server, tmp_path, monkeypatch):
 def test_where_the_gpu_is_lent_neither_is_offered():
     visits = Visits(FakeEngine())
     visits.studies = False
-    recorded = {"/latest", "/latest.html", "/methods.ndjson"}  
+    shown = {"/latest", "/latest.html", "/methods.ndjson"}  # which run nothing
+    assert {route.path for route in studies.study_routes(visits, "")} == shown
 
 
 def test_methods_race_on_one_text(server):
