@@ -44,7 +44,7 @@ from .json_body import json_object
 from .runs import Study, Visits, note
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-RECORDED_METHODS = ASSETS / "traces" / "methods.ndjson"  # a race of methods, made by `python -m tools.record_methods`
+RECORDED_METHODS = ASSETS / "bench" / "methods.ndjson"  # a race of methods, made by `python -m tools.record_methods`
 METHODS = ("vanilla", "hf", "prompt-lookup", "fixed:3", "beta", "throughput")
 PROMPTS, NEW_TOKENS = 4, 32
 MOST_CONTESTANTS = 4  # beside vanilla
