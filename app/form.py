@@ -18,7 +18,7 @@ MOST_HISTORY = 12_000  # of all earlier turns together: a link holds them
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`name` is the argument, the link's parameter and, with dashes, the element's id.
+    """`name` is the argument, the link's parameter and, with dashes, the element's id, unless `own_id` says another.
 
     An `optional` field may be empty; `usual`, shown in it then, is what counts.
     """
@@ -33,10 +33,11 @@ class Field:
     choices: tuple[str, ...] = ()
     optional: bool = False
     usual: str = ""
+    own_id: str = ""
 
     @property
     def element(self) -> str:
-        return self.name.replace("_", "-")
+        return self.own_id or self.name.replace("_", "-")
 
 
 def takers(setting: str) -> list[str]:
@@ -111,7 +112,7 @@ WRONG = Field("wrong", "Wrong drafts", "share made random", None, "number", 0, 1
 WRONG_FROM = Field("wrong_from", "Wrong from", "first new token", None, "whole", 0, MOST_NEW_TOKENS, optional=True, usual="the middle")
 QUANTIZE = Field("quantize", "Weights", "precision of the next run", None, "choice", choices=CHOICES, optional=True)
 MODEL = Field("model", "Model", "who writes", None, "choice", choices=NAMES_OF_MODELS, optional=True)
-STOP = Field("stop", "Stop text", "the text ends in front of it", "", "text", 0, LONGEST, optional=True)
+STOP = Field("stop", "Stop text", "the text ends in front of it", "", "text", 0, LONGEST, optional=True, own_id="stop-text")
 SYSTEM = Field("system", "System prompt", "told to the model first", "", "text", 0, MOST_SYSTEM, optional=True)
 # Earlier requests of a conversation and their replies, as JSON: [["request", "reply"], ...].
 HISTORY = Field("history", "Conversation", "", "", "history", 0, MOST_HISTORY, optional=True)

@@ -92,17 +92,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         data, out = requests_in(Path(folder) / "requests"), Path(folder) / "replies"
         flags = ["--model", a.model, "--from", f"http://127.0.0.1:{port}/v1", "--data", data, "--out", out]
-        command = [
-            sys.executable,
-            "-m",
-            "eesd_core",
-            "write-replies",
-            *flags,
-            "--requests",
-            str(a.replies),
-            "--new-tokens",
-            str(a.new_tokens),
-        ]
+        flags += ["--requests", str(a.replies), "--new-tokens", str(a.new_tokens)]
+        command = [sys.executable, "-m", "eesd_core", "write-replies", *flags]
         server, began = serve(a.model, port), time.monotonic()
         try:
             collector = subprocess.Popen(command)

@@ -1,11 +1,9 @@
-"""dejavuu in a process of its own: `python dejavuu_process.py JOB` (libraries.py). A line of JSON for every line of JSON, and a first one
-when it is ready. It imports nothing of this project."""
+"""dejavuu in a process of its own: `python dejavuu_process.py JOB` (libraries.py, library_process.py)."""
 
-import json
-import sys
 import time
 
-answers, sys.stdout = sys.stdout, sys.stderr  # whatever libraries print is no answer
+from library_process import serve
+
 DRAFTERS = {"token-recycling": "token_recycling", "suffix": "suffix_decoding"}
 
 
@@ -14,10 +12,6 @@ class Ends(frozenset):
 
     __eq__ = frozenset.__contains__
     __hash__ = frozenset.__hash__
-
-
-def say(what: dict) -> None:
-    print(json.dumps(what), file=answers, flush=True)
 
 
 def load(job: dict):
@@ -45,16 +39,4 @@ def write(model, job: dict, ids: list[int], new_tokens: int) -> dict:
     }  # fmt: skip
 
 
-def main() -> None:
-    job = json.loads(sys.argv[1])
-    try:
-        model = load(job)
-        say({"ready": True})
-        for line in sys.stdin:
-            asked = json.loads(line)
-            say(write(model, job, asked["ids"], asked["new_tokens"]))
-    except Exception as problem:  # there is no list of what a library raises on models that it was not written for
-        say({"error": " ".join(f"{type(problem).__name__} {problem}".split())[:200]})
-
-
-main()
+serve(load, write)
