@@ -138,5 +138,5 @@ def visibility() -> str:
 
 def for_links() -> list[dict]:
     """What the browser needs to write a link and to read one."""
-    keys = ("name", "element", "kind", "low", "high", "choices", "optional")
+    keys = ("name", "kind", "low", "high", "choices", "optional")
     return [{key: getattr(field, key) for key in keys} for field in FIELDS]
