@@ -23,7 +23,7 @@ CONTROLLERS = {
 
 
 def make_controller(name: str, **settings) -> Controller:
-    """Raises UserError for an unknown name or setting."""
+    """Make a controller from its name and settings. Raises UserError for an unknown name or setting."""
     if name not in CONTROLLERS:
         raise UserError(f"unknown controller {name!r}: choose one of {', '.join(CONTROLLERS)}")
     known = signature(CONTROLLERS[name]).parameters
@@ -35,7 +35,7 @@ def make_controller(name: str, **settings) -> Controller:
 def parse_controller(text: str, seed: int = 0) -> tuple[str, dict]:
     """Name and settings from one word: `throughput`, `fixed:4`, `beta:draw=round:forget=0.95`. A bare number sets the controller's knob.
 
-    `seed` goes to the controllers that throw coins. Raises UserError for what `make_controller` would refuse.
+    `seed` goes to controllers that use random numbers. Raises UserError for what `make_controller` would refuse.
     """
     name, *parts = text.split(":")
     kind = CONTROLLERS.get(name)

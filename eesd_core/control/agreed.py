@@ -1,6 +1,7 @@
-"""One model over several processes (model/parallel.py): all of them must run the same rounds.
+"""When several processes run one model (model/parallel.py), all of them must run the same rounds.
 
-Every process computes the same logits and so makes the same choices, but controllers look at clocks. The first process decides.
+Every process computes the same logits, so they choose the same tokens. Controllers, however, use measured times, which differ between
+processes. So the first process decides for all.
 """
 
 from ..model.parallel import first_ones
@@ -8,7 +9,7 @@ from .base import Controller, Costs, Decision, Facts, Outcome, Plan
 
 
 class Agreed:
-    """A controller that decides in the first process and tells the others."""
+    """Wraps a controller: the decisions of the first process hold in all processes."""
 
     def __init__(self, controller: Controller):
         self.controller, self.name = controller, controller.name

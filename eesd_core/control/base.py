@@ -1,7 +1,6 @@
-"""The controller's interface. It sees numbers and never tensors, so it can be tested, replayed and simulated without a model.
+"""The controller's interface. A controller sees numbers, never tensors, so it can be tested, replayed and simulated without a model.
 
-A controller's whole state goes out as plain JSON values and back in, random numbers included: a worker that keeps nothing between
-two rounds can serve it.
+Its whole state, random numbers included, can be saved and restored as plain JSON values, so a stateless worker can run one round.
 """
 
 from collections.abc import Sequence
@@ -18,19 +17,19 @@ _MASK = 2**64 - 1
 
 
 class Facts(NamedTuple):
-    """What a controller is told of a draft token."""
+    """What a controller is told about a draft token."""
 
     depth: int  # drafts before it on its path
     confidence: float  # the drafter's largest probability
-    entropy: float  # nats
-    lead: float  # of the choice over the runner-up, in logits over temperature, with shared noise where there is some
-    sibling: int = 0  # 0: on the spine; else the how-manieth alternative to the spine's token
+    entropy: float  # of the drafter's distribution, in nats
+    lead: float  # score of the chosen token minus that of the runner-up; scores: logits / temperature, plus shared noise if used
+    sibling: int = 0  # 0: on the spine; else the rank of its branch among the alternatives
 
 
 class Plan(NamedTuple):
     """How large a round may become."""
 
-    nodes: int  # most drafts on the spine; 0 for none
+    nodes: int  # most drafts on the spine; 0: no drafting
 
 
 class Decision(NamedTuple):
@@ -41,8 +40,8 @@ class Decision(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A round's outcome on its spine. `tested`: the facts of every draft that was judged, and whether it was accepted. These are the
-    accepted drafts and, if accepted < drafted, one rejected; the rest were never judged."""
+    """A round's outcome on its spine. `tested`: the facts of every judged draft and whether it was accepted. Judged are the accepted
+    drafts and, if accepted < drafted, the first rejected one."""
 
     drafted: int
     accepted: int
@@ -50,17 +49,16 @@ class Outcome(NamedTuple):
 
     @classmethod
     def of(cls, spine: Sequence[Facts], accepted: int) -> "Outcome":
-        """Of a round that drafted these."""
+        """The outcome when the first `accepted` drafts of this spine were accepted."""
         return cls(len(spine), accepted, tuple((facts, i < accepted) for i, facts in enumerate(spine[: accepted + 1])))
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a round of k drafts costs, in seconds (or in any other unit, as long as it is one): fixed + k x draft + verify[k], and `first`
-    where k > 0.
+    """Cost of a round of k drafts: fixed + k x draft + verify[k], plus `first` if k > 0. In seconds, or in any one unit.
 
-    `draft` is one draft step, `verify[m - 1]` the verify pass over m tokens, T_v(m), never falling in m; `fixed` what a round costs
-    besides: the first layers over the pending token, acceptance, rollback; `first` the step of a drafter that makes all drafts at once.
+    `draft`: one draft step. `verify[m - 1]`: T_v(m), the verify pass over m tokens, non-decreasing in m. `fixed`: the rest of a round
+    (first layers over the pending token, acceptance, rollback). `first`: the single step of a drafter that makes all drafts at once.
     """
 
     draft: float
@@ -70,7 +68,7 @@ class Costs:
 
     @classmethod
     def from_points(cls, draft: float, verify: dict[int, float], fixed: float) -> "Costs":
-        """Straight lines between measured points {m: T_v(m)}, from m = 1 to MAX_ROWS; a fall is noise and is levelled."""
+        """Interpolates linearly between measured points {m: T_v(m)}, m = 1 .. MAX_ROWS. A decrease is noise and is flattened."""
         points = list(zip(sorted(verify), accumulate((verify[m] for m in sorted(verify)), max)))
         values = [points[0][1]]
         for (low, before), (high, after) in pairwise(points):
@@ -79,14 +77,14 @@ class Costs:
 
     @classmethod
     def linear(cls, draft: float, per_token: float, fixed: float = 0.0) -> "Costs":
-        """In verify passes over one token: T_v(m) = 1 + per_token x (m - 1)."""
+        """T_v(m) = 1 + per_token x (m - 1). The unit is one verify pass over one token."""
         return cls(draft, tuple(1 + per_token * i for i in range(MAX_ROWS)), fixed)
 
     def round(self, drafted: int) -> float:
         return self.fixed + (self.first if drafted else 0.0) + drafted * self.draft + self.verify[drafted]
 
     def relative(self, limit: int) -> list[float]:
-        """Rounds of 0 .. limit drafts, in rounds without drafts: a machine that gets slower as a whole changes nothing in it."""
+        """Cost of rounds of 0 .. limit drafts, in units of a round without drafts, so a uniform slowdown of the machine cancels out."""
         plain = self.fixed + self.verify[0]
         return [self.round(k) / plain for k in range(min(limit + 1, len(self.verify)))]
 
@@ -97,23 +95,23 @@ class Controller(Protocol):
     def start_round(self, costs: Costs) -> Plan: ...
 
     def keep_drafting(self, facts: Facts) -> Decision:
-        """Asked after every draft token of the spine."""
+        """Called after every draft token of the spine."""
 
     def observe(self, outcome: Outcome) -> None:
-        """After every round, those without drafts too."""
+        """Called after every round, also after one without drafts."""
 
     def snapshot(self) -> dict:
-        """What it believes, for display. A controller with a Beta posterior says alpha, beta and mean; one with several adds `arms`."""
+        """What it believes, for display. A controller with a Beta posterior gives alpha, beta and mean; one with several adds `arms`."""
 
     def state(self) -> dict:
         """Everything that changes, as plain JSON values."""
 
     def restore(self, state: dict) -> None:
-        """Go on from a state, in a controller made with the same settings."""
+        """Continue from a state that a controller with the same settings returned."""
 
 
 class Stateful:
-    """State out and in: the attributes named in `changes` are all that changes. So have drafters it."""
+    """Saves and restores state, for controllers and drafters. `changes` names all attributes that change after construction."""
 
     changes: ClassVar[tuple[str, ...]] = ()
 
@@ -126,7 +124,7 @@ class Stateful:
 
 
 class Random64(Random):
-    """Random numbers whose whole state is the seed and `draws`, how many were drawn (SplitMix64): a state that fits into a trace."""
+    """SplitMix64. Its whole state is the seed and the number of draws so far, so it fits into a trace."""
 
     def __init__(self, seed: int):
         self.key, self.draws = check_whole("the seed", seed, 0, 2**63 - 1), 0
@@ -141,7 +139,7 @@ class Random64(Random):
 
 
 class Seeded(Stateful):
-    """One that throws coins: `random` is made from the setting `seed`, and "draws" is among its changes."""
+    """For controllers and drafters that use random numbers. A subclass sets `random` and lists "draws" in `changes`."""
 
     random: Random64
 
@@ -173,5 +171,5 @@ def check_limit(limit: int) -> int:
 
 
 def check_prior(alpha: float, beta: float) -> tuple[float, float]:
-    """Below 0.01 Python's `betavariate` underflows, and its mean is no longer the prior's."""
+    """Raises UserError outside 0.01 .. 1e6. Below 0.01 Python's `betavariate` underflows and its mean is no longer the prior's."""
     return check_number("the prior's alpha", alpha, 1e-2, 1e6), check_number("the prior's beta", beta, 1e-2, 1e6)

@@ -1,11 +1,11 @@
-"""The paper's controller (EESD, Figure 2): a coin whose bias is drawn from a Beta posterior, thrown after every draft token.
+"""The paper's controller (EESD, Figure 2). After every draft token it tosses a coin whose bias is drawn from a Beta posterior:
 
     theta ~ Beta(alpha, beta),  chi ~ Bernoulli(theta),  go on drafting while chi = 1
 
-Ours, because the paper's text on it is not public first-hand: prior Beta(1, 1), only tested tokens count (an accepted draft adds 1 to
-alpha, the rejected one adds 1 to beta, untested ones add nothing), a limit on the draft length, and two options. `draw` "round" draws
-theta once a round; drawn anew for every token, the default, its spread has no effect, and chi is a coin of bias alpha / (alpha + beta).
-`forget` below 1 is what a round leaves of the counts above the prior.
+The details are ours, because we have not seen the paper's text on them. The prior is Beta(1, 1). Only tested tokens count: an accepted
+draft adds 1 to alpha, the rejected one adds 1 to beta, untested ones add nothing. The draft length is limited. There are two options:
+`draw` says whether theta is drawn for every token (default) or once per round ("round"). With a new theta for every token the
+posterior's spread has no effect: chi is a coin of bias alpha / (alpha + beta). `forget` multiplies the counts above the prior each round.
 """
 
 from ..errors import UserError

@@ -1,21 +1,21 @@
-"""Ours, after the idea of the paper's Calibration-TS, whose formula is not public: the coin of `beta`, with a bias for this very token.
+"""The coin of `beta` with a bias for each token. Ours, after the idea of the paper's Calibration-TS, whose formula is not public.
 
-The paper's theta is one for all tokens, while the drafter's confidence differs from token to token but is no probability of acceptance.
-It is made into one while running: drafts are sorted by confidence into ten bins, and each bin learns what share of its tested
-drafts is accepted, starting at the confidence itself. theta is then shrunk towards that share q by inverse variance:
+The paper's theta is the same for all tokens. The drafter's confidence differs from token to token, but it is not a probability of
+acceptance. So it is calibrated while running: drafts fall into ten bins by confidence, and each bin learns the share q of its tested
+drafts that is accepted, starting at the confidence itself. theta and q are then averaged with inverse-variance weights:
 
     theta' = (v_q theta + v_theta q) / (v_q + v_theta)
 
-v_q is the variance of the bin's own Beta posterior; v_theta that of the posterior theta is drawn from, plus the spread of q between
-tokens (a running mean), since one number for all is wrong by that much about each.
+v_q is the variance of the bin's Beta posterior. v_theta is the variance of the posterior that theta is drawn from, plus the mean squared
+difference between q and that posterior's mean (a running mean over tokens): a common theta is wrong by about that much for each token.
 """
 
 from ..limits import MAX_DRAFT
 from .base import Costs, Decision, Facts, Outcome, Plan, Random64, Seeded, check_limit, check_prior
 
 BINS = 10
-BIN_PRIOR = 2.0  # drafts' worth: how much a bin trusts the confidence at first
-SPREAD_MEMORY = 0.05  # weight of the newest token
+BIN_PRIOR = 2.0  # strength of a bin's prior, in drafts
+SPREAD_MEMORY = 0.05  # weight of the newest token in the running mean
 
 
 class CalibratedController(Seeded):
@@ -27,7 +27,7 @@ class CalibratedController(Seeded):
         self.limit, self.random = check_limit(limit), Random64(seed)
         middles = [(bin + 0.5) / BINS for bin in range(BINS)]
         self.bins = [[BIN_PRIOR * middle, BIN_PRIOR * (1 - middle)] for middle in middles]  # alpha, beta
-        self.spread = 1 / 12  # of confidences that are anything from 0 to 1
+        self.spread = 1 / 12  # initially the variance of a uniform variable on [0, 1]
         self.seen: list[int] = []  # this round's bins
 
     def start_round(self, costs: Costs) -> Plan:

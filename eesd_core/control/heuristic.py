@@ -1,7 +1,7 @@
-"""The rule of transformers' assisted generation (`num_assistant_tokens_schedule="heuristic"`): after a round whose drafts were all
-accepted draft two tokens more, else one less, never fewer than one.
+"""The rule of transformers' assisted generation (`num_assistant_tokens_schedule="heuristic"`): if all drafts of a round were accepted,
+draft two tokens more in the next, else one less, but at least one.
 
-There the first round drafts 20 tokens and there is no highest number; here it starts at 1 and ends at the limit.
+In transformers the first round drafts 20 tokens and there is no upper limit. Here the length starts at 1 and has a limit.
 """
 
 from ..limits import MAX_DRAFT
@@ -23,7 +23,7 @@ class HeuristicController(Stateful):
         return Decision(facts.depth + 1 < self.length, {})
 
     def observe(self, outcome: Outcome) -> None:
-        if not outcome.drafted:  # there was no draft to propose, or no room for one
+        if not outcome.drafted:  # the drafter proposed nothing, or there was no room
             return
         all_accepted = outcome.accepted == outcome.drafted
         self.length = min(self.length + 2, self.limit) if all_accepted else max(self.length - 1, 1)

@@ -1,7 +1,8 @@
 """TapOut: a bandit over stop rules (arXiv 2511.02017). An arm is a rule, and UCB1 chooses one for every round.
 
-Ours, because neither its arms nor its reward are established first-hand: the arms are the rules of threshold.py, and a round's reward is
-the mean of accepted / limit (long drafts that hold) and accepted / drafted (nothing drafted in vain). A rule learns from its own rounds.
+Arms and reward are ours, because we do not know the paper's first-hand. The arms are the rules of threshold.py. A round's reward is the
+mean of accepted / limit (rewards long accepted drafts) and accepted / drafted (penalises wasted drafts). A rule learns only from the
+rounds it was chosen for.
 """
 
 from math import log, sqrt
@@ -15,7 +16,7 @@ class TapOutController:
     name, knob = "tapout", "width"
 
     def __init__(self, width: float = 1.0, limit: int = MAX_DRAFT):
-        """`width`: of the confidence bound."""
+        """`width`: factor on UCB1's confidence term."""
         self.width, self.limit = check_number("the width", width, 0.0, 100.0), check_limit(limit)
         self.rules = {
             "threshold 0.4": ThresholdController(0.4, limit),

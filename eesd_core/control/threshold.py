@@ -1,10 +1,10 @@
-"""Rules that stop where the drafter is unsure. The token it was unsure of is kept: it is drafted already, and verifying it costs little.
+"""Rules that stop when the drafter is unsure. The unsure token itself is kept: it is already drafted, and verifying it costs little.
 
 `threshold`: stop when the confidence is below a constant (Kangaroo; transformers' `assistant_confidence_threshold`, 0.4 by default).
-`adaptive-threshold`: a threshold that is moved so that a wanted share of all drafts is accepted (Self-SD, Zhang et al. 2024; constants of
-its published code, which looks at the draft token's own probability).
-`entropy`: stop when the entropy H of the draft distribution is high, since its square root bounds the acceptance from below: stop when
-sqrt(factor x H) > bound (AdaEDL, Agrawal et al. 2024; SVIP, Zhang et al. 2024, whose published constants these are; H in nats).
+`adaptive-threshold`: adjust the threshold so that a wanted share of all drafts is accepted (Self-SD, Zhang et al. 2024; the constants are
+from its published code, which compares the draft token's own probability instead of the largest one).
+`entropy`: stop when the entropy H of the draft distribution is high, because 1 - sqrt(factor x H) is a lower bound on the acceptance:
+stop when sqrt(factor x H) > bound (AdaEDL, Agrawal et al. 2024; SVIP, Zhang et al. 2024, whose published constants these are; H in nats).
 """
 
 from math import sqrt
@@ -37,7 +37,7 @@ class AdaptiveThresholdController(ThresholdController):
     changes = ("threshold", "rate")
 
     def __init__(self, wanted: float = 0.9, threshold: float = 0.6, limit: int = 12):
-        """wanted: share of accepted drafts; threshold: at first."""
+        """`wanted`: target for the share of accepted drafts. `threshold`: initial value."""
         super().__init__(threshold, limit)
         self.wanted = self.rate = check_number("the wanted acceptance rate", wanted, 0.0, 1.0)
 

@@ -1,21 +1,24 @@
 """Ours: Thompson sampling that maximises tokens per second.
 
-In the long run a rule that earns lambda tokens per second should draft on exactly if that earns more than lambda pays for the time it
-takes (renewal reward; lambda is tracked while running, as in Dinkelbach's method). For one token more:
+Let lambda be the long-run speed in tokens per second. Drafting another token pays exactly if its expected gain exceeds lambda times the
+time it takes (renewal-reward theorem; lambda is tracked while running, as in Dinkelbach's method):
 
     P(all drafts so far are accepted) x theta  >  lambda x (draft time + extra verify time)
 
-and where one does not pay, several may, because a verify pass can cost the same over a range of tokens.
+Where one more token does not pay, several may, because a verify pass can cost the same over a range of tokens.
 
-The left side is learned. A *context* is what is known of a draft token: how certain the choice was, in ten bins, and whether drafts have
-lately been accepted less often, as often, or more often than that promised. Certainty is tanh(lead / 2), where the lead is that of the
-choice over the runner-up: (p1 - p2) / (p1 + p2) when greedy. It says more than the largest probability does, and where shared noise
-moves the choice, far more. (So a change of difficulty is noticed, what
-it means is learned, and no counts have to be thrown away.) Every context counts accepted and rejected drafts, tested ones only: what cut
-a round short then biases nothing. P is the product of the contexts' mean chances. Of a token that is not drafted yet no certainty is
-known: its chance theta is drawn once a round from the Beta posterior over all bins. The drafts in hand will be judged whatever is
-decided, so only the decision about the next one needs the curiosity of a draw. A context seldom seen borrows from its bin, a bin from all.
-Rounds without drafts teach nothing: a small share of their time goes into trying one token, and another while that beats the promise.
+The left side is learned. The *context* of a draft token has two parts: the certainty of the choice, in ten bins, and a level, which says
+whether drafts have lately been accepted less often, as often, or more often than their bins predict. Certainty is tanh(lead / 2), which is
+(p1 - p2) / (p1 + p2) in greedy decoding. It predicts acceptance better than the largest probability, far better with shared noise. The
+level lets the controller react when the text becomes easier or harder without discarding counts.
+
+Every context counts accepted and rejected drafts. Only tested drafts count, so the reason why a round ended causes no bias. P is the
+product of the contexts' mean acceptance rates. The certainty of a token not drafted yet is unknown, so its chance theta is drawn once per
+round from a Beta posterior over all bins of the current level. Only theta is sampled: the drafts at hand will be judged whatever is
+decided, so they need no exploration. A context with few counts borrows from its bin, and a bin borrows from all drafts.
+
+Rounds without drafts teach nothing. So a small share of their time is spent on drafting one token, and this is repeated at once while
+such drafts do better than predicted.
 """
 
 from itertools import accumulate, pairwise
@@ -26,20 +29,21 @@ from .base import Costs, Decision, Facts, Outcome, Plan, Random64, Seeded, check
 from .calibrated import BINS, bin_label
 
 LABELS = tuple(bin_label("certainty", bin) for bin in range(BINS))
-LEVELS = 3  # lately less, as or more often accepted than promised
-BELOW, ABOVE, MEMORY = -0.1, 0.1, 0.2  # lately: accepted minus the promised chance, a running mean over about five tested drafts
-BIN_BORROWS, CONTEXT_BORROWS, THETA_BORROWS = 3.0, 16.0, 20.0  # drafts' worth, from what is known of a wider context
-SPEED_MEMORY = 0.999  # of lambda, per round
-FIRST_ROUNDS = 5.0  # for how many rounds the speed assumed at first counts
+LEVELS = 3  # lately accepted less often, as often, or more often than predicted
+BELOW, ABOVE, MEMORY = -0.1, 0.1, 0.2  # bounds between levels; they apply to a running mean over about five tested drafts
+BIN_BORROWS, CONTEXT_BORROWS, THETA_BORROWS = 3.0, 16.0, 20.0  # strength of the prior from the wider context, in drafts
+SPEED_MEMORY = 0.999  # decay of lambda's sums, per round
+FIRST_ROUNDS = 5.0  # weight of the initially assumed speed, in rounds
 
 
 def hurdles(prices: list[float], theta: float) -> list[float]:
-    """With k drafts in hand, how likely they must all be right for drafting on to pay: [h_0 .. h_n], for prices of n more drafts.
+    """Hurdles [h_0 .. h_n] for the prices [p_0 .. p_(n-1)] of n drafts, in tokens. With k drafts, drafting more pays if the probability
+    that all k are right is above h_k.
 
-    h_k is the least (p_k + ... + p_j) / (theta + ... + theta^(j - k + 1)) over j: what drafts k to j cost over what they earn. From the
-    right, a stretch is joined to the cheapest one behind it while that lowers its ratio (the lower convex hull, as in a monotone stack).
+    h_k is the minimum over j of (p_k + ... + p_j) / (theta + ... + theta^(j - k + 1)), cost over gain of drafts k to j. It is computed from
+    right to left: a stretch of drafts is merged with the one behind it while that lowers its ratio (lower convex hull, monotone stack).
     """
-    found, stretches = [1.0], []  # nothing is drafted beyond the last: no chance is above 1
+    found, stretches = [1.0], []  # h_n = 1: no probability is above 1, so nothing is drafted beyond the last
     for price in reversed(prices):
         cost, value, reach = price, theta, theta
         while stretches and stretches[-1][0] * value < cost * reach * stretches[-1][1]:
@@ -60,7 +64,7 @@ class ThroughputController(Seeded):
     def __init__(
         self, alpha: float = 1.0, beta: float = 1.0, limit: int = MAX_DRAFT, forget: float = 0.998, explore: float = 0.02, seed: int = 0
     ):
-        """alpha, beta: the prior; forget: what a round leaves of earlier counts; explore: share of time for tries where no draft pays."""
+        """`alpha`, `beta`: the prior. `forget`: factor on all counts per round. `explore`: share of time for trials while no draft pays."""
         self.prior, self.limit = check_prior(alpha, beta), check_limit(limit)
         self.forget = check_number("what a round leaves of earlier counts", forget, 0.5, 1.0)
         self.explore = check_number("the share of time for trying", explore, 1e-6, 1.0)
@@ -68,14 +72,14 @@ class ThroughputController(Seeded):
         self.hits, self.misses = [0.0] * (LEVELS * BINS), [0.0] * (LEVELS * BINS)  # level by level, bin by bin
         self.all = list(self.prior)  # alpha, beta over all contexts
         self.bins = self._bins()
-        self.lately = 0.0
-        self.idle, self.lucky = 0, False  # rounds without drafts since the last try; the last drafts went better than promised
+        self.lately = 0.0  # running mean of accepted (0 or 1) minus the predicted chance
+        self.idle, self.lucky = 0, False  # rounds without drafts since the last trial; the last drafts did better than predicted
         self.tokens = self.time = 0.0  # lambda is their ratio
-        self.times: list[float] = []  # of rounds with k drafts, relative
-        self.hurdles: list[float] = []  # with k drafts in hand, drafting on pays if the prefix is above
-        self.theta, self.prefix = 0.0, 1.0
+        self.times: list[float] = []  # cost of rounds with k drafts (Costs.relative)
+        self.hurdles: list[float] = []  # see `hurdles`
+        self.theta, self.prefix = 0.0, 1.0  # prefix: P(all drafts so far are accepted)
         self.cells: list[int] = []  # this round's contexts
-        self.promises: list[float] = []
+        self.promises: list[float] = []  # their bins' mean acceptance rates
 
     def start_round(self, costs: Costs) -> Plan:
         self.times = costs.relative(self.limit)
@@ -134,21 +138,21 @@ class ThroughputController(Seeded):
         return (self.lately > BELOW) + (self.lately > ABOVE)
 
     def _theta(self) -> tuple[float, float]:
-        """Posterior of the next draft's chance: what drafts in rounds like this one came to, however certain they were."""
+        """Beta posterior of the next draft's acceptance, over all bins at the current level."""
         alpha, beta = self.all
         borrowed = min(THETA_BORROWS, alpha + beta) / (alpha + beta)
         here = slice(self._level() * BINS, (self._level() + 1) * BINS)
         return sum(self.hits[here]) + borrowed * alpha, sum(self.misses[here]) + borrowed * beta
 
     def _bins(self) -> list[list[float]]:
-        """Posterior [alpha, beta] of every bin of certainty, over its levels."""
+        """Beta posterior [alpha, beta] of every bin of certainty, over all levels."""
         alpha, beta = self.all
         borrowed = BIN_BORROWS / (alpha + beta)
         hits, misses = (zip(*(counts[low : low + BINS] for low in range(0, LEVELS * BINS, BINS))) for counts in (self.hits, self.misses))
         return [[sum(h) + borrowed * alpha, sum(m) + borrowed * beta] for h, m in zip(hits, misses)]
 
     def _assumed(self) -> tuple[float, float]:
-        """Tokens and time of a few rounds at the best length for the prior's mean: lambda before anything was seen."""
+        """Initial lambda: tokens and time of FIRST_ROUNDS rounds at the draft length that is best for the prior's mean."""
         chance = self.prior[0] / sum(self.prior)
         tokens = list(accumulate(chance**k for k in range(self.limit + 1)))
         best = max(range(self.limit + 1), key=lambda k: tokens[k] / self.times[k])

@@ -1,10 +1,10 @@
 """An upper-confidence bandit over draft lengths, as a baseline (after UCB1, Auer et al. 2002, and UCBSpec of BanditSpec, Hou et al. 2025).
 
-An arm is a draft length k; its worth is the tokens per second of the rounds that used it. Played is the arm with the highest
+An arm is a draft length k. Its value is the tokens per second of the rounds that used it. Every round plays the arm with the highest
 
     tokens_k / seconds_k  +  width x sqrt(2 ln(rounds) / rounds_k)
 
-in units of the speed without drafts. It learns of one length a round, though a round tells something about all.
+in units of the speed without drafts. Each round updates one length only, although its outcome says something about the others too.
 """
 
 from math import log, sqrt
@@ -17,9 +17,9 @@ class UcbController(Stateful):
     changes = ("tokens", "time", "rounds", "length", "times")
 
     def __init__(self, width: float = 0.5, limit: int = 8):
-        """Arms are the lengths 0 to limit."""
+        """`width`: factor on the confidence term. `limit`: the arms are the lengths 0 to limit."""
         self.width, self.limit = check_number("the width", width, 0.0, 100.0), check_limit(limit)
-        self.tokens, self.time = [0.0] * (self.limit + 1), [0.0] * (self.limit + 1)  # relative
+        self.tokens, self.time = [0.0] * (self.limit + 1), [0.0] * (self.limit + 1)  # time: see Costs.relative
         self.rounds = [0] * (self.limit + 1)
         self.length = 0
         self.times: list[float] = []
