@@ -65,7 +65,8 @@ def add_commands(commands, shared: Shared) -> None:
     distill.add_argument("--head", default="exit", metavar="KIND[:SETTING=VALUE]", help=kinds)
     distill.add_argument("--exit-after", type=whole, metavar="N", help="the exit layer stands on the first N layers")
     kept = distill.add_argument_group("learning from texts that are kept with their states, instead of texts written here")
-    kept.add_argument("--texts", type=Path, metavar="DIR", help="folder of ids-NNNN and states-NNNN.safetensors")
+    texts = "folders of ids-NNNN and states-NNNN.safetensors; only texts of the first are held out to judge on"
+    kept.add_argument("--texts", type=Path, nargs="+", metavar="DIR", help=texts)
     kept.add_argument("--layers", type=whole, default=1, metavar="L", help="decoder layers of the exit, 1 or 2")
     kept.add_argument(
         "--taps", type=whole, nargs="*", default=[], metavar="N", help="depths whose states it reads of the last verified row"
@@ -82,6 +83,7 @@ def add_commands(commands, shared: Shared) -> None:
     replies = commands.add_parser("write-replies", help="have a model reply to many requests, or go on with texts, for heads to learn from")
     replies.add_argument("--model", metavar="NAME_OR_PATH", help="a Llama model (default: storyteller)")
     replies.add_argument("--openings", action="store_true", help="it goes on with texts that break off, instead of replying to requests")
+    replies.add_argument("--given", action="store_true", help="it reads answers and passages of the files, and writes nothing")
     replies.add_argument("--data", type=Path, required=True, metavar="DIR", help="requests and texts to quote: .jsonl[.xz] files")
     replies.add_argument("--out", type=Path, required=True, metavar="DIR", help="parts of 256 texts; resumes from here")
     replies.add_argument("--requests", type=whole, default=20_000, metavar="N", help="how many requests; may be raised on resume")
@@ -96,7 +98,7 @@ def add_commands(commands, shared: Shared) -> None:
     early = commands.add_parser("train-early", help="train a LoRA that lets a model meet its exit layer")
     early.add_argument("--model", required=True, metavar="NAME_OR_PATH", help="the model as it is")
     early.add_argument("--exit-layer", type=Path, required=True, metavar="DIR", help="where the exit layer begins")
-    early.add_argument("--texts", type=Path, required=True, metavar="DIR", help="folder of ids-NNNN and states-NNNN.safetensors")
+    early.add_argument("--texts", type=Path, nargs="+", required=True, metavar="DIR", help=texts)
     early.add_argument("--first", type=whole, required=True, metavar="N", help="layers from number N on change")
     early.add_argument("--rank", type=whole, default=16, metavar="R")
     pull = "weight of the chance that a draft is refused; 0: the model stays as it is"
@@ -125,12 +127,19 @@ def write_replies(arguments) -> int:
     from ..train.replies.collect import write_replies
 
     a = arguments
-    if a.server and (a.openings or not a.model):
-        raise UserError("a server writes replies to requests: give the --model whose tokens they become, and leave --openings out")
+    if a.server and (a.openings or a.given or not a.model):
+        raise UserError("a server writes replies to requests: give their --model, and leave --openings and --given out")
     if a.server:
         from ..train.replies.remote import replies_from
 
         replies_from(a.server, a.served_as, a.model, a.data, a.out, a.requests, a.new_tokens, a.at_once)
+        return 0
+    if a.given:
+        from ..train.replies.given import read_given
+
+        if a.openings or a.known:
+            raise UserError("--given reads what the files hold: leave --openings and --known out")
+        read_given(a.model, a.data, a.out, a.requests, tuple(sorted(set(a.taps))))
         return 0
     write_replies(a.model, a.data, a.out, a.requests, a.new_tokens, tuple(sorted(set(a.taps))), a.known, a.openings)
     return 0

@@ -122,15 +122,18 @@ class HeadConfig(TrainingConfig):
             raise UserError(f"the settings {self.settings} are not those of a {self.head} head ({problem}): {known}") from None
 
 
-def distill_texts(model: str | None, folder: Path, work: Path, out: Path, config: TrainingConfig, device: str = "auto") -> dict:
-    """Train, judge on held-out texts, and save into `out`; prints and returns the facts. Resumes from `work`. Raises UserError."""
+def distill_texts(
+    model: str | None, folders: Sequence[Path], work: Path, out: Path, config: TrainingConfig, device: str = "auto"
+) -> dict:  # fmt: skip
+    """Train, judge on held-out texts, and save into `out`; prints and returns the facts. Resumes from `work`. `folders` hold the texts;
+    only texts of the first folder are held out. Raises UserError."""
     place = choose_device(device)
     target = load_target(model, device, "float32" if place.type == "cpu" else "bfloat16", alone=True)
     target.model.requires_grad_(False)
     target.see_whole_rows()
     if target.softcap or target.model.lm_head.bias is not None:
         raise UserError(f"the LM head of {target.name} is more than a product: leave --texts out, and `distill` has texts written anew")
-    lessons = Lessons(folder)
+    lessons = Lessons(*folders)
     layer = config.made(target)
     layer.float()
     layer.bits = config.bits
@@ -144,11 +147,12 @@ def distill_texts(model: str | None, folder: Path, work: Path, out: Path, config
         twin = copy.deepcopy(layer)
         greedy = [text for text in lessons.texts if text.temperature == 0]
         if not greedy:
-            raise UserError(f"{folder} holds no greedy texts for a twin to learn from: leave --greedy-steps out")
+            raise UserError(f"{folders[0]} holds no greedy texts for a twin to learn from: leave --greedy-steps out")
         checkpoint = checkpoint.with_stem(f"{config.name}-greedy")
         curves["greedy_curve"] = train(target, twin, lessons, greedy, words, config, checkpoint, greedy=True)
         layer.greedy = twin
-    facts = asdict(config) | {"data": "the model's own texts", "texts": len(lessons.texts), "replies": int(lessons.reply.sum())}
+    facts = asdict(config) | {"data": "the model's own texts", "texts": len(lessons.texts)}
+    facts |= {"replies": int(lessons.reply.sum()) - lessons.given, "given": lessons.given}
     facts |= curves | judge(target, layer, lessons, lessons.held[:MOST_JUDGED], words, config)
     layer.read_only(shortlist)
     layer.save(out, target, facts)

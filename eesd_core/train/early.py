@@ -98,9 +98,12 @@ class Both(nn.Module):
         self.lora, self.layer = lora, layer
 
 
-def train_early(model: str | None, exit_layer: Path, texts: Path, work: Path, out: Path, config: EarlyConfig, device: str = "auto") -> dict:
+def train_early(
+    model: str | None, exit_layer: Path, folders: Sequence[Path], work: Path, out: Path, config: EarlyConfig, device: str = "auto"
+) -> dict:  # fmt: skip
     """Train, judge on held-out texts, and write `out`/early.safetensors and the exit layer in `out`/early; prints and returns the facts.
-    Resumes from `work`. `exit_layer`: where the exit layer begins. Raises UserError."""
+    Resumes from `work`. `exit_layer`: where the exit layer begins. `folders` hold the texts; only texts of the first are held out.
+    Raises UserError."""
     place = choose_device(device)
     target = load_target(model, device, "float32" if place.type == "cpu" else "bfloat16", alone=True)
     target.model.requires_grad_(False)
@@ -113,7 +116,7 @@ def train_early(model: str | None, exit_layer: Path, texts: Path, work: Path, ou
     words, bits = layer.shortlist, layer.bits
     layer.read_only(None)
     lora = LowRank(target, config.first, config.rank, config.seed)
-    lessons = Lessons(texts)
+    lessons = Lessons(*folders)
     work.mkdir(parents=True, exist_ok=True)
     curve = train(target, layer, lora, lessons, words, bits, config, work / "early.safetensors")
     quality = look(target, layer, lessons, lessons.held, words, bits, config)

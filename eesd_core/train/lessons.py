@@ -45,12 +45,14 @@ class Text(NamedTuple):
 
 
 class Lessons:
-    """Raises UserError where there is nothing to learn from, or a file is broken."""
+    """The texts of one or more folders; only texts of the first folder are held out. Raises UserError where there is nothing to learn from,
+    or a file is broken."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, *others: Path):
         ids, reply, fresh, self.states, self.texts, self.held = [], [], [], [], [], []
+        self.given = 0  # tokens of texts in the other folders that are learned from
         place = 0
-        for path in sorted(folder.glob("ids-*.safetensors")):
+        for path in (path for each in (folder, *others) for path in sorted(each.glob("ids-*.safetensors"))):
             found, states = _open(path), path.with_name(path.name.replace("ids-", "states-"))
             self.states.append(_opened(states) if states.exists() else None)
             ends, low = found.get_tensor("ends").tolist(), 0
@@ -58,11 +60,13 @@ class Lessons:
             for end, temperature in zip(ends, found.get_tensor("temperature").tolist()):
                 text = Text(len(self.states) - 1, place + low, place + end, low, temperature)
                 asked = numbers[low : low + int(own[low:end].argmax())]
-                (self.texts if zlib.crc32(asked.tobytes()) % HELD else self.held).append(text)
+                held = path.parent == folder and zlib.crc32(asked.tobytes()) % HELD == 0
+                (self.held if held else self.texts).append(text)
                 first = np.zeros(end - low, bool)
                 first[np.unique(numbers[low:end], return_index=True)[1]] = True
                 fresh.append(first)
                 low = end
+            self.given += int(own.sum()) if path.parent != folder else 0
             ids.append(numbers)
             reply.append(own)
             place += len(numbers)

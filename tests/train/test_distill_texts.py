@@ -196,12 +196,12 @@ def test_it_learns_resumes_and_saves_a_twin(folder, model_folder, tmp_path, monk
     assert stored.bits == 4 and stored.greedy is not None and stored.exit_after == 2
     assert [places for places, _ in facts["curve"]] == sorted(places for places, _ in facts["curve"]) and len(facts["curve"]) == 2
     assert facts["held_out_agreement"] > 0 and facts["bits"] == 4
-    again = distill_texts(str(model_folder), folder, tmp_path / "work", tmp_path / "again", few, "cpu")
+    again = distill_texts(str(model_folder), [folder], tmp_path / "work", tmp_path / "again", few, "cpu")
     assert "resuming at step 12" in capsys.readouterr().out and again["held_out_agreement"] == facts["held_out_agreement"]
-    more = distill_texts(str(model_folder), folder, tmp_path / "work", tmp_path / "more", replace(few, steps=18), "cpu")
+    more = distill_texts(str(model_folder), [folder], tmp_path / "work", tmp_path / "more", replace(few, steps=18), "cpu")
     assert len(more["curve"]) == 3 and more["curve"][:2] == facts["curve"]
     with pytest.raises(UserError, match="other settings"):
-        distill_texts(str(model_folder), folder, tmp_path / "work", tmp_path / "out", replace(few, rows=3), "cpu")
+        distill_texts(str(model_folder), [folder], tmp_path / "work", tmp_path / "out", replace(few, rows=3), "cpu")
 
 
 def test_bad_folders_are_one_line(folder, tmp_path):
@@ -237,11 +237,11 @@ def test_other_heads_learn_resume_and_are_judged_in_rounds(folder, model_folder,
     assert len(facts["agreement_per_place"]) == len(facts["acceptance_per_position"]) == min(6, stored.longest)  # a reply has six tokens
     assert facts["agreement_per_place"][0] == facts["acceptance_per_position"][0] and 0 <= facts["accepted_per_round"] <= 6
     capsys.readouterr()
-    again = distill_texts(str(model_folder), folder, tmp_path / "work", tmp_path / "again", few, "cpu")
+    again = distill_texts(str(model_folder), [folder], tmp_path / "work", tmp_path / "again", few, "cpu")
     assert "resuming at step 30" in capsys.readouterr().out
     assert again["held_out_agreement"] == facts["held_out_agreement"]
     with pytest.raises(UserError, match="other settings"):
-        distill_texts(str(model_folder), folder, tmp_path / "work", tmp_path / "out", replace(few, bits=16), "cpu")
+        distill_texts(str(model_folder), [folder], tmp_path / "work", tmp_path / "out", replace(few, bits=16), "cpu")
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -311,3 +311,19 @@ def test_wrong_settings_of_a_head_are_one_line(folder, model_folder, tmp_path, c
     assert main(["distill", *folders, "--head", "feature", "--greedy-steps", "5"]) == 2
     assert main(["distill", "--out", str(tmp_path / "out"), "--head", "feature"]) == 2
     assert main(["distill", "--out", str(tmp_path / "out")]) == 2
+
+
+def test_other_folders_are_learned_from_and_not_judged_on(folder, lessons):
+    both = Lessons(folder, folder.parent / "nothing", _renamed(folder))
+    assert [text.row for text in both.held] == [text.row for text in lessons.held]
+    assert len(both.texts) == 2 * len(lessons.texts) + len(lessons.held)
+    assert both.given == int(lessons.reply.sum()) and lessons.given == 0
+
+
+def _renamed(folder):
+    """The same texts in another folder."""
+    other = folder.with_name("others")
+    other.mkdir()
+    for path in folder.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    return other

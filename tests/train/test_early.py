@@ -73,13 +73,13 @@ def test_before_training_the_model_is_what_it_was(model_folder, folder, start): 
 def test_it_agrees_more_resumes_and_loads_as_another_model(model_folder, folder, start, tmp_path, monkeypatch, capsys):  # noqa: F811
     monkeypatch.setattr(module, "LOOKS", 15)
     config = EarlyConfig(FIRST, rank=8, pull=3.0, rows=8, steps=30, learning_rate=1e-2, warmup_steps=2)
-    facts = train_early(str(model_folder), start, folder, tmp_path / "work", tmp_path / "out", config, "cpu")
+    facts = train_early(str(model_folder), start, [folder], tmp_path / "work", tmp_path / "out", config, "cpu")
     first, last = facts["curve"]
     assert last["held_out_overlap"] > first["held_out_overlap"] and last["nats_from_before"] > 0
-    again = train_early(str(model_folder), start, folder, tmp_path / "work", tmp_path / "out", config, "cpu")
+    again = train_early(str(model_folder), start, [folder], tmp_path / "work", tmp_path / "out", config, "cpu")
     assert "resuming at step 30" in capsys.readouterr().out and again["held_out_agreement"] == facts["held_out_agreement"]
     with pytest.raises(UserError, match="other settings"):
-        train_early(str(model_folder), start, folder, tmp_path / "work", tmp_path / "out", EarlyConfig(FIRST, rank=2), "cpu")
+        train_early(str(model_folder), start, [folder], tmp_path / "work", tmp_path / "out", EarlyConfig(FIRST, rank=2), "cpu")
     one = fresh(model_folder)
     with pytest.raises(UserError, match="trained for another model"):
         ExitLayer.load(tmp_path / "out" / "early", one)
@@ -89,6 +89,6 @@ def test_it_agrees_more_resumes_and_loads_as_another_model(model_folder, folder,
 
 def test_layers_below_the_exit_cannot_change(model_folder, folder, start, tmp_path):  # noqa: F811
     with pytest.raises(UserError, match="--first must be from 3 to 3"):
-        train_early(str(model_folder), start, folder, tmp_path, tmp_path, EarlyConfig(2), "cpu")
+        train_early(str(model_folder), start, [folder], tmp_path, tmp_path, EarlyConfig(2), "cpu")
     flags = ["--model", str(model_folder), "--exit-layer", str(start), "--texts", str(folder), "--first", "3", "--out", str(tmp_path)]
     assert main(["train-early", *flags, "--rank", "0"]) == 2

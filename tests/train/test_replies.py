@@ -1,16 +1,21 @@
 """Replies written in batches are the model's own: token by token, state by state, and by its law."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import byte_tokenizer, tiny_model
 
 from eesd_core.cli import main
 from eesd_core.errors import UserError
+from eesd_core.model.load import load_target
 from eesd_core.model.target import Target
+from eesd_core.train.lessons import states_of
 from eesd_core.train.replies.collect import restore, turn_behind
+from eesd_core.train.replies.given import Given
 from eesd_core.train.replies.openings import LEAST, MOST, Openings
 from eesd_core.train.replies.requests import WORDS, Requests, excerpt
 from eesd_core.train.replies.store import REPLIES, load_ids, load_replies, parts, save_part, save_replies
@@ -201,3 +206,39 @@ def test_the_command_goes_on_with_openings_and_resumes(tales, model_folder, tmp_
     ids = found[0]["ids"][: found[0]["ends"][0]].tolist()
     asked = byte_tokenizer()(Openings(tales).draw(int(found[0]["number"][0])))["input_ids"]
     assert ids[: len(asked)] == asked and len(ids) == len(asked) + 5
+
+
+def test_given_texts_are_read_once_with_the_states_of_the_model(model_folder, tmp_path):
+    data, out, chatty = tmp_path / "data", tmp_path / "given", shutil.copytree(model_folder, tmp_path / "chatty")
+    settings = json.loads((chatty / "tokenizer_config.json").read_text())
+    reply = "{% if add_generation_prompt %}assistant:{% endif %}"
+    settings["chat_template"] = "{% for m in messages %}{{ m['role'] }}:{{ m['content'] }}{% endfor %}" + reply
+    (chatty / "tokenizer_config.json").write_text(json.dumps(settings))
+    data.mkdir()
+    answer = "It was the best of answers, and the longest of them, so that it taught the head something."
+    rows = [{"prompt": f"Question {n}?", "response": answer, "source": "x"} for n in range(5)]
+    rows += [{"prompt": "Too short an answer?", "response": "Yes."}, {"prompt": "Far too long a question? " * 40, "response": answer}]
+    (data / "asked.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    told = " ".join(f"This is sentence number {n} of a story." for n in range(60))
+    (data / "fairytales.jsonl").write_text(json.dumps({"text": told}))
+    given = Given(data)
+    assert len(given.pairs) == 6 and given.pairs == Given(data).pairs
+    flags = ["write-replies", "--given", "--model", str(chatty), "--data", str(data), "--out", str(out), "--taps", "2", "1"]
+    assert main(flags) == 0 and main(flags) == 0  # the second time there is nothing to do
+    target = load_target(chatty, "cpu", "float32")
+    ids, states = load_ids(out, 0), load_file(out / "states-0000.safetensors")
+    assert parts(out) == [0] and len(ids["ends"]) == 6 and set(states) == {"1", "2"}
+    begin = 0
+    for number, end in zip(ids["number"].tolist(), ids["ends"].tolist()):
+        whole, own = ids["ids"][begin:end].long(), ids["reply"][begin:end]
+        assert own.int().diff().abs().sum() == 1 and own[-1]  # one reply, to the end
+        assert target.tokenizer.decode(whole[own]).strip()[1:20] in given.pairs[number][1]
+        hidden = states_of(target, whole[None, :-1], (1, 2))
+        for depth in (1, 2):
+            assert torch.allclose(states[str(depth)][begin : end - 1].float(), hidden[depth][0], atol=0.05, rtol=0.02)  # bf16
+        begin = end
+    assert main([*flags, "--openings"]) == 2
+    (data / "asked.jsonl").unlink()
+    (data / "fairytales.jsonl").unlink()
+    with pytest.raises(UserError, match="holds no texts"):
+        Given(data)

@@ -1,0 +1,90 @@
+"""Texts that somebody else wrote, read once by the model (`write-replies --given`): what it says of every place is as good a lesson as its
+own replies, and reading takes a third of the time of writing. Its own replies come last and decide: only they are judged on.
+
+Given text n is the same whoever asks for it and whenever, so that reading can stop and go on.
+"""
+
+import json
+import lzma
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import UserError
+from ...model.load import load_target
+from ...model.target import Target
+from ..lessons import states_of
+from .requests import excerpt
+from .store import PART, parts, save_part
+from .writer import Text
+
+MOST_OF_A_SOURCE = 1500  # texts
+PASSAGES = ("openstax", "childrens-stories", "fairytales")  # modern or simple prose, quoted without a request
+SHORTEST = 80  # characters: shorter answers teach little, and so do answers to requests of more than twice their length
+LONGEST = 360  # tokens
+ROWS = 16  # texts that are read together
+
+
+class Given:
+    """(request or None, text) pairs of a folder of JSON Lines: a `prompt` with its `response`, and a piece of each `text`. Raises UserError
+    where there are none."""
+
+    def __init__(self, folder: Path):
+        random, found = np.random.default_rng(11), {}
+        for path in sorted(p for p in folder.rglob("*") if p.name.endswith((".jsonl", ".jsonl.xz")) and "eval" not in p.parts):
+            passage = path.name.startswith(PASSAGES)
+            with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as lines:
+                for line in lines:
+                    record = json.loads(line)
+                    if "response" in record and len(record["response"]) >= max(SHORTEST, len(record["prompt"]) / 2):
+                        found.setdefault(record.get("source"), []).append((record["prompt"], record["response"]))
+                    elif passage and "text" in record:
+                        found.setdefault(path.name, []).append((None, excerpt(record["text"], random, 120, 200)))
+        chosen = [texts[i] for _, texts in sorted(found.items()) for i in random.permutation(len(texts))[:MOST_OF_A_SOURCE]]
+        if not chosen:
+            raise UserError(f"{folder} holds no texts: JSON Lines with `prompt` and `response` are needed")
+        self.pairs = [chosen[i] for i in random.permutation(len(chosen))]
+
+    def text(self, target: Target, number: int) -> Text | None:
+        """As the model would have written it; None where its request is too long to leave room."""
+        request, answer = self.pairs[number]
+        asked = target.codec.encode_chat([{"role": "user", "content": request}]) if request else ()
+        answered = target.codec.encode(answer)
+        ids = [*asked, *answered[bool(asked) and answered[0] == target.tokenizer.bos_token_id :]][: min(LONGEST, target.context)]
+        if len(ids) < len(asked) + 16:
+            return None
+        return Text(number, ids, 1.0, 0.0, turns=[(max(1, len(asked)), len(ids))])
+
+
+def read_given(model: str | None, data: Path, out: Path, count: int, taps: tuple[int, ...]) -> None:
+    """Given texts 0 .. count - 1 into parts in `out`, with hidden states of the depths `taps`, two bytes a number; what is there stays.
+    Raises UserError."""
+    given = Given(data)
+    target = load_target(model, "cpu", "float32", "none", alone=True)
+    target.see_whole_rows()
+    out.mkdir(parents=True, exist_ok=True)
+    first = PART * len(parts(out))
+    numbers = iter(range(first, min(count, len(given.pairs))))
+    began, read, index = time.monotonic(), 0, len(parts(out))
+    while chunk := list(islice(numbers, PART)):
+        texts = sorted(filter(None, (given.text(target, number) for number in chunk)), key=lambda text: len(text.ids))
+        done = []
+        for low in range(0, len(texts), ROWS):
+            some = texts[low : low + ROWS]
+            done += zip(some, states_behind(target, some, taps))
+        save_part(out, index, done, taps, states=bool(taps))
+        read, index = read + sum(len(text.ids) for text in texts), index + 1
+        print(f"part {index}: {read:,} tokens read, {read / (time.monotonic() - began):.0f} a second", flush=True)
+
+
+def states_behind(target: Target, texts: list[Text], taps: tuple[int, ...]) -> list[Tensor]:
+    """Of every text, of all its ids but the last: (T - 1, taps, D) bfloat16."""
+    width = max(len(text.ids) for text in texts)
+    ids = torch.tensor([text.ids + [0] * (width - len(text.ids)) for text in texts])  # padded on the right: causal attention never sees it
+    found = states_of(target, ids, taps)
+    rows = torch.stack([found[tap] for tap in taps], 2).bfloat16()  # (B, T, taps, D)
+    return [row[: len(text.ids) - 1] for row, text in zip(rows, texts)]
