@@ -26,7 +26,7 @@ PRIVATE = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # networks
 
 
 def check_address(host: str | None, port: int | None) -> None:
-    """Before the model is loaded, which takes longer. Gradio wants the port on 127.0.0.1 too. Raises UserError."""
+    """Called before the model is loaded, which takes longer. Gradio needs the port on 127.0.0.1 too. Raises UserError."""
     try:
         for name in {host or LOCAL, LOCAL}:
             family, *_, address = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0]
@@ -37,7 +37,7 @@ def check_address(host: str | None, port: int | None) -> None:
 
 
 def available() -> list[str]:
-    """Known models beside the storyteller: those in the cache, and those that may be fetched."""
+    """Known models that are in the cache or may be fetched."""
     names = [name for name, known in KNOWN.items() if not (known.lora and not known.lora.exists())]
     return [name for name in names if in_cache(name) or not offline()]
 
@@ -66,7 +66,7 @@ def main() -> int:
     parser.add_argument("--ssr", action="store_true", help="render the page on the server too; needs Node 24")
     parser.add_argument("--mcp", action="store_true", help="offer the endpoints as MCP tools; needs hosting/requirements-mcp.txt")
     parser.add_argument("--openai", action="store_true", help="serve /v1/completions and /v1/chat/completions too")
-    if "SPACE_ID" in os.environ:  # behind the Hub's proxies, whose addresses are private: visitors have their own, for the limit on runs
+    if "SPACE_ID" in os.environ:  # trust the Hub's proxies, whose addresses are private: the run limit needs each visitor's own address
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE)
     parser.add_argument("--offline", action="store_true", help="fetch nothing")
     flags = parser.parse_args([*shlex.split(os.environ.get("EESD_FLAGS", "")), *sys.argv[1:]])
@@ -97,7 +97,7 @@ def main() -> int:
             def loader(model: str | None, exit_layer: str | None = None, heads: str | None = None):
                 return lambda quantize: load_engine(model, exit_layer, flags.device, flags.dtype, quantize, heads=heads)
 
-            choice = flags.model is None  # two of a large model may not fit
+            choice = flags.model is None  # the host's own model may be too large to load twice
             beside = {name: Beside(loader(name), arrival_of(name).begin()) for name in available()} if choice else {}
             load, model = loader(flags.model, flags.exit_layer, flags.heads), flags.model or STORYTELLER
             visits = Visits.load(load, limits, flags.quantize, choice, model, beside)

@@ -1,7 +1,7 @@
-"""Endpoints for programs: from gradio_client, curl, or as MCP tools (`python app.py --mcp`). Names and docstrings are what callers read.
+"""Endpoints for programs: gradio_client, curl, or MCP tools (`python app.py --mcp`). Callers read the names and docstrings.
 
-They wait in the same line as visitors of the page. `race` and `generate` are generators, which Gradio closes when the caller leaves: so a
-caller who leaves frees the device too. What they yield on the way says where the run stands; the last value is the result.
+Callers wait in the same line as visitors of the page. `race` and `generate` are generators. Gradio closes them when the caller leaves,
+which frees the device. The values yielded on the way report progress; the last one is the result.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ Precision = Literal["host", "none", "q8", "q4", "8bit", "4bit"]
 Method = Literal["eesd", "vanilla"]
 METHOD = Field("method", "Method", "", "eesd", "choice", choices=get_args(Method))
 WITH_TRACE = Field("with_trace", "With trace", "", False, "flag")
-MOST_TRACE = 8 * 2**20  # bytes of a trace that is sent here
+MOST_TRACE = 8 * 2**20  # bytes of a trace sent to `replay`
 MOST_CONTROLLER = 200  # characters
 
 
 def add_endpoints(visits: Visits, streams: int) -> None:
-    """Inside gr.Blocks."""
+    """Call this inside gr.Blocks."""
     api = Api(visits)
-    for function in (api.race, api.generate) if visits.studies else (api.race,):  # an engine that is lent runs races and nothing else
+    for function in (api.race, api.generate) if visits.studies else (api.race,):  # a lent GPU runs races only
         gr.api(function, api_name=function.__name__, concurrency_limit=streams, concurrency_id="api")
     gr.api(api.replay, api_name="replay", concurrency_limit=1)
 
@@ -46,7 +46,7 @@ class Api:
     def __init__(self, visits: Visits):
         self.visits = visits
 
-    # Gradio reads the type of what is yielded from the return annotation: hence `dict` and not AsyncIterator[dict].
+    # Gradio takes the type of each yielded value from the return annotation, so it is `dict`, not AsyncIterator[dict].
 
     async def race(
         self,
@@ -74,29 +74,29 @@ class Api:
         """Write a continuation twice on one device, plainly and by early-exiting speculative decoding, and compare texts and clocks.
 
         Args:
-            prompt: the opening to continue, or with chat the request to reply to
+            prompt: the opening to continue; with chat, the request to reply to
             max_new_tokens: 1 to 512
             temperature: 0 is greedy; at most 2
             seed: the same seed gives the same text
             controller: when to stop drafting: beta (the paper's), throughput, fixed:4, threshold:0.4, beta:forget=0.95 ...
             acceptance: shared-noise writes vanilla's text token for token, rejection keeps its distribution
-            top_k: draw from so many likeliest tokens; 0 is all
-            top_p: draw from the likeliest tokens that reach this probability together
-            min_p: draw from tokens at least so many times as likely as the likeliest
-            chat: the prompt is a request, to be replied to
+            top_k: draw from the top_k most likely tokens; 0 is all
+            top_p: draw from the smallest set of most likely tokens whose total probability reaches top_p
+            min_p: draw from tokens whose probability is at least min_p times that of the most likely one
+            chat: treat the prompt as a request to reply to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
             model: one of the server's models by name (storyteller, smollm2); empty is its own choice
             drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling, or a trained head such as block ...
             wrong: make this share of the drafts random on purpose, 0 to 1: the belief follows, the text does not change
-            wrong_from: wrong drafts begin at this new token; without it in the middle
-            stop: the text ends in front of this string; empty is none
-            system: what the model is told in front of a chat; empty is what its template says
+            wrong_from: new token at which wrong drafts begin; default: the middle
+            stop: the text ends just before this string; empty is none
+            system: system prompt of a chat; empty is the template's own
             history: earlier turns of a chat, as JSON: [["request", "reply"], ...]
             with_trace: add every event of the run, as NDJSON
 
         Returns:
-            identical, level, first_difference, speedup (against this engine without drafts), cache_difference (the largest between both
-            lanes' keys and values), and both lanes with text and metrics
+            identical, level, first_difference, speedup (against this engine without drafts), cache_difference (the largest difference
+            between the two lanes' keys and values), and both lanes with text and metrics
         """
         form = {"prompt": prompt, "new_tokens": max_new_tokens, "temperature": temperature, "seed": seed, "acceptance": acceptance}
         form |= {"top_k": top_k, "top_p": top_p, "min_p": min_p, "chat": chat, "wrong": wrong, "wrong_from": wrong_from, "stop": stop}
@@ -129,20 +129,20 @@ class Api:
         """Write a continuation by early-exiting speculative decoding, or plainly. The text is the same.
 
         Args:
-            prompt: the opening to continue, or with chat the request to reply to
+            prompt: the opening to continue; with chat, the request to reply to
             max_new_tokens: 1 to 512
             temperature: 0 is greedy; at most 2
             seed: the same seed gives the same text
             controller: when to stop drafting: beta (the paper's), throughput, fixed:4, threshold:0.4 ...
             method: eesd, or vanilla for one token at a time
-            chat: the prompt is a request, to be replied to
+            chat: treat the prompt as a request to reply to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
             model: one of the server's models by name (storyteller, smollm2); empty is its own choice
             drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling, or a trained head such as block ...
             wrong: make this share of the drafts random on purpose, 0 to 1: the text does not change
-            wrong_from: wrong drafts begin at this new token; without it in the middle
-            stop: the text ends in front of this string; empty is none
-            system: what the model is told in front of a chat; empty is what its template says
+            wrong_from: new token at which wrong drafts begin; default: the middle
+            stop: the text ends just before this string; empty is none
+            system: system prompt of a chat; empty is the template's own
             history: earlier turns of a chat, as JSON: [["request", "reply"], ...]
 
         Returns:
@@ -161,7 +161,7 @@ class Api:
             yield state
 
     async def replay(self, request: gr.Request, trace: str) -> dict:
-        """Check a trace (NDJSON, eesd-trace/2 or /1) and tell what it says: texts, metrics, verdict. Nothing is run.
+        """Check a trace (NDJSON, eesd-trace/2 or /1) and return its texts, metrics and verdict. Nothing is run.
 
         Args:
             trace: the text of a trace, as the page saves it or `python -m eesd_core race --trace FILE` writes it
@@ -173,7 +173,7 @@ class Api:
             if not isinstance(trace, str) or len(trace) > MOST_TRACE:
                 raise UserError(f"send the text of a trace of at most {MOST_TRACE >> 20} MB")
             packed = trace.encode("utf-8", "replace")
-            # In line with the runs, since reading a large trace takes seconds from whatever runs beside it.
+            # This waits in line with the runs: reading a large trace would take seconds of processor time from a run beside it.
             job = self.visits.enter(address_of(request), self.visits.engines.wanted(), lambda engine, stopped: read(packed))()
         except UserError as problem:
             raise refusal(problem) from None
@@ -189,7 +189,7 @@ class Api:
     async def _run(
         self, caller: gr.Request, wanted: Request, quantize: str, model: str, work: Contest | None = None, lane: str | None = None
     ) -> AsyncIterator[dict]:
-        yield {"status": "waiting", "place": 0, "seconds": None}  # before the device is asked for: then Gradio can close this generator
+        yield {"status": "waiting", "place": 0, "seconds": None}  # Gradio can close this generator only after its first yield
         if lane == "vanilla":
             wanted = replace(wanted, method="vanilla")
         try:
@@ -220,7 +220,7 @@ class Api:
 
 
 def asked(form: dict, controller: str, drafter: str, more: tuple[Field, object]) -> Request:
-    """`more` is what the form has no field for. Raises gr.Error."""
+    """The request, checked. `more` holds arguments that have no field in the form. Raises gr.Error."""
     try:
         checked(*more)
         return request_of(form, controller, drafter)
@@ -229,7 +229,7 @@ def asked(form: dict, controller: str, drafter: str, more: tuple[Field, object])
 
 
 def request_of(form: dict, controller: str, drafter: str) -> Request:
-    """Values of the form by name; controller and drafter spelled as on the command line. Raises UserError."""
+    """A request from form values by name; controller and drafter are spelled as on the command line. Raises UserError."""
     if not isinstance(controller, str) or len(controller) > MOST_CONTROLLER:
         raise UserError("the controller must be a short text such as throughput or fixed:4")
     seed = whole_number("seed", form["seed"], 0, 2**53)
@@ -253,7 +253,7 @@ def read(trace: bytes) -> Iterator[dict]:
 
 
 def race_result(records: list[Record]) -> dict:
-    """The fields of `race --json`."""
+    """The same fields as `race --json`."""
     lanes = {lane: Metrics.fold(records, lane) for lane in ("vanilla", "eesd")}
     result = {"status": "finished"} | {lane: metrics.to_json() for lane, metrics in lanes.items() if metrics.rounds}
     for record in records:

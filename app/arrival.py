@@ -1,4 +1,4 @@
-"""A known model's file on its way into the cache, fetched in the background while another model is live."""
+"""Fetches a known model's file into the cache in the background, while another model is live."""
 
 import logging
 import threading
@@ -8,7 +8,7 @@ from eesd_core.errors import UserError
 
 
 class Arrival:
-    """`bring(progress)` fetches and converts; progress takes bytes there and bytes in all. Without it the file is there already."""
+    """`bring(progress)` fetches and converts; it reports bytes fetched and bytes in total. Without `bring` the file is already there."""
 
     def __init__(self, model: str, bring: Callable[[Callable[[int, int], None]], object] | None = None):
         self.model, self._bring = model, bring
@@ -22,7 +22,7 @@ class Arrival:
         return self
 
     def check(self) -> None:
-        """Raises UserError as long as it is not there."""
+        """Raises UserError until the file is there."""
         if self.problem:
             raise UserError(f"{self.model} could not be fetched ({self.problem}): choose another model")
         if not self.ready:
@@ -42,7 +42,7 @@ class Arrival:
         except UserError as problem:
             self.problem = str(problem)
             print(f"{self.model} could not be fetched: {problem}", flush=True)
-        except Exception as problem:  # a failed download must not end the server, nor hide
+        except Exception as problem:  # a failed download must not end the server, but must be logged
             logging.getLogger(__name__).exception("fetching failed")
             self.problem = type(problem).__name__
 

@@ -1,8 +1,8 @@
-"""One device, one thread that owns it, one line of jobs in front of it. Jobs of one party may have it at the same time (together.py).
+"""One device, one thread that owns it, and one line of jobs waiting for it. Jobs of one party may share it (together.py).
 
-The engine runs in that thread, not in the visitor's stream: a slow browser cannot hold the device, and a closed tab or Stop frees it
-within one decoding step, since every step gives a record and after every record the job is asked whether it is still wanted. No lock is
-held while anything is computed or sent.
+The engine runs in that thread, not in the visitor's stream, so a slow browser cannot hold the device. Every decoding step gives a record,
+and after each record the device checks whether the job is still wanted, so Stop or a closed tab frees it within one step. No lock is held
+while anything is computed or sent.
 """
 
 import logging
@@ -17,52 +17,52 @@ from typing import Protocol
 from eesd_core.errors import UserError
 from eesd_core.events import Record
 
-Work = Callable[[Callable[[], bool]], Iterator[Record | dict]]  # the argument says whether to stop
+Work = Callable[[Callable[[], bool]], Iterator[Record | dict]]  # the argument is called to ask whether to stop
 FAILED = "the run failed ({}): please try again; the details are in the server's log"
 NEWEST = 0.2  # weight of the newest run in the mean duration
 
 
 class Party(Protocol):
-    """What several jobs do at the same time."""
+    """Does several jobs at the same time."""
 
     def run(self, come: Callable[[], "Job | None"], stopped: Callable[["Job"], bool]) -> Iterator[tuple["Job", "Record | End"]]:
-        """`come()` gives the next job that may join, if there is one now. What is yielded says whose it is; every job has one End, its
-        last. It goes on until nobody is left."""
+        """`come()` returns the next job that may join, or None. Yields (job, record) pairs until no job is left; the last item of every
+        job is an End."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
     party: Party
-    asked: object  # what the party is to do for this job
+    asked: object  # what the job wants from the party
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    problem: Exception | None = None  # why a job could not be done
+    problem: Exception | None = None  # why the job failed
 
 
 class Job:
-    """A run in line or on the device. The device appends records, the visitor takes them away."""
+    """A run in line or on the device. The device appends records; the visitor's stream takes them."""
 
     def __init__(
         self, work: Work, prepare: Callable[[], object] | None = None, spend: Callable[[float], None] | None = None,
         share: Share | None = None,
     ):  # fmt: skip
-        """`prepare` is done first, on the device and outside the limit: loading takes nothing of a visitor's time. `spend` is told the
-        seconds that the work itself took; of those that others had the device too, its part. Where the device takes several jobs at
-        a time, one with a `share` is done by its party, and `work` is not called."""
+        """`prepare` runs first, on the device, and does not count against the time limit, so loading costs the visitor nothing. `spend`
+        receives the seconds that the work took, or this job's part of them if others shared the device. If the device takes several jobs
+        at a time, a job with a `share` is done by its party and `work` is not called."""
         self.work, self.prepare, self.spend, self.share = work, prepare, spend, share
-        self.used = 0.0  # seconds of the device
-        self.preparing_since: float | None = None  # monotonic seconds, while it is being done
-        self.context = copy_context()  # the visitor's request is in it: ZeroGPU reads there whose quota counts
-        self.why_stopped = ""  # in words for the visitor, such as "by you"
+        self.used = 0.0  # seconds of device time
+        self.preparing_since: float | None = None  # monotonic seconds; set while `prepare` runs
+        self.context = copy_context()  # holds the visitor's request: ZeroGPU reads from it whose quota to charge
+        self.why_stopped = ""  # text for the visitor, such as "by you"
         self.error: str | None = None
         self.done = False
-        self.records: deque[Record | dict] = deque()  # appended to and emptied by two threads: a deque needs no lock for that
+        self.records: deque[Record | dict] = deque()  # one thread appends, another empties it: a deque needs no lock for that
 
     @property
     def preparing(self) -> float | None:
-        """For how many seconds so far; None: not now."""
+        """How many seconds this job has been preparing; None: it is not."""
         since = self.preparing_since
         return None if since is None else time.monotonic() - since
 
@@ -70,19 +70,19 @@ class Job:
         self.why_stopped = self.why_stopped or why
 
     def take(self) -> tuple[list[Record | dict], bool]:
-        """Records since the last call, and whether these are all."""
-        done = self.done  # before the records: none come after it is set
+        """Records since the last call, and whether they are the last."""
+        done = self.done  # read before the records: none are added after it is set
         return [self.records.popleft() for _ in range(len(self.records))], done
 
 
 class Device:
     def __init__(self, most_seconds: float, together: int = 1):
-        """`most_seconds`: no run may hold the device longer, whether or not its visitor is still there. `together`: so many jobs of one
-        party may have it at the same time."""
+        """`most_seconds`: the longest a run may hold the device, whether or not its visitor is still there. `together`: how many jobs of
+        one party may share it."""
         self.most_seconds, self.together = most_seconds, together
-        self.runs = 0  # that had the device
-        self.mean_seconds: float | None = None  # of the device, that lately finished ones had
-        self._since = 0.0  # when a job began or ended last
+        self.runs = 0  # finished so far
+        self.mean_seconds: float | None = None  # running mean of the device time of finished jobs
+        self._since = 0.0  # when a job last began or ended
         self._running: list[Job] = []
         self._line: list[Job] = []
         self._changed = threading.Condition()
@@ -101,8 +101,8 @@ class Device:
     def call(self, function: Callable):
         """Run something in the device's thread and wait for its result. Raises UserError.
 
-        The model must be loaded where it runs: torch keeps a team of threads for every calling thread, and two teams wait for each
-        other on the same cores (measured: 34 tokens/s against 117).
+        The model must be loaded in the thread that runs it: torch keeps a team of threads for every calling thread, and two teams on the
+        same cores wait for each other (measured: 34 tokens/s against 117).
         """
         results = []
         job = self.submit(lambda stopped: results.append(function()) or ())
@@ -113,13 +113,13 @@ class Device:
         return results[0]
 
     def place(self, job: Job) -> int:
-        """How many jobs are before this one; 0 when it runs or is over."""
+        """How many jobs are ahead of this one; 0 when it runs or is over."""
         with self._changed:
             return len(self._running) + self._line.index(job) if job in self._line else 0
 
     @property
     def preparing(self) -> float | None:
-        """For how many seconds the job that has the device has been preparing; None: it is not."""
+        """How many seconds the job on the device has been preparing; None: it is not."""
         with self._changed:
             return self._running[0].preparing if self._running else None
 
@@ -129,23 +129,23 @@ class Device:
             return len(self._running) + len(self._line)
 
     def wait(self, place: int) -> float | None:
-        """About how many seconds until a job with so many before it begins; None where nothing is known."""
+        """Estimated seconds until a job with `place` jobs ahead of it begins; None if nothing is known."""
         if self.mean_seconds is None or not place or self.preparing is not None:
             return None
         left = max(0.0, self.mean_seconds - (time.monotonic() - self._since))
         return round(left + (place - max(1, len(self._running))) * self.mean_seconds, 1)
 
     def leave(self, job: Job) -> None:
-        """Stop a running job at its next step, or take a waiting one out of the line. Safe to call at any time, and twice.
+        """Stop a running job at its next step, or take a waiting one out of the line. Safe to call at any time, also twice.
 
-        What a job prepares cannot be stopped: the device goes on with it, for whoever wants it next, but the visitor need not wait for it.
+        `prepare` cannot be stopped: the device finishes it for the next visitor, but this one need not wait.
         """
         job.stop("by you")
         with self._changed:
             if job in self._line:
                 self._line.remove(job)
                 job.done = True
-            elif job.preparing is not None:  # it sees that it was stopped before it runs
+            elif job.preparing is not None:  # after preparing, the device sees that the job was stopped
                 job.done = True
 
     def _serve(self) -> None:
@@ -158,11 +158,11 @@ class Device:
             first = self._line.pop(0)
             self._running = [first]
         error = first.context.run(self._run, first)
-        for job in [*self._running]:  # where it failed, all that it was done with
+        for job in [*self._running]:  # after a failure these are all jobs of the party
             self._end(job, error)
 
     def _run(self, first: Job) -> str | None:
-        """Does this job, with all that join it. Returns what went wrong, in words for the visitors."""
+        """Do this job and all that join it. Returns what went wrong, as a text for the visitors, or None."""
         self._since = time.monotonic()
         try:
             if first.prepare and not self._stopped(first):
@@ -192,13 +192,13 @@ class Device:
         try:
             for record in job.work(stopped):
                 yield job, record
-                if stopped():  # what is left of the work is dropped here and now
+                if stopped():  # the rest of the work is dropped
                     break
         finally:
             stopped()
 
     def _done_by_party(self, first: Job) -> Iterator[tuple[Job, Record | End]]:
-        """Whoever is next in line may join, as long as it is of the same party: nobody is overtaken."""
+        """The next job in line may join if it belongs to the same party, so nobody is overtaken."""
         party, fresh, before = first.share.party, [first], time.monotonic()
 
         def come() -> Job | None:
@@ -236,7 +236,7 @@ class Device:
 
 
 def in_words(problem: Exception) -> str:
-    """For the visitor; what only the host needs goes into the log."""
+    """An error message for the visitor; details for the host go into the log."""
     if isinstance(problem, UserError):
         return str(problem)
     logging.getLogger(__name__).error("a run failed", exc_info=problem)

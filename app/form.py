@@ -1,4 +1,4 @@
-"""The form as a table: every setting of the page once, for its component, its place in a link, and its check on the server."""
+"""The form as a table. Each setting of the page is defined once: its component, its parameter in a link, and its check on the server."""
 
 from dataclasses import dataclass
 from inspect import signature
@@ -12,15 +12,15 @@ from eesd_core.text.stop_strings import LONGEST
 
 MOST_CHARACTERS = 4000
 MOST_NEW_TOKENS = 512
-MOST_SYSTEM = 1000  # characters, as those below
-MOST_HISTORY = 12_000  # of all earlier turns together: a link holds them
+MOST_SYSTEM = 1000  # characters, as below
+MOST_HISTORY = 12_000  # of all earlier turns together, since a link holds them
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`name` is the argument, the link's parameter and, with dashes, the element's id, unless `own_id` says another.
+    """`name` is the argument, the link's parameter and, with dashes, the element's id unless `own_id` is set.
 
-    An `optional` field may be empty; `usual`, shown in it then, is what counts.
+    An `optional` field may be empty; it then shows `usual`, the value that applies.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Field:
 
 
 def takers(setting: str) -> list[str]:
-    """Controllers that have this setting."""
+    """Names of the controllers that have this setting."""
     return [name for name, kind in CONTROLLERS.items() if setting in signature(kind).parameters]
 
 
@@ -50,7 +50,7 @@ def drafters_with(setting: str) -> list[str]:
 
 
 def usual(setting: str) -> str:
-    """Its default, in words where controllers differ."""
+    """The setting's default, as a text where controllers differ."""
     return in_words({signature(CONTROLLERS[name]).parameters[setting].default for name in takers(setting)})
 
 
@@ -63,12 +63,12 @@ def in_words(values: set) -> str:
 
 
 def knob(name: str, label: str, info: str) -> Field:
-    """A controller's own setting; what is in its range the controller says."""
+    """A field for a controller's own setting; the controller checks its range."""
     return Field(name, label, info, None, "number", -1e6, 1e6, optional=True, usual=usual(name))
 
 
 def drafts(name: str, label: str, info: str, least: int) -> Field:
-    """A controller's setting that is a number of drafts."""
+    """A field for a controller's setting that is a number of drafts."""
     return Field(name, label, info, None, "whole", least, MAX_DRAFT, optional=True, usual=usual(name))
 
 
@@ -104,7 +104,7 @@ DRAFTER_NAMES = tuple(row.name for row in DRAFTERS.values() if not row.for_show)
 HEADS_NEEDED = {name: DRAFTERS[name].needs_head for name in DRAFTER_NAMES if DRAFTERS[name].needs_head}  # kinds of trained heads
 DRAFTER = Field("drafter", "Drafter", "who proposes tokens", "early-exit", "choice", choices=DRAFTER_NAMES)
 _NUMBERS = {s.name: s for name in DRAFTER_NAMES for s in DRAFTERS[name].settings if s.kind in ("whole", "number")}
-DRAFTER_SETTINGS = tuple(  # those that are numbers; a set of layers is for the command line
+DRAFTER_SETTINGS = tuple(  # numbers only; a set of layers can be given on the command line
     Field(s.name, s.name.capitalize(), s.about, None, s.kind, s.low, s.high, optional=True, usual=usual_of_drafters(s.name))
     for s in _NUMBERS.values()
 )
@@ -122,8 +122,8 @@ NAMES = tuple(field.name for field in FIELDS)
 
 
 def visibility() -> str:
-    """CSS: a controller's and a drafter's own settings show while it is chosen, the system prompt while chat is, and no drafter whose
-    trained head the chosen model lacks."""
+    """CSS that shows a controller's or drafter's settings only while it is chosen, and the system prompt only with chat, and that hides
+    drafters whose trained head the chosen model lacks."""
     rules = [f"#settings:not(:has(#chat input:checked)) #{SYSTEM.element} {{ display: none; }}"]
     owners = [(CONTROLLER, field, takers(field.name)) for field in KNOBS]
     owners += [(DRAFTER, field, drafters_with(field.name)) for field in DRAFTER_SETTINGS]
@@ -137,6 +137,6 @@ def visibility() -> str:
 
 
 def for_links() -> list[dict]:
-    """What the browser needs to write a link and to read one."""
+    """What the browser needs to write and read a link."""
     keys = ("name", "kind", "low", "high", "choices", "optional")
     return [{key: getattr(field, key) for key in keys} for field in FIELDS]

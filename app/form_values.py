@@ -1,4 +1,4 @@
-"""What a visitor may ask for: form values in, a valid request out, one clear line if not. Enforced here, whatever a client sends."""
+"""Turns form values into a valid request, or refuses them in one clear line. Limits are enforced here, whatever a client sends."""
 
 import json
 import re
@@ -32,19 +32,19 @@ from .form import (
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one public server gives to one visitor, and to all of them together."""
+    """Limits of a public server, for one visitor and for all together."""
 
-    seconds: float = 120.0  # a run, on the device
+    seconds: float = 120.0  # of device time for one run
     waiting: int = 64  # runs in line
-    runs_a_minute: int = 30  # from one address: a lecture hall may share one
+    runs_a_minute: int = 30  # from one address, which a lecture hall may share
     waiting_each: int = 2  # runs of one address in line, the running one included
-    seconds_a_minute: float = 45.0  # of the device, for one address while others wait
+    seconds_a_minute: float = 45.0  # of device time for one address, while others wait
     rooms_a_minute: int = 6  # opened by one address
     together: int = 1  # races that may share passes
 
 
 def request_from_form(*form, **named) -> Request:
-    """Values in the order of the form, or by name; what is not given has its usual value. Raises UserError."""
+    """A request from values in the order of the form, or by name; missing ones take their defaults. Raises UserError."""
     values = values_of(*form, **named)
     prompt = values["prompt"]
     if not isinstance(prompt, str):
@@ -54,9 +54,9 @@ def request_from_form(*form, **named) -> Request:
     good = {field.name: checked(field, values[field.name]) for field in (*SAMPLING, CONTROLLER)}
     sampling = Sampling(*(good[name] for name in ("temperature", "top_p", "seed", "top_k", "min_p", "acceptance")))
     controller, settings = good["controller"], controller_settings(good["controller"], values, good["seed"])
-    make_controller(controller, **settings)  # refuses what is out of its range
+    make_controller(controller, **settings)  # refuses settings that are out of range
     drafter, stops, chat = drafter_of(values, good["new_tokens"]), stops_of(values["stop"]), good["chat"]
-    talk = (system_of(values["system"]), history_of(values["history"])) if chat else ()  # else the page does not show them
+    talk = (system_of(values["system"]), history_of(values["history"])) if chat else ()  # without chat the page hides these fields
     return Request(prompt, good["new_tokens"], sampling, "eesd", controller, settings, chat, drafter, *talk, stop=stops)
 
 
@@ -65,13 +65,13 @@ def values_of(*form, **named) -> dict:
 
 
 def quantize_from_form(*form, **named) -> str | None:
-    """None: as the host loaded the model. Raises UserError."""
+    """The precision asked for; None: as the host loaded the model. Raises UserError."""
     value = values_of(*form, **named)["quantize"]
     return None if value in (None, "") else checked(QUANTIZE, value)
 
 
 def model_from_form(*form, **named) -> str | None:
-    """None: the host's. Which names there are the server knows (engines.py). Raises UserError."""
+    """The model asked for; None: the host's. Engines.wanted checks that it exists. Raises UserError."""
     value = values_of(*form, **named)["model"]
     if value in (None, ""):
         return None
@@ -81,7 +81,7 @@ def model_from_form(*form, **named) -> str | None:
 
 
 def drafter_of(values: dict, new_tokens: int) -> Drafting:
-    """The one chosen with its settings that are filled in; early exit may be disturbed (see eesd_core/draft/disturbed.py)."""
+    """The chosen drafter with the settings that are filled in; early exit may be disturbed (eesd_core/draft/disturbed.py)."""
     name = checked(DRAFTER, values["drafter"])
     own = {setting.name for setting in DRAFTERS[name].settings}
     fields = [field for field in (*DRAFTER_SETTINGS, WRONG, WRONG_FROM) if values[field.name] not in (None, "")]
@@ -92,14 +92,14 @@ def drafter_of(values: dict, new_tokens: int) -> Drafting:
 
 
 def stops_of(value) -> tuple[str, ...]:
-    """One string, taken as it is, or none. Raises UserError."""
+    """The stop string as it is, or nothing. Raises UserError."""
     if not isinstance(value, str | None):
         raise UserError(f"stop text must be text, not {shown(value)}")
     return (value,) if value else ()
 
 
 def system_of(value) -> str:
-    """Raises UserError."""
+    """The system prompt. Raises UserError."""
     if not isinstance(value, str | None):
         raise UserError(f"the system prompt must be text, not {shown(value)}")
     if len(value or "") > MOST_SYSTEM:
@@ -108,7 +108,7 @@ def system_of(value) -> str:
 
 
 def history_of(value) -> tuple[tuple[str, str], ...]:
-    """Earlier turns from their JSON. Raises UserError."""
+    """Earlier turns, parsed from JSON. Raises UserError."""
     try:
         turns = json.loads(value) if value else []
         pairs = isinstance(turns, list) and all(isinstance(turn, list) and len(turn) == 2 for turn in turns)
@@ -123,7 +123,7 @@ def history_of(value) -> tuple[tuple[str, str], ...]:
 
 
 def controller_settings(controller: str, values: dict, seed: int) -> dict:
-    """Those the controller has and the visitor filled in."""
+    """The settings that the controller has and the visitor filled in."""
     kind = CONTROLLERS[controller]
     own = [field for field in KNOBS if field.name in signature(kind).parameters]
     filled = {field.name: checked(field, values[field.name]) for field in own if values[field.name] not in (None, "")}
@@ -131,7 +131,7 @@ def controller_settings(controller: str, values: dict, seed: int) -> dict:
 
 
 def checked(field: Field, value):
-    """Raises UserError."""
+    """The value, if the field allows it. Raises UserError."""
     name = field.label.lower()
     if field.kind == "number":
         return number(name, value, field.low, field.high)
@@ -145,13 +145,13 @@ def checked(field: Field, value):
 
 def number(name: str, value, low: float, high: float) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high:  # nan is in no range
+    if not is_number or not low <= value <= high:  # nan fails both comparisons
         raise UserError(f"{name} must be a number from {low:g} to {high:g}, not {shown(value)}")
     return float(value)
 
 
 def whole_number(name: str, value, low: int, high: int) -> int:
-    """Also from text, since that is how a seed is typed: plain digits, no other spelling of a number."""
+    """A whole number. Text is accepted too, since a seed is typed as text: plain digits only."""
     digits = value.strip() if isinstance(value, str) else shown(value).removesuffix(".0")
     if not re.fullmatch("[+-]?[0-9]{1,16}", digits) or not low <= int(digits) <= high:
         raise UserError(f"{name} must be a whole number from {low} to {high}, not {shown(value)}")
@@ -164,6 +164,6 @@ def shown(value) -> str:
         return "empty"
     try:
         text = str(value)
-    except ValueError:  # an integer of more digits than Python prints
+    except ValueError:  # Python refuses to print an integer this long
         return "a number far too large"
     return text if len(text) <= 40 else f"{text[:40]}..."

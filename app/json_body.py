@@ -1,4 +1,4 @@
-"""A JSON object from the body of a request."""
+"""Reads a JSON object from the body of a request."""
 
 import json
 
@@ -8,7 +8,7 @@ from eesd_core.errors import UserError
 
 
 async def json_object(request: Request, most: int) -> dict:
-    """Of at most so many bytes, and of a type that no other site may send without being asked. Raises UserError."""
+    """A JSON object of at most `most` bytes. Its content type is one that browsers do not let other sites send. Raises UserError."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise UserError("send application/json")
     body = b""

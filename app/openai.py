@@ -1,8 +1,8 @@
-"""Completions as OpenAI's interface has them (`python app.py --openai`): /v1/models, /v1/completions, /v1/chat/completions.
+"""An OpenAI-compatible API (`python app.py --openai`): /v1/models, /v1/completions, /v1/chat/completions.
 
-For programs that speak to such servers already. They wait in the same line as visitors of the page. A reply also says how drafting went, in
-vLLM's names and where vLLM has them (`metrics.speculative_decoding`), so "Open a trace" opens it. Beyond OpenAI's own fields a request may
-have `method`, `controller`, `drafter`, `acceptance`, `top_k` and `min_p`; what would change the text and is not there is refused by name.
+Callers wait in the same line as visitors of the page. A reply also reports drafting under vLLM's names and in vLLM's place
+(`metrics.speculative_decoding`), so "Open a trace" opens it. Beyond OpenAI's own fields a request may have `method`, `controller`,
+`drafter`, `acceptance`, `top_k` and `min_p`. Unsupported fields that would change the text are refused by name.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from .json_body import json_object
 from .runs import Visits, looked_every
 
 MOST_BODY = 256 * 2**10  # bytes
-# What would change the reply and is not done here, with the values that ask for nothing.
+# Unsupported fields that would change the reply, each with the values that leave it unchanged.
 NOT_HERE = {
     "n": (1,), "best_of": (1,), "echo": (False,), "suffix": ("",), "logprobs": (False, 0), "top_logprobs": (0,), "logit_bias": ({},),
     "frequency_penalty": (0,), "presence_penalty": (0,), "tools": ([],), "functions": ([],), "tool_choice": ("none", "auto"),
@@ -68,7 +68,7 @@ def completion_routes(visits: Visits) -> list[Route]:
 
 
 class Reply:
-    """What was asked for, and what is made of the run's records. Raises UserError."""
+    """A request, and the replies built from its run's records. Raises UserError."""
 
     def __init__(self, chat: bool, body: dict, usual_model: str):
         for name, idle in NOT_HERE.items():
@@ -108,7 +108,7 @@ class Reply:
         except UserError as problem:
             yield event(told(problem))
         finally:
-            await parts.aclose()  # the caller may have left: then the device is free
+            await parts.aclose()  # frees the device, also when the caller has left
         yield "data: [DONE]\n\n"
 
     def choice(self, said: dict, finish: str | None) -> dict:
@@ -127,9 +127,9 @@ class Reply:
 
 
 def request_in(body: dict, chat: bool) -> Request:
-    """Raises UserError."""
+    """The request in a body. Raises UserError."""
     most = body.get("max_completion_tokens") if chat and body.get("max_completion_tokens") is not None else body.get("max_tokens")
-    usual_most = MOST_NEW_TOKENS if chat else 16  # OpenAI's for a completion
+    usual_most = MOST_NEW_TOKENS if chat else 16  # 16 is OpenAI's default for completions
     form = {"new_tokens": usual_most if most is None else most, "chat": chat, "system": "", "history": ""}
     usual = {"temperature": 1.0, "top_p": 1.0, "seed": 0, "top_k": 0, "min_p": 0.0, "acceptance": "shared-noise"}
     form |= {name: value if body.get(name) is None else body[name] for name, value in usual.items()}
@@ -141,7 +141,7 @@ def request_in(body: dict, chat: bool) -> Request:
 
 
 def talk(messages: object) -> dict:
-    """A conversation as the form has it: prompt, system, history. Raises UserError."""
+    """A conversation as fields of the form: prompt, system, history. Raises UserError."""
     if not isinstance(messages, list) or not messages or not all(isinstance(message, dict) for message in messages):
         raise UserError(SEPARATE)
     turns = [(message.get("role"), content_of(message.get("content"))) for message in messages]
@@ -155,7 +155,7 @@ def talk(messages: object) -> dict:
 
 
 def content_of(content: object) -> str:
-    """Text, or a list of parts that are text. Raises UserError."""
+    """The text of a message, given as a string or as a list of text parts. Raises UserError."""
     parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
     if not all(isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in parts):
         raise UserError("the content of a message must be text")
@@ -163,7 +163,7 @@ def content_of(content: object) -> str:
 
 
 def enter(visits: Visits, call: Call, reply: Reply) -> Job:
-    """Into the line. Raises UserError."""
+    """Put the request into the line. Raises UserError."""
     try:
         wanted = visits.engines.wanted(None, reply.model)
     except UserError as problem:
@@ -176,7 +176,7 @@ def enter(visits: Visits, call: Call, reply: Reply) -> Job:
 
 
 async def follow(visits: Visits, job: Job) -> AsyncIterator[list[Record]]:
-    """Records as they come. Raises UserError at the end of a run that failed."""
+    """The records as they come. Raises UserError at the end if the run failed."""
     done = False
     try:
         while not done:
@@ -189,12 +189,12 @@ async def follow(visits: Visits, job: Job) -> AsyncIterator[list[Record]]:
         visits.device.leave(job)
     if job.error:
         raise UserError(job.error)
-    if job.why_stopped != "by you":  # which is how every job ends here
+    if job.why_stopped != "by you":  # "by you" is set by device.leave above, for every job
         raise Refused(f"stopped {job.why_stopped}", 503)
 
 
 async def whole(visits: Visits, call: Call, job: Job, reply: Reply) -> Response:
-    """Once the run is over. A caller who left meanwhile gets nothing, and frees the device."""
+    """The reply in one piece, once the run is over. If the caller leaves before that, the device is freed."""
     records: list[Record] = []
     parts = follow(visits, job)
     try:
@@ -219,7 +219,7 @@ async def gathered(parts: AsyncIterator[list[Record]], records: list[Record]) ->
 
 
 async def left(call: Call) -> None:
-    """Until the caller has hung up."""
+    """Wait until the caller has hung up."""
     while not await call.is_disconnected():
         await asyncio.sleep(0.1)
 
@@ -229,7 +229,7 @@ def text_of(records: list[Record]) -> list[str]:
 
 
 def finish_of(records: list[Record]) -> str:
-    """OpenAI's word for why a text ended."""
+    """OpenAI's `finish_reason`."""
     ended = next((record.event for record in reversed(records) if isinstance(record.event, RunFinished)), None)
     return "length" if ended and ended.reason == "length" else "stop"
 

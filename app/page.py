@@ -1,4 +1,4 @@
-"""The page: a form, and one component in which the renderer draws. Its template is constant: model text never becomes HTML."""
+"""The page: a form, and one component that the renderer draws into. The component's template is constant: model text never becomes HTML."""
 
 import base64
 import gzip
@@ -60,11 +60,11 @@ LEVELS = {
         "Rejection sampling: each text is a draw of its own from the same distribution. The texts may differ, the probabilities do not.",
     ),
 }
-FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # the visitor's own: nothing to load
+FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}  # system fonts: nothing to load
 THEME = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **FONTS)
 ATTACH = "const view = EESD.page.attach(element.firstElementChild); watch('value', () => view.feed(props.value)); view.feed(props.value);"
 
-# The page may be there before our scripts, above all where it was rendered on the server.
+# The page may be there before our scripts, especially when it was rendered on the server.
 FROM_LINK = """async (...values) => {
     while (!window.EESD?.page) await new Promise((next) => setTimeout(next, 20));
     return EESD.page.fromLink(values);
@@ -72,17 +72,17 @@ FROM_LINK = """async (...values) => {
 
 
 def launch(visits: Visits, host: str | None = None, port: int | None = None, openai: bool = False, **options) -> gr.Blocks:
-    """Serve the page. Without host and port Gradio's own environment variables count. `openai`: beside it, completions for programs
-    (openai.py). `options` are those of Blocks.launch.
+    """Serve the page. Without host and port, Gradio's environment variables apply. `openai` adds the OpenAI-compatible API (openai.py).
+    `options` are passed to Blocks.launch.
 
-    Rendering on the server (ssr_mode) is off unless asked for: one way to render, here and on Spaces.
+    Server-side rendering (ssr_mode) is off by default, so the page renders the same way here and on Spaces.
     """
     page = build_page(visits)
     page.queue(max_size=2 * STREAMS_AT_ONCE)
     rest_between_looks(page)
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
-    settings["state_session_capacity"] = STREAMS_AT_ONCE  # Gradio keeps the last text of so many visitors, long after they have left
-    settings["show_error"] = True  # a program that sends too few values is told so; what fails in a run has its own words (device.py)
+    settings["state_session_capacity"] = STREAMS_AT_ONCE  # for this many visitors Gradio keeps the last text, long after they have left
+    settings["show_error"] = True  # tells a program that it sent too few values; a failed run has its own message (device.py)
     settings["app_kwargs"] = {"routes": routes(visits, openai), "middleware": [Middleware(PackedPage), Middleware(NoUploads)]}
     page.launch(server_name=host, server_port=port, **UNASKED | settings | options)
     return page
@@ -102,7 +102,7 @@ def build_page(visits: Visits) -> gr.Blocks:
         return gr.Dropdown(choices(own), value=own[0]["prompt"])
 
     def begin_with(name: str) -> tuple[str, bool, str]:
-        """Prompt, kind of prompt and earlier turns where a model is chosen: what was said to another one is over."""
+        """Prompt, chat or not, and earlier turns after a model was chosen. A conversation with another model ends here."""
         return examples_of(engines.replies(name))[0]["prompt"], engines.replies(name), ""
 
     async def stop(request: gr.Request) -> None:
@@ -132,7 +132,7 @@ def build_page(visits: Visits) -> gr.Blocks:
             gr.HTML("", html_template="<p class='eesd-drafter-note'></p>", js_on_load="window.EESD?.page.offer()", **bare)
         stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits), elem_id="stage", **bare)
 
-        with gr.Column(elem_classes="eesd-unseen"):  # what the view fills in and presses
+        with gr.Column(elem_classes="eesd-unseen"):  # hidden fields and buttons that the view fills in and presses
             history = gr.Textbox("", label=HISTORY.label, elem_id=HISTORY.element)
             reply_button = gr.Button("Send", elem_id="reply")
 
@@ -142,13 +142,13 @@ def build_page(visits: Visits) -> gr.Blocks:
         buttons = [run_button, stop_button]
         in_browser = {"fn": None, "show_progress": "hidden", "api_visibility": "private"}
         told = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-        model.change(examples_for, model, examples, **told)  # a link chooses one too
+        model.change(examples_for, model, examples, **told)  # a link may choose the model too
         model.input(begin_with, model, [prompt, chat, history], **told)
         examples.input(inputs=examples, outputs=[prompt, history], js="text => [text, '']", **in_browser)
         run_button.click(outputs=buttons, js="() => EESD.page.buttons(true)", **in_browser)
         streaming = {"show_progress": "hidden", "concurrency_limit": STREAMS_AT_ONCE, "concurrency_id": "race"}
         running = run_button.click(run, form, stage, api_name="stream", api_visibility="undocumented", **streaming)
-        running.then(outputs=buttons, js="() => EESD.page.buttons(false)", **in_browser)  # whatever ended it
+        running.then(outputs=buttons, js="() => EESD.page.buttons(false)", **in_browser)  # however it ended
         turn = reply_button.click(outputs=[prompt, history], js="() => EESD.page.turn", **in_browser)
         turn.then(js="() => EESD.page.press('run')", **in_browser)
         stop_button.click(stop, queue=False, show_progress="hidden", api_visibility="private")
@@ -172,12 +172,12 @@ def component(field: Field) -> gr.components.Component:
     if field.kind == "flag":
         return gr.Checkbox(field.value, **words)
     if isinstance(field.value, str):
-        return gr.Textbox(field.value, **words)  # also a seed: longer than a browser's number
+        return gr.Textbox(field.value, **words)  # a seed too: it may be longer than a browser's number
     return gr.Number(field.value, placeholder=field.usual, step=1 if field.kind == "whole" else 0.05, **words)
 
 
 def weights_choice(engines: Engines, engine: Engine) -> gr.Radio:
-    """Where there is a choice, the precision of the next run's weights; else what they have, and why that stays."""
+    """Chooses the precision of the next run's weights. If there is no choice, it shows their precision and says why."""
     plain = engine.target.precision if engines.start == "none" else "not quantised"
     names = {"none": plain, "q8": "q8", "q4": "q4", "8bit": "8-bit", "4bit": "4-bit"}
     offered = [(names[name], name) for name in QUANTIZE.choices]
@@ -188,7 +188,7 @@ def weights_choice(engines: Engines, engine: Engine) -> gr.Radio:
 
 
 def model_choice(engines: Engines) -> gr.Dropdown:
-    """The host's model and those beside it; hidden where there is one only."""
+    """Chooses between the host's model and those beside it; hidden if there is only one."""
     names, shown = list(engines.models), len(engines.models) > 1
     return gr.Dropdown(names, value=engines.model, label=MODEL.label, container=False, min_width=0, visible=shown, elem_id=MODEL.element)
 
@@ -207,7 +207,7 @@ def title(engine: Engine) -> str:
 
 
 def caution(engine: Engine) -> str:
-    """What is not as one expects: drafts without a trained exit layer."""
+    """A warning if the model drafts without a trained exit layer."""
     layer = getattr(engine, "exit_layer", None)
     if not (layer and layer.note):
         return ""
@@ -216,7 +216,7 @@ def caution(engine: Engine) -> str:
 
 
 def recorded(chip: str) -> str:
-    """What stands in the place of the live chips while the recording is on the page."""
+    """The chip that replaces the live ones while the recording is on the page."""
     with OPENING.open(encoding="ascii") as lines:
         head, started = json.loads(next(lines)), json.loads(next(lines))
     cores = f"{head['cores']} core{'' if head['cores'] == 1 else 's'}"
@@ -225,7 +225,7 @@ def recorded(chip: str) -> str:
 
 
 def head(visits: Visits) -> str:
-    """Style and scripts, inline because they are small. In the component's own head, since that is sure to be there before it is drawn."""
+    """Style and scripts, inline because they are small. They are in the component's own head, which is loaded before it is drawn."""
     style = "\n".join((WEB / name).read_text(encoding="utf-8") for name in STYLES)
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
@@ -233,10 +233,10 @@ def head(visits: Visits) -> str:
     engine, engines = visits.engine, visits.engines
     page |= {"contestants": CONTESTANTS, "texts": TEXTS}
     page |= {"needs": HEADS_NEEDED, "heads": {name: engines.heads(name) for name in engines.models}}
-    page["precisions"] = [name for name in engines.offered if name in ("none", *OWN)]  # several beside each other
+    page["precisions"] = [name for name in engines.offered if name in ("none", *OWN)]  # for the precision race
     host = {"device": str(engine.target.device), "dtype": engine.target.precision}
     page["host"] = host | {"model": engine.target.name, "level": engine.level}
-    page["models"] = [name for name, beside in engines.beside.items() if not beside.arrival.ready]  # still on their way
+    page["models"] = [name for name, beside in engines.beside.items() if not beside.arrival.ready]  # still downloading
     page["plotly"] = plotly_address()
     script = join_modules("page.js", {"schema": SCHEMA, "page": page})
     return f"<style>{style}\n{visibility()}</style><script>{script}</script>"

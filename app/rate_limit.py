@@ -1,25 +1,25 @@
-"""What one address may have in a minute: so many runs, and so many seconds of the device."""
+"""Limits per address and minute: on runs, and on seconds of device time."""
 
 import time
 from collections import deque
 from collections.abc import Callable
 
 MINUTE = 60.0
-MOST_ADDRESSES = 10_000  # remembered; the longest silent are forgotten first
+MOST_ADDRESSES = 10_000  # at most; those silent for longest are forgotten first
 
 
 class Pace:
-    """Amounts that every address used lately, of which it may use `most` a minute."""
+    """What each address used in the last minute; it may use `most` a minute."""
 
     def __init__(self, most: float, now: Callable[[], float] = time.monotonic):
         self.most, self.now = most, now
-        self._used: dict[str, deque[tuple[float, float]]] = {}  # of each address: when, and how much
+        self._used: dict[str, deque[tuple[float, float]]] = {}  # per address: when, and how much
 
     def wait(self, address: str, amount: float = 0.0) -> float:
-        """Seconds until this address may use `amount` more; 0: now."""
+        """Seconds until this address may use `amount` more; 0 means now."""
         now, uses = self.now(), self._recent(address)
         left = sum(used for _, used in uses) + amount - self.most
-        for at, used in uses:  # the oldest are forgotten first
+        for at, used in uses:  # the oldest expire first
             if left <= 0:
                 break
             left -= used
@@ -31,12 +31,12 @@ class Pace:
     def use(self, address: str, amount: float) -> None:
         uses = self._recent(address)
         uses.append((self.now(), amount))
-        self._used[address] = uses  # last in the order of the dict: was here last
+        self._used[address] = uses  # re-inserted: the dict is ordered by last use
         while len(self._used) > MOST_ADDRESSES:
             del self._used[next(iter(self._used))]
 
     def ask(self, address: str) -> float:
-        """`wait` for one, which is used if that is 0."""
+        """Use one and return 0, or return the seconds to wait for it."""
         wait = self.wait(address, 1)
         if not wait:
             self.use(address, 1)

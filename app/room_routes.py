@@ -1,6 +1,6 @@
-"""The addresses of rooms (rooms.py): a presenter's page opens one, speaks and closes; phones follow and answer.
+"""HTTP routes of rooms (rooms.py): the presenter's page opens a room, sends updates and closes it; phones follow and answer.
 
-What comes from a page is data to be passed on: it is checked for kind and size here, and drawn as text there.
+Data from a page is only passed on: its types and sizes are checked here, and the phones draw it as text.
 """
 
 from functools import cache
@@ -21,16 +21,16 @@ from .rate_limit import Pace
 from .rooms import Rooms, line
 
 LINES = "application/x-ndjson"
-MOST_SAID = 512 * 2**10  # bytes of a presenter's body: a page sends a long run in parts
+MOST_SAID = 512 * 2**10  # bytes of one update: the presenter's page sends a long run in parts
 MOST_ANSWER = 1024
 STYLES = ("base.css", "style.css", "guide.css", "standalone.css", "rooms.css")
-PLACE = {"cursor": int, "time": float, "speed": float, "playing": bool, "live": bool, "round": int}  # of the playhead
+PLACE = {"cursor": int, "time": float, "speed": float, "playing": bool, "live": bool, "round": int}  # the playhead's state
 KINDS = ("accepted", "count")  # will the next draft be accepted; how many of the round's drafts
 MOST_CHOICES = 17  # 0 to 16 drafts
 
 
 def room_routes(rooms: Rooms, root: str, opened_a_minute: int, plotly: str) -> list[Route]:
-    """`opened_a_minute`: rooms by one address; `plotly`: where plotly.js is, as seen from the page's own address."""
+    """`opened_a_minute`: rooms that one address may open; `plotly`: address of plotly.js, relative to the page's."""
     pace = Pace(opened_a_minute)
 
     def taking(most: int, act):
@@ -71,7 +71,7 @@ def room_routes(rooms: Rooms, root: str, opened_a_minute: int, plotly: str) -> l
             lines = rooms.room(request.query_params.get("code")).follow()
             first = await anext(lines)
         except UserError as problem:
-            return Response(line(refused=str(problem)), media_type=LINES)  # in the stream's own words
+            return Response(line(refused=str(problem)), media_type=LINES)  # in the stream's format
 
         async def rest():
             yield first
@@ -93,7 +93,7 @@ def is_whole(value: object) -> bool:
 
 
 def place_of(given: object) -> dict:
-    """Where a playhead is. Raises UserError."""
+    """The playhead's state, checked. Raises UserError."""
     if not isinstance(given, dict) or not given.keys() <= PLACE.keys():
         raise UserError(f"place has {', '.join(PLACE)}")
     for name, value in given.items():
@@ -104,8 +104,8 @@ def place_of(given: object) -> dict:
 
 
 def question_of(given: object) -> dict | None:
-    """A question about the round to come; once it is over with its truth, what the controller did, and its belief if it has one. Raises
-    UserError."""
+    """A question about the next round, checked. Once the round is over it also has the truth, what the controller did, and its belief if
+    it has one. Raises UserError."""
     if given is None:
         return None
     wrong = UserError("a question has id, kind and choices (their number), and once it is over truth, guess and belief")
@@ -125,9 +125,9 @@ def question_of(given: object) -> dict | None:
     return question | {"truth": truth, "guess": guess, "belief": belief}
 
 
-@cache  # nobody needs it before the first phone comes
+@cache  # built when the first phone comes
 def follower_page(plotly: str) -> str:
-    """What a phone loads: the view without Gradio. Only our script, plotly.js and this server's own lines are let in."""
+    """The page that a phone loads: the view without Gradio. It may load only our script, plotly.js and data from this server."""
     script = join_modules("follow.js", {"schema": SCHEMA, "page": {"plotly": plotly.rpartition("/")[2]}})
     style = "\n".join((WEB / name).read_text(encoding="utf-8") for name in STYLES)
     policy = (

@@ -1,8 +1,8 @@
-"""Rooms, to follow along: what a presenter's page shows, and the phones that see it as it happens.
+"""Rooms for following along: phones see what the presenter's page shows, as it happens.
 
-The presenter's page sends the lines of the run that it shows and where its playhead is; every follower reads the same bytes from where it
-left off. A room keeps the run in view and nothing of those before it, knows nobody's name, and is gone when it closes or its presenter has
-been silent. Everything here runs in the server's event loop and touches no device.
+The presenter's page sends the lines of its run and the state of its playhead; every follower reads the same bytes from where it left off. A
+room keeps only the run in view and no names. It is gone when it is closed or its presenter has been silent too long. Everything here runs
+in the server's event loop and touches no device.
 """
 
 import asyncio
@@ -15,31 +15,31 @@ from contextlib import suppress
 from eesd_core.errors import UserError
 
 LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ"  # without I, L and O, which are read as digits
-MOST_ROOMS, MOST_PHONES = 20, 300  # of a server; of a room
+MOST_ROOMS, MOST_PHONES = 20, 300  # per server; per room
 MOST_RUN = 8 * 2**20  # characters of a run's lines
 SILENT = 15 * 60.0  # seconds without a word from the presenter's page, after which a room closes
-PULSE = 15.0  # seconds between two signs of life to a phone; only at a line does the server notice one that has left
+PULSE = 15.0  # seconds between keep-alive lines to a phone: the server notices that a phone has left only when it sends
 
 
 class Room:
     def __init__(self, code: str, key: str, now: Callable[[], float] = time.monotonic):
-        """`code` lets in, `key` lets speak."""
+        """Followers join with `code`; the presenter speaks with `key`."""
         self.code, self.key, self.now = code, key, now
         self.heard = now()
-        self.run = 0  # number of the run in view; a higher one begins anew
-        self.length = 0  # characters of its lines
+        self.run = 0  # number of the run in view; a higher number starts a new run
+        self.length = 0  # characters of the run's lines
         self.place: dict = {}  # where the presenter's playhead is
         self.question: dict | None = None
-        self.answers: dict[str, int] = {}  # of the question in view, by phone
+        self.answers: dict[str, int] = {}  # to the question in view, by phone
         self.phones: set[str] = set()
         self.closed = False
-        self._parts: list[bytes] = []  # lines for followers, which hold the run's lines
+        self._parts: list[bytes] = []  # lines for followers; each wraps some of the run's lines
         self._news = 0  # counts changes of place and question
         self._changed = asyncio.Event()
 
     def hear(self, run: int, offset: int, text: str, place: dict, question: dict | None) -> dict:
-        """Take what the presenter's page shows: `text` continues the lines of `run` behind `offset` characters. Returns how much is here,
-        so that the page sends what got lost again, and what the room answers. Raises UserError."""
+        """Take an update from the presenter's page: `text` continues the lines of `run` at character `offset`. Returns how much has
+        arrived, so that the page resends what was lost, and the room's answers. Raises UserError."""
         self.heard = self.now()
         if run > self.run:
             self.run, self.length, self._parts = run, 0, []
@@ -66,7 +66,7 @@ class Room:
         return [given.count(choice) for choice in range(self.question["choices"])]
 
     def answer(self, phone: str, question: int, choice: int) -> None:
-        """`choice`: 0, 1 ... A phone's last one counts. Raises UserError."""
+        """`choice`: 0, 1 ... A phone's last answer counts. Raises UserError."""
         if phone not in self.phones:
             raise UserError("this phone is not in the room: load the page again")
         if not self.question or question != self.question["id"] or "truth" in self.question:
@@ -76,7 +76,7 @@ class Room:
         self.answers[phone] = choice
 
     async def follow(self) -> AsyncIterator[bytes]:
-        """Lines for one phone, from the beginning of the run in view until the room closes. Raises UserError where the room is full."""
+        """Lines for one phone, from the beginning of the run in view until the room closes. Raises UserError if the room is full."""
         if len(self.phones) >= MOST_PHONES:
             raise UserError(f"the room is full: {MOST_PHONES} phones are the most")
         phone = secrets.token_urlsafe(9)
@@ -118,7 +118,7 @@ class Rooms:
         self._rooms: dict[str, Room] = {}  # by code
 
     def open(self) -> Room:
-        """A room of its own. Raises UserError."""
+        """Open a new room. Raises UserError."""
         self._sweep()
         if len(self._rooms) >= MOST_ROOMS:
             raise UserError(f"{MOST_ROOMS} rooms are open already: try again later")
@@ -127,14 +127,14 @@ class Rooms:
         return room
 
     def presented(self, code: object, key: object) -> Room:
-        """The room that this key speaks in. Raises UserError."""
+        """The room with this code, if the key is its presenter's. Raises UserError."""
         room = self.room(code)
         if not isinstance(key, str) or not secrets.compare_digest(room.key.encode(), key.encode("utf-8", "replace")):
             raise UserError("this is not the key of that room")
         return room
 
     def room(self, code: object) -> Room:
-        """Raises UserError."""
+        """The room with this code. Raises UserError."""
         self._sweep()
         room = self._rooms.get(code.upper()) if isinstance(code, str) else None
         if room is None:
@@ -159,5 +159,5 @@ def new_code() -> str:
 
 
 def line(**values) -> bytes:
-    """Free of "<", as all lines to a page are."""
+    """One JSON line. It contains no "<", like all lines to a page."""
     return json.dumps(values).replace("<", "\\u003c").encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Pages beside the page: /health for whoever watches the server, plotly.js, the empty offline page, QR codes, studies and rooms."""
+"""Other routes than the page: /health for monitoring, plotly.js, the empty offline page, QR codes, studies and rooms."""
 
 import gzip
 import io
@@ -28,15 +28,15 @@ from .runs import Visits
 from .studies import study_routes
 
 TRACES = Path(__file__).resolve().parents[1] / "assets" / "traces"
-OWN = "/gradio_api/eesd"  # where the page is rendered on the server too, Node passes on what is below /gradio_api and nothing else
-MOST_LINK = 1000  # characters: more makes a code that no camera reads off a screen
-MOST_SENT = 2 * MOST_TRACE  # bytes of a body: JSON puts a stroke before every quotation mark of a trace
+OWN = "/gradio_api/eesd"  # with server-side rendering Node passes on only what is below /gradio_api
+MOST_LINK = 1000  # characters: cameras cannot read a larger QR code off a screen
+MOST_SENT = 2 * MOST_TRACE  # bytes of a body: as a JSON string a trace grows, since every quotation mark is escaped
 DAY = {"Cache-Control": "max-age=86400"}
-FOR_GOOD = {"Cache-Control": "public, max-age=31536000, immutable"}  # its address has its version
+FOR_GOOD = {"Cache-Control": "public, max-age=31536000, immutable"}  # the address contains the version
 
 
 class PackedPage:
-    """The page itself, packed on its way: it has our scripts in it. Gradio packs only what has a file's name."""
+    """Compresses the page itself, which contains our scripts. Gradio compresses only paths with a file ending."""
 
     def __init__(self, app: ASGIApp):
         self.app, self.packed = app, GZipMiddleware(app)
@@ -46,8 +46,8 @@ class PackedPage:
 
 
 class NoUploads:
-    """Gradio takes files from anybody, and bodies of any size, also where no part of the page has any use for one: here it takes no file,
-    and nothing larger than a trace that is sent as JSON."""
+    """Gradio accepts files and bodies of any size from anybody, although this page needs none. Here files are refused, and so is any body
+    larger than a trace sent as JSON."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -72,7 +72,7 @@ class NoUploads:
 
 
 def routes(visits: Visits, openai: bool = False) -> list[Route]:
-    """`openai`: completions as OpenAI's interface has them too."""
+    """`openai` adds the OpenAI-compatible API."""
     began = time.monotonic()
 
     async def health(request: Request) -> Response:
@@ -98,13 +98,13 @@ def state_of(visits: Visits) -> dict:
 
 
 def plotly_address() -> str:
-    """Relative, so that it works behind a proxy's path."""
+    """A relative address, so that it works behind a proxy's path."""
     return f"{OWN[1:]}/plotly.js?v={plotly.__version__}"
 
 
 @cache
 def packed_plotly() -> bytes:
-    """Once, and not for every visitor, as Gradio would: that takes a core a quarter of a second, beside somebody's race."""
+    """Compressed once. Gradio would do it for every visitor, a quarter of a second of one core beside somebody's race."""
     return gzip.compress(PLOTLY_JS.read_bytes(), mtime=0)
 
 
@@ -115,7 +115,8 @@ def plotly_js(request: Request) -> Response:
 
 
 def offline(request: Request) -> Response:
-    """In a thread of its own, since the first call packs plotly.js. As plain text: the browser fills it in, nobody opens it here."""
+    """The empty offline page, which the browser fills in; plain text, because nobody opens it here. Not async, so it runs in its own
+    thread: the first call compresses plotly.js."""
     return PlainTextResponse(template(), headers=DAY)
 
 

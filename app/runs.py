@@ -1,8 +1,8 @@
-"""A visitor's run: from the form to a stream of text that only grows (NDJSON), which the renderer draws.
+"""A visitor's run: from the form to a growing text (NDJSON), which the renderer draws.
 
-All of this runs in the server's event loop, so its steps never overlap between two awaits; the device has a thread of its own. The
-first line leaves after all checks and before the device is asked for, because Gradio can close a stream only after its first line.
-Whatever ends the stream (the run's end, Stop, a closed tab), the device is released in `finally`.
+All of this runs in the server's event loop, so the code between two awaits is never interrupted; the device has its own thread. The first
+line is sent after all checks and before the job is queued, because Gradio can close a stream only after its first line. However the stream
+ends (end of the run, Stop, a closed tab), the device is released in `finally`.
 """
 
 import asyncio
@@ -30,35 +30,35 @@ from .rate_limit import Pace
 from .together import Asked, SharedRaces
 
 FRAME_SECONDS = 0.1  # between two updates of the page
-WAITING_SECONDS = 1.0  # between two that only say where a waiting run stands: every one costs the engine of somebody else
-NEAR = 5  # runs before one's own; who has more of them before him is told less often, so that a long line costs little more
-LATE_SECONDS = 0.5  # within which a run that was asked for has come
+WAITING_SECONDS = 1.0  # between two updates of a waiting run's place: each takes processor time from the run on the device
+NEAR = 5  # runs ahead; visitors with more ahead are updated less often, so that a long line costs little more
+LATE_SECONDS = 0.5  # how long Stop waits for a run that was asked for but has not been queued yet
 ESTIMATE_SECONDS = 3.0  # between two estimates of a wait
-HINDSIGHT_SECONDS = 0.3  # that a run may spend on hindsight while others wait
+HINDSIGHT_SECONDS = 0.3  # of hindsight that a run may compute while others wait
 
 Contest = Callable[[Engine, Request, str, Callable[[], bool]], Iterator[Record]]
-Study = Callable[[Engine, Callable[[], bool]], Iterator[dict]]  # work that says lines of its own instead of records
+Study = Callable[[Engine, Callable[[], bool]], Iterator[dict]]  # work that yields its own lines instead of records
 
 
 def note(**line) -> str:
-    """A line that is not an engine record: `queue`, `stopped` or `error`. Free of "<", as those of `to_line` are."""
+    """A line that is not an engine record: `queue`, `stopped` or `error`. It contains no "<", like the lines of `to_line`."""
     return json.dumps(line).replace("<", "\\u003c") + "\n"
 
 
 def told_every(place: int) -> float:
-    """Seconds between two lines to a visitor who has so many runs before his own: 90 who wait are told 20 times a second together."""
+    """Seconds between two updates to a visitor with `place` runs ahead. 90 waiting visitors get 20 updates a second together."""
     return WAITING_SECONDS * max(1.0, place / NEAR)
 
 
 def looked_every(place: int) -> float:
-    """Seconds between two looks at a job with so many before it: to wake up for each of 90 ten times a second is work too."""
+    """Seconds between two looks at a job with `place` jobs ahead: waking up ten times a second for each of 90 costs time too."""
     return FRAME_SECONDS * min(max(1, place), 10)
 
 
 def contest(
     engine: Engine, request: Request, run: str, stopped: Callable[[], bool], others: Callable[[], bool] = bool
 ) -> Iterator[Record]:  # fmt: skip
-    """The race, and behind its verdict what other draft lengths would have made of it."""
+    """The race and, after its verdict, hindsight: what other draft lengths would have gained."""
     records = []
     for record in race(engine, request, run, stopped):
         records.append(record)
@@ -70,7 +70,7 @@ def contest(
 def afterwards(
     engine: Engine, request: Request, records: list[Record], stopped: Callable[[], bool], others: Callable[[], bool]
 ) -> Iterator[Record]:  # fmt: skip
-    """What other draft lengths would have made of a finished race: left out where that takes long and `others` wait."""
+    """Hindsight on a finished race: what other draft lengths would have gained. Left out if it takes long and `others` wait."""
     asked = time.monotonic()
     end = asked + HINDSIGHT_SECONDS
 
@@ -84,7 +84,7 @@ def afterwards(
 
 
 class Busy(UserError):
-    """Too much at once, from one address or from all."""
+    """Too many runs at once, from one address or from all."""
 
     status = 429  # for programs
 
@@ -93,16 +93,16 @@ class Visits:
     """Runs of all visitors, by Gradio's session. A visitor has one run at most."""
 
     def __init__(self, engine: Engine | None, limits: Limits | None = None, work: Contest | None = None):
-        """`work`: what a run is; without it a race and its hindsight."""
+        """`work`: what a run does; by default a race and its hindsight."""
         self.engine, self.limits = engine, limits or Limits()
         self.others = lambda: self.device.waiting() > 1
         self.contest = work or partial(contest, others=self.others)
         self.engines = Engines(engine)
-        self.studies = True  # the engine is here and not lent
+        self.studies = True  # False on ZeroGPU, where the GPU is lent
         self.device, self.pace = Device(self.limits.seconds, self.limits.together), Pace(self.limits.runs_a_minute)
         self._parties: dict[Wanted, SharedRaces] = {}
         self.seconds = Pace(self.limits.seconds_a_minute)
-        self.machine: str | None = None  # what the device is called, where it cannot say itself
+        self.machine: str | None = None  # name of the device, if it cannot be read from the engine
         self._jobs: dict[str, Job] = {}  # by session
         self._in_line: dict[str, list[Job]] = {}  # by address
 
@@ -111,10 +111,10 @@ class Visits:
         cls, load: Load, limits: Limits | None = None, quantize: str = "none", choice: bool = True, model: str = "",
         beside: Mapping[str, Beside] | None = None,
     ) -> "Visits":  # fmt: skip
-        """With an engine of `model` that is loaded in the device's own thread. `load` takes the precision of the weights; with `choice`
-        visitors may ask for others than the host's, and for the models `beside` it.
+        """Load the engine of `model` in the device's thread. `load` takes the precision of the weights. With `choice` visitors may choose
+        another precision; they may also choose a model `beside` the host's.
 
-        One core is left to the server and to a browser on the same machine: torch's threads wait for each other, so one that shares
+        One core is left to the server and to a browser on the same machine. Torch's threads wait for each other, so one thread that shares
         its core halves the speed of all (two cores and Chromium: 37 tokens/s with two threads, 80 with one).
         """
         visits = cls(None, limits)
@@ -126,17 +126,17 @@ class Visits:
 
         visits.engine = visits.device.call(prepare)
         visits.engines = Engines(visits.engine, quantize, load if choice else None, model, beside)
-        visits.device.mean_seconds = None  # loading was no run
+        visits.device.mean_seconds = None  # loading does not count as a run
         return visits
 
     async def run(self, session: str | None, address: str, *form) -> AsyncIterator[str]:
-        """Race both lanes for one visitor of the page. Yields the whole text so far each time."""
+        """Race both lanes for one visitor of the page. Every yield is the whole text so far."""
         run = uuid.uuid4().hex[:8]
         try:
             wanted = self.engines.wanted(quantize_from_form(*form), model_from_form(*form))
             queue_up = self.admit(address, request_from_form(*form), run, wanted)
         except UserError as problem:
-            # Alone, so the page keeps the run that it shows; with its run, since a text like the last one is not sent.
+            # The only line, so the page keeps the run that it shows. The run id makes it unique: Gradio does not send the same text twice.
             yield note(type="error", run=run, message=str(problem))
             return
         text = note(type="queue", run=run, place=0, waiting=0)
@@ -146,7 +146,7 @@ class Visits:
         except UserError as problem:
             yield text + note(type="error", message=str(problem))
             return
-        visitor = session or run  # a bare HTTP client may have no session: then nobody else may have its place
+        visitor = session or run  # a bare HTTP client may have no session; the run id is unique
         if earlier := self._jobs.get(visitor):
             self.device.leave(earlier)
         self._jobs[visitor] = job
@@ -160,7 +160,7 @@ class Visits:
                 del self._jobs[visitor]
 
     async def study(self, address: str, study: Study, quantize: str | None, model: str | None = None) -> AsyncIterator[str]:
-        """Lines of something else that needs the device, in the same queue and under the same limits as runs. Closing it is its Stop."""
+        """Lines of other work on the device, in the same line and under the same limits as runs. Closing the generator stops the work."""
         yield note(type="queue", place=0, waiting=0)
         try:
             job = self.enter(address, self.engines.wanted(quantize, model), study)()
@@ -174,23 +174,23 @@ class Visits:
             self.device.leave(job)
 
     def admit(self, address: str, request: Request, run: str, wanted: Wanted, work: Contest | None = None) -> Callable[[], Job]:
-        """Check a request; what is returned puts it into the line. Raise UserError, both: too long a prompt, a full line or too many runs
-        are refused before they wait. Without `work` it is a race, which may share passes with others."""
+        """Check a request and return a function that puts it into the line. Both raise UserError, so a prompt that is too long, a full
+        line or too many runs are refused before they wait. Without `work` it is a race, which may share passes with others."""
         if engine := self.engines.loaded(wanted) or self.engines.loaded(wanted._replace(quantize=self.engines.start)):
-            engine.encode(request)  # a model that nobody has used yet refuses what is too long when it is there
+            engine.encode(request)  # a model that is not loaded yet checks the length once it is
         share = None if work else Share(self._party(wanted), Asked(request, run))
         work = work or self.contest
         return self.enter(address, wanted, lambda engine, stopped: work(engine, request, run, stopped), share)
 
     def _party(self, wanted: Wanted) -> SharedRaces:
-        """Of all races with this engine."""
+        """The party of all races with this engine."""
         if wanted not in self._parties:
             engine = partial(self.engines.engine, wanted)
             self._parties[wanted] = SharedRaces(engine, self.limits.together, partial(afterwards, others=self.others))
         return self._parties[wanted]
 
     def enter(self, address: str, wanted: Wanted, work: Study, share: Share | None = None) -> Callable[[], Job]:
-        """Work for this engine, which is loaded first if nobody asked for it before; as `admit`. Raises UserError."""
+        """Like `admit`, for any work on this engine, which is loaded first if need be. Raises UserError."""
         self._check_room(address)
         others = self.device.waiting() > len(self._mine(address))
         if others and (wait := self.seconds.wait(address)):
@@ -201,7 +201,7 @@ class Visits:
         prepare = partial(self.engines.engine, wanted)
 
         def queue_up() -> Job:
-            self._check_room(address)  # again: others may have come in between
+            self._check_room(address)  # again: others may have joined in between
             spend = partial(self.seconds.use, address)
             job = self.device.submit(lambda stopped: work(prepare(), stopped), prepare, spend, share)
             self._in_line[address] = [*self._mine(address), job]
@@ -210,7 +210,7 @@ class Visits:
         return queue_up
 
     def _check_room(self, address: str) -> None:
-        """Raises UserError."""
+        """Raises UserError if the line has no room for this address."""
         if self.device.waiting() >= self.limits.waiting:
             raise Busy(f"{self.limits.waiting} runs are waiting already: try again in a minute")
         if len(self._mine(address)) >= self.limits.waiting_each:
@@ -224,28 +224,28 @@ class Visits:
         return jobs
 
     async def stop(self, session: str | None) -> None:
-        """Stop the visitor's run, also one that was asked for so shortly before that it has not come yet."""
+        """Stop the visitor's run, also one that was just asked for and is not in line yet."""
         for _ in range(round(LATE_SECONDS / FRAME_SECONDS)):
             if job := self._jobs.get(session):
                 return self.device.leave(job)
             await asyncio.sleep(FRAME_SECONDS)
 
     async def _follow(self, job: Job, line: Callable[..., str] = to_line) -> AsyncIterator[str]:
-        """What to append to the text, a frame at a time; often nothing, but only at a yield does Gradio notice a closed tab."""
+        """What to append to the text, one frame at a time. Often that is nothing, but Gradio notices a closed tab only at a yield."""
         stand, told_at, sent_at, began, told, done = None, 0.0, 0.0, False, False, False
         while not done:
             records, done = job.take()
             part = "".join(map(line, records))
             began = began or bool(records)
-            loading = self.device.preparing  # by this job or, which its visitor is told too, by the one before it
+            loading = self.device.preparing  # by this job or the one before it: the visitor is told in both cases
             now, clock = (self.device.place(job), None if loading is None else round(loading)), time.monotonic()
             due = clock >= sent_at + told_every(now[0])
             if not began and not done and due and (now != stand or clock > told_at + ESTIMATE_SECONDS):
                 stand, told_at = now, clock
                 place, loading = now
-                wait = {"seconds": self.device.wait(place)} if loading is None else {"loading": loading}  # seconds so far
+                wait = {"seconds": self.device.wait(place)} if loading is None else {"loading": loading}  # seconds of loading so far
                 part += note(type="queue", place=place, waiting=self.device.waiting(), **wait)
-            if job.why_stopped and not told:  # the visitor hears it at once, the device stops at its next step
+            if job.why_stopped and not told:  # told at once, though the device stops only at its next step
                 told = True
                 part += note(type="stopped", message=job.why_stopped)
             if done and job.error:

@@ -1,11 +1,11 @@
 """What a visitor may start besides a run: a race of several methods or precisions, several texts at once, a small benchmark, and the live
-test of distributions; and the latest report of a large one.
+test of distributions. Also the latest report of a full benchmark.
 
-Each is one POST that is answered line by line; closing the connection is Stop. They are allowed on public servers, because they wait in the
-same line as runs and count against the same limits, their size is fixed here, and what a benchmark writes goes into a folder that is
-removed when it ends. Stop waits for the text that is being written, at most a second or two of a small benchmark.
+Each study is one POST, answered line by line; closing the connection stops it. Studies are safe on public servers: they wait in the same
+line as runs, count against the same limits, have a fixed size, and a benchmark's files go into a folder that is removed when it ends. Stop
+waits until the current text is finished, at most a second or two in a small benchmark.
 
-A report has scripts of its own. It is shown in a sandbox without an origin, so nothing in it can reach the page or its cookies.
+A report has its own scripts. It is shown in a sandbox without an origin, so nothing in it can reach the page or its cookies.
 """
 
 import json
@@ -47,9 +47,9 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 RECORDED_METHODS = ASSETS / "bench" / "methods.ndjson"  # a race of methods, made by `python -m tools.record_methods`
 METHODS = ("vanilla", "hf", "prompt-lookup", "fixed:3", "beta", "throughput")
 PROMPTS, NEW_TOKENS = 4, 32
-MOST_CONTESTANTS = 4  # beside vanilla
+MOST_CONTESTANTS = 4  # besides vanilla
 MOST_PRECISIONS = 3  # at once in memory
-CONTESTANTS = (  # as `bench` spells them: controllers of early exit, and other drafters
+CONTESTANTS = (  # in `bench` spelling: controllers for early exit, and other drafters
     *(name for name in CONTROLLERS if name != "fixed"),
     *("fixed:2", "fixed:4", "fixed:8"),
     *(name for name, row in DRAFTERS.items() if not row.for_show and name != "early-exit"),
@@ -63,7 +63,7 @@ SANDBOX = {"Content-Security-Policy": "sandbox allow-scripts", "X-Content-Type-O
 
 
 def small_benchmark(engine: Engine, stopped: Callable[[], bool]) -> Iterator[dict]:
-    """Says how far it is, and in the end the report as a page."""
+    """Yields progress, and at the end the report as a page."""
     group = Group("live", "A small benchmark", METHODS, tuple(load_prompts(None, PROMPTS)), Sampling(), NEW_TOKENS, 1)
     with TemporaryDirectory() as folder:
         work = Benchmark(engine, "live", (group,), Path(folder))
@@ -103,7 +103,7 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
         return answer(address_of(request), study, quantize, model)
 
     async def races(request: Request, also: str, plan: Callable, race: Callable) -> Response:
-        """A race of what `plan` makes of the form and of what goes by the name `also`: its records, then its table."""
+        """Race the requests that `plan` makes of the form and of the extra value `also`. Streams the records, then the table."""
         try:
             form, more = await form_of(request, also)
             wanted, quantize, model = request_from_form(**form), quantize_from_form(**form), model_from_form(**form)
@@ -152,7 +152,7 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
 
 
 def contestants(wanted: Wanted, names: object) -> dict[str, Wanted]:
-    """Vanilla's request and those of the methods named. Raises UserError."""
+    """The requests of vanilla and of the named methods. Raises UserError."""
     if not isinstance(names, list) or not 1 <= len(names) <= MOST_CONTESTANTS or len(set(map(str, names))) < len(names):
         raise UserError(f"choose one to {MOST_CONTESTANTS} different methods")
     if unknown := [name for name in names if name not in CONTESTANTS]:
@@ -164,19 +164,19 @@ def contestants(wanted: Wanted, names: object) -> dict[str, Wanted]:
 
 
 def several(visits: Visits, names: object, model: str | None) -> dict[str, Weights]:
-    """Of each precision named, what to load. Raises UserError."""
+    """The engine to load for each named precision. Raises UserError."""
     if not isinstance(names, list) or not 2 <= len(names) <= MOST_PRECISIONS or len(set(map(str, names))) < len(names):
         raise UserError(f"choose two or {MOST_PRECISIONS} different precisions")
     return {checked(QUANTIZE, name): visits.engines.wanted(name, model) for name in names}
 
 
 def examples_of(chat: bool) -> list[dict]:
-    """The prompts that come with the project: requests to reply to, or openings to continue."""
+    """The project's example prompts: requests to reply to, or openings to continue."""
     return json.loads((ASSETS / ("prompts_chat.json" if chat else "prompts.json")).read_text(encoding="utf-8"))
 
 
 def small_texts(wanted: Wanted, count: object) -> list[Wanted]:
-    """So many of the examples, each written as the form asks. Raises UserError."""
+    """Requests for the first `count` examples, with the form's settings. Raises UserError."""
     if type(count) is not int or count not in TEXTS:
         raise UserError(f"the number of texts must be one of {', '.join(map(str, TEXTS))}")
     prompts = [example["prompt"] for example in examples_of(wanted.chat)[:count]]
@@ -184,7 +184,7 @@ def small_texts(wanted: Wanted, count: object) -> list[Wanted]:
 
 
 async def form_of(request: Request, also: str = "") -> tuple[dict, object]:
-    """The form's values by name, and what else goes by the name `also`. Raises UserError."""
+    """The form's values by name, and the extra value named `also`. Raises UserError."""
     form = await json_object(request, MOST_BODY)
     more = form.pop(also, None)
     if not form.keys() <= {field.name for field in FIELDS}:
@@ -193,7 +193,7 @@ async def form_of(request: Request, also: str = "") -> tuple[dict, object]:
 
 
 def refusal(problem: UserError) -> Response:
-    """In the stream's own words, so that whoever reads it has one way to read."""
+    """A refusal in the stream's format, so that clients parse one format only."""
     return PlainTextResponse(note(type="error", message=str(problem)), media_type=LINES)
 
 
@@ -202,7 +202,7 @@ def recorded_methods(request: Request) -> Response:
 
 
 def latest(request: Request) -> Response:
-    """What the latest report is about, or null."""
+    """A summary of the latest report, or null."""
     report = latest_report()
     if not report:
         return JSONResponse(None)

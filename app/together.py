@@ -1,7 +1,7 @@
-"""Visitors who wait share passes: `python app.py --together N` lets up to N races have the device at the same time.
+"""Waiting visitors share passes: `python app.py --together N` runs up to N races on the device at the same time.
 
-Each visitor hears of his own race and of nothing else. Device time is shared, so each clock counts the passes of all; what a race says of
-itself when it starts (`settings["together"]`) tells the page so. Whoever comes joins between two rounds, in the order of the line.
+Each visitor sees only their own race. Device time is shared, so each clock counts the passes of all; the race's first event
+(`settings["together"]`) tells the page so. New races join between two rounds, in the order of the line.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ Afterwards = Callable[[Engine, Request, list[Record], Callable[[], bool]], Itera
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a job of this party wants: a race of this request, whose records bear this name."""
+    """What a job wants from the party: a race of this request, with records under this run id."""
 
     request: Request
     run: str
@@ -30,7 +30,7 @@ class SharedRaces:
     """The party (device.py) of all races with one engine."""
 
     def __init__(self, engine: Callable[[], Engine], most: int, afterwards: Afterwards):
-        """`engine` is asked in the device's thread. `afterwards`: what is said behind the verdict of a race that had the device alone."""
+        """`engine` is called in the device's thread. `afterwards` adds records after the verdict of a race that had the device alone."""
         self.engine, self.most, self.afterwards = engine, most, afterwards
 
     def run(self, come: Callable[[], Job | None], stopped: Callable[[Job], bool]) -> Iterator[tuple[Job, Record | End]]:
@@ -54,12 +54,12 @@ class SharedRaces:
 
 
 class Guests:
-    """Jobs as they join, by number; an iterator over their requests, as `race_together` wants it."""
+    """The jobs that joined, by number. Iterating gives their requests, as `race_together` expects."""
 
     def __init__(self, come: Callable[[], Job | None]):
         self.come, self.begun = come, 0
         self.jobs: dict[int, Job] = {}
-        self.alone: list[Record] | None = None  # the records of a race that nobody has shared so far
+        self.alone: list[Record] | None = None  # the records of the running race if nobody has shared it
 
     def __iter__(self):
         return self

@@ -1,9 +1,9 @@
-"""ZeroGPU: a GPU is lent to one call of one function, which runs in a worker process of its own.
+"""ZeroGPU lends a GPU to one call of one function, which runs in its own worker process.
 
-What goes in and comes out is pickled: the request goes in as plain values, the controller's prior among them, and records come out, the
-posterior of every round among them. No tensor and nothing that the main process holds crosses over. Both lanes run inside one call, so
-that they share the device and the wait for it is on nobody's clock. The worker loads the model itself, since the main process has no GPU
-to check and to time it on; while the worker lives it is loaded once.
+Arguments and results are pickled. The request goes in as plain values, including the controller's prior; records come out, including the
+posterior of every round. No tensor and no state of the main process crosses over. Both lanes run inside one call, so they share the device
+and the wait for it is on neither clock. The main process has no GPU to check and time the model on, so the worker loads the model,
+once in its lifetime.
 """
 
 import time
@@ -19,11 +19,11 @@ from .form_values import Limits
 from .runs import Visits, contest
 
 LOADING = 15.0  # seconds lent for the model and its checks
-A_TOKEN = 0.1  # and for a token in both lanes: generous, since what is lent and not used is not counted
+A_TOKEN = 0.1  # seconds more for each token of both lanes: generous, since unused time is not charged
 
 
 def lent_visits(load: Callable[[str], Engine], limits: Limits) -> Visits:
-    """`load` takes a device. In the main process the engine reads prompts and nothing else."""
+    """`load` takes a device. The main process uses its engine only to encode prompts."""
     import spaces
 
     engine = cache(load)
