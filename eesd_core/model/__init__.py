@@ -1,1 +1,1 @@
-"""The model: loading, the split into layer ranges, the KV cache, the exit layer."""
+"""The model: loading it, splitting it into layer ranges, and its KV cache."""

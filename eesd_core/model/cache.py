@@ -1,7 +1,7 @@
 """KV cache of fixed size with rollback by length.
 
-Rolling back moves a number: stale keys behind the length are never read and are overwritten by the next pass. Layers may have
-different lengths, because drafting runs ahead in the first layers; the engine brings them together at every round boundary.
+Rolling back only changes a number: stale keys beyond the length are never read, and the next pass overwrites them. Layers may have
+different lengths, because drafting runs ahead in the first layers; the engine makes them equal again at every round boundary.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,26 +11,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK, SPAN, WHOLE = 64, 384, 1024  # positions
+BLOCK, SPAN, WHOLE = 64, 384, 1024  # positions: see KVCache.extent
 
 
 class KVCache:
     """Stands in for transformers' cache: a layer calls `update` and reads nothing else. Batch size 1.
 
-    Keys are stored with positions last, so that their product with queries has no transposed operand: in float32 that kernel sums alike
-    for any number of rows, the other one does not, and it is faster too.
+    Keys are stored with positions last, so that their product with queries has no transposed operand. In float32 that kernel is faster, and
+    its sums do not depend on the number of rows, unlike those of the kernel for transposed operands.
     """
 
-    keys_along = 3  # dimension of keys in which positions are
+    keys_along = 3  # dimension of keys that holds positions
 
     def __init__(self, devices: list[torch.device], heads: int, capacity: int, head_dim: int, dtype: torch.dtype):
-        """`devices`: where each layer is."""
+        """`devices`: the device of each layer. `capacity`: positions."""
         self.whole = WHOLE if dtype == torch.bfloat16 else 0
         self.capacity = self.extent(capacity)
         self.keys = [torch.zeros(1, heads, head_dim, self.capacity, dtype=dtype, device=device) for device in devices]
         self.values = [torch.zeros(1, heads, self.capacity, head_dim, dtype=dtype, device=device) for device in devices]
         self.lengths = [0] * len(devices)
-        self.prompt: int | None = None  # tokens of the prompt, where layers see less of the text behind it (layer_facts.py)
+        self.prompt: int | None = None  # tokens of the prompt; set where layers see fewer of the positions after it (layer_facts.py)
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
         """Append (1, heads, m, head_dim) to a layer. Returns views of its keys and values, (1, heads, extent(length), head_dim)."""
@@ -43,24 +43,25 @@ class KVCache:
         return stored[:, :, :, :reach].transpose(2, 3), also[:, :, :reach]
 
     def extent(self, length: int) -> int:
-        """How many positions a pass looks at: the length, rounded up to whole blocks, and beyond a span to whole spans. The rest is masked.
+        """How many positions a pass reads: the length rounded up to whole blocks, or to whole spans if it is longer than one. The rest is
+        masked.
 
-        The product of probabilities and values sums over positions, and a verify pass must sum as a plain step does to repeat it bit for
-        bit. With an odd number of positions bf16 kernels sum in another order for one row than for several; float32 kernels split a long
-        sum into parts of at most a span, all of them whole only if the number of positions is a multiple of it. bf16 kernels take up to
-        1,024 positions as one sum, and more of them in parts: a pass that needs no more looks no further.
+        The product of probabilities and values sums over positions. To repeat a plain step bit for bit, a verify pass must sum as it does.
+        With an odd number of positions, bf16 kernels sum in another order for one row than for several. float32 kernels split a long sum
+        into parts of at most SPAN positions, which are all full only if the number of positions is a multiple of SPAN. bf16 kernels take up
+        to WHOLE positions as one sum and split longer ones, so in bf16 a length of up to WHOLE positions is not rounded up beyond WHOLE.
         """
         unit = BLOCK if length <= SPAN else SPAN
         reach = -(-length // unit) * unit
         return min(reach, self.whole) if length <= self.whole else reach
 
     def truncate(self, length: int) -> None:
-        """Forget everything behind `length`, in every layer that is longer."""
+        """Forget everything from position `length` on, in every layer that is longer."""
         self.lengths = [min(n, length) for n in self.lengths]
 
     def keep(self, start: int, rows: Sequence[int]) -> None:
-        """Of the pass that was written from `start` on, keep these rows alone, rising, and close the gaps: a path becomes a chain."""
-        first = next((i for i, row in enumerate(rows) if row != i), len(rows))  # up to here nothing moves
+        """Keep only these rows, in ascending order, of the pass written from `start` on, and close the gaps: a path becomes a chain."""
+        first = next((i for i, row in enumerate(rows) if row != i), len(rows))  # rows before this one stay in place
         if first < len(rows):
             self._move([start + row for row in rows[first:]], start + first)
         self.truncate(start + len(rows))
@@ -71,7 +72,7 @@ class KVCache:
 
     @contextmanager
     def borrowed(self, start: int, rows: int) -> Iterator[None]:
-        """Passes over up to so many rows from `start` on, which read the cache and leave it as it was."""
+        """Allows passes over up to `rows` rows from `start` on; afterwards the cache is as it was before."""
         lengths, parts = self.lengths, [stored.narrow(along, start, rows) for stored, along in self._stores()]
         copies = [part.clone() for part in parts]
         self.lengths = [start] * len(lengths)
@@ -83,17 +84,17 @@ class KVCache:
                 part.copy_(copied)
 
     def _stores(self) -> list[tuple[Tensor, int]]:
-        """Keys and values of every layer, and the dimension that their positions are in."""
+        """Keys and values of every layer, each with the dimension that holds positions."""
         return [(keys, self.keys_along) for keys in self.keys] + [(values, 2) for values in self.values]
 
     def randomize(self, seed: int = 0) -> None:
-        """Random keys and values in all places: a context for checks and timings that nobody has to compute."""
+        """Fill all places with random keys and values: a context for checks and timings that nobody has to compute."""
         for number, tensor in enumerate((*self.keys, *self.values)):
             tensor.normal_(generator=torch.Generator(tensor.device).manual_seed(seed + number))
 
 
 def largest_difference(one: KVCache, other: KVCache) -> float:
-    """Between the keys and values that both hold, over all layers; 0: equal bit for bit (but for the sign of a zero)."""
+    """Largest absolute difference between the keys and values that both hold. 0: equal bit for bit (except the sign of a zero)."""
     most, reach = 0.0, min(*one.lengths, *other.lengths)
     for (mine, along), (theirs, also) in zip(one._stores(), other._stores()):
         if reach:
@@ -103,21 +104,21 @@ def largest_difference(one: KVCache, other: KVCache) -> float:
 
 
 class SharedCache:
-    """Stands in for the caches of several texts in one pass: what a layer gives it is taken apart, text by text."""
+    """Stands in for the caches of several texts in one pass: splits what a layer passes to it, text by text."""
 
     def __init__(self, caches: Sequence[KVCache], rows: Sequence[int]):
-        """`rows` of each text."""
+        """`rows`: number of rows of each text."""
         self.caches, self.rows = caches, list(rows)
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """As KVCache.update, for rows of all texts: a tuple of keys and one of values, text by text."""
+        """As KVCache.update, for the rows of all texts. Returns a tuple of keys and one of values, text by text."""
         parts = zip(self.caches, keys.split(self.rows, 2), values.split(self.rows, 2))
         return tuple(zip(*(cache.update(*both, layer) for cache, *both in parts)))
 
 
 class RowCache(KVCache):
-    """For passes that take their rows one by one (cpu/step.py): float32, position by position. The system gives memory as positions are
-    written, so a long context costs nothing before it is there."""
+    """For passes that attend row by row (cpu/step.py): float32, positions first. The system allocates memory as positions are written, so a
+    long context costs nothing before it is used."""
 
     keys_along = 2
 
@@ -136,7 +137,7 @@ class RowCache(KVCache):
         return [self._seen(values, self.capacity) for _, values in self._stored]
 
     def places(self, layer: int, start: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where a pass over positions start .. start + rows - 1 writes and reads: keys and values (capacity, heads, head_dim)."""
+        """Keys and values, (capacity, heads, head_dim), for a pass over positions start .. start + rows - 1. Sets the layer's length."""
         self.lengths[layer] = start + rows
         return self._stored[layer]
 

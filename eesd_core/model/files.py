@@ -1,6 +1,6 @@
-"""Files that the program keeps for later starts, in the platform's cache folder or where EESD_CACHE says.
+"""Files that the program keeps for later starts, in the platform's cache folder or in EESD_CACHE.
 
-They are made once, at once or not at all: a process that is killed, a full disk or a second process never leaves half of one.
+Each is made once, and is either complete or absent: a killed process, a full disk or a second process never leaves half of one.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ def cache_folder() -> Path:
 
 
 def sha256(path: Path) -> str:
-    """In hexadecimal. A second for some 400 MB to 1.5 GB."""
+    """In hexadecimal. Reads about 400 MB to 1.5 GB a second."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make(path: Path, build: Callable[[Path], Path]) -> None:
-    """Have a file or folder of the cache made, where it is not there yet. `build` is given an empty folder beside it and returns what shall
-    become `path`. One process builds, others wait for it. Raises UserError where the folder cannot be written, or is full."""
+    """Make a file or folder of the cache, unless it exists. `build` gets an empty folder next to it, and returns the path that becomes
+    `path`. One process builds while others wait. Raises UserError where the folder cannot be written, or is full."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{path}.lock")  # the system takes it back from a process that is killed
+        lock = FileLock(f"{path}.lock")  # the system releases it when a process is killed
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -51,7 +51,7 @@ def make(path: Path, build: Callable[[Path], Path]) -> None:
 
 def _build(path: Path, build: Callable[[Path], Path]) -> None:
     part = Path(f"{path}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
     if path.exists():
         return
     part.mkdir()

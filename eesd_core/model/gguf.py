@@ -1,8 +1,8 @@
 """GGUF files of Llama models as transformers checkpoints, converted once.
 
-Kept in the cache under the file's checksum: weights in bf16, tokenizer, chat template, and the file's own quantised blocks under the
-model's names, for products that read those. transformers can read GGUF too, but takes 14 s of processor time at every start, and reads a
-pre-tokenizer that it does not know as GPT-2's.
+The result stays in the cache under the file's checksum: weights in bf16, tokenizer, chat template, and the file's own quantised blocks
+under the model's weight names, for products that read them. transformers can read GGUF too, but takes 14 s of processor time at every
+start, and treats an unknown pre-tokenizer as GPT-2's.
 """
 
 import json
@@ -26,7 +26,7 @@ from ..errors import UserError
 from .files import cache_folder, make, sha256
 from .gguf_tokenizer import build_tokenizer, end_ids
 
-VERSION = 1  # of what conversion makes: another number, and all files are converted anew
+VERSION = 1  # of the conversion's output: a new number converts all files anew
 BLOCKS = "blocks.safetensors"
 OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 INNER = {
@@ -34,12 +34,12 @@ INNER = {
     "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }  # fmt: skip
-UNSUPPORTED = {"expert_count": "experts", "rope.scaling.type": "scaled rotary positions"}  # keys of models that are more than a Llama
+UNSUPPORTED = {"expert_count": "experts", "rope.scaling.type": "scaled rotary positions"}  # what is more than a plain Llama
 
 
 def converted(file: Path) -> tuple[Path, str]:
-    """The folder of the checkpoint, made if it is not there, and the file's checksum. Raises UserError for what is no model, or broken, or
-    not supported."""
+    """The folder of the checkpoint, made if missing, and the file's checksum. Raises UserError for a file that is no model, broken, or not
+    supported."""
     _check_magic(file)
     checksum = sha256(file)
     folder = cache_folder() / "gguf" / f"{checksum[:16]}-{VERSION}"
@@ -48,10 +48,10 @@ def converted(file: Path) -> tuple[Path, str]:
 
 
 def blocks(folder: Path) -> Iterator[tuple[str, str, Tensor]]:
-    """A converted file's quantised tensors as they are: the weight's name in the model, the kind of its blocks ("Q4_1"), and the blocks,
-    uint8 (rows, bytes of a row). A row's blocks follow each other, one for every 32 (K-quants: 256) weights of it; rows are in the model's
-    order, which for queries and keys is not the file's. One of Q4_0 has a float16 scale d, then 16 bytes: weights 0 to 15 in their lower
-    halves, 16 to 31 in the upper ones, each d (q - 8). One of Q4_1 has d and a float16 offset m in front: d q + m."""
+    """The quantised tensors of a converted file, unchanged: the weight's name in the model, the type of its blocks ("Q4_1"), and the
+    blocks, uint8 (rows, bytes of a row). A row is a sequence of blocks of 32 weights (K-quants: 256). Rows are in the model's order, which
+    for queries and keys is not the file's. A Q4_0 block is a float16 scale d and 16 bytes: their lower halves are weights 0 to 15, their
+    upper halves 16 to 31, each d (q - 8). A Q4_1 block is d, a float16 offset m and 16 such bytes: d q + m."""
     with safe_open(folder / BLOCKS, "pt") as stored:
         kinds = json.loads(stored.metadata()["kinds"])
         for name in stored.keys():  # noqa: SIM118 (it is no dictionary)
@@ -59,7 +59,7 @@ def blocks(folder: Path) -> Iterator[tuple[str, str, Tensor]]:
 
 
 def dense(data: np.ndarray, kind: Kind) -> Tensor:
-    """Blocks (rows, bytes of a row) as numbers, float32 (rows, n). The usual kinds here, since gguf takes five times as long for them."""
+    """Dequantise blocks (rows, bytes of a row) to float32 (rows, n). Our own code for the usual types: gguf takes five times as long."""
     if kind not in (Kind.Q4_0, Kind.Q4_1, Kind.Q8_0):
         return torch.from_numpy(np.array(dequantize(data, kind), dtype=np.float32))
     size = {Kind.Q4_0: 18, Kind.Q4_1: 20, Kind.Q8_0: 34}[kind]
@@ -76,8 +76,8 @@ def dense(data: np.ndarray, kind: Kind) -> Tensor:
 
 
 class _Reader(GGUFReader):
-    """gguf's, but what is behind the file's end is an error (gguf takes it for nothing, and counts on), and vocabularies are read in a
-    fraction of a second instead of four."""
+    """gguf's reader with two changes: reading beyond the end of the file is an error (gguf goes on with less), and vocabularies are read in
+    a fraction of a second instead of four seconds."""
 
     def _get(self, offset, dtype, count=1, override_order=None):
         found = super()._get(offset, dtype, count, override_order)
@@ -112,7 +112,7 @@ def _check_magic(file: Path) -> None:
 def _convert(file: Path, part: Path) -> Path:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # numpy's, over absurd sizes
+            warnings.simplefilter("ignore")  # numpy's, about absurd sizes
             reader = _Reader(file)
             facts = {name: field.contents() for name, field in reader.fields.items()}
             config = _config_of(facts, reader, file.name)
@@ -121,7 +121,7 @@ def _convert(file: Path, part: Path) -> Path:
     except (UserError, OSError):
         raise
     except Exception as problem:  # whatever gguf and numpy raise over a file: there is no list of it
-        reason = " ".join(str(problem).split())[:120] or type(problem).__name__
+        reason = " ".join(str(problem).split())[:120] or type(problem).__name__  # gguf and numpy raise all kinds of exceptions
         raise UserError(f"{file} is broken or cut off ({reason}): restore it, or download it again") from None
     config.save_pretrained(part)
     GenerationConfig(bos_token_id=config.bos_token_id, eos_token_id=end_ids(facts)).save_pretrained(part)
@@ -132,7 +132,7 @@ def _convert(file: Path, part: Path) -> Path:
 
 
 def _config_of(facts: dict[str, Any], reader: GGUFReader, name: str) -> LlamaConfig:
-    """Raises UserError for what is no plain Llama, naming it."""
+    """Raises UserError, naming the file, for anything but a plain Llama."""
     family = facts["general.architecture"]
     if family != "llama":
         which = f"{name} is a {str(family)[:40]!r} model"
@@ -162,7 +162,7 @@ def _config_of(facts: dict[str, Any], reader: GGUFReader, name: str) -> LlamaCon
 
 
 def _weights(reader: GGUFReader, config: LlamaConfig) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, str]]:
-    """Dense weights in bf16, the quantised ones' blocks, and the kinds of these, by the model's names."""
+    """Dense weights in bf16, the blocks of quantised ones, and the types of these blocks, all by the model's weight names."""
     weights, kept, kinds = {}, {}, {}
     for tensor in reader.tensors:
         name, data = _name(tensor.name), tensor.data
@@ -184,6 +184,6 @@ def _name(name: str) -> str:
 
 
 def _halves(rows: np.ndarray, heads: int) -> np.ndarray:
-    """Rotary positions turn pairs of rows: neighbours in the file, in transformers the two halves of a head. (rows, n) -> (rows, n)."""
+    """Rotary positions turn pairs of rows: neighbours in the file, the two halves of a head in transformers. (rows, n) -> (rows, n)."""
     count, width = rows.shape
     return rows.reshape(heads, count // heads // 2, 2, width).swapaxes(1, 2).reshape(count, width)

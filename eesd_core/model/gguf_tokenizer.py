@@ -1,7 +1,7 @@
 """The tokenizer of a GGUF file: byte-level BPE, cut into words as the file's pre-tokenizer says.
 
-GGUF names a pre-tokenizer and leaves its rules to whoever reads it; these are llama.cpp's. One that is not known here is refused: read
-by another's rules, it would be wrong without anybody noticing, and only in some texts.
+GGUF names a pre-tokenizer and leaves its rules to the reader; these are llama.cpp's. An unknown one is refused, because another's rules
+would tokenise some texts wrongly without anybody noticing.
 """
 
 from typing import Any
@@ -12,20 +12,20 @@ from transformers import PreTrainedTokenizerFast
 from ..errors import UserError
 
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)  # the rule is GPT-2's
+GPT2 = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)  # with GPT-2's own splitting rule
 LLAMA3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 PRE_TOKENIZERS = {
     "gpt-2": GPT2,
     "smollm": pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), GPT2]),
     "llama-bpe": pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(LLAMA3), "isolated"), BYTES]),
 }
-WHOLE_WORDS = {"llama-bpe"}  # a word that is a token is not merged anew
-CONTROL, USER_DEFINED = 3, 4  # kinds of tokens
+WHOLE_WORDS = {"llama-bpe"}  # a word that is itself a token is taken whole, without merges
+CONTROL, USER_DEFINED = 3, 4  # token types
 ENDS = {"<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"}  # llama.cpp ends a text at these, by name
 
 
 def build_tokenizer(facts: dict[str, Any], name: str) -> PreTrainedTokenizerFast:
-    """From a file's metadata. Raises UserError, naming what is not supported; whatever else it raises says that the file is broken."""
+    """From a file's metadata. Raises UserError, naming what is not supported; any other exception means that the file is broken."""
     kind, pre = facts["tokenizer.ggml.model"], facts.get("tokenizer.ggml.pre")
     if kind != "gpt2" or pre not in PRE_TOKENIZERS:
         which = f"pre-tokenizer {pre!r}" if kind == "gpt2" else f"tokenizer {kind!r}"
@@ -49,7 +49,7 @@ def build_tokenizer(facts: dict[str, Any], name: str) -> PreTrainedTokenizerFast
 
 
 def end_ids(facts: dict[str, Any]) -> list[int]:
-    """Of the tokens that end a text: those that the file calls so, and those that are known by their names."""
+    """The tokens that end a text: those that the file names, and control tokens with a name in ENDS."""
     tokens, kinds = facts["tokenizer.ggml.tokens"], facts["tokenizer.ggml.token_type"]
     named = {i for i, (token, kind) in enumerate(zip(tokens, kinds)) if kind == CONTROL and token in ENDS}
     given = {facts.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom")} - {None}

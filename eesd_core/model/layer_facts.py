@@ -1,8 +1,8 @@
-"""What the built model tells its layers, asked of the model itself. Ours.
+"""What the built model passes to its layers, recorded from the model itself. Ours.
 
-A config.json may hold keys that its architecture does not read (a Llama with a `sliding_window`), or reads where nobody expects it
-(`is_causal`). So the whole model, as transformers built it, reads a few tokens, and hooks listen: which mask and which rotary tables
-a layer is given, and what `generate()`'s cache keeps of its keys and values.
+A config.json may hold keys that its architecture ignores (a Llama with a `sliding_window`), or reads unexpectedly (`is_causal`). So the
+whole model, as transformers built it, runs on a few tokens while hooks record which mask and which rotary tables each layer receives. The
+cache of this run shows how many positions `generate()` keeps.
 """
 
 import inspect
@@ -16,29 +16,31 @@ from transformers import PreTrainedModel
 from ..errors import UserError
 from .families import Family
 
-TOKENS = 6  # that are read while hooks listen
-NEAR = 16  # positions whose rotary rows are looked at
+TOKENS = 6  # length of the recorded run
+NEAR = 16  # positions whose rotary rows are compared
 OTHERWISE = "{} is no plain decoder: a token sees something else than itself and a number of tokens before it"
 
 
 class Kind(NamedTuple):
-    """What a layer is told beside hidden states: layers of one kind share tables. An exit layer is of its origin's kind."""
+    """What a layer receives besides hidden states. Layers of one kind share masks and rotary tables; a head's layer has the kind of its
+    source."""
 
-    rope: str | None  # name of the rotary table, where layers have different ones
+    rope: str | None  # name of the rotary table, where layers use different ones
     window: int | None  # positions that a token sees, itself included; None: all before it
-    kept: int | None = None  # the same for tokens behind the prompt, where generate()'s cache keeps less than the mask lets be seen
+    kept: int | None = None  # window of tokens after the prompt, where generate()'s cache keeps fewer positions than the mask shows
 
 
 class LayerFacts(NamedTuple):
-    logits: Tensor  # of the first tokens of the vocabulary, one after the other: (TOKENS, V), as transformers computes them
-    kinds: list[Kind]  # one a layer
-    heads: int  # key-value heads, of this process
-    width: int  # of one of them
+    logits: Tensor  # of the input `first_tokens`, computed by transformers: (TOKENS, V) float32
+    kinds: list[Kind]  # one per layer
+    heads: int  # key-value heads in this process
+    width: int  # of one head
 
 
 @torch.no_grad()
 def listen(model: PreTrainedModel, family: Family, context: int, name: str) -> LayerFacts:
-    """`context`: positions that windows are looked for in. Raises UserError where a token sees anything but itself and those before it."""
+    """Run the model and record its layers' facts. `context`: positions over which windows are searched. Raises UserError where a token sees
+    anything but itself and a number of tokens before it, and where the layers' caches differ in shape."""
     body, told, turned = getattr(model, family.body), [], {}
 
     def hear_layer(layer, args, kwargs):
@@ -52,7 +54,7 @@ def listen(model: PreTrainedModel, family: Family, context: int, name: str) -> L
     hooks = [layer.register_forward_pre_hook(hear_layer, with_kwargs=True) for layer in getattr(body, family.layers)]
     if family.learned is None:
         hooks.append(body.rotary_emb.register_forward_hook(hear_tables, with_kwargs=True))
-    usual, model.config._attn_implementation = model.config._attn_implementation, "eager"  # transformers' own
+    usual, model.config._attn_implementation = model.config._attn_implementation, "eager"  # transformers' own attention
     try:
         out = model(torch.tensor([first_tokens(model.config.vocab_size)], device=model.device), use_cache=True)
     finally:
@@ -79,7 +81,8 @@ def first_tokens(vocabulary: int) -> list[int]:
 
 
 def window_of(rule: Callable, context: int, name: str) -> int | None:
-    """From transformers' mask function (batch, head, query, key) -> visible, which is asked about whole rows of a few queries."""
+    """The window of transformers' mask function (batch, head, query, key) -> visible; None: no window. Tries a few queries against all
+    keys. Raises UserError for a mask that is no causal window."""
     keys = torch.arange(context)
 
     def seen(query: int) -> Tensor:
@@ -93,15 +96,16 @@ def window_of(rule: Callable, context: int, name: str) -> int | None:
 
 
 def _kept(keep: int, window: int | None, context: int, name: str) -> int | None:
-    """Raises UserError for a cache that keeps nothing, on which generate() does not run."""
+    """The window that generate()'s cache imposes, None where it keeps all that the mask shows. Raises UserError for a cache that keeps
+    nothing: generate() does not run with it."""
     if keep < 2:
         raise UserError(f"config.json of {name} has a sliding window of {keep}: take it out")
     return keep if keep < min(window or context, context) else None
 
 
 def steady_reach(turn: Callable[[Tensor], tuple[Tensor, ...]], context: int) -> int:
-    """How many positions may be used at once with the same rotary tables. `longrope` has other frequencies as soon as a text reaches behind
-    the original context, which keys already cached lack. `turn`: positions (n,) -> tables (1, n, width)."""
+    """The largest number of positions for which the rotary tables stay the same. `longrope` changes its frequencies once a text exceeds the
+    original context, and keys that are already cached keep the old ones. `turn`: positions (n,) -> tables (1, n, width)."""
     near = turn(torch.arange(NEAR))
 
     def steady(reach: int) -> bool:
@@ -110,7 +114,7 @@ def steady_reach(turn: Callable[[Tensor], tuple[Tensor, ...]], context: int) -> 
 
     if steady(context):
         return context
-    low, high = min(NEAR, context), context  # steady, not steady
+    low, high = min(NEAR, context), context  # known to be steady, known not to be
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if steady(middle) else (low, middle)

@@ -35,22 +35,22 @@ def choose_device(name: str) -> torch.device:
 def load_target(
     model: str | Path | None = None, device: str = "auto", dtype: str = "auto", quantize: str = "none", alone: bool = False
 ) -> Target:
-    """Load a known model by its name (catalog.py), a GGUF file, a folder, or a Hub id, which may name a revision behind "@" (default: the
-    storyteller). Raises UserError for what a user can mend.
+    """Load a known model by its name (catalog.py), a GGUF file, a folder, or a Hub id, optionally with a revision after "@" (default: the
+    storyteller). Raises UserError for anything that a user can fix.
 
-    Attention is matmul, softmax in float32, matmul (attention.py): its rows do not depend on how many rows a pass has, where the
-    processor's kernels allow it; flash attention's do. A model larger than one GPU is spread over all of them by layers, or, under
-    `torchrun`, by parts of every layer; `alone`: every process has the whole of it.
+    Attention is matmul, softmax in float32, matmul (attention.py): where the processor's kernels allow it, its rows do not depend on how
+    many rows a pass has, unlike those of flash attention. A model larger than one GPU is spread over all of them by layers, or, under
+    `torchrun`, by parts of every layer. `alone`: every process holds the whole model.
     """
     place, source = choose_device(device), locate(model)
     name, revision = split_revision(source.checkpoint)
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()  # without a network it would tell of every attempt
+    hub_logging.set_verbosity_error()  # without a network it would report every attempt
     try:
         config = read_config(name, revision)
         check_quantize(quantize, config, place, name)
-        # As stored where the dtype is yet to be chosen: on the way through bfloat16, float32 weights would lose two thirds of their digits.
+        # Kept as stored while the dtype is undecided: a detour through bfloat16 would cost float32 weights two thirds of their digits.
         stored = DTYPES.get(dtype if quantize == "none" else "bfloat16", "auto" if place.type == "cpu" else torch.bfloat16)
         how = {"dtype": stored, "attn_implementation": attention.NAME} | place_weights(config, place, quantize, name, alone)
         if quantize != "none":
@@ -69,14 +69,14 @@ def load_target(
         raise
     except torch.OutOfMemoryError:
         raise UserError(f"{name} does not fit into the memory of {place}: try --quantize 4bit, or a smaller model") from None
-    except Exception as problem:  # whatever transformers raises over files: there is no list of it
+    except Exception as problem:  # transformers raises all kinds of exceptions over files
         raise UserError(explain(name, problem)) from None
     target.source = source
     return target
 
 
 def split_revision(model: str | Path) -> tuple[str, str | None]:
-    """`owner/name@revision` -> id and revision. A path is taken as it is."""
+    """`owner/name@revision` -> id and revision. A path is returned unchanged."""
     name, at, revision = str(model).partition("@")
     return (name, revision) if at and not Path(model).exists() else (str(model), None)
 
@@ -85,8 +85,8 @@ def split_revision(model: str | Path) -> tuple[str, str | None]:
 def auto_dtype(model: PreTrainedModel, tokenizer, device: torch.device) -> torch.dtype:
     """bfloat16 where the processor computes in it and it measures faster, else float32.
 
-    Measured are a plain step and a verify pass of four tokens, a round needs both, through as many layers as hold MEASURED weights:
-    one layer alone would stay in the processor's cache, which the whole model may not.
+    Measures what a round needs, a plain step and a verify pass of four tokens, through as many layers as hold MEASURED weights: a single
+    layer would stay in the processor's cache, which the whole model may not.
     """
     if device.type == "cuda":
         return torch.bfloat16
@@ -98,7 +98,7 @@ def auto_dtype(model: PreTrainedModel, tokenizer, device: torch.device) -> torch
     for stack in stacks.values():
         pack_linears(stack)
     best = {(dtype, rows): float("inf") for rows in (1, 4) for dtype in stacks}
-    for _ in range(3):  # in turns, and the best of each: another process must not decide
+    for _ in range(3):  # alternating, best of three: another process must not decide
         for dtype, rows in best:
             hidden = torch.ones(1, rows, target.config.hidden_size, dtype=dtype)
             told = {layer.kind: _cast(target.tell(layer.kind, 0, rows, rows), dtype) for layer in stacks[dtype]}

@@ -1,6 +1,6 @@
-"""Low-rank changes of a model's weights (LoRA, arXiv 2106.09685), merged when it is loaded: W + B A.
+"""Low-rank changes of a model's weights (LoRA, arXiv 2106.09685), merged at loading: W + B A.
 
-A file holds, for every module that it changes, `NAME.lora_A.weight` (r, in) and `NAME.lora_B.weight` (out, r), the scale within B.
+For every module that it changes, a file holds `NAME.lora_A.weight` (r, in) and `NAME.lora_B.weight` (out, r); B includes the scale.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ def changed_by(path: Path) -> set[str]:
 
 @torch.no_grad()
 def merge_lora(model: nn.Module, path: Path) -> None:
-    """Changes the model's weights in place. Raises UserError for a file that is not made for it."""
+    """Changes the model's weights in place. Raises UserError for a file that was not made for this model."""
     changes = load_file(path)
     for name in sorted(changes):
         if name.endswith(B):

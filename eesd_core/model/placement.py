@@ -10,18 +10,19 @@ from ..errors import UserError
 from .checkpoint import meta_model
 from .quantize import BYTES
 
-ROOM = 0.85  # of a GPU's free memory for weights; the rest is for caches and passes
+ROOM = 0.85  # share of a GPU's free memory for weights; the rest is for caches and passes
 
 
 def weight_bytes(config: PreTrainedConfig, quantize: str = "none") -> int:
-    """Of all weights as they will be in memory, without loading any. Embeddings and head are never quantised."""
+    """Bytes that all weights will take in memory, without loading any. Embeddings and head are never quantised."""
     empty = meta_model(config)
     kept = {id(m.weight) for m in (empty.get_input_embeddings(), empty.get_output_embeddings())}
     return sum(int(p.numel() * (2 if id(p) in kept or p.ndim == 1 else BYTES[quantize])) for p in empty.parameters())
 
 
 def place_weights(config: PreTrainedConfig, device: torch.device, quantize: str, name: str, alone: bool) -> dict:
-    """Where from_pretrained shall put the weights. Raises UserError where there is no room for them."""
+    """Arguments for from_pretrained that say where weights go. `alone`: all of them in this process, on one GPU at most. Raises UserError
+    where there is no room for them."""
     if not alone and int(os.environ.get("WORLD_SIZE", "1")) > 1:  # under torchrun: every process holds parts of every layer
         if quantize != "none":
             raise UserError("quantised weights cannot be split over processes: start without torchrun, or with --quantize none")

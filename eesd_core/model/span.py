@@ -1,9 +1,9 @@
-"""Where the rows of a pass stand: the position of each, and what it sees.
+"""Positions and visibility of the rows of a pass.
 
-Rows go behind each other into the cache, from `start` on. In a chain each follows the one before it. In a tree each names its parent, and
-sees the cache, its ancestors and itself; siblings have the same position and do not see each other.
+Rows are written to the cache one after another, from `start` on. In a chain each row follows the one before it. In a tree each row names
+its parent, and sees the cached positions, its ancestors and itself; siblings share a position and do not see each other.
 
-A pass may hold rows of several texts, one text behind the other: each has its own cache, and a span in it.
+A pass may hold rows of several texts, text by text. Each text has its own cache and its own span in it.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from .layer_facts import Kind
 
 
 class Span(NamedTuple):
-    start: int  # positions cached before: every row sees them
-    parents: tuple[int, ...] = ()  # of every row, the row of this pass that it follows, -1 the last position cached; (): a chain
+    start: int  # positions cached before the pass; every row sees them
+    parents: tuple[int, ...] = ()  # parent of each row: a row of this pass, or -1 for the last cached position; (): a chain
 
     def depths(self, rows: int) -> list[int]:
-        """How many rows of the pass each row has before it on its path: (m,)."""
+        """Number of ancestors that each row has in the pass: (m,)."""
         if not self.parents:
             return list(range(rows))
         depths: list[int] = []
@@ -34,7 +34,7 @@ class Span(NamedTuple):
         return [self.start + depth for depth in self.depths(rows)]
 
     def seen(self) -> Tensor:
-        """Of a tree: who sees whom in the pass, (m, m)."""
+        """For a tree, (m, m): whether row i sees row j of the same pass."""
         seen = torch.eye(len(self.parents), dtype=torch.bool)
         for row, parent in enumerate(self.parents):
             if parent >= 0:
@@ -42,7 +42,7 @@ class Span(NamedTuple):
         return seen
 
     def visible(self, extent: int, kind: Kind, prompt: int | None) -> Tensor:
-        """Of a tree: which of `extent` places in the cache every row sees, (m, extent), as far as the windows of this kind of layer go."""
+        """For a tree, (m, extent): which of the first `extent` cache places each row sees, within the windows of this kind of layer."""
         rows, start = len(self.parents), self.start
         queries, keys = torch.tensor(self.positions(rows)), torch.arange(extent)  # (m,), (extent,)
         keys[start : start + rows] = queries
@@ -64,8 +64,8 @@ class Segment(NamedTuple):
 
 
 def packed(sizes: Sequence[int]) -> list[list[int]]:
-    """Texts with so many rows each, in few passes of at most MAX_ROWS rows, which the self-check tries: their numbers, pass by pass. Each
-    goes, the largest first, into the first pass with room for it; one that has more rows has a pass of its own."""
+    """Group texts into passes of at most MAX_ROWS rows, the most that the self-check tests. `sizes`: rows of each text. Returns the indices
+    of the texts in each pass. First fit, largest text first; a text with more rows gets a pass of its own."""
     passes: list[tuple[int, list[int]]] = []
     for number in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
         at = next((i for i, (rows, _) in enumerate(passes) if rows + sizes[number] <= MAX_ROWS), None)

@@ -1,7 +1,8 @@
-"""Is the split the model? A few tokens through the whole model, as transformers computes it, and through the target's parts. Ours.
+"""Checks that the split computes what the model computes: runs a few tokens through the whole model, as transformers does, and through the
+target's parts. Ours.
 
-What differs between families stands in families.py, and what a configuration turns on is transformers' affair: where one says something
-else than the other, no text is written.
+families.py describes what differs between families, and transformers decides what a configuration turns on. If the two disagree, the
+model is refused.
 """
 
 import torch
@@ -10,13 +11,13 @@ from ..errors import UserError
 from .layer_facts import first_tokens
 from .target import Target
 
-NEAR = {torch.float32: 2e-3}  # of the logits' spread
+NEAR = {torch.float32: 2e-3}  # relative to the standard deviation of the logits
 NEAR_IN_HALVES = 0.1
 
 
 @torch.no_grad()
 def check_split(target: Target) -> None:
-    """Raises UserError where the logits differ by more than rounding. Those that are no numbers are refused at the request (engine.py)."""
+    """Raises UserError where the logits differ by more than rounding. NaN and infinity are refused later, at the request (engine.py)."""
     ids, whole = first_tokens(target.vocab), target.whole_logits
     cache = target.new_cache(len(ids))
     ours = target.logits(target.run_range(0, target.depth, target.embed(ids, 0), cache, 0))  # (TOKENS, V)

@@ -27,7 +27,7 @@ LEAST_CONTEXT, MOST_CONTEXT = MASK_ROWS + 1, 8192  # positions: tables, masks an
 
 
 class Target:
-    """embed | layers[lo:hi] | norm + head, batch size 1. Raises UserError for an architecture that it does not know."""
+    """embed | layers[lo:hi] | norm + head, batch size 1. Raises UserError for an unknown architecture or too short a context."""
 
     def __init__(self, model: PreTrainedModel, tokenizer, name: str):
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
@@ -40,16 +40,16 @@ class Target:
         self.norm: nn.Module = getattr(body, self.family.norm)
         self.depth = len(self.layers)
         self.device, self.dtype = model.device, model.dtype
-        self.stream = self.dtype  # of hidden states between layers
-        self.steps: Callable[..., Tensor] | None = None  # runs layers, as `run` does, where there is a faster way (cpu/step.py)
+        self.stream = self.dtype  # dtype of hidden states between layers
+        self.steps: Callable[..., Tensor] | None = None  # runs layers as `run` does, where there is a faster way (cpu/step.py)
         self.precision = precision_of(model)
         self.vocab = self.config.vocab_size
         self.source: Source | None = None  # the files it was loaded from
-        self.fingerprint: str | None = None  # of the weights as they were loaded (exit_layer.py): packed ones cannot be looked at any more
-        self.note = ""  # for whoever starts it, where it runs slower than it could
-        self.broken: str | None = None  # a tensor that holds values which are no numbers
-        self.shards = getattr(model, "tp_size", None) or 1  # processes that hold parts of every layer
-        whole = self.shards == 1 and type(self.embedding) is nn.Embedding and not hasattr(self.embedding, "_hf_hook")  # here, and unscaled
+        self.fingerprint: str | None = None  # of the weights as loaded (heads/fingerprint.py): packed ones can no longer be read
+        self.note = ""  # told to the user where the model runs slower than it could
+        self.broken: str | None = None  # name of a tensor that holds NaN or infinity
+        self.shards = getattr(model, "tp_size", None) or 1  # processes that share every layer
+        whole = self.shards == 1 and type(self.embedding) is nn.Embedding and not hasattr(self.embedding, "_hf_hook")  # here, unscaled
         self._table = self.embedding.weight.detach() if whole else None
         self.softcap: float | None = self.config.final_logit_softcapping if self.family.caps else None
         self.end_ids = end_ids_of(model.generation_config)
@@ -63,14 +63,14 @@ class Target:
         self._ropes: dict[str | None, tuple[Tensor, ...]] = {}  # (1, context, rotary width) each
         if self.learned is None:
             self._ropes = self._make_ropes(body.rotary_emb, {kind.rope for kind in kinds})
-        # Masks of short passes are windows of one table.
+        # The masks of short passes are slices of one table per window.
         shape = (MASK_ROWS, self.context - 1, self.context + MASK_ROWS + SPAN)
         windows = {window for kind in kinds for window in (kind.window, kind.kept or kind.window)}
         self._steps = {window: self._make_mask(*shape, window) for window in windows}
 
     @cached_property
     def codec(self) -> Codec:
-        """Made when first asked for: a second target of the same model, for a measurement, needs none."""
+        """Made when first asked for: a second target of the same model, made for a measurement, needs none."""
         return Codec(self.tokenizer, self.end_ids, self.vocab, self.name)
 
     def no_numbers(self) -> UserError:
@@ -78,7 +78,7 @@ class Target:
         return UserError(f"the logits of {self.name} are no numbers: its weights are broken{where}, or too large for {self.precision}")
 
     def new_cache(self, capacity: int, layers: int | None = None) -> KVCache:
-        """For `capacity` positions, of all the target's layers, or of so many layers beside it."""
+        """For `capacity` positions of all the target's layers, or of a head with `layers` layers."""
         heads = self.kv_heads * self.shards if layers else self.kv_heads
         if self.steps:
             return RowCache(layers or self.depth, heads, capacity, self.head_width)
@@ -86,20 +86,20 @@ class Target:
         return KVCache(devices, heads, capacity, self.head_width, self.dtype)
 
     def embed(self, ids: list[int], start: int, parents: Sequence[int] = ()) -> Tensor:
-        """What the first layer reads of m tokens, a chain or a tree behind `start` positions: (1, m, D), not to be changed in place."""
+        """The first layer's input for m tokens, a chain or a tree after `start` positions: (1, m, D), not to be changed in place."""
         if len(ids) == 1 and self._table is not None:
-            hidden = self._table[ids[0]][None, None]  # a look at the table: no gathering, some four per cent of a draft step
+            hidden = self._table[ids[0]][None, None]  # a view of the table, not a gather: saves some 4 % of a draft step
         else:
             hidden = self.embedding(torch.tensor([ids], dtype=torch.long, device=self.device))
         return self._placed(hidden, start, parents).to(self.stream)
 
     def embed_rows(self, ids: Tensor) -> Tensor:
-        """The same for whole rows, from position 0 on: (B, T) -> (B, T, D)."""
+        """As `embed`, for whole rows from position 0 on: (B, T) -> (B, T, D)."""
         return self._placed(self.embedding(ids), 0)
 
     def run(self, layers, hidden: Tensor, cache: KVCache, start: int, parents: Sequence[int] = ()) -> Tensor:
-        """Run decoder layers over m tokens behind `start` positions: hidden (1, m, D) -> (1, m, D). `parents`: of every row, the row that
-        it follows, -1 the last position cached; (): each follows the one before (span.py)."""
+        """Run decoder layers over m tokens after `start` positions: hidden (1, m, D) -> (1, m, D). `parents`: for each row, the row that it
+        follows, or -1 for the last cached position; (): each row follows the one before it (span.py)."""
         if self.steps and isinstance(cache, RowCache):
             return self.steps(layers, hidden, [Segment(cache, Span(start, tuple(parents)), hidden.shape[1])])
         segment = Segment(cache, Span(start, parents), hidden.shape[1])
@@ -114,8 +114,8 @@ class Target:
         return self.run([self.layers[i] for i in range(low, high)], hidden, cache, start, parents)
 
     def run_together(self, layers, hidden: Tensor, segments: Sequence[Segment]) -> Tensor:
-        """As `run`, over rows of several texts, one text behind the other: hidden (1, sum of m, D) -> the same. Products, norms and MLPs
-        take all rows at once; attention is each text's own, on its own cache. Where it is not ours, texts run one by one."""
+        """As `run`, over rows of several texts, text by text: hidden (1, sum of m, D) -> the same shape. Products, norms and MLPs take all
+        rows at once; each text attends to its own cache. With other attention than ours the texts run one by one."""
         if self.steps:
             return self.steps(layers, hidden, segments)
         sizes = [segment.rows for segment in segments]
@@ -140,9 +140,9 @@ class Target:
         return self.tell_tree(*facts, parents) if parents else self.tell(*facts)
 
     def run_rows(self, layers, hidden: Tensor, cache=None) -> Tensor:
-        """Whole rows at once and without a cache, as in training. hidden (B, T, D), from position 0 on -> (B, T, D). `cache`: what is shown
-        the keys and values of every layer in its place (heads/beside.py)."""
-        length, fused = hidden.shape[1], self.config._attn_implementation == "sdpa"  # which is causal without a mask, and then faster
+        """Run layers over whole rows without a KV cache, as in training: hidden (B, T, D), from position 0 on -> (B, T, D). `cache`: stands
+        in for the KV cache and is given the keys and values of every layer (heads/beside.py)."""
+        length, fused = hidden.shape[1], self.config._attn_implementation == "sdpa"  # sdpa is causal without a mask, and then faster
         for layer in layers:
             told = self.tell(layer.kind, 0, length, length)
             if fused and (layer.kind.window or length) >= length:
@@ -151,7 +151,8 @@ class Target:
         return hidden
 
     def see_whole_rows(self) -> None:
-        """From now on texts are written and read in batches: by torch's fused attention, except for capped scores, which it ignores."""
+        """Use torch's fused attention from now on, for texts written and read in batches. Not for capped scores, because it ignores the
+        cap."""
         if not getattr(self.config, "attn_logit_softcapping", None):
             self.model.set_attn_implementation("sdpa")
 
@@ -168,10 +169,10 @@ class Target:
         return logits.to(self.device, torch.float32)
 
     def tell(self, kind: Kind, start: int, rows: int, extent: int, prompt: int | None = None) -> dict:
-        """What layers of a kind are told beside the hidden states of a pass: mask and rotary tables, by argument. `prompt`: its tokens."""
+        """Arguments of the layers of a kind besides hidden states: mask and rotary tables. `prompt`: its number of tokens."""
         told: dict = {"attention_mask": self.mask(start, rows, extent, kind.window)}
-        if kind.kept and prompt is not None and start + rows > prompt:  # tokens behind the prompt see what generate()'s cache has kept
-            read = max(0, prompt - start)  # rows of the prompt
+        if kind.kept and prompt is not None and start + rows > prompt:  # tokens after the prompt see what generate()'s cache has kept
+            read = max(0, prompt - start)  # rows that belong to the prompt
             told["attention_mask"] = torch.cat(
                 [self.mask(start, read, extent, kind.window), self.mask(start + read, rows - read, extent, kind.kept)], 2
             )
@@ -180,7 +181,7 @@ class Target:
         return told
 
     def tell_tree(self, kind: Kind, start: int, rows: int, extent: int, prompt: int | None, parents: Sequence[int]) -> dict:
-        """The same for the rows of a tree."""
+        """As `tell`, for the rows of a tree."""
         span = Span(start, tuple(parents))
         hidden = ~span.visible(extent, kind, prompt).to(self.device)  # (m, extent)
         mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device).masked_fill_(hidden, torch.finfo(self.dtype).min)
@@ -190,7 +191,7 @@ class Target:
         return told
 
     def _make_ropes(self, rotary: nn.Module, names: set[str | None]) -> dict[str | None, tuple[Tensor, ...]]:
-        """Also shortens the context to what the tables are the same for."""
+        """The rotary tables by name. Shortens the context to the positions for which they do not change."""
         probe = torch.zeros(1, 1, dtype=self.dtype, device=self.device)
 
         def turn(name: str | None, positions: Tensor) -> tuple[Tensor, ...]:
@@ -203,11 +204,11 @@ class Target:
         return tuple(table[:, start : start + rows] for table in self._ropes[name])
 
     def rope_tables(self, name: str | None) -> tuple[Tensor, ...]:
-        """For all positions."""
+        """The tables of all positions."""
         return self._ropes[name]
 
     def extend_ropes(self, more: Callable[[Tensor, Tensor], tuple[Tensor, ...]]) -> None:
-        """Behind cos and sin, layers are told what `more` makes of them, once for all positions."""
+        """Append to cos and sin what `more` makes of them, computed once for all positions."""
         self._ropes = {name: (*tables, *more(*tables)) for name, tables in self._ropes.items()}
 
     def mask(self, start: int, rows: int, extent: int, window: int | None = None) -> Tensor:
@@ -224,16 +225,16 @@ class Target:
         return torch.zeros(hidden.shape, dtype=self.dtype, device=self.device).masked_fill_(hidden, torch.finfo(self.dtype).min)
 
     def _placed(self, hidden: Tensor, start: int, parents: Sequence[int] = ()) -> Tensor:
-        """With learned positions, where the family has them."""
+        """Add learned positions, where the family has them."""
         if self.learned is None:
             return hidden
-        positions = Span(start, tuple(parents)).positions(hidden.shape[1])  # none of them, where a prompt is one token
+        positions = Span(start, tuple(parents)).positions(hidden.shape[1])  # empty where the prompt is one token, hence the dtype below
         return hidden + self.learned(torch.tensor(positions, dtype=torch.long, device=self.device))
 
 
 def neutral(asked: GenerationConfig) -> tuple[GenerationConfig, dict]:
-    """What the folder asks of generate(), without anything that makes it write by another rule than this engine (a repetition penalty, a
-    number of beams); and what was left out."""
+    """The model's generation config reduced to its special tokens, so that generate() writes by the same rule as this engine (no repetition
+    penalty, no beams). Also returns the other settings that were dropped, except those in DRAWING."""
     ids = {name: getattr(asked, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     plain = GenerationConfig(**ids)
     usual = plain.to_diff_dict()
@@ -241,7 +242,7 @@ def neutral(asked: GenerationConfig) -> tuple[GenerationConfig, dict]:
 
 
 def _device_of(module: nn.Module, default: torch.device) -> torch.device:
-    """Where a module computes: accelerate's hook says so where its weights may be elsewhere."""
+    """The device on which a module computes. accelerate's hook names it where the weights may be elsewhere."""
     hook = getattr(module, "_hf_hook", None)
     place = getattr(hook, "execution_device", None)
     if place is None:

@@ -1,8 +1,8 @@
-"""Decoder layers of Llama's kind with fewer and larger operations, for the CPU: one product for queries, keys and values, one for gate and
-up, rotary positions in three operations. A step of a small model is mostly Python and dispatch, not arithmetic.
+"""Llama-type decoder layers with fewer and larger operations, for the CPU: one product for queries, keys and values, one for gate and up,
+rotary positions in three operations. A step of a small model is mostly Python and dispatch, not arithmetic.
 
-The same sums as transformers' modules compute, up to rounding; the self-check judges these layers, not those. A fused layer keeps the
-names of its two sub-layers and their norms and takes the same arguments, with any cache, so whatever works with layers works with it.
+They compute the same sums as transformers' modules, up to rounding; the self-check tests these layers. A fused layer keeps the names of its
+two sub-layers and their norms and takes the same arguments, with any cache, so it works wherever transformers' layer does.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,7 @@ from ..attention import grouped_attention
 from ..cache import KVCache, SharedCache
 from ..target import Target
 
-FAMILIES = ("llama", "mistral", "qwen2")  # the same layer; they differ in biases and windows
+FAMILIES = ("llama", "mistral", "qwen2")  # all have the same layer, apart from biases and windows
 
 
 class FusedAttention(nn.Module):
@@ -33,7 +33,7 @@ class FusedAttention(nn.Module):
         index, width, heads, groups, scaling = self.layer_idx, self.width, self.heads, self.groups, self.scaling
 
         def attend(hidden: Tensor, told: dict) -> Tensor:
-            """Tables cos, sin (1 or B, m, d), and perhaps, behind them, those that `_turning` makes of them."""
+            """The rotary tables are cos and sin, (1 or B, m, d), optionally followed by those that `_turning` makes of them."""
             batch, rows, _ = hidden.shape
             tables, cache = told["position_embeddings"], told.get("past_key_values")
             turned, values = into(normed(hidden)).view(batch, rows, -1, width).split((heads + groups, groups), 2)  # (B, m, H + G | G, d)
@@ -68,7 +68,7 @@ class FusedMLP(nn.Module):
 
 
 class FusedLayer(nn.Module):
-    """Its two sub-layers as functions that have all they need at hand: looking modules up and calling them took an eighth of a step."""
+    """Runs its two sub-layers as functions that hold all they need: looking up and calling modules took an eighth of a step."""
 
     def __init__(self, layer: nn.Module):
         super().__init__()
@@ -76,7 +76,7 @@ class FusedLayer(nn.Module):
         self.self_attn, self.mlp = FusedAttention(layer.self_attn), FusedMLP(layer.mlp)
         self.input_layernorm, self.post_attention_layernorm = layer.input_layernorm, layer.post_attention_layernorm
         self.halves: list[Callable[..., Tensor]] = []
-        self.parts: list | None = None  # the same for step.py
+        self.parts: list | None = None  # the sub-layers as step.py runs them
 
     def forward(self, hidden: Tensor, **told) -> Tensor:
         for half in self.halves or self._flatten():
@@ -84,19 +84,20 @@ class FusedLayer(nn.Module):
         return hidden
 
     def _flatten(self) -> list[Callable[..., Tensor]]:
-        """At the first pass, when linear layers have been packed. A sub-layer that drafting skips (draft/layer_skip.py) is left out."""
+        """Called at the first pass, when linear layers have been packed. Leaves out a sub-layer that drafting skips
+        (draft/layer_skip.py)."""
         parts = ((self.self_attn, self.input_layernorm), (self.mlp, self.post_attention_layernorm))
         self.halves = [part.flat(norm) for part, norm in parts if isinstance(part, (FusedAttention, FusedMLP))]
         return self.halves
 
     def __getstate__(self) -> dict:
-        """A copy may be given other sub-layers."""
+        """A copy drops these functions, because it may be given other sub-layers."""
         return self.__dict__ | {"halves": [], "parts": None}
 
 
 def _flat_norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
-    """RMS norm in half of torch's operations: x / hypot(|x|, (D eps)^.5), which is rounded to the layer's dtype, as transformers does, and
-    multiplied by the weight times D^.5 (exact, where that is a power of two)."""
+    """RMS norm in half as many torch operations: x / hypot(|x|, (D eps)^.5), rounded to the layer's dtype as in transformers, times the
+    product of the weight and D^.5 (exact where D^.5 is a power of two)."""
     root = norm.weight.numel() ** 0.5
     weight, least = norm.weight.detach() * root, torch.tensor(root * norm.variance_epsilon**0.5)
     length, hypot, wide = torch.linalg.vector_norm, torch.hypot, torch.float32
@@ -108,7 +109,7 @@ def _flat_norm(norm: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 def can_fuse(target: Target) -> bool:
-    """On one CPU, dense, and of a family whose layers are known to be of this kind."""
+    """Whether the target is on one CPU, not quantised, and of a family whose layers have this form."""
     layer = target.layers[0]
     dense = type(getattr(getattr(layer, "self_attn", None), "q_proj", None)) is nn.Linear
     return target.config.model_type in FAMILIES and target.device.type == "cpu" and target.shards == 1 and dense
@@ -116,8 +117,8 @@ def can_fuse(target: Target) -> bool:
 
 @torch.no_grad()
 def fuse_layers(target: Target, *heads: nn.Module | None) -> None:
-    """In place, where that is possible, the target's layers and those of its heads that are of their kind. The model can then no longer be
-    saved or trained."""
+    """Fuse, in place and where possible, the target's layers and those of its heads that have the same form. The model can then no longer
+    be saved or trained."""
     if not can_fuse(target):
         return
     plain = type(target.layers[0])
@@ -136,13 +137,13 @@ def with_twins(heads: Iterable[nn.Module | None]) -> set[nn.Module]:
 
 
 def _turning(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, m, d) -> (B, m, 1, d) each; sin with the sign that transformers' rotate_half gives to the half that moves up."""
+    """(B, m, d) -> (B, m, 1, d) each. The first half of sin is negated, so that a plain roll replaces transformers' rotate_half."""
     half = sin.shape[-1] // 2
     return cos[:, :, None], torch.cat([-sin[..., :half], sin[..., half:]], -1)[:, :, None]
 
 
 def _joined(*linears: nn.Linear) -> nn.Linear:
-    """One linear layer whose outputs are those of all, one after the other."""
+    """One linear layer whose outputs are those of all given layers, concatenated."""
     first = linears[0]
     joined = nn.Linear(first.in_features, sum(linear.out_features for linear in linears), first.bias is not None, device="meta")
     state = {"weight": torch.cat([linear.weight for linear in linears])}

@@ -1,21 +1,21 @@
-"""Memory on large pages.
+"""Large memory pages for weights.
 
-A plain step of a small model on a CPU reads all of its weights, and packed weights lie on thousands of 4 KiB pages, wherever the system
-had some left, which slows some processes down and not others. Pages of 2 MiB made six processes 4 % slower to 14 % faster (docs/notes.md).
-Weights in panels (panels.py) lie on such pages from the beginning; what others have packed is brought there.
+A plain step of a small model on a CPU reads all of its weights. Packed weights lie on thousands of 4 KiB pages, scattered over whatever
+memory was free, which slows some processes down and not others. Pages of 2 MiB made six processes 4 % slower to 14 % faster
+(docs/notes.md). Weights in panels (panels.py) lie on such pages from the beginning; weights packed by libraries are moved there.
 """
 
 import ctypes
 from pathlib import Path
 
 LARGE = 2 << 20  # bytes
-MOST = 1 << 30  # bytes: some 300 MB take a second, and a larger model's weights are long stretches in any case
+MOST = 1 << 30  # bytes: moving 300 MB takes about a second, and larger models have long stretches of memory anyway
 COLLAPSE = 25  # MADV_COLLAPSE, Linux 6.1 and later
 MAPS = Path("/proc/self/maps")
 
 
 def private_memory() -> dict[int, int]:
-    """What this process has written or may write: the start of every stretch, and its end. Empty where the system is not Linux."""
+    """Private writable memory of this process: the start of every stretch, and its end. Empty on other systems than Linux."""
     stretches = {}
     for line in MAPS.read_text().splitlines() if MAPS.exists() else ():
         span, rights, _, _, inode = line.split()[:5]
@@ -26,9 +26,9 @@ def private_memory() -> dict[int, int]:
 
 
 def use_large_pages(since: dict[int, int]) -> None:
-    """Bring private memory that came after `since` onto large pages, if it is not too much. A system that does not know the call changes
-    nothing."""
-    now = {since.get(start, start): end for start, end in private_memory().items()}  # of a stretch that has grown, from its old end on
+    """Move private memory that was added after `since` onto large pages, unless it is too much. Has no effect on a system without this
+    call."""
+    now = {since.get(start, start): end for start, end in private_memory().items()}  # a stretch that has grown counts from its old end on
     whole = [(-(-start // LARGE) * LARGE, end // LARGE * LARGE) for start, end in now.items()]
     whole = [(start, end) for start, end in whole if start < end]
     if sum(end - start for start, end in whole) <= MOST:
@@ -37,6 +37,6 @@ def use_large_pages(since: dict[int, int]) -> None:
 
 
 def give_back() -> None:
-    """What loading has freed goes back to the system, where the C library knows how (glibc)."""
+    """Return memory freed after loading to the system, where the C library can do so (glibc)."""
     if hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Machine code that numba keeps on disk: the next process only reads it."""
+"""Machine code that numba keeps on disk, so that the next process only reads it."""
 
 import hashlib
 from contextlib import suppress
@@ -11,13 +11,13 @@ SOURCES = sorted(Path(__file__).parent.glob("*.py"))
 
 
 def kept(compiler, *given, **how):
-    """A decorator of numba's whose machine code is kept."""
+    """One of numba's decorators, with its machine code kept on disk where possible."""
     _forget_older()
 
     def compiled(function):
         try:
             return compiler(*given, cache=True, **how)(function)
-        except RuntimeError:  # no folder that can be written
+        except RuntimeError:  # no folder is writable
             return compiler(*given, **how)(function)
 
     return compiled
@@ -25,8 +25,8 @@ def kept(compiler, *given, **how):
 
 @cache
 def _forget_older() -> None:
-    """What was kept before one of these files changed. numba looks at a function's own file, and not at those of what it calls: after an
-    update a product on several threads could be an older one than on one thread."""
+    """Delete what was kept before one of these files changed. numba checks a function's own file, but not the files of the functions that
+    it calls: after an update, a product on several threads could still run older code than on one thread."""
     with suppress(RuntimeError, OSError):
         forget_older(Path(njit(cache=True)(_probe).stats.cache_path))
 
@@ -36,7 +36,7 @@ def _probe():
 
 
 def forget_older(folder: Path) -> None:
-    """Empties a folder of kept code unless it is of these sources."""
+    """Empty a folder of kept code, unless the code is from these sources."""
     stamp = folder / f"sources-{hashlib.sha256(b''.join(path.read_bytes() for path in SOURCES)).hexdigest()[:16]}"
     if stamp.exists():
         return

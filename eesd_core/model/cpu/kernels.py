@@ -1,10 +1,10 @@
-"""What a decoder layer does between its products, as loops that numba compiles. Inside everything is float32.
+"""What a decoder layer computes between its products, as loops that numba compiles. Arithmetic is float32.
 
 Between the products of a plain step lie some forty small torch operations a layer, each with more dispatch than arithmetic. Here they
-are four functions. Every row of a pass runs the same loop, whatever the number of rows and wherever it stands in the pass, so a verify
-pass repeats plain steps bit for bit: by arithmetic, over any context.
+are four functions. Every row of a pass runs the same loop, whatever the number of rows and its place among them, so a verify pass repeats
+plain steps bit for bit: by arithmetic, over any context.
 
-Arrays are what products read and write: float32, or bfloat16 seen as uint16, or whole numbers with a scale a row (`close_row`).
+Arrays have the types that products read and write: float32, bfloat16 viewed as uint16, or integers with one scale per row (`close_row`).
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ from numba.extending import intrinsic, overload, register_jitable
 from .kept import kept
 
 ONE, HALF, ZERO_POINT = np.float32(1), np.float32(0.5), np.float32(128)
-LEVELS, FINE = np.float32(127), np.float32(8191)  # the largest whole numbers of a row in uint8, and in int16
-LEAST = np.float32(1e-20)  # a row of zeros has a scale too
+LEVELS, FINE = np.float32(127), np.float32(8191)  # the largest integer of a row in uint8 (before 128 is added), and in int16
+LEAST = np.float32(1e-20)  # keeps the scale of a row of zeros above 0
 
 
 kernel = kept(njit, fastmath=True, nogil=True, error_model="numpy")
@@ -33,7 +33,7 @@ def bits_of_float(typing, number):
 
 
 def wide(number):
-    """To float32; uint16 is bfloat16."""
+    """To float32; uint16 holds bfloat16."""
 
 
 @overload(wide, inline="always")
@@ -45,7 +45,8 @@ def _wide(number):
 
 @register_jitable
 def exp(x):
-    """e^x of a float32, to 1e-7: powers of two by the exponent's bits, the rest by Cephes' polynomial. The library's is not vectorised."""
+    """e^x of a float32, to 1e-7: powers of two by the exponent's bits, the rest by Cephes' polynomial. The library's exp is not
+    vectorised."""
     x = min(max(x, np.float32(-87)), np.float32(88))
     n = np.floor(x * np.float32(1.44269504) + HALF)
     r = x - n * np.float32(0.693359375) + n * np.float32(2.12194440e-4)
@@ -60,8 +61,8 @@ def exp(x):
 
 
 def close_row(row, out, r, scale):
-    """A float32 row (n,) as the next product reads it, into out[r]: float32, bfloat16 (rounded to nearest even), or whole numbers, which
-    times scale[r] are the row: int16 from -8191 to 8191; uint8 from -127 to 127, plus 128."""
+    """Write a float32 row (n,) to out[r] as the next product reads it: float32, bfloat16 (rounded to nearest even), or integers that give
+    the row when multiplied by scale[r]: int16 from -8191 to 8191; uint8 from -127 to 127, plus 128."""
 
 
 @overload(close_row)
@@ -141,7 +142,7 @@ def add_norm(x, y, by, weight, eps, out, scale):
 
 @kernel
 def silu_times(y, by, out, scale):
-    """y (m, 2 F), gate and up, times by (m,) -> silu(gate) up, out (m, F), scale (m,)."""
+    """y (m, 2 F) times by (m,) holds gate and up -> silu(gate) * up, out (m, F), scale (m,)."""
     width = y.shape[1] // 2
     row = np.empty(width, np.float32)
     for r in range(y.shape[0]):
@@ -153,8 +154,9 @@ def silu_times(y, by, out, scale):
 
 @kernel
 def turn(y, by, positions, slots, cos, sin, queries, keys, values, scaling):
-    """Rotary positions, and the cache. y (m, (H + 2 G) d) times by (m,): queries, keys, values of tokens at positions (m,) -> queries
-    (m, H, d), times `scaling`; keys and values go to places slots (m,) of the cache, (capacity, G, d). cos, sin (context, d / 2)."""
+    """Rotary positions, and writing to the cache. y (m, (H + 2 G) d) times by (m,) holds queries, keys and values of tokens at positions
+    (m,). Writes queries (m, H, d), multiplied by `scaling`; keys and values go to places slots (m,) of the cache, (capacity, G, d). cos,
+    sin (context, d / 2)."""
     heads, width = queries.shape[1], queries.shape[2]
     groups, half = keys.shape[1], queries.shape[2] // 2
     for r in range(y.shape[0]):
@@ -177,11 +179,11 @@ def turn(y, by, positions, slots, cos, sin, queries, keys, values, scaling):
 
 @register_jitable
 def attend_row(r, g, queries, keys, values, start, paths, depths, windows, out):
-    """Row r, heads of group g. queries (m, H, d), keys and values (capacity, G, d) -> out (m, H d).
+    """Attention of row r, for the heads of group g. queries (m, H, d), keys and values (capacity, G, d) -> out (m, H d).
 
-    The row sees the first `start` places of the cache and then places start + paths[r, 0 .. depths[r]], itself the last; of all these the
-    last windows[r]. Rows of a chain share one path, (1, m). Sums go over what is seen in its order, four at a time from the first: alike in
-    any pass.
+    The row sees the first `start` places of the cache and then places start + paths[r, 0 .. depths[r]], the last being its own; of all
+    these only the last windows[r]. Rows of a chain share one path, (1, m). Sums run over the visible places in order, four at a time from
+    the first one, so they are the same in any pass.
     """
     heads, width = queries.shape[1], queries.shape[2]
     together, path = heads // keys.shape[1], min(r, np.uint64(len(paths) - 1))
@@ -194,7 +196,7 @@ def attend_row(r, g, queries, keys, values, start, paths, depths, windows, out):
         place = first + t
         places[t] = place if place < start else start + paths[path, place - start]
     for t in range(count, count + 3):
-        places[t] = places[0]  # to be read and not to count
+        places[t] = places[0]  # padding: read, but given no weight
     for h in range(np.uint64(g * together), np.uint64((g + 1) * together)):
         for t in range(0, count, 4):
             p0, p1, p2, p3 = np.uint64(places[t]), np.uint64(places[t + 1]), np.uint64(places[t + 2]), np.uint64(places[t + 3])
@@ -229,7 +231,7 @@ def attend_row(r, g, queries, keys, values, start, paths, depths, windows, out):
 
 @kernel
 def attend(first, step, queries, keys, values, start, paths, depths, windows, out):
-    """Every `step`-th pair of a row and a group, from the `first` on: a thread's share (parallel.py)."""
+    """Every `step`-th pair of a row and a group, from the `first` on: one thread's share (threads.py)."""
     groups = keys.shape[1]
     for item in range(first, queries.shape[0] * groups, step):
         attend_row(np.uint64(item // groups), np.uint64(item % groups), queries, keys, values, start, paths, depths, windows, out)

@@ -1,16 +1,15 @@
 """Linear layers with weights stored as the processor's matrix kernels want them.
 
-On a CPU with native bf16, `F.linear` brings the weight into the kernel's blocked order on every call, which for a single token takes
-several times as long as the product itself. Packed once at load, the same kernel (oneDNN) gives bit-identical results.
+On a CPU with native bf16, `F.linear` reorders the weight into the kernel's blocked layout on every call, which for a single token takes
+several times as long as the product itself. With weights packed once at loading, the same kernel (oneDNN) gives bit-identical results.
 
-In float32, `F.linear` takes one row by another kernel than several, so that the last bits of a sum depend on how many rows there are.
-MKL's packed products take one kernel for them all on processors with AVX512: a verify pass then repeats plain steps bit for bit, and
-costs a tenth less. They are tried out for every shape; where they do not, our own products take their place (PanelLinear, by numba), or
-oneDNN's where numba is missing. Weights that are bfloat16 numbers go to ours at once: half of the memory, which is what a plain step
-waits for.
+In float32, `F.linear` uses one kernel for a single row and another for several, so the last bits of a sum depend on the number of rows.
+MKL's packed products use the same kernel for both on processors with AVX512: a verify pass then repeats plain steps bit for bit, and costs
+a tenth less. Every shape is tested. Where a test fails, our own products take over (PanelLinear, by numba), or oneDNN's where numba is
+missing. Weights that are bfloat16 numbers go straight to ours: they take half of the memory, which bounds a plain step.
 
-Each is a module, for torch, and has a `product` of rows, for step.py: (m, K) of its `door`, the dtype that it reads -> (m, N) float32 or
-bfloat16. quantized_linear.py has those of whole numbers.
+Each class is a module, for torch, and has a `product` for step.py: rows (m, K) of dtype `door` -> (m, N) float32 or bfloat16.
+quantized_linear.py has the integer ones.
 """
 
 from collections.abc import Callable
@@ -24,13 +23,13 @@ from torch.nn.functional import linear
 
 from ...limits import MAX_ROWS
 
-PACKED_FOR = (MAX_ROWS, 256)  # rows: MKL chooses kernel and threads by them; with few outputs only the larger one treats rows alike
-SIZES = (2, 3, 4, 5, 8, MAX_ROWS)  # numbers of rows that are tried when a layer is packed; the self-check tries them all
-LONGEST = 1024  # inputs that oneDNN's bf16 kernels take as one sum; longer ones are split, by the number of rows
+PACKED_FOR = (MAX_ROWS, 256)  # rows: MKL chooses kernel and threads by them; with few outputs only the larger number treats rows alike
+SIZES = (2, 3, 4, 5, 8, MAX_ROWS)  # numbers of rows tested when a layer is packed; the self-check tests all of them
+LONGEST = 1024  # inputs that oneDNN's bf16 kernels take as one sum; how they split longer ones depends on the number of rows
 
 
 class PackedLinear(nn.Module):
-    """By oneDNN. In bf16 a sum of more than LONGEST inputs is taken as several of equal size, put together in float32."""
+    """By oneDNN. In bf16 a sum over more than LONGEST inputs is split into equal parts, which are added in float32."""
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
@@ -59,7 +58,7 @@ def _parts(weight: Tensor) -> int:
 
 
 class PackedFloatLinear(nn.Module):
-    """float32, by MKL. A weight packed for one number of rows is right for any other."""
+    """float32, by MKL. A weight packed for one number of rows gives right results for any other."""
 
     door = torch.float32
 
@@ -67,13 +66,13 @@ class PackedFloatLinear(nn.Module):
         super().__init__()
         weight = linear.weight.detach()
         packed = torch.ops.mkl._mkl_reorder_linear_weight(weight.contiguous(), rows)
-        shape = weight.new_empty(1).expand(weight.shape)  # all that the operator asks of the plain weight
+        shape = weight.new_empty(1).expand(weight.shape)  # the operator reads only the shape of the plain weight
         bias, product = linear.bias, torch.ops.mkl._mkl_linear.default
         self.forward = self.product = lambda x: product(x, packed, shape, bias, x.numel() // x.shape[-1])
 
 
 class PanelLinear(nn.Module):
-    """float32, by our own tiles (panels.py), whose rows are alike by arithmetic. Weights that are bfloat16 numbers take two bytes.
+    """float32, by our own tiles (panels.py), which treat all rows alike by construction. Weights that are bfloat16 numbers take two bytes.
     `store`: a panels.Store."""
 
     door = torch.float32
@@ -98,14 +97,14 @@ class PanelLinear(nn.Module):
 
 
 def product_of(module: nn.Module):
-    """What a linear layer, packed or not, does with rows, and the dtype that it reads."""
+    """The product of a linear layer, packed or not, and the dtype that it reads."""
     if isinstance(module, nn.Linear):
         return (lambda x: linear(x, module.weight, module.bias)), module.weight.dtype
     return module.product, module.door
 
 
 def can_pack(module: nn.Module) -> bool:
-    """On a CPU, with a torch build that has the packed operators (torch.compile uses them), and bf16 only where the CPU computes in it."""
+    """Whether the module is on a CPU and torch has the packed operators (torch.compile uses them); bf16 needs a CPU that computes in it."""
     weight = next(module.parameters(), None)
     if weight is None or weight.device.type != "cpu" or not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
         return False
@@ -115,7 +114,7 @@ def can_pack(module: nn.Module) -> bool:
 
 @torch.no_grad()
 def pack_linears(module: nn.Module) -> None:
-    """Replace every linear layer inside `module`, in place, where that is possible. The model can then no longer be saved or trained."""
+    """Replace every linear layer inside `module` in place, where possible. The model can then no longer be saved or trained."""
     if not can_pack(module):
         return
     found: dict[torch.Size, Callable[[nn.Linear], nn.Module]] = {}
@@ -136,7 +135,7 @@ def _ours() -> Callable[[nn.Linear], nn.Module]:
 
 
 def _best(linear: nn.Linear, ours: Callable[[nn.Linear], nn.Module] | None) -> Callable[[nn.Linear], nn.Module]:
-    """The fastest way to pack a layer that treats rows alike."""
+    """The fastest packing that treats rows alike; a layer without one stays as it is."""
     if linear.weight.dtype == torch.bfloat16:
         return PackedLinear
     if ours and _in_two_bytes(linear.weight):
@@ -152,7 +151,7 @@ def _in_two_bytes(weight: Tensor) -> bool:
 
 
 def treats_rows_alike(linear: nn.Module, width: int) -> bool:
-    """Whether a row comes out bit for bit the same alone and wherever it stands among several, up to the largest verify pass."""
+    """Whether a row gives bit-identical results alone and at any place among several rows, for the numbers of rows in SIZES."""
     row = torch.randn(1, 1, width, generator=torch.Generator().manual_seed(0))
     row = row.to(next((parameter.dtype for parameter in linear.parameters()), torch.float32))
     single = linear(row)

@@ -1,8 +1,8 @@
-"""Weights in panels of eight outputs, and the product of any number of rows with them.
+"""Weights in panels of eight outputs, and their product with any number of rows.
 
-A plain step reads every weight once and is bound by memory, a verify pass multiplies what it has read with every row. In a panel the
-weights of eight outputs lie chunk by chunk side by side (tiles.py): they are read in one stream, stay in the nearest caches for all rows,
-and the next panel comes from memory meanwhile. float32 weights that are bfloat16 numbers, as most checkpoints' are, take two bytes: the
+A plain step reads every weight once and is bound by memory; a verify pass multiplies each weight that it reads with every row. In a panel
+the weights of eight outputs are interleaved chunk by chunk (tiles.py): they are read as one stream and stay in the nearest caches for all
+rows, while the next panel is fetched from memory. float32 weights that are bfloat16 numbers, as in most checkpoints, take two bytes: the
 same numbers, half of the memory.
 
 A row's sums have one order whatever the number of rows, so passes of one row, of several, and of a whole prompt agree bit for bit.
@@ -14,15 +14,15 @@ from numba import njit
 from .kept import kept
 from .tiles import CHUNKS, OUTPUTS, begin_row, tile
 
-MANY = 48  # rows that are multiplied with a panel before the next one: they stay in the second cache
+MANY = 48  # rows that are multiplied with a panel before the next one: they fit into the second-level cache
 ROOM = 32 << 20  # bytes taken from the system at once
 ALIGNED = 64  # bytes
 _ones, _twos, _fours = tile(1, 8), tile(2, 4), tile(4, 2)
-_exact = kept(njit, nogil=True, error_model="numpy")  # without `fastmath`, which would let sums be put in another order
+_exact = kept(njit, nogil=True, error_model="numpy")  # without `fastmath`, which would allow sums to be reordered
 
 
 class Store:
-    """Memory for the weights of a model, in long stretches: those numpy asks large pages for (huge_pages.py)."""
+    """Memory for a model's weights in long stretches, because numpy asks for large pages only for those (huge_pages.py)."""
 
     def __init__(self):
         self._left = np.empty(0, np.uint8)
@@ -38,13 +38,13 @@ class Store:
 
 
 def in_two_bytes(weight: np.ndarray) -> bool:
-    """Whether all of float32 (N, K) are bfloat16 numbers."""
+    """Whether all numbers of float32 (N, K) are bfloat16 numbers."""
     return not np.bitwise_or.reduce(weight.view(np.uint32), axis=None) & np.uint32(0xFFFF)
 
 
 def pack(weight: np.ndarray, store: Store) -> np.ndarray:
-    """(N, K elements) -> (panels, chunks, OUTPUTS, elements of a chunk), filled up with zeros. float32 that are bfloat16 numbers come out
-    as uint16. uint8: as GGUF's blocks of 32, the first 16 in the lower halves."""
+    """(N, K elements) -> (panels, chunks, OUTPUTS, elements of a chunk), padded with zeros. float32 weights that are bfloat16 numbers
+    become uint16. uint8 holds two 4-bit numbers a byte as in GGUF's blocks of 32: the first 16 in the lower halves."""
     outputs, width = weight.shape
     halved = weight.dtype == np.float32 and in_two_bytes(weight)
     dtype = np.dtype(np.uint16) if halved else weight.dtype
@@ -61,7 +61,7 @@ def pack(weight: np.ndarray, store: Store) -> np.ndarray:
 
 
 def unpack(panels: np.ndarray, outputs: int, width: int) -> np.ndarray:
-    """What `pack` was given: (N, K elements)."""
+    """The inverse of `pack`, for float32 weights: (N, K)."""
     if panels.dtype == np.uint16:
         pairs = panels.reshape(*panels.shape[:3], 8, 2).swapaxes(3, 4).reshape(panels.shape)
         panels = (pairs.astype(np.uint32) << 16).view(np.float32)
@@ -70,7 +70,7 @@ def unpack(panels: np.ndarray, outputs: int, width: int) -> np.ndarray:
 
 @_exact
 def _lay_halves(bits, packed):
-    """The upper halves of inputs i and i + 8 of a chunk side by side. bits (N, K) -> packed (panels, chunks, OUTPUTS, 8)."""
+    """Store the upper halves of inputs i and i + 8 of a chunk side by side. bits (N, K) -> packed (panels, chunks, OUTPUTS, 8)."""
     for p in range(packed.shape[0]):
         for c in range(packed.shape[1]):
             for j in range(packed.shape[2]):
@@ -81,8 +81,8 @@ def _lay_halves(bits, packed):
 
 @_exact
 def multiply(share, shares, x, weight, out, scale):
-    """One of several shares of a product: x (m, K) float32, or int16 where weights are int8; weight as `pack` gives it; scale (N,) ->
-    out (m, N). N: all outputs, those that fill the last panel up included."""
+    """One of `shares` parts of a product: x (m, K) float32, or int16 where weights are int8; weight as `pack` gives it; scale (N,) ->
+    out (m, N). N includes the outputs that pad the last panel."""
     panels, rows = weight.shape[0], np.uint64(x.shape[0])
     for begin in range(np.uint64(0), rows, np.uint64(MANY)):
         end = min(begin + np.uint64(MANY), rows)
@@ -92,8 +92,8 @@ def multiply(share, shares, x, weight, out, scale):
 
 @_exact
 def multiply_blocks(share, shares, x, weight, out, scale, offset, sums):
-    """The same in 4 bits: x (m, K) int16; scale and offset (panels, K / 32, OUTPUTS), a weight is scale q + offset; sums (m, K / 32) of
-    every 32 inputs."""
+    """As `multiply`, for 4 bits: x (m, K) int16; scale and offset (panels, K / 32, OUTPUTS), where a weight is scale q + offset; sums
+    (m, K / 32) of every 32 inputs."""
     panels, rows = weight.shape[0], np.uint64(x.shape[0])
     for begin in range(np.uint64(0), rows, np.uint64(MANY)):
         end = min(begin + np.uint64(MANY), rows)
@@ -105,7 +105,7 @@ def multiply_blocks(share, shares, x, weight, out, scale, offset, sums):
 
 @njit(nogil=True, error_model="numpy", inline="always")
 def _panel(begin, end, x, weight, p, scale, out):
-    """Rows by fours, then by two, then alone."""
+    """Rows in fours, then two, then one."""
     rows = end - begin
     fours, twos = begin + rows // np.uint64(4) * np.uint64(4), begin + rows // np.uint64(2) * np.uint64(2)
     for r in range(begin, fours, np.uint64(4)):

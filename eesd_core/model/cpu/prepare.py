@@ -1,4 +1,4 @@
-"""A loaded model made ready to decode on a CPU: layers fused, weights packed or quantised, steps without small operations by numba."""
+"""Prepares a loaded model for decoding on a CPU: fused layers, packed or quantised weights, numba's kernels instead of small operations."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -12,22 +12,22 @@ from ..target import Target
 from .fused import FusedLayer, fuse_layers
 from .packed_linear import PanelLinear, can_pack, pack_linears
 
-OWN = ("q8", "q4")  # precisions that are made here
+OWN = ("q8", "q4")  # precisions made here; bitsandbytes makes the others
 
 
 @torch.no_grad()
 def prepare(target: Target, *heads: nn.Module | None, quantize: str = "none") -> None:
-    """In place, as far as model and machine allow: the target, its exit layer and its other heads. The model can then no longer be saved or
-    trained. Raises UserError where it cannot be quantised as asked."""
+    """Prepare the target, its exit layer and its other heads in place, as far as model and machine allow. The model can then no longer be
+    saved or trained. Raises UserError where it cannot be quantised as asked."""
     fuse_layers(target, *heads)
-    fast = quantize in OWN or can_pack(target.model)  # where products are not, nothing is gained
+    fast = quantize in OWN or can_pack(target.model)  # with slow products the kernels gain nothing
     if quantize in OWN:
         _quantize(target, heads, quantize)
     if target.shards == 1:
         for module in filter(None, (target.model, *heads)):
             pack_linears(module)
     if fast and find_spec("numba"):
-        from .step import take_steps  # compiles or reads its kernels
+        from .step import take_steps  # its import compiles its kernels, or reads them from disk
 
         take_steps(target, *heads)
     elif fast and type(target.layers[0]) is FusedLayer:
@@ -41,7 +41,8 @@ def all_in_panels(target: Target) -> bool:
 
 
 def _quantize(target: Target, heads: Sequence[nn.Module | None], precision: str) -> None:
-    """Linear layers without a bias. The LM head and all trained heads have 8 bits in any case; embeddings and norms stay."""
+    """Quantise linear layers without a bias. The LM head and all trained heads get 8 bits in any case; embeddings and norms stay as they
+    are."""
     if not find_spec("numba"):
         raise UserError(f"{precision} weights need one more package: pip install numba, or leave the model unquantised")
     from .panels import Store
@@ -70,7 +71,7 @@ PARTS = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj
 
 
 def _blocks(target: Target) -> dict[str, tuple[str, Tensor]]:
-    """The GGUF file's own 4-bit blocks, by names of weights; not of those into which something was merged."""
+    """The GGUF file's own 4-bit blocks by weight name, without the weights that a LoRA was merged into."""
     source = target.source
     if not source or not source.blocks:
         return {}

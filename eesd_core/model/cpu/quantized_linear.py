@@ -1,13 +1,13 @@
 """Linear layers in 8 and in 4 bits for a CPU: `--quantize q8` and `q4`.
 
-*q8*: weights are whole numbers with one scale a row, and so are activations. Their sums are exact, so rows cannot depend on each other
-or on their number. oneDNN's packed product of 8 bits by 8 is nearly as fast for eight rows as for one, where the processor has
-instructions for it (VNNI); others add pairs of products in 16 bits, which overflow. That is tried out, and then our own product takes its
-place (panels.py), with activations of 14 bits, since they cost nothing there.
+*q8*: weights are integers with one scale per row, and so are activations. Their sums are exact, so a row cannot depend on other rows or on
+their number. On processors with VNNI instructions, oneDNN's packed 8-bit product is nearly as fast for eight rows as for one. Other
+processors add pairs of products in 16 bits, which overflow. A test at run time detects this, and our own product takes over (panels.py),
+with 14-bit activations, which cost nothing extra there.
 
-*q4*: blocks of 32 weights, each 0 to 15 times the block's scale, plus an offset: the format of GGUF's Q4_1 and Q4_0, whose blocks are
-used as they are. Processors that compute in bf16 take torch's product (scale and offset rounded to bf16), others ours, with activations
-of 14 bits; torch's took two to three times as long there. The head has 8 bits: in 4 it changes every fifth likeliest token.
+*q4*: blocks of 32 weights, each an integer from 0 to 15 times the block's scale, plus an offset: the format of GGUF's Q4_1 and Q4_0, whose
+blocks are used as they are. Processors that compute in bf16 use torch's product (scale and offset rounded to bf16). Others use ours, with
+14-bit activations; torch's took two to three times as long there. The head has 8 bits: in 4 bits, every fifth most likely token changes.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +21,13 @@ from ...errors import UserError
 from .panels import Store, pack
 from .threads import product_with
 
-GROUP = 32  # weights of a block
-LEVELS, FINE = 127, 8191  # the largest whole numbers of a weight or of activations in uint8, and of activations in int16
-MOST_INPUTS = 8 * (2**31 // (LEVELS * FINE))  # of a product of ours: a lane adds up an eighth of them in 32 bits
+GROUP = 32  # weights in a block
+LEVELS, FINE = 127, 8191  # the largest integer of a weight or of uint8 activations, and of int16 activations
+MOST_INPUTS = 8 * (2**31 // (LEVELS * FINE))  # of our product: each of eight lanes sums an eighth of them in 32 bits
 
 
 class Int8Linear(nn.Module):
-    """Without a bias. Raises UserError for more inputs than its sums have room for."""
+    """Weight (N, K) without a bias. Raises UserError for more inputs than its 32-bit sums can hold."""
 
     def __init__(self, weight: Tensor, store: Store | None = None):
         super().__init__()
@@ -46,21 +46,21 @@ class Int8Linear(nn.Module):
 
 
 def _whole(rows: Tensor, door: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Rows (m, K) as whole numbers, and what these are to be multiplied with (m, 1): as kernels.close_row."""
+    """Rows (m, K) as integers, and the factors (m, 1) that turn these back into the rows: as kernels.close_row."""
     levels, zero = (LEVELS, 128) if door == torch.uint8 else (FINE, 0)
     by = rows.abs().amax(-1, keepdim=True).clamp_min(1e-20) / levels
     return ((rows / by).round() + zero).to(door), by
 
 
 def _packed(numbers: Tensor, scale: Tensor) -> Callable[[Tensor], Tensor]:
-    """oneDNN's product of uint8 (128 is nothing) and int8: x (m, K) -> (m, N) float32."""
+    """oneDNN's product of uint8 activations (128 means zero) and int8 weights: x (m, K) -> (m, N) float32."""
     packed = torch.ops.onednn.qlinear_prepack(numbers, [8, numbers.shape[1]])
     zeros, product = torch.zeros(len(numbers), dtype=torch.int64), torch.ops.onednn.qlinear_pointwise.default
     return lambda x: product(x, 1.0, 128, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], "")
 
 
 def _ours(numbers: Tensor, scale: Tensor, store: Store | None = None) -> Callable[[Tensor], Tensor]:
-    """The same for x int16."""
+    """Our product of int16 activations and int8 weights: x (m, K) -> (m, N) float32."""
     panels = pack(numbers.numpy(), store or Store())
     missing = len(panels) * panels.shape[2] - len(scale)
     product = product_with(panels, *numbers.shape, np.pad(scale.numpy(), (0, missing)))
@@ -69,7 +69,7 @@ def _ours(numbers: Tensor, scale: Tensor, store: Store | None = None) -> Callabl
 
 @cache
 def packed_product_is_exact() -> bool:
-    """Whether the largest sums that can be come out right, for one row and several."""
+    """Whether oneDNN's product computes the largest possible sums correctly, for one row and for several."""
     if not hasattr(torch.ops.onednn, "qlinear_prepack"):
         return False
     weight = torch.full((64, 512), LEVELS, dtype=torch.int8)
@@ -86,7 +86,7 @@ class Int4Linear(nn.Module):
     """Without a bias."""
 
     def __init__(self, numbers: Tensor, scale: Tensor, middle: Tensor, store: Store | None = None):
-        """numbers (N, K) 0 to 15, int32; scale and middle, what the number 8 stands for, (N, K / GROUP)."""
+        """numbers (N, K) int32 from 0 to 15; scale and middle (N, K / GROUP). `middle` is the weight that the number 8 stands for."""
         super().__init__()
         native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
         self.door = torch.bfloat16 if native else torch.int16
@@ -103,7 +103,7 @@ class Int4Linear(nn.Module):
 
     @classmethod
     def of(cls, weight: Tensor, store: Store | None = None) -> "Int4Linear":
-        """(N, K), rounded."""
+        """From a weight (N, K), by rounding."""
         blocks = weight.float().unflatten(1, (-1, GROUP))  # (N, K / GROUP, GROUP)
         low, high = blocks.amin(-1), blocks.amax(-1)
         scale = ((high - low) / 15).clamp_min(1e-8)
@@ -112,7 +112,7 @@ class Int4Linear(nn.Module):
 
     @classmethod
     def of_blocks(cls, parts: Sequence[tuple[str, Tensor]], store: Store | None = None) -> "Int4Linear":
-        """Of GGUF blocks as model/gguf.py gives them, one part's rows behind the other's: Q4_1 (scale d, offset m) or Q4_0 (d)."""
+        """From GGUF blocks as model/gguf.py gives them, with the rows of all parts concatenated: Q4_1 (scale d, offset m) or Q4_0 (d)."""
         numbers, scales, middles = [], [], []
         for kind, data in parts:
             block = data.unflatten(1, (-1, 20 if kind == "Q4_1" else 18))  # (N, K / GROUP, bytes)
@@ -133,7 +133,7 @@ def _torchs_blocks(numbers: Tensor, scale: Tensor, middle: Tensor) -> Callable[[
 
 
 def _our_blocks(numbers: Tensor, scale: Tensor, middle: Tensor, store: Store | None = None) -> Callable[[Tensor], Tensor]:
-    """x (m, K) int16 -> (m, N) float32. N is a multiple of 16: no panel has room left."""
+    """x (m, K) int16 -> (m, N) float32. N is a multiple of 16, so no panel needs padding."""
     store, (low, high) = store or Store(), numbers.to(torch.uint8).unflatten(1, (-1, 2, 16)).unbind(2)
     panels = pack((low | high << 4).flatten(1).numpy(), store)
 
@@ -147,5 +147,5 @@ def _our_blocks(numbers: Tensor, scale: Tensor, middle: Tensor, store: Store | N
 
 
 def fits_4_bits(weight: Tensor) -> bool:
-    """What torch's product, and ours, ask of a shape."""
+    """Whether the shape suits torch's 4-bit product and ours."""
     return weight.shape[0] % 16 == 0 and weight.shape[1] % GROUP == 0

@@ -1,9 +1,10 @@
-"""Decoder layers of Llama's kind on a CPU without small operations: torch's products, and numba's kernels between them.
+"""Llama-type decoder layers on a CPU without small operations: torch's products, and numba's kernels between them.
 
-The same sums as fused.py's layers compute, which stay beside as the reference, for whole rows (training, transformers' `generate()`) and
-for what is not of this kind. Here hidden states are float32 whatever the weights are; activations are rounded at the products' doors alone.
+They compute the same sums as fused.py's layers. Those remain as the reference, for whole rows (training, transformers' `generate()`) and
+for layers that do not fit here. Hidden states are float32 whatever the weights are; activations are rounded only where a product reads
+them.
 
-Attention is ours too, row by row, so nothing depends on how many rows a pass has but the products; those the self-check tries. A row may
+Attention is ours too, row by row, so only the products could depend on how many rows a pass has; the self-check tests those. A row may
 follow any other row of its pass (`parents`): a branch of a tree sums as a chain of the same tokens would, bit for bit.
 """
 
@@ -27,15 +28,15 @@ ALL = 1 << 40  # positions: no window
 
 
 class Pass(NamedTuple):
-    """What the sub-layers know of a text's rows in a pass, m tokens; row r has the rows paths[r, :depths[r]] of this pass before it."""
+    """What the sub-layers know of one text's rows in a pass, m tokens. Row r follows the rows paths[r, :depths[r]] of this pass."""
 
     cache: RowCache
-    start: int  # positions cached before
+    start: int  # positions cached before the pass
     positions: np.ndarray  # (m,) int64
-    slots: np.ndarray  # (m,): where in the cache each row goes
-    paths: np.ndarray  # (m, m), or (1, m) for all rows
+    slots: np.ndarray  # (m,): the cache place of each row
+    paths: np.ndarray  # (m, m), or (1, m) where all rows share a path
     depths: np.ndarray  # (m,)
-    known: dict[Kind, np.ndarray]  # windows that were asked for
+    known: dict[Kind, np.ndarray]  # windows by kind, filled on demand
 
     @classmethod
     def of(cls, segment: Segment) -> "Pass":
@@ -61,13 +62,13 @@ class Pass(NamedTuple):
 
 
 class Linear:
-    """A linear layer that reads what a kernel has written, and writes what the next one reads."""
+    """A linear layer that reads what one kernel has written, and writes what the next one reads."""
 
     def __init__(self, module: nn.Module):
         self.product, self.door = product_of(module)
 
     def room(self, rows: int, width: int) -> tuple[Tensor, np.ndarray]:
-        """For what it shall read, (m, K), as torch and as numba see it."""
+        """An empty input (m, K), as torch and as numba see it."""
         x = torch.empty(rows, width, dtype=self.door)
         return x, _seen(x)
 
@@ -83,7 +84,8 @@ class Attention:
         self.weight, self.eps = _weight(norm)
 
     def mix(self, x: Tensor, by: np.ndarray, texts: Sequence[Pass]) -> tuple[np.ndarray, np.ndarray]:
-        """Normed rows (m, D), and what the product's outputs are to be multiplied with -> what is to be added to the rows, and the same."""
+        """Normed rows x (m, D), and factors by (m,) for the product of x -> what to add to the hidden states, (m, D), and factors for it,
+        (m,)."""
         rows, low = len(by), 0
         queries, mixed = np.empty((rows, self.heads, self.width), np.float32), np.empty((rows, self.heads * self.width), np.float32)
         y = self.into(x)
@@ -127,7 +129,7 @@ def run(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]
 
 
 class StepNorm(nn.Module):
-    """RMS norm by the same kernel, in front of a head: (1, m, D) float32 -> (1, m, D) as the head reads it. Anything else goes to the
+    """RMS norm by the same kernel, before a head: (1, m, D) float32 -> (1, m, D) in the dtype that the head reads. Other inputs go to the
     module that it replaces."""
 
     def __init__(self, module: nn.Module, head: nn.Module):
@@ -155,7 +157,7 @@ class Steps:
         positions, probe = torch.arange(target.context)[None], torch.zeros(1, 1)
         for rope in {layer.kind.rope for layer in target.layers}:
             tables = body.rotary_emb(probe, positions, *([rope] if rope else []))
-            half = tables[0].shape[-1] // 2  # both halves turn alike
+            half = tables[0].shape[-1] // 2  # both halves are equal
             self.tables[rope] = tuple(table[0, :, :half].contiguous().numpy() for table in tables)
 
     def __call__(self, layers: Sequence[FusedLayer], hidden: Tensor, segments: Sequence[Segment]) -> Tensor:
@@ -166,7 +168,8 @@ class Steps:
         return run(parts, hidden, [Pass.of(segment) for segment in segments])
 
     def _parts_of(self, layer: FusedLayer) -> list[Attention | Feed]:
-        """At the first pass, when linear layers have been packed. A sub-layer that drafting skips (draft/layer_skip.py) is left out."""
+        """Called at the first pass, when linear layers have been packed. Leaves out a sub-layer that drafting skips
+        (draft/layer_skip.py)."""
         layer.parts = []
         if isinstance(layer.self_attn, FusedAttention):
             layer.parts.append(Attention(layer.self_attn, layer.input_layernorm, layer.kind, self.tables[layer.kind.rope]))
@@ -176,7 +179,7 @@ class Steps:
 
 
 def can_step(target: Target) -> bool:
-    """Fused layers with SiLU, whose heads turn as a whole."""
+    """Whether the layers are fused, use SiLU, and have heads that are rotated as a whole."""
     config, layers = target.config, target.layers
     plain = all(type(layer) is FusedLayer for layer in layers) and config.hidden_act == "silu"
     return plain and all(target.rope_tables(layer.kind.rope)[0].shape[-1] == layer.self_attn.width for layer in layers)
@@ -184,7 +187,7 @@ def can_step(target: Target) -> bool:
 
 @torch.no_grad()
 def take_steps(target: Target, *heads: nn.Module | None) -> None:
-    """In place, where that is possible: from now on Target.run goes through `Steps`, and hidden states are float32."""
+    """Where possible, from now on Target.run goes through `Steps`, and hidden states are float32. Changes target and heads in place."""
     if not can_step(target):
         return
     target.steps, target.stream = Steps(target), torch.float32

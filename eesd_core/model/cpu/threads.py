@@ -1,8 +1,8 @@
 """Kernels on torch's own threads.
 
-Products run on the threads of torch's OpenMP library, which wait in a loop for the next product. Threads of another pool, numba's or
-Python's, would fight with them for the cores. So the share of every thread is handed to that same library, by the entry that compilers
-use for `omp parallel`: a few microseconds. Where torch has another library, one thread does it all.
+torch's products run on the threads of its OpenMP library, which wait in a loop for the next product. Threads of another pool, numba's or
+Python's, would compete with them for the cores. So each thread's share is handed to that same library, through the entry point that
+compilers use for `omp parallel`, which takes a few microseconds. Where torch uses another library, one thread does all the work.
 """
 
 import ctypes
@@ -23,7 +23,7 @@ from .panels import multiply, multiply_blocks
 from .tiles import CHUNKS, OUTPUTS
 
 MAPS = Path("/proc/self/maps")
-FEW = 1 << 14  # pairs of a query and a place, or products: below, one thread is as fast
+FEW = 1 << 14  # pairs of a query and a place, or weights: with fewer, one thread is as fast
 
 
 def _library() -> ctypes.CDLL | None:
@@ -33,7 +33,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 def _pointer(kind: types.Type, element: ir.Type):
-    """A function for kernels: the pointer to numbers of a kind at an address."""
+    """A function for kernels: turns an address into a pointer to numbers of a type."""
 
     @intrinsic
     def at(typing, address):
@@ -56,7 +56,7 @@ this_thread = types.ExternalFunction("omp_get_thread_num", types.int32())
 
 
 def _attend(given):
-    """One thread's share. `given`: threads, m, H, d, G, capacity, start, rows of paths, then seven addresses."""
+    """One thread's share of `attend`. `given`: threads, m, H, d, G, capacity, start, rows of paths, then seven addresses."""
     it = carray(given, 15)
     rows, heads, width, groups, capacity = it[1], it[2], it[3], it[4], it[5]
     queries = carray(floats_at(it[8]), (rows, heads, width))
@@ -67,7 +67,7 @@ def _attend(given):
 
 
 def _multiply_floats(given):
-    """One thread's share. `given`: threads, m, K, panels, chunks, then four addresses."""
+    """One thread's share of `multiply`. `given`: threads, m, K, panels, chunks, then four addresses."""
     it = carray(given, 9)
     x, out = carray(floats_at(it[5]), (it[1], it[2])), carray(floats_at(it[7]), (it[1], it[3] * OUTPUTS))
     weight, scale = carray(floats_at(it[6]), (it[3], it[4], OUTPUTS, IN_FLOATS)), carray(floats_at(it[8]), (it[3] * OUTPUTS,))
@@ -89,7 +89,7 @@ def _multiply_bytes(given):
 
 
 def _multiply_blocks(given):
-    """Two addresses more."""
+    """As above, with two more addresses."""
     it = carray(given, 11)
     x, out = carray(shorts_at(it[5]), (it[1], it[2])), carray(floats_at(it[7]), (it[1], it[3] * OUTPUTS))
     weight, scale = carray(blocks_at(it[6]), (it[3], it[4], OUTPUTS, IN_BLOCKS)), carray(floats_at(it[8]), (it[3], it[4], OUTPUTS))
@@ -98,13 +98,13 @@ def _multiply_blocks(given):
 
 
 def _compiled(library: ctypes.CDLL, share) -> Callable[[tuple[int, ...], tuple[np.ndarray, ...]], None]:
-    """A function that has every thread do its share."""
+    """A function that makes every thread do its share."""
     llvmlite.binding.add_symbol(this_thread.symbol, ctypes.cast(library.omp_get_thread_num, ctypes.c_void_p).value)
     code, parallel = kept(cfunc, types.void(types.CPointer(types.int64)))(share), library.GOMP_parallel
     parallel.argtypes, parallel.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
 
     def run(numbers: tuple[int, ...], arrays: tuple[np.ndarray, ...]) -> None:
-        """`numbers`: of threads, then sizes."""
+        """`numbers`: the number of threads, then sizes."""
         given = np.array([*numbers, *(array.ctypes.data for array in arrays)], np.int64)
         parallel(code.address, given.ctypes.data, numbers[0], 0)
 
@@ -120,7 +120,7 @@ def _threads(work: int) -> int:
 
 
 def attend_by_threads(queries, keys, values, start, paths, depths, windows, out) -> None:
-    """As kernels.attend over all rows and groups."""
+    """kernels.attend over all rows and groups."""
     threads = _threads(len(depths) * (start + len(depths)) * queries.shape[1])
     if threads == 1:
         attend(0, 1, queries, keys, values, start, paths, depths, windows, out)
@@ -130,7 +130,7 @@ def attend_by_threads(queries, keys, values, start, paths, depths, windows, out)
 
 
 def product_with(panels: np.ndarray, outputs: int, inputs: int, *facts: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of rows (m, inputs) -> (m, outputs) float32, on all threads. `facts`: scale, and with 4 bits offset (panels.py)."""
+    """The product with packed weights, rows (m, inputs) -> (m, outputs) float32, on all threads. `facts`: scale, and in 4 bits offset."""
     chunk, width = CHUNKS[panels.dtype], len(panels) * OUTPUTS
     missing, share = panels.shape[1] * chunk.inputs - inputs, _PRODUCTS[panels.dtype]
 

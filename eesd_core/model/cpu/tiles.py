@@ -1,12 +1,12 @@
-"""Tiles: the innermost loop of a product, a few rows times a few outputs whose sums stay in registers.
+"""Tiles: the innermost loop of a product, over a few rows and a few outputs whose sums stay in registers.
 
-Written in LLVM's language with vectors of eight lanes, since a compiler that is free to vectorise a plain loop sums in another order for
-one row than for four. Here a sum has one order in every tile: lane l adds up the products of inputs l, l + 8, l + 16 ..., and the lanes
-are put together by halves. So a row comes out bit for bit the same in whatever tile it is computed, by arithmetic. Ours; the blocking is
-that of BLIS (Van Zee and van de Geijn, 2015).
+Written in LLVM IR with vectors of eight lanes, because a compiler that is free to vectorise a plain loop sums in another order for one row
+than for four. Here a sum has one order in every tile: lane l adds up the products of inputs l, l + 8, l + 16 ..., and then the lanes are
+added by halves. So a row's result is bit for bit the same in every tile, by arithmetic. Ours; the blocking is that of BLIS (Van Zee and
+van de Geijn, 2015).
 
-A chunk of a weight is what one step of the loop reads, by its type: 8 inputs in float32; 16 in uint16, which are bfloat16, or in int8;
-32 in uint8, two numbers of 4 bits a byte. panels.py lays chunks out in memory.
+A chunk is the part of an output's weights that one step of the loop reads: 8 inputs in float32; 16 in uint16, which holds bfloat16, or in
+int8; 32 in uint8, two 4-bit numbers a byte. panels.py lays chunks out in memory.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-OUTPUTS = 8  # of a panel
+OUTPUTS = 8  # in a panel
 LANES = 8
 BYTE, SHORT, WORD, LONG, FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 FLOATS, WORDS, LONGS = (ir.VectorType(kind, LANES) for kind in (FLOAT, WORD, LONG))
@@ -26,7 +26,7 @@ CACHE_LINE = 64  # bytes
 
 class Chunk(NamedTuple):
     inputs: int  # of one output
-    elements: int  # that hold them
+    elements: int  # array elements that hold them
     bytes: int
 
 
@@ -37,9 +37,9 @@ CHUNKS = {
 
 
 def tile(rows: int, outputs: int):
-    """A function for kernels: x (m, K), weight (panels, K / inputs, OUTPUTS, elements), scale, out (m, N): of row r and those behind it,
-    and the outputs of panel p from `first` on. Scale is of an output, (N,), or in 4 bits of an output's chunk, like the weight; then what
-    stands in `out` is added."""
+    """A function for kernels, over `rows` rows from row r on and `outputs` outputs of panel p from `first` on: x (m, K), weight (panels,
+    K / inputs, OUTPUTS, elements), scale -> out (m, N). `scale` is (N,), one per output. In 4 bits it has one per chunk of an output, laid
+    out like the weight, and the result is added to what `out` holds."""
 
     def compute(typing, x, r, weight, p, first, scale, out):
         def generate(context, builder, signature, given):
@@ -54,8 +54,8 @@ def tile(rows: int, outputs: int):
 
 @intrinsic
 def begin_row(typing, sums, r, offset, p, out):
-    """For kernels, in 4 bits: what the offsets of panel p add to row r, into `out` (m, N). sums (m, chunks) of a chunk's inputs; offset
-    (panels, chunks, OUTPUTS). All outputs of a panel at once, a lane each."""
+    """For 4-bit kernels: write the contribution of panel p's offsets to row r into `out` (m, N), all outputs of the panel at once, one per
+    lane. sums (m, chunks): the sum of each chunk's inputs; offset (panels, chunks, OUTPUTS)."""
 
     def generate(context, builder, signature, given):
         b = builder
@@ -81,7 +81,7 @@ class _Tile:
     def __init__(self, b: ir.IRBuilder, kind: np.dtype, x, weight, scale, out):
         self.b, self.kind, self.chunk = b, kind, CHUNKS[kind]
         self.x, self.weight, self.scale, self.out = x, weight, scale, out
-        self.whole = kind == np.int8  # sums of whole numbers; in 4 bits they become floats chunk by chunk
+        self.whole = kind == np.int8  # sums are integers; in 4 bits they become floats chunk by chunk
 
     def emit(self, rows: int, outputs: int, r, p, first) -> None:
         b, chunk = self.b, self.chunk
@@ -92,7 +92,7 @@ class _Tile:
         begin = b.gep(self.weight.data, [b.mul(p, panel)])
         weights = b.gep(begin, [b.mul(first, LONG(chunk.elements))])
         ahead = b.gep(begin, [b.add(panel, b.mul(first, b.mul(chunks, LONG(chunk.elements))))])
-        scales = b.gep(self.scale.data, [b.add(b.mul(p, b.mul(chunks, LONG(OUTPUTS))), first)])  # in 4 bits
+        scales = b.gep(self.scale.data, [b.add(b.mul(p, b.mul(chunks, LONG(OUTPUTS))), first)])  # used in 4 bits only
         xs = [b.gep(self.x.data, [b.mul(b.add(r, LONG(i)), inputs)]) for i in range(rows)]
         kind = WORDS if self.whole else FLOATS
         sums = [[cgutils.alloca_once_value(b, ir.Constant(kind, [0] * LANES)) for _ in range(outputs)] for _ in range(rows)]
@@ -115,8 +115,8 @@ class _Tile:
                 b.store(b.fadd(total, b.load(place)) if four else b.fmul(total, b.load(b.gep(self.scale.data, [n]))), place)
 
     def _prefetch(self, at, outputs: int) -> None:
-        """The next panel, which comes from memory while this one is multiplied with all rows. Tiles of a few outputs ask for it piece by
-        piece in its order, not each for its own outputs: memory is read faster in one stream than in strides."""
+        """Prefetch the next panel from memory while this one is multiplied with all rows. Tiles of a few outputs fetch it piece by piece in
+        memory order, not each its own outputs: memory is read faster in one stream than in strides."""
         b, line = self.b, CACHE_LINE * self.chunk.elements // self.chunk.bytes
         kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), WORD, WORD, WORD])
         fetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
@@ -124,11 +124,11 @@ class _Tile:
             b.call(fetch, [b.bitcast(b.gep(at, [LONG(place)]), BYTE.as_pointer()), WORD(0), WORD(2), WORD(1)])
 
     def _read(self, at) -> list:
-        """A chunk, as vectors of what the rows hold."""
+        """A chunk, as vectors of the type that the rows have."""
         b = self.b
         if self.kind == np.float32:
             return [_load(b, at, FLOATS)]
-        if self.kind == np.uint16:  # pairs of inputs i and i + 8, the first below
+        if self.kind == np.uint16:  # pairs of inputs i and i + 8, the first in the lower half
             both = _load(b, at, WORDS)
             return [b.bitcast(b.shl(both, _all(WORDS, 16)), FLOATS), b.bitcast(b.and_(both, _all(WORDS, 0xFFFF0000)), FLOATS)]
         held, shorts = ir.VectorType(BYTE, 16), ir.VectorType(SHORT, 16)
@@ -138,7 +138,7 @@ class _Tile:
         return [b.zext(part, shorts) for part in (b.and_(numbers, _all(held, 15)), b.lshr(numbers, _all(held, 4)))]
 
     def _add(self, x, parts: list, by: list, sums: list) -> None:
-        """One row's products with a chunk of every output."""
+        """Add one row's products with a chunk of every output."""
         b, kind = self.b, parts[0][0].type
         vectors = [_load(b, b.gep(x, [LONG(i * kind.count)]), kind) for i in range(len(parts[0]))]
         for j, part in enumerate(parts):
@@ -153,13 +153,13 @@ class _Tile:
             b.store(total, sums[j])
 
     def _pairs(self, x, weight):
-        """Sums of neighbouring products: one instruction, where the processor has it (vpmaddwd)."""
+        """Sums of neighbouring products: one instruction (vpmaddwd) where the processor has it."""
         b, wide = self.b, ir.VectorType(WORD, 16)
         products = b.mul(b.sext(x, wide), b.sext(weight, wide))
         return b.add(*(_pick(b, products, range(first, 16, 2)) for first in (0, 1)))
 
     def _total(self, sums):
-        """Of all lanes, as float32."""
+        """The sum of all lanes, as float32."""
         b = self.b
         if self.whole:
             sums = b.sext(sums, LONGS)

@@ -1,9 +1,9 @@
-"""The steps of a round with all their state on the device: nothing comes to the host before the round is over, so every step can be
-recorded once as a CUDA graph and replayed without Python. The engine's own steps are the reference that this one is compared with.
+"""The steps of a round with all their state on the device. Nothing is copied to the host before the round is over, so every step can be
+recorded once as a CUDA graph and replayed without Python. Tests compare these steps with the engine's own, the reference.
 
-Positions are tensors here. A pass looks at a fixed reach of the cache, one of few sizes, and masks the rest; drafts are padded to few
-sizes of verify passes. What is padded is computed and thrown away, which costs little as long as reading the weights costs most.
-Has run on a CPU only, without graphs.
+Positions are tensors here. A pass reads a fixed reach of the cache, one of a few sizes, and masks the rest; verify passes are padded to one
+of a few sizes. Padding is computed and thrown away, which costs little as long as reading the weights dominates.
+So far this has run on a CPU only, without graphs.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from ..layer_facts import Kind
 from ..target import Target
 
 VERIFY_ROWS = (1, 2, 3, 5, 9, MAX_ROWS)
-SHORTEST_REACH = 256  # positions; the others are its doubles
+SHORTEST_REACH = 256  # positions; each longer reach is twice the one before
 
 
 class StaticCache(KVCache):
-    """Rolls back by length like its parent, but where a pass writes and how far it looks is set from outside."""
+    """Rolls back by length like its parent, but the caller sets where a pass writes and how far it reads."""
 
-    positions: Tensor  # (m,) int64, of the pass that runs
+    positions: Tensor  # (m,) int64, of the current pass
     reach: int
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
@@ -39,7 +39,7 @@ class Recorder:
     """Calls functions that read and write fixed buffers; on CUDA each is recorded at its first call and replayed from then on."""
 
     def __init__(self, buffers: list[Tensor], graphs: bool):
-        """`buffers` are put back after the warm-up that recording needs."""
+        """`buffers` are restored after the warm-up runs that recording needs."""
         self.buffers, self.graphs, self.note = buffers, graphs, ""
         self._recorded: dict = {}
 
@@ -76,7 +76,7 @@ class DeviceSteps:
     """Drafting, verification and plain steps for one text, greedy or with shared noise, batch size 1."""
 
     def __init__(self, target: Target, exit_layer: nn.Module | None, capacity: int, sampling: Sampling, graphs: bool | None = None):
-        """`capacity`: positions of prompt and text; `graphs` None: on CUDA, where the model is on one device."""
+        """`capacity`: positions of prompt and text. `graphs`: None means on CUDA, where the model is on one device."""
         device = target.device
         self.target, self.exit_layer, self.sampling = target, exit_layer, sampling
         self.split = exit_layer.exit_after if exit_layer else 0
@@ -92,7 +92,7 @@ class DeviceSteps:
         self.tokens = torch.zeros(self.reaches[-1] + 1, dtype=torch.long, device=device)  # prompt, text, drafts
         self.states = torch.zeros(1, self.reaches[-1], target.config.hidden_size, dtype=target.dtype, device=device)
         self.at, self.place, self.drafted = (torch.zeros(1, dtype=torch.long, device=device) for _ in range(3))
-        self.result = torch.zeros(MAX_ROWS + 1, dtype=torch.long, device=device)  # accepted, then the target's choices
+        self.result = torch.zeros(MAX_ROWS + 1, dtype=torch.long, device=device)  # number accepted, then the target's choices
         self.ids, self.rows = torch.arange(target.vocab, device=device), torch.arange(MAX_ROWS, device=device)
         self.keys = torch.arange(self.reaches[-1], device=device)
         one_device = not hasattr(target.model, "hf_device_map") or len(set(target.model.hf_device_map.values())) == 1
@@ -115,8 +115,8 @@ class DeviceSteps:
 
     @torch.inference_mode()
     def round(self, drafts: int) -> tuple[int, list[int]]:
-        """Draft so many tokens and verify them. Returns how many were accepted, and the target's choices at all places: the one copy to
-        the host of a round. The text goes on with choices[: accepted + 1]."""
+        """Draft `drafts` tokens and verify them. Returns how many were accepted, and the target's choices at all places: the round's only
+        copy to the host. The text continues with choices[: accepted + 1]."""
         if not self.split:
             reach = self._reach(1)
             self.recorder(("plain", reach), lambda: self._plain(reach))
@@ -126,7 +126,7 @@ class DeviceSteps:
             self.place.copy_(self.at)
             for _ in range(drafts):
                 self.recorder(("draft", reach), lambda: self._draft(reach))
-            last = self._shallow if drafts else self._draft  # a draft for nothing: the exit layer must see what is pending
+            last = self._shallow if drafts else self._draft  # without drafts only to show the exit layer the pending token
             self.recorder(("shallow" if drafts else "draft", reach), lambda: last(reach))
             rows = next(size for size in VERIFY_ROWS if size > drafts)
             self.drafted.fill_(drafts)
@@ -141,7 +141,7 @@ class DeviceSteps:
         self._judge(self.target.logits(hidden), 1)
 
     def _draft(self, reach: int) -> None:
-        """One draft token behind `place`. The exit layer runs over two places, because after a fully accepted draft it has not seen the
+        """One draft token after `place`. The exit layer runs over two places, because after a fully accepted draft it has not yet seen the
         last draft's state."""
         self._shallow(reach)
         pair = torch.cat([(self.place - 1).clamp(min=0), self.place])
@@ -160,7 +160,7 @@ class DeviceSteps:
         self._judge(self.target.logits(hidden), rows)
 
     def _judge(self, logits: Tensor, rows: int) -> None:
-        """The longest prefix of the drafts that equals the target's choices, and the token after it."""
+        """Accept the longest prefix of the drafts that equals the target's choices, and append the target's token after it."""
         places = self.at + 1 + self.rows[:rows]
         choices = self._scores(logits, places).argmax(-1)
         right = (choices == self.tokens[places]) & (self.rows[:rows] < self.drafted)
@@ -170,16 +170,16 @@ class DeviceSteps:
         self.at.add_(accepted + 1)
 
     def _scores(self, logits: Tensor, places: Tensor) -> Tensor:
-        """As Sampler.scores. logits (m, V) for tokens at places (m,) -> (m, V)."""
+        """As Sampler.scores: logits (m, V) for tokens at places (m,) -> (m, V)."""
         if not self.sampling.temperature:
             return logits
         return processed_log_probs(logits, self.sampling) + gumbel_noise(self.sampling.seed, places[:, None], self.ids)
 
     def _exit(self, states: Tensor, positions: Tensor, reach: int) -> Tensor:
-        """(1, m, D) -> logits behind the last, (1, V)."""
+        """States (1, m, D) -> draft logits after the last one, (1, V)."""
         head = self.exit_layer
         hidden = self._run(head.layers, states, positions, reach, self.exit_cache)
-        return self.target.head(head.norm(hidden[:, -1:]))  # all rows: a GPU reads them in no time, and a list's length would change
+        return self.target.head(head.norm(hidden[:, -1:]))  # all rows: a GPU reads them fast, and a shortlist changes its length
 
     def _embed(self, positions: Tensor) -> Tensor:
         hidden = self.target.embedding(self.tokens[positions])[None]
@@ -195,13 +195,13 @@ class DeviceSteps:
         return hidden
 
     def _tell(self, kind: Kind, positions: Tensor, reach: int) -> dict:
-        """As Target.tell, by positions that are tensors."""
+        """As Target.tell, with positions as tensors."""
         key, query = self.keys[:reach], positions[:, None]
         hidden = key > query if kind.window is None else (key > query) | (key <= query - kind.window)
         mask = torch.zeros(hidden.shape, dtype=self.target.dtype, device=key.device)
         told: dict = {"attention_mask": mask.masked_fill_(hidden, torch.finfo(mask.dtype).min)[None, None]}
         if self.target.learned is None:
-            known = positions.clamp(max=self.target.context - 1)  # what is padded may lie behind the context
+            known = positions.clamp(max=self.target.context - 1)  # padding may lie beyond the context
             told["position_embeddings"] = tuple(table.index_select(1, known) for table in self.target.rope_tables(kind.rope))
         return told
 
