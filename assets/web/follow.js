@@ -1,5 +1,5 @@
-// The page of a phone in a room: the view of the presenter's page, moved as the presenter moves it. When the run is over the phone may look
-// around by itself, and come back.
+// The page of a phone in a room: it shows the presenter's view and follows the presenter's playhead. When the run is over the phone may look
+// around on its own, and return.
 import { page as given } from "./given.js";
 import { button, el, setText } from "./lib/elements.js";
 import { plotly } from "./lib/plotly.js";
@@ -115,7 +115,7 @@ class Follower {
   show() {
     const { view } = this;
     if (this.fresh) view.dismiss();
-    const recorded = this.text.startsWith('{"type":"recording"'); // as the presenter's page spells it
+    const recorded = this.text.startsWith('{"type":"recording"'); // exactly as the presenter's page writes it
     if (this.grown && recorded) view.open(this.text, "paused");
     else if (this.grown) view.feed(this.text);
     Object.assign(this, { fresh: false, grown: false });
@@ -123,7 +123,7 @@ class Follower {
     this.draw();
   }
 
-  // The playhead goes where the presenter's is.
+  // Moves the playhead to the presenter's.
   move() {
     const { view, place } = this;
     const { player } = view;

@@ -1,4 +1,4 @@
-// What only the program knows. When it joins the scripts (eesd_core/export/scripts.py) it puts the real values in place of these.
+// Placeholders for values that only the program knows. eesd_core/export/scripts.py replaces them when it joins the scripts.
 
 export const schema = {}; // the fields of every record type (eesd_core/schema.py)
-export const page = {}; // of the app alone: form, facts, levels, host, studies, opening race, address of plotly.js (app/page.py)
+export const page = {}; // for the app only: form, facts, levels, host, studies, opening race, address of plotly.js (app/page.py)

@@ -46,7 +46,7 @@ export const page = {
     return this.view;
   },
 
-  // What the page has and an offline file has not: a form, and where there is an engine behind it (`studies`), what else that can do.
+  // The panels that an offline file does not have: those of the form and, if the server has its own engine (`studies`), the studies.
   addPanels(view) {
     const form = () => this.named;
     const quantize = () => ({ quantize: form().quantize });
@@ -65,10 +65,10 @@ export const page = {
     view.add(new Sandbox(view), "below");
     view.add(new Benchmark({ at: onServer, form: quantize, live: given.studies }), "below");
     this.takeAway = view.add(new TakeAway(view, this.behind), "below");
-    this.takeAway.onOpen = () => formButton("stop").click(); // nobody watches that run any more
+    this.takeAway.onOpen = () => formButton("stop").click(); // the run is no longer shown
   },
 
-  // Phones follow what this page shows, from a page of their own.
+  // Phones follow what this page shows, on a page of their own (follow.js).
   addRoom(view) {
     const qr = (link) => onServer(`qr.svg?link=${encodeURIComponent(link)}`);
     const room = view.add(new Room(view, { at: onServer, link: (code) => onServer(`room?code=${code}`), qr }), "top");
@@ -83,21 +83,21 @@ export const page = {
     translate(document.body, form);
   },
 
-  // The recorded race, or the view that the address asks for.
+  // Shows the recorded race, or the view that the address asks for.
   async show() {
     const { view } = this;
     const [source, round, at, speed] = read(VIEW, window.location.search).values;
     view.panels.clock.scrubber.setSpeed(speed ?? 1);
     if (source === "live") view.reset();
     else await this.showRecorded(at);
-    if (round) view.choose(round); // where there is no run yet: of the run to come
+    if (round) view.choose(round); // without a run: a round of the next one
     this.opened = true;
   },
 
   async showRecorded(at) {
     const { view } = this;
     const text = await unpack(given.opening);
-    if (view.stream.consumed) return; // somebody was faster and pressed Run
+    if (view.stream.consumed) return; // Run was pressed meanwhile
     view.open(text, at === undefined ? this.start : "paused");
     this.recorded = view.recording;
     if (at !== undefined) view.player.seek(at);
@@ -109,7 +109,7 @@ export const page = {
     return wantsLessMotion() ? "over" : "playing";
   },
 
-  // What only a server can give: the offline file without a trace, and codes of links.
+  // What only a server can provide: the empty offline file, the lecture page, and QR codes of links.
   get behind() {
     return {
       facts: given.facts,
@@ -124,7 +124,7 @@ export const page = {
     };
   },
 
-  // The form's first values, but for those that the address asks for.
+  // The form's initial values, except those that the address sets.
   fromLink(values) {
     const { values: asked, refused } = read([...this.form, ...VIEW], window.location.search);
     this.refused = refused.length ? say.takeaway.refused(refused.join(", ")) : "";
@@ -132,7 +132,7 @@ export const page = {
     return this.remember(values.map((value, i) => asked[i] ?? value));
   },
 
-  // What stands in the form now: fields that are folded away are not on the page, so they cannot be read there.
+  // The form's current values. Folded fields are not in the DOM, so the values cannot be read from there.
   remember(values) {
     this.values = values;
     this.offer();
@@ -144,7 +144,7 @@ export const page = {
     return Object.fromEntries(this.form.map(({ name }, i) => [name, this.values?.[i] ?? null]));
   },
 
-  // What the chosen controller and drafter are, and which drafters are not offered: those whose trained head the chosen model lacks.
+  // Describes the chosen controller and drafter, and hides drafters whose trained head the chosen model lacks.
   offer() {
     const { drafter, controller, model } = this.named;
     const chosen = model ?? Object.keys(given.heads)[0];
@@ -157,37 +157,37 @@ export const page = {
     if (note) setText(note, [...about, missing].filter(Boolean).join(" "));
   },
 
-  // Earlier turns, as far as the next run has any.
+  // Earlier turns for the next run, if it has any.
   get history() {
     const { chat, history } = this.named;
     return chat ? history : "";
   },
 
-  // The next turn of a conversation: into the form, and off it goes.
+  // The next turn of a conversation: fills the form and starts the run.
   reply(request, turns) {
     this.turn = [request, JSON.stringify(turns)];
     formButton("reply").click();
   },
 
-  // Run can be pressed a moment after a run is over.
+  // Run can be pressed again a moment after a run is over.
   async press(id) {
     while (formButton(id).disabled) await new Promise((next) => setTimeout(next, 20));
     formButton(id).click();
   },
 
-  // Whether form and view are as the address asks: the form's values come from Gradio, the recorded race has to be unpacked.
+  // Whether form and view match the address: the form's values come from Gradio, and the recorded race has to be unpacked.
   get ready() {
     return Boolean(this.opened && this.values);
   },
 
-  // This page with all that stands in the form, and the view.
+  // The address of this page with the form's values and the view.
   get address() {
     if (!this.ready) return window.location.href;
     const values = [...this.form.map((_, i) => this.values?.[i]), ...viewOf(this.view, this.recorded)];
     return write([...this.form, ...VIEW], values, window.location.href);
   },
 
-  // Behind the first frames: to fetch and read it takes longer than all else together, and nothing but charts waits for it.
+  // Loaded after the first frames: fetching and parsing it takes longer than everything else together, and only charts wait for it.
   loadPlotly() {
     const script = el("script", { src: address(given.plotly) });
     script.onerror = () => (plotly.isComing = false);
@@ -198,9 +198,9 @@ export const page = {
   // New values for Run and Stop.
   buttons: (running) => [update(!running), update(running)],
 
-  // Stops a run and clears the stage; returns the form's first values.
+  // Stops a run and clears the stage; returns the form's initial values.
   reset(values) {
-    formButton("stop").click(); // does nothing when it is disabled: no run
+    formButton("stop").click(); // does nothing without a run: the button is disabled
     this.view?.dismiss();
     this.remember(values.slice(0, this.form.length));
     return values;
@@ -210,8 +210,8 @@ export const page = {
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented) return;
   const { key, target } = event;
-  const { presenting, panels } = page.view ?? {}; // Escape leaves these first
-  const inList = target.getAttribute?.("aria-expanded") === "true"; // Escape closes an open list first
+  const { presenting, panels } = page.view ?? {}; // Escape closes these first
+  const inList = target.getAttribute?.("aria-expanded") === "true"; // Escape closes an open list first, too
   if (key === "Enter" && (event.ctrlKey || event.metaKey) && target.closest?.("#prompt")) formButton("run")?.click();
   else if (key === "Escape" && !inList && !presenting && !panels?.tour.open) formButton("stop")?.click();
 });

@@ -1,4 +1,4 @@
-// The view with its usual panels, in the order in which they stand on the page.
+// The view with its usual panels, in the order of the page.
 import { View } from "./lib/view.js";
 import { belief } from "./panels/belief.js";
 import { Clock } from "./panels/clock.js";
@@ -49,14 +49,14 @@ function build(element, options) {
 
 const attached = new WeakMap();
 
-// Builds a view in an element, and keeps it in step with the page's theme and width. Attaching twice gives the same view.
+// Builds a view in an element, and redraws it when the page's theme or width changes. Attaching twice returns the same view.
 export function attach(element, options = {}) {
   if (attached.has(element)) return attached.get(element);
   const view = build(element, options);
   const redraw = () => view.pace.request();
   new MutationObserver(redraw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
   new ResizeObserver(redraw).observe(element);
-  document.addEventListener("load", redraw, true); // plotly.js may arrive after the run
+  document.addEventListener("load", redraw, true); // plotly.js may load after the run
   document.addEventListener("fullscreenchange", () => {
     if (!document.fullscreenElement && view.presenting) view.present(false); // Escape left full screen
   });

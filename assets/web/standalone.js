@@ -1,4 +1,4 @@
-// A run in one offline file: it opens the trace that stands in the file, and unpacks plotly.js, which charts wait for and nothing else does.
+// A run in one offline file: opens the trace embedded in the file, and unpacks plotly.js, for which only the charts wait.
 import { recordedWhere } from "./lib/citation.js";
 import { el } from "./lib/elements.js";
 import { unpack } from "./lib/packed.js";
@@ -26,7 +26,7 @@ function title(head, records) {
   document.querySelector(".s-title").replaceChildren(el("h1", {}, "EESD Live"), ...chips, ...(runs ? [runs] : []), theme);
 }
 
-// A lecture page has several runs: they are chosen in the title line.
+// A lecture page has several runs, to choose from in the title line.
 function choose(texts) {
   const node = el("select", { class: "s-runs", "aria-label": say.takeaway.runs });
   texts.map(parse).forEach(({ head, records }, i) => node.append(el("option", { value: String(i) }, nameOf(head, records, i))));

@@ -1,4 +1,4 @@
-// The report's charts: from the JSON's rows to plotly's data. Colours come with `theme`, names of the CSS.
+// The report's charts: rows of the JSON become plotly data. `theme` looks up a colour by its CSS name.
 
 const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#8a7a00", "#8a93a0"]; // Okabe-Ito, yellow darkened
 const DASHES = ["solid", "dash", "dot", "dashdot"];
@@ -51,7 +51,7 @@ function heat(names, columns, z, axis, theme, format = ".2f") {
   const scale = [
     [0, theme("panel")],
     [1, mix(theme("panel"), theme("accent"), 0.5)],
-  ]; // text is legible on all of it
+  ]; // text is legible on every colour of it
   const cells = {
     type: "heatmap",
     x: columns,
@@ -185,7 +185,7 @@ export function regrets(group) {
   };
 }
 
-// Along a suite's axis: one line a method, over the groups.
+// One line per method over the groups of a suite, such as temperatures.
 export function along(groups, value, title, axis) {
   const names = [...new Set(groups.flatMap((group) => Object.keys(group.methods)))];
   const data = names.map((name, i) => {
@@ -203,7 +203,7 @@ export function along(groups, value, title, axis) {
   return { data, height: 380, legend: true, xaxis: { title: axis }, yaxis: { title, rangemode: "tozero" } };
 }
 
-// The grid of the paper's rule: rows are prior and the share of its counts that a round keeps, columns the draft limit.
+// The grid of the paper's rule. Rows: prior and discount (the share of its counts that a round keeps). Columns: draft limit.
 export function grid(group, value, theme) {
   const points = rowsOf(group)
     .map(([name, row]) => [name.match(/^beta:alpha=(.+):beta=(.+):forget=(.+):limit=(\d+)$/), row])

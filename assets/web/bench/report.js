@@ -1,4 +1,4 @@
-// The report: builds the page from the JSON that stands in it. All that comes from there is set as text.
+// The report: builds the page from the JSON embedded in it. Everything from the JSON is set as text.
 import { el, tableHead } from "../lib/elements.js";
 import { plural } from "../lib/numbers.js";
 import { unpack } from "../lib/packed.js";

@@ -1,17 +1,17 @@
 // What charts share: the axis of rounds and its link with the text, patterns, and intervals.
 import { say } from "./words.js";
 
-export const MOST_ROWS = 200; // of a table: the latest
-export const NO_MORE = "<extra></extra>"; // plotly would name the trace a second time, in a box of its own
+export const MOST_ROWS = 200; // of a chart's table; the latest are kept
+export const NO_MORE = "<extra></extra>"; // otherwise plotly repeats the trace's name in a second box
 
-// Charts over rounds have one axis: the last so many, a column each.
+// The axis of all charts over rounds: one column per round, with room for at least `least`.
 export function roundAxis(rounds, least) {
   const first = rounds.length ? rounds[0].number : 1;
   const range = [first - 0.6, first + Math.max(least, rounds.length) - 0.4];
   return { title: say.charts.round, range, showgrid: false, nticks: 8, tickformat: "d" };
 }
 
-// How a chart over rounds is linked with the text.
+// Links a chart over rounds with the text: from a round to its column and back.
 export function linkOf(rounds) {
   const isShown = (round) => round >= rounds[0]?.number && round <= rounds.at(-1).number;
   return {
@@ -28,7 +28,7 @@ export const pattern = (color, shape, background) => ({
   pattern: { shape, fgcolor: color, bgcolor: background, size: 5, solidity: 0.35 },
 });
 
-// Whiskers from borders, [low, high] for every value.
+// Error bars from `borders`: [low, high] of every value.
 export const whiskers = (theme, values, borders, width, thickness) => ({
   type: "data",
   symmetric: false,

@@ -3,13 +3,13 @@
 export const isBeta = (posterior) => posterior && posterior.alpha > 0 && posterior.beta > 0;
 export const meanOf = ({ alpha, beta }) => alpha / (alpha + beta);
 
-// The density relative to its peak. Gamma functions cancel out, so nothing overflows however sure the belief is.
+// The density relative to its peak. The gamma functions cancel, so nothing overflows however narrow the belief is.
 export function betaCurve({ alpha, beta }) {
   const mean = alpha / (alpha + beta);
   const spread = Math.sqrt((mean * (1 - mean)) / (alpha + beta + 1));
   const x = [];
   for (let i = 0; i <= 120; i += 1) x.push(0.0005 + 0.999 * (i / 120));
-  for (let i = -40; i <= 40; i += 1) x.push(mean + (i / 10) * spread); // a narrow peak falls between evenly spaced points
+  for (let i = -40; i <= 40; i += 1) x.push(mean + (i / 10) * spread); // evenly spaced points would miss a narrow peak
   const inside = x.filter((value) => value > 0 && value < 1).sort((a, b) => a - b);
   const log = (value) => (alpha - 1) * Math.log(value) + (beta - 1) * Math.log1p(-value);
   const peak = Math.max(...inside.map(log));
@@ -27,7 +27,7 @@ function logGamma(x) {
 export function betaCdf(x, alpha, beta) {
   if (x <= 0 || x >= 1) return x <= 0 ? 0 : 1;
   const front = Math.exp(logGamma(alpha + beta) - logGamma(alpha) - logGamma(beta) + alpha * Math.log(x) + beta * Math.log1p(-x));
-  const direct = x < (alpha + 1) / (alpha + beta + 2); // where the fraction converges quickly
+  const direct = x < (alpha + 1) / (alpha + beta + 2); // the side on which the fraction converges quickly
   return direct ? (front * fraction(x, alpha, beta)) / alpha : 1 - (front * fraction(1 - x, beta, alpha)) / beta;
 }
 
@@ -61,7 +61,7 @@ function quantile(chance, { alpha, beta }) {
   return (low + high) / 2;
 }
 
-// [5 %, 25 %, 75 %, 95 %], worked out once for every posterior of a trace.
+// The quantiles [5 %, 25 %, 75 %, 95 %], computed once for every posterior of a trace.
 const known = new WeakMap();
 export function betaIntervals(posterior) {
   if (!known.has(posterior))

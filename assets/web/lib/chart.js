@@ -1,5 +1,5 @@
-// A chart that lives in one persistent element: Plotly.react updates it, nothing is ever remounted. Over it lie two bands, for the round that
-// is chosen and the one that is pointed at, in the text or in any chart; behind it is a table of its numbers.
+// A chart in one persistent element: Plotly.react updates it and nothing is remounted. Two bands over it mark the chosen round and the one
+// under the pointer, in the text or in any chart. A table holds its numbers.
 import { button, el, icon, panelHead, setText, tableHead } from "./elements.js";
 import { plotly } from "./plotly.js";
 import { say } from "./words.js";
@@ -7,7 +7,7 @@ import { say } from "./words.js";
 const words = say.charts;
 const CONFIG = { displayModeBar: false, responsive: false, scrollZoom: false, doubleClick: false, showTips: false };
 
-// Colours, sizes and fonts come from CSS when the chart is drawn, so a chart follows the page's theme and the presenter's type.
+// Colours, sizes and fonts are read from CSS at drawing time, so a chart follows the page's theme and the presenter's type size.
 function themeOf(root) {
   const style = getComputedStyle(root);
   const theme = (name) => style.getPropertyValue(`--e-${name}`).trim();
@@ -49,8 +49,8 @@ function layoutOf(theme, figure, width, height) {
 }
 
 export class Chart {
-  // `figure(state, theme, width, timeline)` returns {data, layout, xaxis, yaxis, label, table, spanOf, roundAt}. `choose` and `point` are told
-  // the number of a round that was clicked or is pointed at (or null).
+  // `figure(state, theme, width, timeline)` returns {data, layout, xaxis, yaxis, label, table, spanOf, roundAt}. `choose` receives the number of
+  // the round that was clicked, `point` that of the round under the pointer (or null).
   constructor(name, figure, { choose, point } = {}) {
     Object.assign(this, { name, figure, choose, point, visible: true });
     this.box = el("div", { class: `e-chart e-chart-${name}`, role: "img", "aria-label": "" });
@@ -81,7 +81,7 @@ export class Chart {
     this.fillTable();
   }
 
-  // A panel around it: title, key, numbers.
+  // A panel around the chart: title, key, numbers.
   panel(title, ...key) {
     this.box.setAttribute("aria-label", title); // until it is drawn
     this.region.setAttribute("aria-label", words.tableOf(title));
@@ -92,7 +92,7 @@ export class Chart {
 
   draw(state, timeline) {
     const { clientWidth: width, clientHeight: height } = this.box;
-    if (!width || !height) return; // not on screen; the resize observer calls again when it is
+    if (!width || !height) return; // not on screen; the resize observer calls again once it is
     const theme = themeOf(this.box);
     const figure = this.figure(state, theme, width, timeline);
     const { l, r, t, b } = marginOf(theme, figure.layout.margin);
@@ -166,7 +166,7 @@ export class Chart {
 
 export const swatch = (kind, name, hint = name) => el("span", { title: hint }, el("i", { class: `e-swatch e-fill-${kind}` }), name);
 
-// A panel that is a chart and its key, and nothing more.
+// A panel with a chart and its key only.
 export function chartPanel(name, figure, view, title, ...key) {
   const chart = new Chart(name, figure, view.link);
   return { name, node: chart.panel(title, ...key), charts: [chart] };

@@ -1,4 +1,4 @@
-// How to quote a run: everything that is needed to do it again.
+// A citation of a run, with everything needed to repeat it.
 import { number, sum } from "./numbers.js";
 import { say } from "./words.js";
 

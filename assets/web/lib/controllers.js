@@ -1,10 +1,10 @@
-// Four of the rules in eesd_core/control, for the sandbox: the same numbers in, the same decisions out (tests/core/test_sandbox_js.py holds them
-// against Python's). Names and formulas are Python's, and its files say where they come from and why; times are those of rounds with 0, 1, ..
-// drafts, in rounds without drafts. keepDrafting gets {depth, lead} of a draft and returns whether to go on.
+// Four of the controllers in eesd_core/control, for the sandbox: the same numbers in, the same decisions out (tests/core/test_sandbox_js.py
+// compares them with Python's). Names and formulas are Python's; its files give sources and reasons. `times[k]` is the time of a round with k
+// drafts; the unit is a round without drafts. keepDrafting receives {depth, lead} of a draft and returns whether to go on.
 
 export const MAX_DRAFT = 15;
 
-// Uniform numbers as Random64 in eesd_core/control/base.py draws them (SplitMix64), so that a seed means the same here and there.
+// The same uniform numbers as Random64 in eesd_core/control/base.py (SplitMix64), so that a seed gives the same draws.
 export class Random64 {
   constructor(seed) {
     this.x = BigInt(seed);
@@ -22,7 +22,7 @@ export class Random64 {
     return y ? y / (y + this.gammavariate(beta)) : 0;
   }
 
-  // As Python's random module does it: Cheng (1977) above 1, GS of Kennedy and Gentle (1980) below.
+  // As in Python's random module: Cheng (1977) above 1, GS of Kennedy and Gentle (1980) below.
   gammavariate(alpha) {
     if (alpha === 1) return -Math.log(1 - this.random());
     return alpha > 1 ? this.gammaAboveOne(alpha) : this.gammaBelowOne(alpha);
@@ -232,7 +232,7 @@ function hurdles(prices, theta) {
 
 const sumOf = (values) => values.reduce((total, value) => total + value, 0);
 
-// The place of the highest value; of equals the first.
+// The index of the highest value; the first one of equals.
 function highest(items, valueOf) {
   const values = items.map(valueOf);
   return values.indexOf(Math.max(...values));

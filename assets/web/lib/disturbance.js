@@ -1,4 +1,4 @@
-// Whether drafts of this run were made worse on purpose (eesd_core/draft/disturbed.py), from which new token on, and in which round that began.
+// Whether this run's drafts were made worse on purpose (eesd_core/draft/disturbed.py), from which new token on, and the round in which it began.
 
 const SPELLED = /^disturbed:([\d.e-]+):(\d+)$/;
 

@@ -1,5 +1,5 @@
-// How a token looks: its state is a class, and the mark of that state goes on the letters. Space around them stays unmarked, so that lines
-// break without stubs.
+// How a token looks: its state is a CSS class that marks the letters. The spaces around them stay unmarked, so that no piece of a mark hangs
+// over at the end of a line.
 import { el } from "./elements.js";
 import { isSpecial } from "./token.js";
 import { say } from "./words.js";

@@ -1,4 +1,4 @@
-// Elements, and nothing else. Prompts and model text are hostile: elements are only ever built here, and strings become text nodes.
+// The only place where elements are built. Prompts and model text are hostile, so strings become text nodes.
 
 export const el = (tag, attributes = {}, ...children) => build(document.createElement(tag), attributes, children);
 export const svg = (tag, attributes = {}, ...children) => build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
@@ -9,7 +9,7 @@ function build(node, attributes, children) {
   return node;
 }
 
-// `look` is a class of its own, `more` are further attributes.
+// `look` is an extra class, `more` further attributes.
 export function button(content, act, look = "", more = {}) {
   const node = el("button", { type: "button", class: `e-button ${look}`.trim(), ...more }, content);
   node.addEventListener("click", act);
@@ -36,7 +36,7 @@ const ICONS = {
 
 export const icon = (name) => svg("svg", { viewBox: "0 0 16 16", width: 14, height: 14, "aria-hidden": "true" }, svg("path", { d: ICONS[name] }));
 
-// A dialog keeps its keys to itself: Escape closes it and nothing else.
+// A dialog keeps key presses to itself: Escape closes the dialog and does nothing else.
 export function dialog(look, attributes, ...parts) {
   const node = el("dialog", { class: look, ...attributes }, ...parts);
   node.addEventListener("keydown", (event) => event.stopPropagation());

@@ -1,11 +1,11 @@
-// A round in six steps, as words and numbers: a pure function from the state of a lane. What the trace does not say is left out.
+// A round in six steps, as words and numbers: a pure function of a lane's state. What the trace does not contain is left out.
 import { isBeta, meanOf } from "./beta.js";
 import { say } from "./words.js";
 
 const words = say.microscope;
 const drafts = (round) => round.tokens.slice(0, round.drafts.length);
 
-// A round can end although the controller would have gone on: then what ended it is named.
+// If a round ended although the controller would have gone on, the reason is named.
 export const decided = ({ go, terms }, reason) => (go ? say.why.go : (terms.chi !== 0 && say.why.ended[reason]) || say.why.stop);
 
 // Each step: whether it has happened, a note, formulas with the numbers filled in, and a row for every token it is about.
@@ -31,7 +31,7 @@ function draw(round) {
 
 const numbersOf = (posterior) => Object.keys(posterior).filter((name) => Number.isFinite(posterior[name]));
 
-// The drafter's name without its settings; older traces have none to say.
+// The drafter's name without its settings; older traces do not name it.
 const drafterOf = (settings) => settings?.drafter?.split(":")[0] || "early-exit";
 
 function draft(round, settings) {
@@ -94,7 +94,7 @@ function learn(round) {
   return step(true, words.learn.note, [...(isBeta(before) ? counted(before, after, outcome) : []), ...moved]);
 }
 
-// A controller without a Beta posterior: which of its numbers moved.
+// For a controller without a Beta posterior: the numbers that changed.
 function learnNumbers(before, after) {
   const moved = after ? numbersOf(before).filter((name) => before[name] !== after[name]) : [];
   return step(
@@ -104,12 +104,12 @@ function learnNumbers(before, after) {
   );
 }
 
-// A line for an arm that moved; an empty one, which is not shown, for one that did not.
+// A line for an arm that changed; an empty one, which is not shown, for an arm that did not.
 function movedArm(before, after) {
   return before.alpha === after.alpha && before.beta === after.beta ? "" : words.learn.arm(before, after);
 }
 
-// Sums are shown where they are sums; a controller that forgets moves in its own way.
+// A count that only grew is shown as a sum; a controller that forgets changes its counts otherwise.
 function counted(before, after, { accepted, rejected }) {
   const isSum = (name, added) => Math.abs(before[name] + added - after[name]) < 1e-9;
   return [
@@ -136,13 +136,13 @@ function because(reason, count, { controller }, terms) {
   return isCoin ? words.why.coin(count, terms) : words.why.controller(count, terms);
 }
 
-// Behind the end of the text nothing could have paid.
+// If the text ended there, a longer draft could not have gained anything.
 function hindsight({ accepted, drafted }, reason) {
   if (accepted < drafted) return words.why.wrong(accepted, drafted - accepted);
   return ["length", "eos", "stop"].includes(reason) ? "" : words.why.right;
 }
 
-// Another program says how many, and nothing of what was drafted or drawn.
+// Another program reports counts only, not what was drafted or drawn.
 const told = (lane, { outcome }) => ({
   why: words.why.told(lane.foreign, outcome.drafted, outcome.accepted),
   steps: words.steps.map(() => step(false, words.notSaid, [])),

@@ -1,8 +1,8 @@
-// What a run leaves behind, made in the browser from its records. eesd_core/export makes the same from a file; tests compare the two.
+// Exports of a run, made in the browser from its records. eesd_core/export makes the same from a file; tests compare the two.
 import { lanesOf, rowOf } from "./rounds.js";
 import { language } from "./words.js";
 
-// One line, pure ASCII and free of "<": it can stand inside a script.
+// One line of pure ASCII without "<", so that it can stand inside a script.
 const escaped = (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`;
 const lineOf = (record) => `${JSON.stringify(record).replace(/[<\u007f-\uffff]/g, escaped)}\n`;
 export const ndjson = ({ head, records }) => [...(head ? [head] : []), ...records].map(lineOf).join("");
@@ -59,7 +59,7 @@ class Process {
     if (round.committed) this.slice(this.own ? CONTROLLER : VERIFY, `round ${round.number}`, start, micro(round.end), { text: round.committed.text });
   }
 
-  // Another program's round has a slice where its time was said.
+  // Another program's round gets a slice only if its time was reported.
   told({ number, told: { drafted, accepted, text, seconds }, ...round }) {
     if (seconds === null) return;
     const [start, end] = [micro(round.start), micro(round.end)];
@@ -68,7 +68,7 @@ class Process {
     this.slice(CONTROLLER, `round ${number}`, start, end, { text: text ?? "" });
   }
 
-  // Gives the number of the arrow that leads from this draft to its verify pass.
+  // Returns the id of the arrow from this draft to its verify pass.
   draft({ start, drafts }, i) {
     const { position, text, probability: q, entropy, go, terms, t, parent = i - 1 } = drafts[i];
     const before = micro(i ? drafts[i - 1].t : start);
@@ -121,8 +121,8 @@ export function perfetto({ records }) {
 
 // ---- one offline file: the server's template, the trace filled in here ----
 
-export const PLACE = ["<", 'script type="application/x-ndjson" id="trace">'].join(""); // in two, because this file stands in that one too
-const LANGUAGE = '<html lang="en">'; // its first place is the file's own
+export const PLACE = ["<", 'script type="application/x-ndjson" id="trace">'].join(""); // split in two, because the offline file contains this script too
+const LANGUAGE = '<html lang="en">'; // only its first occurrence is replaced: the file's own tag
 
 export function html(trace, template) {
   const spoken = LANGUAGE.replace("en", language.codes[language.now]);

@@ -1,10 +1,10 @@
-// What vLLM and llama.cpp say of requests, as the records of a trace. eesd_core/foreign says the same in Python, field by field, and a test
-// compares the two: figures from elsewhere are hostile until they have been through here, and what was not said stays null.
+// Turns responses of vLLM and llama.cpp into the records of a trace. eesd_core/foreign does the same in Python, field by field, and a test
+// compares the two. Figures from elsewhere are hostile until they have been checked here; what a response does not say stays null.
 import { FORMAT, MOST_BYTES, MOST_TOLD } from "./trace.js";
 import { say } from "./words.js";
 
 const MOST = 1_000_000; // tokens of a text
-const NEAR = 1e-3; // between a share that was said and that of the counts
+const NEAR = 1e-3; // largest difference between a reported share and the one computed from the counts
 const SPOKEN = new Set(["finish_reason", "stop_reason"]);
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
@@ -16,7 +16,7 @@ function need(right, otherwise) {
   if (!right) throw new Error(otherwise);
 }
 
-// Of a trace's text null, else its responses: one object, a list, one a line, or a stream as it was sent.
+// The responses in a text: one object, a list, one per line, or a stream as it was sent. Null if the text is a trace.
 function repliesIn(text) {
   let replies;
   try {
@@ -35,7 +35,7 @@ function repliesIn(text) {
   return replies.length === 1 && "type" in replies[0] ? null : replies;
 }
 
-// Whatever its first line is, unless it is a response.
+// Whether a first line belongs to a trace: anything that is not a response.
 function isRecord(line) {
   try {
     const value = JSON.parse(line);
@@ -45,7 +45,7 @@ function isRecord(line) {
   }
 }
 
-// The response that a stream would have been.
+// Joins the chunks of a stream into one response.
 function joined(chunks) {
   let reply = {};
   const [texts, ids] = [[], []];
@@ -128,7 +128,7 @@ function byLlamaCpp(reply, timings) {
   return { program: "llama.cpp", ...tokens, ...times, promptIds: [], reason, rounds: [], totals, ...named(reply, choice) };
 }
 
-// What both say in the same words.
+// The fields that both servers name alike.
 function named(reply, choice) {
   const [model, version] = [reply.model, reply.system_fingerprint].map((text) => (typeof text === "string" ? text : ""));
   const ids = numbers(choice.token_ids ?? reply.tokens, "token_ids");
@@ -140,7 +140,7 @@ function choiceOf({ choices }) {
   return Array.isArray(choices) && isObject(choices[0]) ? choices[0] : {};
 }
 
-// Of a completion, a chat or llama.cpp's own endpoint, whole or a part of a stream.
+// The text of a completion, a chat or llama.cpp's own endpoint, whole or in a chunk of a stream.
 function textOf(reply, choice) {
   const inner = choice.message ?? choice.delta;
   return [choice.text, isObject(inner) ? inner.content : null, reply.content].find((part) => typeof part === "string") ?? "";
@@ -175,7 +175,7 @@ function agree(said, name, counted) {
   need(value === null || Math.abs(value - counted) < NEAR, `${name} is not what the counts say`);
 }
 
-// What vLLM would say of these rounds: only those that drafted count.
+// vLLM's totals for these rounds: only rounds with drafts count.
 function figures(rounds) {
   const own = rounds.filter(([drafted]) => drafted);
   const [drafted, accepted] = [0, 1].map((part) => sum(rounds.map((round) => round[part])));
@@ -212,7 +212,7 @@ function recordsOf(told, row) {
   }));
 }
 
-// Records of another program's responses; null where the text is a trace, or nothing of the kind. Throws an Error in one line.
+// The records of another program's responses; null if the text is a trace or anything else. Throws an Error with a one-line message.
 export function foreign(text) {
   if (text.length > MOST_BYTES) return null;
   try {

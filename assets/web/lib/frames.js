@@ -1,6 +1,6 @@
-// Work that waits for the next frame or until somebody looks, and whether anything may move.
+// Delays work to the next frame or until an element is seen; and tells whether the visitor wants less motion.
 
-// A frame if one comes; a timer otherwise, because a hidden tab gets no frames and must keep up with the run.
+// On the next frame, or by a timer if none comes: a hidden tab gets no frames but must keep up with the run.
 export function soon(work) {
   let done = false;
   const once = () => {
@@ -12,7 +12,7 @@ export function soon(work) {
   setTimeout(once, document.hidden ? 50 : 250);
 }
 
-// Once, when the node comes into sight.
+// Does the work once, when the node comes into sight.
 export function whenSeen(node, work) {
   const seen = new IntersectionObserver(([{ isIntersecting }]) => {
     if (!isIntersecting) return;

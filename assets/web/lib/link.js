@@ -1,13 +1,13 @@
 // A link holds the form (prompt, seed, settings, earlier turns of a conversation) and the view (recorded or live, round, playhead, speed,
-// presenter mode). It is written and read in the browser, so it needs nothing of the server and works after a restart. What a link asks for is
-// checked here, and again by the server when Run is pressed.
+// presenter mode). The browser writes and reads it, so it needs no server state and works after a restart. Its values are checked here, and
+// again by the server when Run is pressed.
 import { SPEEDS } from "./player.js";
 import { lengthOf, turnsOf } from "./turns.js";
 import { language } from "./words.js";
 
 const WHOLE = /^[+-]?\d{1,16}$/;
 
-// The view as a table of fields like the form's. `at`: seconds at which the playhead rests.
+// The view as a table of fields like the form's. `at`: the playhead's position in seconds.
 export const VIEW = [
   { name: "view", kind: "choice", choices: ["recorded", "live"], optional: true },
   { name: "round", kind: "whole", low: 1, high: 100_000, optional: true },
@@ -17,7 +17,7 @@ export const VIEW = [
   { name: "lang", kind: "choice", choices: language.names, optional: true },
 ];
 
-// In the order of VIEW, what differs from how the page opens by itself. A run that was opened from a file is in no link.
+// The values of VIEW that differ from how the page opens by default, in its order. A run opened from a file is in no link.
 export function viewOf(view, opening) {
   const { player, recording, chosen } = view;
   const speed = player.speed === 1 ? null : player.speed;
@@ -30,7 +30,7 @@ export function viewOf(view, opening) {
 
 const spelled = (value) => (typeof value === "boolean" ? String(Number(value)) : String(value ?? ""));
 
-// `values` are the form's, in the order of its fields.
+// `values` are those of the form, in the order of its fields.
 export function write(fields, values, base) {
   const url = new URL(base);
   url.search = "";
@@ -42,7 +42,7 @@ export function write(fields, values, base) {
   return url.href;
 }
 
-// The value that a parameter stands for; undefined if it cannot be.
+// The value of a parameter; undefined if it is not valid.
 function valueOf({ kind, low, high, choices, optional }, text) {
   if (kind === "flag") return { 0: false, 1: true }[text];
   if (kind === "choice") return choices.includes(text) ? text : undefined;
@@ -54,7 +54,7 @@ function valueOf({ kind, low, high, choices, optional }, text) {
   return wellSpelled && Number.isFinite(value) && value >= low && value <= high ? value : undefined;
 }
 
-// {values, refused}: a value per field of the form (undefined: leave it), and the names of parameters that cannot be.
+// {values, refused}: a value per field (undefined: leave it as it is), and the names of invalid parameters.
 export function read(fields, search) {
   const given = new URLSearchParams(search);
   const [values, refused] = [[], []];

@@ -1,21 +1,21 @@
-// A made-up text on which controllers draft, several of them on the same one: so whoever is slower was not unlucky. It is a course of
-// eesd_core/simulate/courses.py, and a lane does on it what `replay` does there (tests/core/test_sandbox_js.py compares them).
+// A made-up text on which several controllers draft. All draft on the same one, so none is slower by bad luck. It is a course of
+// eesd_core/simulate/courses.py, and a lane does what `replay` does there (tests/core/test_sandbox_js.py compares them).
 import { Beta, Fixed, MAX_DRAFT, Random64, Throughput, Ucb } from "./controllers.js";
 
 export const TOKENS = 4000; // of the text
 export const STAY = 1000; // tokens until the rate switches
 export const EVERY = 25; // tokens between two points of a curve
-const LEAD = 1; // the drafter's certainty, always the same: it gives no hint
+const LEAD = 1; // the lead of a draft's score over the runner-up; constant, so that it tells nothing
 
-// The chance that a draft is right at a place of the text, with so many drafts before it in its round.
+// The chance that a draft at a place of the text is right, with `depth` drafts before it in its round.
 export function chanceAt({ kind, rate, other, fall }, place, depth) {
   if (kind === "switching") return Math.floor(place / STAY) % 2 ? other : rate;
   return kind === "falling" ? rate * fall ** depth : rate;
 }
 
-// reach[place]: a draft there is right if fewer than so many drafts stand before it in its round.
+// reach[place]: a draft there is right if fewer than reach[place] drafts come before it in its round.
 export function makeText(truth, seed) {
-  const random = new Random64(seed + 1_000_003); // not the seed of the controllers: their coins must not know the text
+  const random = new Random64(seed + 1_000_003); // not the controllers' seed: their draws must be independent of the text
   return Uint8Array.from({ length: TOKENS }, (_, place) => {
     const u = random.random();
     let reach = 0;
@@ -24,7 +24,7 @@ export function makeText(truth, seed) {
   });
 }
 
-// One controller on its way through a text. `times`: of a round with 0 .. MAX_DRAFT drafts, in plain steps.
+// One controller on its way through a text. times[k]: time of a round with k drafts (0 .. MAX_DRAFT), in plain steps.
 export class Lane {
   constructor(rule, reach, times) {
     Object.assign(this, { rule, reach, times, place: 0, cost: 0, accepted: 0, drafted: 0, lengths: [], costs: [0], beliefs: [rule.posterior?.()] });
@@ -48,7 +48,7 @@ export class Lane {
     this.mark(accepted + 1, times[drafted]);
   }
 
-  // The points of the curves that this round passes: its cost is spread evenly over its tokens.
+  // Adds the points of the curves that this round passes. Its cost is spread evenly over its tokens.
   mark(tokens, cost) {
     for (let at = EVERY * this.costs.length; at <= this.place + tokens; at += EVERY) {
       this.costs.push(this.cost + (cost * (at - this.place)) / tokens);
@@ -70,7 +70,7 @@ export class Lane {
 
 const milliseconds = () => performance.now();
 
-// The controllers side by side, and every fixed draft length, of which the best is known in hindsight.
+// The controllers side by side, and every fixed draft length, the best of which is known in hindsight.
 export class Trial {
   constructor(settings) {
     const { seed, cost, length } = settings;
@@ -85,7 +85,7 @@ export class Trial {
     this.reached = 0; // tokens that all of them have written
   }
 
-  // Goes on until all have written so many tokens, or the time is up. Returns whether they have.
+  // Goes on until all lanes have written `tokens` tokens or `budget` milliseconds are over. Returns whether they have.
   advance(tokens, budget = Infinity) {
     const end = milliseconds() + budget;
     while (this.reached < tokens) {
@@ -97,25 +97,25 @@ export class Trial {
     return this.reached >= tokens;
   }
 
-  // Points of the curves that all have passed, the one at 0 among them.
+  // How many points of the curves all lanes have passed, including the one at 0.
   get points() {
     return Math.floor(this.reached / EVERY) + 1;
   }
 
-  // The fixed draft length that turned out cheapest so far.
+  // The fixed draft length that has been cheapest so far.
   get best() {
     const last = this.points - 1;
     const costs = this.ladder.map((lane) => lane.costs[last]);
     return costs.indexOf(Math.min(...costs));
   }
 
-  // Cost beyond that of the best fixed length, at every point, in plain steps.
+  // Cost above that of the best fixed length, at every point, in plain steps.
   regret(lane) {
     const best = this.ladder[this.best];
     return lane.costs.slice(0, this.points).map((cost, i) => cost - best.costs[i]);
   }
 
-  // Tokens per plain step at every point, over the `window` points before it or as many as there are; of fewer than `least` it says nothing.
+  // Tokens per plain step at every point, over the `window` points before it or as many as there are; NaN at the first `least` points.
   speed(lane, window, least) {
     const from = (i) => Math.max(0, i - window);
     const costs = lane.costs.slice(0, this.points);

@@ -1,4 +1,4 @@
-// Numbers as people read them; a dash where there is none.
+// Numbers formatted for reading; a dash for a missing one.
 
 export const number = (value, digits = 2) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
 export const seconds = (value) => `${number(value, value < 10 ? 2 : 1)} s`;

@@ -1,10 +1,9 @@
-// When the parts of the page are drawn: one at a time, and never so often that the text stands still.
+// Schedules the drawing of the page's parts: one at a time, and never so often that the text stands still.
 
 const REST = 300; // milliseconds
 
-// Draws one thing after the other, each a few times a second, and never spends more than a quarter of the time on them, or a ninth while
-// somebody drags the playhead and looks for a place in the text. One at a time, because several in a row would hold up the text.
-// `isFrameComing()`: then that frame asks whose turn it is.
+// Draws the parts in turn, each a few times a second. It spends at most a quarter of the time on them, or a ninth while somebody drags the
+// playhead. It draws one at a time, because several in a row would hold up the text. If `isFrameComing()`, that frame calls turn().
 export class Pace {
   constructor(works, isFrameComing, isDragged) {
     Object.assign(this, { works, isFrameComing, isDragged, waiting: [], next: 0, timer: null });
@@ -25,7 +24,7 @@ export class Pace {
     if (!this.isFrameComing()) this.turn();
   }
 
-  // Whether something was drawn.
+  // Draws the next part, if it is time. Returns whether something was drawn.
   turn() {
     const start = performance.now();
     let drawn = false;
@@ -37,8 +36,8 @@ export class Pace {
   }
 }
 
-// Work for a panel of many elements: in sight it is drawn in its turn, out of sight once nothing has moved for a while, for whoever reads
-// the page without looking at it. Drawn all the time, two such panels shed more elements than the text does.
+// For a panel of many elements. In sight it is drawn in its turn; out of sight only after a pause, for screen readers. Drawn all the time, two
+// such panels would discard more elements than the text does.
 export function patient(node, draw) {
   let [seen, rest] = [true, null];
   const watch = (entries) => {

@@ -1,4 +1,4 @@
-// Text that was packed with gzip and spelled in base64.
+// Unpacks text that was compressed with gzip and encoded in base64.
 
 export function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));

@@ -1,17 +1,17 @@
-// Several texts that share passes, as a grid: every pass is a block of columns, as wide as the text with most rows in it has rows. No DOM.
+// Several texts that share passes, as a grid. Every pass is a block of columns, as wide as the most rows that a text has in it. No DOM.
 import { sum } from "./numbers.js";
 import { Lane } from "./rounds.js";
 
 export const NAMES = ["ems", "padded", "vanilla"];
 const whole = (value) => (Number.isInteger(value) && value >= 0 ? value : 0);
 
-// What a trace says of the passes that a text was in (eesd_core/together.py). It may be hostile.
+// What a trace says about a text's passes (eesd_core/together.py). It may be hostile.
 function placeOf({ settings }) {
   const { texts, padded, first_pass: first, since } = settings?.together ?? {};
   return { texts: whole(texts), padded: padded === true, first: whole(first), since: since >= 0 ? Number(since) : 0 };
 }
 
-// Records with rows, by form. A live study names the form as lane; a trace has the usual lanes, and says in its settings whether it was padded.
+// Records with rows, by form. A live study uses the form's name as lane; a trace has the usual lanes and says in its settings if it is padded.
 export class Forms {
   constructor() {
     this.byName = new Map();
@@ -35,7 +35,7 @@ export class Forms {
     return NAMES.find((name) => this.byName.has(name));
   }
 
-  // The share of all tokens, as far as texts may get, that is written.
+  // The share of all tokens that is written, out of the most that the texts may have.
   get progress() {
     const lanes = [...this.byName.values()].flatMap(({ lanes }) => lanes);
     const most = ({ settings, written, end }) => (end ? written : whole(settings?.max_new_tokens));
@@ -59,7 +59,7 @@ class Form {
     return [...this.texts.values()].sort((a, b) => a.row - b.row);
   }
 
-  // Seconds of the form's own clock.
+  // The form's own clock, in seconds.
   get clock() {
     return Math.max(0, ...this.lanes.map((lane) => placeOf(lane).since + lane.clock));
   }
@@ -76,8 +76,8 @@ class Form {
     return this.lanes.every(({ end }) => end);
   }
 
-  // [{pass, width, rows}]: in every pass, for every text its cells, {kind, token}. Kinds are the states of tokens; "padding": computed for
-  // nobody; "blank": no row there.
+  // [{pass, width, rows}]: for every pass the cells {kind, token} of every text. Kinds are token states, "padding" (a row computed for nothing)
+  // and "blank" (no row).
   get grid() {
     const { lanes } = this;
     const first = lanes.map((lane) => placeOf(lane).first);
@@ -103,14 +103,14 @@ class Form {
   }
 }
 
-// In the padded form a text that has ended keeps its rows until another takes its place (eesd_core/padded.py).
+// In the padded form a finished text keeps its rows until another takes its place (eesd_core/padded.py).
 class Left {
   constructor(lanes) {
     this.most = placeOf(lanes[0] ?? {}).texts || lanes.length;
     Object.assign(this, { lanes, left: [], before: [] });
   }
 
-  // Places of those that still have rows in a pass with these rounds.
+  // Indices of finished texts that still have rows in a pass with these rounds.
   after(rounds) {
     this.left.push(...this.before.filter((i) => !rounds[i]));
     this.before = rounds.flatMap((round, i) => (round ? [i] : []));
@@ -119,8 +119,8 @@ class Left {
   }
 }
 
-// What a form's passes were: their number, and per pass the seconds, the rows (padding too) and the tokens; the share of rows that is padding;
-// and T_v as measured before the run.
+// A form's passes: their number; seconds, rows (with padding) and tokens per pass; the share of rows that is padding; and T_v as measured
+// before the run.
 export function priceOf(form) {
   const { grid, lanes } = form;
   const passes = grid.length;

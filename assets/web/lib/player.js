@@ -1,9 +1,9 @@
-// The playhead: it follows a run as it comes, or plays, stops and steps through one that is there. No DOM.
+// The playhead: it follows a run as it comes in, or plays, pauses and steps through one that is there. No DOM.
 import { Timeline } from "./timeline.js";
 
 export const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4];
-const DRAG = 150; // milliseconds between two places that are sought in one go
-const LONGEST_FRAME = 0.1; // seconds; after a longer gap (a hidden tab) playing goes on where it was
+const DRAG = 150; // milliseconds: seeks closer together than this are one drag
+const LONGEST_FRAME = 0.1; // seconds; after a longer gap (a hidden tab) playing resumes where it was
 
 export class Player {
   constructor(onChange) {
@@ -11,7 +11,7 @@ export class Player {
     this.load(new Timeline());
   }
 
-  // What comes in is followed until somebody moves the playhead.
+  // New records are followed until somebody moves the playhead.
   load(timeline) {
     Object.assign(this, { timeline, playing: false, following: true, time: 0 });
     this.onChange();
@@ -22,7 +22,7 @@ export class Player {
     if (this.following) this.time = this.timeline.duration;
   }
 
-  // Whether somebody is looking for a place, not at one.
+  // Whether somebody is dragging the playhead.
   get dragged() {
     return performance.now() - this.sought < DRAG;
   }
@@ -60,7 +60,7 @@ export class Player {
     this.onChange();
   }
 
-  // At the end a run that still comes in is followed.
+  // At the end, a run that is still coming in is followed.
   arrive() {
     Object.assign(this, { playing: false, following: true, time: this.timeline.duration });
   }

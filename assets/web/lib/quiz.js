@@ -1,14 +1,14 @@
-// A question to the room and how its answers are drawn: a bar for every answer, the right one and the controller's guess marked.
+// A question to the room and its answers: a bar for every answer, with the right one and the controller's guess marked.
 import { el } from "./elements.js";
 import { say } from "./words.js";
 
 const words = say.room;
 
-export const MOST_COUNT = 6; // the last answer of "how many": so many or more
+export const MOST_COUNT = 6; // the last answer of "how many" means this many or more
 
 export const named = (kind, choice) => (kind === "accepted" ? words.accepted[choice] : words.count(choice, MOST_COUNT));
 
-// What most of the room said: several where as many said either, none where nobody spoke.
+// The most frequent answers: several if they tie, none if nobody answered.
 export function answersOf(counts) {
   const most = Math.max(0, ...counts);
   return counts.map((count, choice) => (most && count === most ? choice : null)).filter((choice) => choice !== null);

@@ -1,4 +1,4 @@
-// The state of a race: both lanes, and what was said of neither. What is drawn depends on this and on nothing else. No DOM.
+// The state of a race: both lanes, and notes that belong to neither. Drawing depends on this state only. No DOM.
 import { Lane } from "./rounds.js";
 import { STATES } from "./token.js";
 
@@ -37,7 +37,7 @@ export class RaceState {
     return this.result?.speedup ?? this.lanes.eesd.rate / this.lanes.vanilla.rate;
   }
 
-  // For tests and for the curious.
+  // For tests and debugging.
   summary() {
     const { eesd, vanilla } = this.lanes;
     const count = (state) => eesd.tokens.filter((token) => token.state === state).length;

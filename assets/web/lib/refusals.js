@@ -1,5 +1,5 @@
-// The server says in English why it refused or ended a run. A language may have a table of what such lines look like and how it says them; a line
-// that is in no table stays as it is.
+// The server says in English why it refused or ended a run. A language may have a table of patterns for such lines with their translations; a
+// line that matches none stays as it is.
 import { say } from "./words.js";
 
 export function inWords(message) {

@@ -1,13 +1,13 @@
-// The fold from a lane's records to its rounds: text, charts and exports are views of it. eesd_core/rounds.py is the same fold in Python, and a
+// The fold from a lane's records to its rounds; text, charts and exports are views of it. eesd_core/rounds.py is the same fold in Python, and a
 // test compares the two. No DOM, so that Node can run it.
-// It folds backwards too: a round changes nothing that earlier rounds wrote (but for characters split between tokens), so every round keeps
-// how its lane stood before it, and going back means cutting off rounds.
+// The fold can also go back. A round changes nothing that earlier rounds wrote (except characters split between tokens), so every round
+// stores its lane's state before it, and going back means cutting off rounds.
 import { isSpecial, isText, textOf } from "./token.js";
 
 const OURS = new Set(["eesd", "vanilla"]);
 const ROOT = -1; // the parent of drafts that continue the text itself
 
-// A lane of a race. Records count rounds and tokens from 0, people from 1: `number` of a round is for people.
+// A lane of a race. Records count rounds and tokens from 0; a round's `number`, which people see, counts from 1.
 export class Lane {
   constructor(name, row = 0) {
     Object.assign(this, { name, row });
@@ -23,13 +23,13 @@ export class Lane {
   }
 
   apply(record) {
-    RECORDS[record.type]?.(this, record); // a type that is not there is from the future, and is skipped
+    RECORDS[record.type]?.(this, record); // unknown types come from newer versions and are skipped
     this.applied += 1;
     this.clock = Math.max(this.clock, record.t);
     if (this.round && !this.round.told) this.round.end = Math.max(this.round.end, record.t);
   }
 
-  // Back to how the lane stood before this round.
+  // Restores the lane's state before this round.
   rewind(round) {
     const { tokens, unsettled, roundEnd, ...counts } = round.before;
     this.rounds.length = this.rounds.indexOf(round);
@@ -83,7 +83,7 @@ export class Lane {
 
 const RECORDS = {
   run_started(lane, { method, prompt, settings, level, special_ids: special }) {
-    const foreign = OURS.has(method) ? "" : method; // another program's run: what it did not say is not known
+    const foreign = OURS.has(method) ? "" : method; // another program's run: what it did not report is unknown
     Object.assign(lane, { started: true, foreign, prompt, settings, level, special: special ? new Set(special) : null });
   },
   prefill_done(lane, { seconds }) {
@@ -94,17 +94,17 @@ const RECORDS = {
   },
   round_started(lane, { round, position, limit, posterior, t }) {
     const before = lane.mark();
-    if (lane.round) lane.round.end = t; // the time between two rounds is the earlier one's overhead
+    if (lane.round) lane.round.end = t; // time between two rounds counts as overhead of the earlier one
     const own = { lane: lane.name, row: lane.row, round, number: round + 1, position, limit, posterior, start: t, end: t, before };
     lane.rounds.push({ ...own, tokens: [], drafts: [], decisions: [], stop: null, outcome: null, learned: null, news: null, committed: null });
   },
   draft_token(lane, record) {
     const { position, id, text, probability, confidence, entropy, parent = record.i - 1 } = record;
     const { drafts, decisions } = lane.round;
-    const sibling = parent !== record.i - 1 || decisions.length < drafts.length; // not on the first path, the spine of a tree
+    const sibling = parent !== record.i - 1 || decisions.length < drafts.length; // not on the spine, the first path of a tree
     lane.add({ state: "pending", round: lane.round.number, position, parent, sibling, id, text, draft: probability, confidence, entropy });
     drafts.push(record);
-    if (!sibling) decisions.push(record); // go on or stop, and the terms of that decision
+    if (!sibling) decisions.push(record); // the decision to go on or stop, with its terms
   },
   draft_stopped(lane, { reason }) {
     lane.round.stop = reason;
@@ -120,14 +120,14 @@ const RECORDS = {
     lane.round.learned = posterior;
   },
   drafter_learned(lane, { drafter }) {
-    lane.round.news = drafter; // what it shows of itself
+    lane.round.news = drafter; // the drafter's own numbers, for display
   },
   tokens_committed(lane, { ids, text }) {
     lane.written += ids.length;
     lane.round.committed = { ids, text };
     joinCharacters(lane, text);
   },
-  // Of another program's round no more is known than this.
+  // Another program's round: nothing else is known about it.
   round_told(lane, record) {
     const { round, drafted, accepted, ids, text, t } = record;
     const tested = Math.min(drafted, accepted + 1);
@@ -153,9 +153,9 @@ const RECORDS = {
   },
 };
 
-// What becomes of the drafts. They are nodes of a tree, and a chain is a tree without branches. Nodes on the path are accepted. The target chose
-// at every node of the path, so their other children are rejected; what hangs on a node off the path was never tested.
-// Gives how many are rejected and untested, and how many places of the draft, from the first, the target had a say on.
+// Sets the states of the drafts. They are nodes of a tree; a chain is a tree without branches. Nodes on the path are accepted. The target made a
+// choice at every node of the path, so the other children of these nodes are rejected. Children of nodes off the path were never tested.
+// Returns how many are rejected and untested, and how many positions, from the first, were tested.
 function judge(lane, record) {
   const { accepted, path = Array.from({ length: accepted }, (_, i) => i), probabilities, margins } = record;
   const last = path.at(-1) ?? ROOT;
@@ -182,14 +182,14 @@ function addOwn(lane, { drafted, accepted, next_id: id, next_text: text, next_pr
   lane.add({ state, round: lane.round.number, position, parent, id, text, target, margin: margins[parent + 1] });
 }
 
-// Another program's text, or a part of it, as one token: which tokens were drafts is not known.
+// Adds another program's text, or a part of it, as one token, since it is unknown which tokens were drafts.
 function addTold(lane, ids, text) {
   lane.written += ids?.length ?? 0;
   if (text) lane.add({ state: "plain", round: lane.round?.number ?? null, position: null, parent: ROOT, id: null, text });
 }
 
-// A character may be spread over tokens that are no text on their own (each reads U+FFFD). The committed text has the whole character, maybe
-// a round later: it is shown at the token that completed it, the parts before it become empty.
+// A character may be split over several tokens, each of which reads U+FFFD. The committed text has the whole character, maybe a round later.
+// It is shown at the token that completed it; the tokens before that become empty.
 function joinCharacters(lane, committed) {
   const kept = [...lane.unsettled, ...lane.round.tokens.filter(isText)];
   lane.unsettled = committed ? [] : kept;
@@ -203,7 +203,7 @@ function joinCharacters(lane, committed) {
       continue;
     }
     const next = token.text ? committed.indexOf(token.text, at) : committed.length;
-    if (next < 0 || (next > at && !parts.length)) return; // not what was expected: leave the tokens as they came
+    if (next < 0 || (next > at && !parts.length)) return; // unexpected text: leave the tokens as they are
     parts.forEach((part, i) => places.push([part, i === parts.length - 1 ? committed.slice(at, next) : ""]));
     parts = [];
     at = next + token.text.length;
@@ -211,7 +211,8 @@ function joinCharacters(lane, committed) {
   places.forEach(([token, text]) => lane.change(token, { text }));
 }
 
-// A stop string belongs to no text: its tokens lose what was not committed. None of their text was, before the last round.
+// A stop string is not part of the text, so its tokens lose what was not committed. Only tokens of the last round, and those unsettled before
+// it, can be affected.
 function cutText(lane) {
   const { before, tokens, committed } = lane.round;
   let left = committed.text.length;
@@ -222,7 +223,7 @@ function cutText(lane) {
   }
 }
 
-// Every lane and row that wrote a text, by name and row: EESD first.
+// Every lane and row that wrote a text, sorted by name and row: EESD first.
 export function lanesOf(records) {
   const lanes = new Map();
   for (const record of records.filter(({ lane }) => lane && lane !== "race")) {
@@ -234,7 +235,7 @@ export function lanesOf(records) {
   return [...lanes.keys()].sort().map((key) => lanes.get(key));
 }
 
-// A round as plain values, under the names of the CSV. Null: the round has not come that far, or its controller has no such number.
+// A round as plain values, under the CSV's column names. Null: the round is not that far yet, or its controller has no such number.
 export function rowOf({ lane, row, round, position, limit, posterior, start, end, drafts, decisions, stop, outcome, committed, told }) {
   if (told) return toldRow(lane, row, start, end, outcome);
   const numberOf = (value) => (Number.isFinite(value) ? value : null);
@@ -265,7 +266,7 @@ export function rowOf({ lane, row, round, position, limit, posterior, start, end
   };
 }
 
-// Of another program's round: its counts, and its time where that was said.
+// The row of another program's round: its counts, and its time if it was reported.
 function toldRow(lane, row, start, end, { round, drafted, accepted, rejected, untested, ids, seconds }) {
   const empty = { position: null, draft_ms: null, verify_ms: null, overhead_ms: null, limit: null, spine: null, next: null, stop: null };
   const [start_s, end_s] = seconds === null ? [null, null] : [start, end];

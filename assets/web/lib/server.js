@@ -1,8 +1,8 @@
-// Asking the server for something small.
+// A small request to the server.
 import { inWords } from "./refusals.js";
 import { say } from "./words.js";
 
-// Sends JSON, gives JSON. Throws an Error in words; `refused`: the server has answered that it will not.
+// Sends JSON and returns JSON. Throws an Error with a readable message; its `refused` is true if the server answered with a refusal.
 export async function post(address, values) {
   let answer;
   try {

@@ -1,9 +1,9 @@
-// Where a run stands, and how it ended, in words.
+// The status of a run and how it ended, in words.
 import { say } from "./words.js";
 
 const words = say.race;
 
-// What is known about the sameness of the two texts.
+// The verdict: are the two texts the same?
 export function verdictOf(state) {
   const { verdict } = say;
   if (state.phase === "cancelled") return verdict.stopped(state.stopped);

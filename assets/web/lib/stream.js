@@ -1,4 +1,4 @@
-// The growing text of a run, read once: complete new lines become objects.
+// Reads the growing text of a run: each complete new line becomes an object, once.
 import { say } from "./words.js";
 
 export class Stream {
@@ -11,7 +11,7 @@ export class Stream {
     this.lines = 0;
   }
 
-  // Forget the run: what still arrives of it (its first line names it) is not read.
+  // Forgets the run: whatever still arrives of it, recognised by its first line, is ignored.
   dismiss() {
     this.dismissed = this.consumed.split("\n", 1)[0];
     this.reset();
@@ -26,7 +26,7 @@ export class Stream {
     return !text.startsWith(this.consumed);
   }
 
-  // The last line may be half there; it waits for its newline.
+  // The last line may be incomplete; it is read once its newline is there.
   read(text) {
     const end = text.lastIndexOf("\n") + 1;
     if (end <= this.consumed.length) return [];

@@ -1,11 +1,11 @@
-// A race's records in the order of the clocks, and the state at any point of them. No DOM.
+// A race's records in the order of their times, and the state at any point. No DOM.
 import { RaceState } from "./race_state.js";
 
 const OVER = new Set(["run_finished", "run_cancelled"]);
 const FINAL = new Set(["race_finished", "error", "stopped"]);
 const isRejection = ({ type, accepted, drafted }) => (type === "round_verified" || type === "round_told") && accepted < drafted;
 
-// Where a step of each kind stops: behind such a record of the lane that is being watched.
+// Where a step of each kind stops: after such a record of the watched lane.
 const STOPS = {
   event: (record) => record.type !== "prefill_done",
   token: (record) => record.type === "draft_token" || (record.type === "round_verified" && record.next_id !== null),
@@ -16,17 +16,17 @@ const STOPS = {
 export class Timeline {
   constructor() {
     this.state = new RaceState();
-    this.records = []; // both lanes; of one lane always in order
+    this.records = []; // of both lanes; those of one lane are always in order
     this.lanes = { eesd: [], vanilla: [] };
-    this.notes = []; // records of no lane: queue, verdict, errors
+    this.notes = []; // records that belong to no lane: queue, verdict, errors
     this.cursor = 0; // how many records the state has seen
     this.duration = 0;
     this.rounds = 0; // of EESD
-    this.eesdEnd = Infinity; // from then on steps are vanilla's
+    this.eesdEnd = Infinity; // after this time, steps follow vanilla
   }
 
-  // A record of the lane that is behind comes late and belongs before the other's last ones. If the state has seen those, it sees
-  // this one now: lanes do not depend on each other.
+  // A record of the lane whose clock is behind arrives late and belongs before the other lane's last ones. If the state has already seen those,
+  // it sees this one now, since lanes do not depend on each other.
   add(record, follow) {
     record.t ??= this.duration;
     let place = this.records.length;
@@ -53,7 +53,7 @@ export class Timeline {
     return this.cursor ? this.records[this.cursor - 1].t : 0;
   }
 
-  // Whether nothing more will come.
+  // Whether the run is over: no more records will come.
   get over() {
     const begun = Object.values(this.lanes).filter((records) => records.length);
     return this.notes.some(({ type }) => FINAL.has(type)) || (begun.length > 0 && begun.every((records) => OVER.has(records.at(-1).type)));
@@ -74,7 +74,7 @@ export class Timeline {
     return Math.max(this.first, this.countAt(time));
   }
 
-  // Brings the state to where it had seen `cursor` records. Forwards it sees the new ones; backwards each lane is cut at a round.
+  // Brings the state to where it had seen `cursor` records. Forwards it applies the new ones; backwards it cuts each lane back to a round.
   moveTo(cursor) {
     if (cursor < this.cursor) this.goBack(cursor);
     for (let i = this.cursor; i < cursor; i += 1) this.state.apply(this.records[i]);
@@ -120,7 +120,7 @@ export class Timeline {
     return kind === "rejection" ? this.cursor : first;
   }
 
-  // Where playing begins: with the prompt on the page.
+  // Where playing begins: the prompt is on the page, and nothing else.
   get first() {
     const round = this.records.findIndex((record) => record.type === "round_started");
     return round < 0 ? this.records.length : Math.max(round, this.countAt(0));

@@ -1,4 +1,4 @@
-// What can become of a token, and what belongs to the text. No DOM.
+// The states of a token, and which tokens belong to the text. No DOM.
 
 export const STATES = ["pending", "accepted", "rejected", "untested", "correction", "bonus"];
 const KEPT = new Set(["accepted", "correction", "bonus", "plain"]);
@@ -6,8 +6,8 @@ const SPECIAL = /^(<\|[\w ]+\|>|<\/?s>|<eos>)$/;
 
 export const isKept = ({ state }) => KEPT.has(state);
 
-// Tokens that say something about the text, such as its end, and are not part of it. Only where the trace does not name their ids is it told
-// from how they look.
+// Tokens that mark something, such as the end, and are not part of the text. They are recognised by their look only if the trace does not list
+// their ids.
 export const isSpecial = (text) => SPECIAL.test(text);
 
 export const isText = (token) => isKept(token) && !token.special;

@@ -1,5 +1,5 @@
-// A trace from elsewhere is hostile until it has been through here. The table of fields is the program's own (given.js), and so are the rules:
-// eesd_core/schema.py says the same, and tests hold the two to the same verdicts. Nothing leaves the browser.
+// A trace from elsewhere is hostile until it has been checked here. The table of fields comes from the program (given.js). The rules are those
+// of eesd_core/schema.py; a test checks that both give the same verdicts. Nothing leaves the browser.
 import { schema } from "../given.js";
 import { say } from "./words.js";
 
@@ -7,7 +7,7 @@ export const MOST_BYTES = 32 * 2 ** 20;
 const NOTES = new Set(["recording", "queue", "stopped", "error"]);
 export const FORMAT = "eesd-trace/2";
 export const MOST_TOLD = 256; // drafts of another program's round
-const OLDER = "eesd-trace/1"; // chains only: rounds.js knows what its lines leave out
+const OLDER = "eesd-trace/1"; // chains only; rounds.js fills in the fields that it lacks
 
 const ROW = {
   name: "string",
@@ -34,7 +34,7 @@ function fits(value, kind) {
   return { number: isNumber, string: (text) => typeof text === "string", boolean: (flag) => typeof flag === "boolean", object: isObject }[kind](value);
 }
 
-// Beta counts, where there are any, are positive numbers.
+// Beta counts, if there are any, must be positive numbers.
 function believable(posterior) {
   const arms = "arms" in posterior ? posterior.arms : [];
   if (!Array.isArray(arms) || !arms.every((arm) => isObject(arm) && typeof arm.label === "string")) return false;
@@ -44,7 +44,7 @@ function believable(posterior) {
 
 const whole = (values, table) => isObject(values) && Object.entries(table).every(([name, kind]) => Object.hasOwn(values, name) && fits(values[name], kind));
 
-// A position, and the candidates of each lane there, if the trace has them.
+// A position and each lane's candidates there, if the trace has them.
 function isFork(difference) {
   const candidates = Object.hasOwn(difference, "candidates") ? difference.candidates : {};
   if (!whole(difference, FORK) || difference.position < 0 || !isObject(candidates)) return false;
@@ -73,7 +73,7 @@ class Check {
     order?.see(type, line);
   }
 
-  // Of the line's lane and text; whether they are any is seen to with the other fields.
+  // The LaneOrder of this line's lane and row, whose own types are checked with the other fields.
   orderOf(line) {
     const key = JSON.stringify([line.lane, line.row]);
     if (!this.lanes.has(key)) this.lanes.set(key, new LaneOrder());
@@ -83,7 +83,7 @@ class Check {
   }
 }
 
-// Rounds one after the other, drafts inside a round, a verdict over exactly these drafts.
+// The order of records: rounds follow each other, drafts are inside a round, and a verdict covers exactly its round's drafts.
 class LaneOrder {
   constructor() {
     Object.assign(this, { seq: 0, t: 0, rounds: 0, parents: null, arms: 0, format: FORMAT });
@@ -128,7 +128,7 @@ class LaneOrder {
     return true;
   }
 
-  // From the last token of the text on, each the parent of the next, with a margin at each and one behind them.
+  // The path starts at the last token of the text and each node is the parent of the next. There is a margin for each, and one after the last.
   isPath({ accepted, margins, path = Array.from({ length: accepted }, (_, i) => i) }) {
     let last = -1;
     for (const node of path) {
@@ -138,18 +138,18 @@ class LaneOrder {
     return path.length === accepted && margins.length > last + 1;
   }
 
-  // A chance and a random number for every tested draft, or neither. Only chains are judged by chance.
+  // An acceptance probability and a random number for every tested draft, or neither. Only chains are judged by rejection sampling.
   coins({ accepted, accept_probabilities: chances = null, uniforms = null }) {
     const tested = Math.min(this.parents.length, accepted + 1);
     return (chances === null && uniforms === null) || [chances, uniforms].every((numbers) => numbers?.length === tested);
   }
 }
 
-// As many drafts as any program makes, and a token or more for what they came to.
+// Another program's round: plausible counts, and at most one token more than it accepted.
 const isTold = ({ drafted, accepted, ids, seconds }) =>
   accepted >= 0 && accepted <= drafted && drafted <= MOST_TOLD && (ids ?? []).length <= accepted + 1 && (seconds ?? 0) >= 0;
 
-// Every browser has other words for what is no JSON, and none says what may have happened.
+// Browsers word JSON errors differently, and none says what may have happened, so the message is ours.
 function read(line) {
   try {
     return JSON.parse(line);
@@ -158,7 +158,7 @@ function read(line) {
   }
 }
 
-// {head, records} of a trace's text. Throws an Error whose message names the first line that is broken.
+// Parses a trace into {head, records}. Throws an Error that names the first broken line.
 export function parse(text) {
   if (text.length > MOST_BYTES) throw new Error(say.takeaway.tooLarge(MOST_BYTES / 2 ** 20));
   const check = new Check();

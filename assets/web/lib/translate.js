@@ -1,5 +1,5 @@
-// The form's words come from the server in English. Those that a table has are said anew, whenever Gradio draws them. The view itself is left
-// alone: it speaks the language, and a model's text is nobody's to translate.
+// The form's words come from the server in English. Those in a table are translated whenever Gradio draws them. The view is left alone: its
+// words are in the right language already, and a model's text must not be translated.
 
 const SAID = ["title", "aria-label", "placeholder", "alt"]; // attributes that people hear or read
 

@@ -1,11 +1,11 @@
-// Where the drafts of a round stand in the picture of their tree: columns are places of the text, the spine is the first line, and a branch goes
-// along a line of its own below. Pure, so that Node can run it.
+// The layout of a round's drafts as a tree: columns are positions in the text, the spine is the first line, and each branch has its own line
+// below. A pure function, so that Node can run it.
 
-// parents: of every draft, the number of the draft that it continues, or -1. Gives for each its column, its line, and whether it begins a branch.
+// `parents`: for every draft the index of the draft that it continues, or -1. Returns each draft's column, line, and whether it begins a branch.
 export function layout(parents) {
   const cells = [];
-  const going = new Set(); // drafts that something continues on their own line
-  const ends = []; // of every line, the first column that is free
+  const going = new Set(); // drafts that are continued on their own line
+  const ends = []; // the first free column of every line
   parents.forEach((parent, i) => {
     const column = parent < 0 ? 0 : cells[parent].column + 1;
     const first = !going.has(parent) && (parent < 0 ? i === 0 : ends[cells[parent].line] <= column);

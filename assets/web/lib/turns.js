@@ -1,8 +1,8 @@
-// Earlier turns of a conversation: [[request, reply], ...], as JSON in the form and in links. Hostile until they have been through here. No DOM.
+// Earlier turns of a conversation: [[request, reply], ...], as JSON in the form and in links. Hostile until checked here. No DOM.
 
 const isTurn = (turn) => Array.isArray(turn) && turn.length === 2 && turn.every((text) => typeof text === "string");
 
-// From a list or its JSON, where "" is none; null for anything else.
+// The turns in a list or its JSON ("" means none); null for anything else.
 export function turnsOf(given) {
   try {
     const turns = typeof given === "string" ? JSON.parse(given || "[]") : given;

@@ -1,5 +1,5 @@
-// The view of a run: it holds the records and the playhead, and the panels that show them. feed() shows the growing text of a run, open() a
-// recorded one. It knows no panel by itself: stage.js adds them.
+// The view of a run: it holds the records, the playhead, and the panels that show them. feed() shows the growing text of a live run, open() a
+// recorded one. stage.js adds the panels.
 import { el } from "./elements.js";
 import { soon, wantsLessMotion } from "./frames.js";
 import { Pace, patient } from "./pace.js";
@@ -8,27 +8,27 @@ import { verdictOf } from "./status.js";
 import { Stream } from "./stream.js";
 import { Timeline } from "./timeline.js";
 
-// Where a panel can stand.
+// Where a panel can be placed.
 const PLACES = {
   title: (view, node) => (view.options.toolbar ?? view.root).prepend(node),
   top: (view, node) => view.stage.before(node),
   main: (view, node) => view.side.before(node),
   race: (view, node) => view.panels.race.node.append(node), // below its lanes
   side: (view, node) => view.side.append(node),
-  next: (view, node) => view.more.before(node), // below main and side, as wide as both
+  next: (view, node) => view.more.before(node), // below race and side, as wide as both
   more: (view, node) => view.more.append(node),
   below: (view, node) => view.root.append(node),
   over: (view, node) => view.root.append(node), // tips and dialogs
 };
 
-// Why a run was refused before it began: then its text is one error and nothing else.
+// Why a run was refused before it began; such a text is a single error line.
 function refusalOf(text) {
   if (!text.startsWith('{"type": "error"') || text.indexOf("\n") !== text.length - 1) return "";
   return JSON.parse(text).message;
 }
 
 export class View {
-  // `options.toolbar`: where buttons beside the page's title go; `options.link()`: the page's address with all that stands in its form;
+  // `options.toolbar`: the place for buttons beside the page's title; `options.link()`: the page's address with the values of its form;
   // `options.history()`: the form's earlier turns of a conversation.
   constructor(root, options = {}) {
     Object.assign(this, { root, options, panels: {}, charts: [], chosen: null, pointed: null, refused: "" });
@@ -47,13 +47,13 @@ export class View {
     this.link = { choose: (round) => this.choose(round), point: (round) => this.point(round) };
   }
 
-  // A panel has a name, a node, and what it needs of these:
+  // A panel has a name, a node, and any of these:
   //   charts      drawn in turn, a few times a second
   //   draw(state) called whenever something changed; with `patient`, in turn with the charts
-  //   settle()    asks for the layout: called when everything of a frame has been drawn
-  //   mark(chosen, pointed)  rounds that are linked between text and charts
+  //   settle()    may read the layout: called after everything of a frame has been drawn
+  //   mark(chosen, pointed)  highlight these two rounds, as the text and all charts do
   //   look()      a round was chosen: show it at once
-  //   measure()   the size of the type has changed
+  //   measure()   the type size has changed
   //   reset()     another run begins
   add(panel, place) {
     this.panels[panel.name] = panel;
@@ -69,21 +69,21 @@ export class View {
     chart.onVisible = () => this.request();
   }
 
-  // Calls a method of every panel that has it.
+  // Calls a method on every panel that has it.
   each(method, ...values) {
     for (const panel of Object.values(this.panels)) panel[method]?.(...values);
   }
 
   // ---- runs ----
 
-  // A run as it comes: its whole text so far.
+  // Shows a live run, given its whole text so far.
   feed(text) {
     const whole = text ?? "";
     if (this.stream.isDismissed(whole)) return;
-    this.refused = refusalOf(whole); // then what is there stays
+    this.refused = refusalOf(whole); // then the page keeps what it shows
     if (this.refused) {
       this.draw();
-      return this.reveal(this.panels.notices.alert); // below a long form, on a phone
+      return this.reveal(this.panels.notices.alert); // on a phone it is below a long form
     }
     if (this.stream.isNewRun(whole) || (this.recording && whole)) this.reset();
     const records = this.stream.read(whole);
@@ -91,10 +91,10 @@ export class View {
     if (records.length) this.request();
   }
 
-  // A recorded run, whose first line says where and when it was made. `start`: "playing", "paused" or "over".
+  // Opens a recorded run; its first line says where and when it was made. `start`: "playing", "paused" or "over".
   open(text, start) {
     const [recording, ...records] = new Stream().read(text);
-    if (this.stream.consumed) this.stream.dismiss(); // what still comes of a live run would wipe it away
+    if (this.stream.consumed) this.stream.dismiss(); // the rest of a live run would overwrite it
     this.reset(recording);
     records.forEach((record) => this.player.add(record));
     if (start !== "over") this.player.seek(0);
@@ -124,7 +124,7 @@ export class View {
 
   // ---- text and charts, linked by rounds ----
 
-  // A round is chosen by its number, as people count.
+  // Chooses a round by its number, counted from 1.
   choose(round) {
     if (round === null) return;
     this.chosen = round;
@@ -132,13 +132,13 @@ export class View {
     this.request();
   }
 
-  // From now on the round at the playhead is looked into.
+  // Chooses no round: the panels show the one at the playhead.
   release() {
     this.chosen = null;
     this.request();
   }
 
-  // The round that was chosen; null while the playhead is followed.
+  // The chosen round; null while the panels follow the playhead.
   get selected() {
     if (this.chosen === null) return null;
     const { rounds, round } = this.run.lanes.eesd;
@@ -170,7 +170,7 @@ export class View {
     soon(() => this.frame());
   }
 
-  // A chart or everything else, never both in one frame: so the playhead moves evenly, however long the run.
+  // Each frame draws either one chart or everything else, never both, so the playhead moves evenly however long the run is.
   frame() {
     this.waiting = false;
     if (this.pace.turn()) this.request();
@@ -180,34 +180,34 @@ export class View {
   draw() {
     const { phase, started } = this.run;
     this.root.dataset.phase = this.refused ? "failed" : phase;
-    if (phase !== "queued") this.stage.hidden = !started; // while a run waits, what is there stays: nothing jumps
+    if (phase !== "queued") this.stage.hidden = !started; // while a run waits, the page keeps what it shows: nothing jumps
     for (const panel of Object.values(this.panels)) if (!panel.patient) panel.draw?.(this.run);
     this.mark();
-    this.each("settle"); // last, and so one layout a frame
+    this.each("settle"); // last, so that there is one layout per frame
     this.pace.request();
   }
 
-  // What is out of sight is drawn when it comes into sight.
+  // A chart out of sight is drawn when it comes into sight.
   drawChart(chart) {
     if (this.stage.hidden || !chart.visible) return false;
     chart.draw(this.run, this.player.timeline);
     return true;
   }
 
-  // For pictures of all charts.
+  // Draws all charts, for exporting them as pictures.
   drawAll() {
     for (const chart of this.charts) chart.draw(this.run, this.player.timeline);
   }
 
-  // Large type for a talk, in full screen where the browser allows it.
+  // Presenter mode: large type, in full screen if the browser allows it.
   present(on = !this.presenting) {
     this.presenting = on;
     document.documentElement.toggleAttribute("data-presenting", on);
     this.root.classList.toggle("e-present", on);
     this.each("measure");
-    if (on) this.root.scrollIntoView(); // from wherever one was on the page
+    if (on) this.root.scrollIntoView(); // wherever the page was scrolled to
     if (on)
-      document.documentElement.requestFullscreen?.().catch(() => {}); // needs a click or a key
+      document.documentElement.requestFullscreen?.().catch(() => {}); // fails without a click or key press
     else if (document.fullscreenElement) document.exitFullscreen();
     this.request();
   }

@@ -1,10 +1,10 @@
-// The language of the page, chosen once when it loads. `say` holds all its words; what a translation lacks stays English.
+// The language of the page, chosen once when it loads. `say` holds all its words; missing translations stay English.
 import { en } from "../words/en/index.js";
 import { zh } from "../words/zh/index.js";
 
 const CODES = { en: "en", zh: "zh-CN" };
 
-// What the address asks for ("zh" and "zh-CN" of ?lang=), else what the file says of itself. Anything unknown is English.
+// The language in the address (?lang=zh or zh-CN), else that of the file. Anything unknown is English.
 function asked() {
   const name = (new URLSearchParams(window.location.search).get("lang") ?? document.documentElement.lang).slice(0, 2).toLowerCase();
   return Object.hasOwn(CODES, name) ? name : "en";

@@ -1,12 +1,12 @@
-// Models that the server is still fetching: how far each is, in the title bar, until it is there. The page need not be loaded again.
+// Download progress, in the title bar, of models that the server is still fetching. The page need not be reloaded.
 import { el, setText } from "../lib/elements.js";
 import { say } from "../lib/words.js";
 
 const words = say.arrivals;
-const EVERY = 2000; // milliseconds between two looks
+const EVERY = 2000; // milliseconds between two requests
 
 export class Arrivals {
-  // `at`: the address of the server's list of models; `waiting`: names of those that were not there when the page was made.
+  // `at`: the address of the server's list of models; `waiting`: names of models that were missing when the page was made.
   constructor({ at, waiting }) {
     Object.assign(this, { at, waiting });
     this.node = el("span", { class: "eesd-chip eesd-arrivals", role: "status" });
@@ -21,7 +21,7 @@ export class Arrivals {
     if (!models || models.some(({ state }) => state === "fetching")) setTimeout(() => this.look(), EVERY);
   }
 
-  // Those that were waited for; nothing while the server does not answer.
+  // The models waited for; null or false if the server does not answer.
   async ask() {
     try {
       const answer = await fetch(this.at);

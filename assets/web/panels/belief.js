@@ -1,4 +1,4 @@
-// What the controller has learned: its belief over the rounds, with the verdicts that the belief came from.
+// The controller's belief over the rounds, with the verdicts that it came from.
 import { linkOf, MOST_ROWS, NO_MORE, roundAxis } from "../lib/axes.js";
 import { betaIntervals, isBeta, meanOf } from "../lib/beta.js";
 import { chartPanel, swatch } from "../lib/chart.js";
@@ -7,11 +7,11 @@ import { number } from "../lib/numbers.js";
 import { say } from "../lib/words.js";
 
 const words = say.charts.belief;
-const MOST_ROUNDS = 120; // more would not part the ticks of the barcode
+const MOST_ROUNDS = 120; // with more, the ticks of the barcode would touch
 const RIGHT_AT = -0.12; // rows of the barcode
 const WRONG_AT = -0.26;
 
-// Between two of the four borders: a closed outline.
+// The area between two of the four interval borders, as a closed outline.
 function ribbon(rounds, low, high, fill) {
   const borders = rounds.map((round) => betaIntervals(round.posterior));
   const x = rounds.map((round) => round.number);
@@ -36,7 +36,7 @@ const means = (rounds, theme) => ({
   hovertemplate: words.hover + NO_MORE,
 });
 
-// The first draw of a round: rounds differ in how many they have.
+// The first draw of each round, since rounds have different numbers of draws.
 function draws(rounds, theme) {
   const own = rounds.filter((round) => Number.isFinite(round.decisions[0]?.terms.theta));
   return {
@@ -49,7 +49,7 @@ function draws(rounds, theme) {
   };
 }
 
-// Successes and failures in the order of the drafts, each in its round's column, each kind in a row and with a shape of its own.
+// Successes and failures in draft order, in their round's column; each kind has its own row and shape.
 function ticks(kind, rounds, at, marker) {
   const x = rounds.flatMap((round) => {
     const { accepted, rejected, tested } = round.outcome;
@@ -92,7 +92,7 @@ function figure(state, theme) {
   };
 }
 
-// A line where drafts began to be made worse on purpose.
+// A line where the deliberately wrong drafts begin.
 function disturbance(lane, rounds, theme) {
   const round = disturbanceOf(lane)?.round;
   if (!round || round < rounds[0].number) return { annotations: [], shapes: [] };

@@ -1,5 +1,5 @@
-// The benchmark on the page: the latest report, and a small one run live. A report is shown in a frame without an origin: its scripts can
-// reach nothing here.
+// The benchmark on the page: the latest report, and a small one run live. A report is shown in a frame without an origin, so its scripts
+// cannot reach the page.
 import { button, el, setText } from "../lib/elements.js";
 import { whenSeen } from "../lib/frames.js";
 import { say } from "../lib/words.js";
@@ -9,7 +9,7 @@ const words = say.benchmark;
 const SANDBOX = { sandbox: "allow-scripts", class: "s-frame" };
 
 export class Benchmark {
-  // `at(name)`: addresses of the server. Without `live` only reports are shown.
+  // `at(name)`: server addresses. Without `live`, reports are only shown.
   constructor({ at, form, live }) {
     Object.assign(this, { name: "benchmark", at });
     this.study = new Study({ name: "benchmark", words, path: at("benchmark"), form, see: (line) => this.see(line) });

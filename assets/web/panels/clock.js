@@ -1,4 +1,4 @@
-// The clock: both lanes on one axis of seconds, split into drafting, verifying and overhead, with the playback's controls above it.
+// The clock: both lanes on one axis of seconds, split into drafting, verifying and overhead, with the playback controls above.
 import { NO_MORE, pattern } from "../lib/axes.js";
 import { Chart, swatch } from "../lib/chart.js";
 import { number, sum } from "../lib/numbers.js";
@@ -6,24 +6,24 @@ import { say } from "../lib/words.js";
 import { Scrubber } from "./scrubber.js";
 
 const words = say.charts.clock;
-const MOST_SEGMENTS = 90; // per lane; more steps than that are summed in groups
-const ROWS = ["vanilla", "eesd"]; // from the bottom
+const MOST_SEGMENTS = 90; // per lane; beyond that, rounds are summed in groups
+const ROWS = ["vanilla", "eesd"]; // from bottom to top
 const KINDS = [
   ["draft", () => 0],
   ["verify", (part) => part.draft],
   ["overhead", (part) => part.draft + part.verify],
 ];
 
-// Times of consecutive rounds, summed in groups so that long runs stay quick to draw.
+// The times of consecutive rounds, summed in groups so that long runs are drawn quickly.
 function segments(lane) {
-  const rounds = lane.rounds.filter((round) => round.end > round.start && !round.told); // another program's time is not split
+  const rounds = lane.rounds.filter((round) => round.end > round.start && !round.told); // the time of another program's round is not split
   const size = Math.ceil(rounds.length / MOST_SEGMENTS) || 1;
   const groups = [];
   for (let i = 0; i < rounds.length; i += size) groups.push(segment(rounds.slice(i, i + size)));
   return groups;
 }
 
-// A round that is not verified yet has spent its time drafting.
+// A round that is not verified yet has spent all its time on drafting.
 const draftingOf = ({ outcome, start, end }) => (outcome ? outcome.draft_seconds : end - start);
 
 function segment(rounds) {
@@ -49,14 +49,14 @@ function bars(kind, offset, parts, marker) {
   };
 }
 
-// Grows in steps, so that the axis stands still most of the time.
+// The axis grows in steps, so it stands still most of the time.
 function roomFor(value) {
   if (!(value > 0)) return 1;
   const unit = 10 ** Math.floor(Math.log10(value));
   return unit * [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((step) => step * unit >= value * 0.999);
 }
 
-// The seconds that the clock shows: of a run that is over exactly its own, so that the slider lies on its axis.
+// The seconds that the clock's axis shows. For a finished run exactly its duration, so that the slider matches the axis.
 const axisOf = ({ duration, over }) => (over && duration > 0 ? duration : roomFor(duration));
 
 function figure(state, theme, width, timeline) {
@@ -107,7 +107,7 @@ const reading = (lane, row, theme) => ({
 
 const rowOf = ({ row, part }) => [row, part.name, ...[part.start, part.draft, part.verify, part.overhead].map((time) => number(1000 * time, 1))];
 
-// The upper row is EESD's own; in the lower one, the round of EESD's that wrote what vanilla was writing at this time.
+// In the upper row, the EESD round at this time. In the lower row, the EESD round that wrote what vanilla was writing then.
 function linkOf({ eesd, vanilla }) {
   const at = (lane, time) => lane.rounds.findLast((round) => round.start <= time && time < round.end);
   const writerAt = (time) => {

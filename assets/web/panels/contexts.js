@@ -1,4 +1,4 @@
-// Beliefs by context, side by side, where the controller keeps several.
+// Beliefs by context, side by side, if the controller keeps several.
 import { NO_MORE, shareAxis, whiskers } from "../lib/axes.js";
 import { betaIntervals, meanOf } from "../lib/beta.js";
 import { Chart, swatch } from "../lib/chart.js";
@@ -11,7 +11,7 @@ function armsOf({ round }) {
   return (round?.learned ?? round?.posterior)?.arms ?? [];
 }
 
-// What is binned and the bin's borders, of an arm whose label is "confidence 0.3 to 0.4" or "certainty 0.3 to 0.4".
+// The binned quantity and the bin's borders, from an arm's label such as "confidence 0.3 to 0.4" or "certainty 0.3 to 0.4".
 function binOf({ label }) {
   const [, kind, low, high] = /^(confidence|certainty) (\d\.\d) to (\d\.\d)$/.exec(label) ?? [];
   return kind && { kind, low: Number(low), high: Number(high) };
@@ -19,7 +19,7 @@ function binOf({ label }) {
 
 const byConfidence = (arms) => arms.length > 0 && arms.every((arm) => binOf(arm)?.kind === "confidence");
 
-// Where the drafter would be as often right as it is confident.
+// The line on which the drafter would be right as often as it is confident.
 const diagonal = (arms, bins, x, theme) => ({
   type: "scatter",
   mode: "lines",

@@ -1,5 +1,5 @@
-// The conversation so far, above the race: earlier requests and their replies as plain text. It is that of the run on the page; before one, what
-// stands in the form.
+// The conversation so far, above the race: earlier requests and replies as plain text. It is that of the run on the page or, before the first
+// run, that of the form.
 import { el } from "../lib/elements.js";
 import { turnsOf } from "../lib/turns.js";
 import { say } from "../lib/words.js";

@@ -1,10 +1,10 @@
-// What a drafter that learns shows of itself: the layers that it skips as a grid, everything else as numbers. Hidden where there is nothing.
+// What a learning drafter has learned: skipped layers as a grid, everything else as numbers. Hidden if there is nothing.
 import { el, panelHead, setText } from "../lib/elements.js";
 import { say } from "../lib/words.js";
 
 const words = say.drafter;
 
-// A row of cells, one a layer, each as dark as its layer was left out (0 to 1).
+// A row of cells, one per layer; the darker, the more often the layer was skipped (0 to 1).
 function gridRow(name, shares) {
   const cells = shares.map((share, layer) => {
     const cell = el("span", { class: "e-layer", title: words.layer(name, layer, share) });
@@ -14,7 +14,7 @@ function gridRow(name, shares) {
   return el("div", { class: "e-layers", role: "img", "aria-label": words.row(name, shares) }, el("span", { class: "e-layers-name" }, name), ...cells);
 }
 
-// "a1.m1.m2" of 4 layers: which attentions and which feed-forward parts are left out.
+// From "a1.m1.m2" and 4 layers: which attentions and which feed-forward parts are skipped.
 function gridOf({ set, layers, skipped }) {
   if (Array.isArray(skipped)) return [gridRow(words.feed, skipped)];
   if (typeof set !== "string" || !Number.isInteger(layers) || layers < 1 || layers > 1000) return [];
@@ -25,7 +25,7 @@ function gridOf({ set, layers, skipped }) {
 
 const spelled = (value) => (Number.isInteger(value) ? String(value) : Number.isFinite(value) ? value.toFixed(2) : String(value));
 
-// Names and values, those of a table within it one level down.
+// Names and values; a nested table is flattened by one level.
 const numbersOf = (news) =>
   Object.entries(news).flatMap(([name, value]) => {
     if (["set", "layers", "skipped"].includes(name)) return [];

@@ -1,4 +1,4 @@
-// Before any run: what is going to be seen, in three steps with an example each, and what every mark means.
+// Shown before the first run: what to expect, in three steps with an example each, and what every mark means.
 import { betaCurve } from "../lib/beta.js";
 import { dress } from "../lib/dress.js";
 import { el, setText, svg } from "../lib/elements.js";

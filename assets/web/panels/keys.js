@@ -1,11 +1,11 @@
-// Keys for the playhead, and the list of them. They rest while somebody types, and leave alone what a control needs for itself.
+// Keys for the playhead, and the list of them. They are off while somebody types, and leave keys alone that a control needs.
 import { button, dialog, el } from "../lib/elements.js";
 import { say } from "../lib/words.js";
 
 const words = say.keys;
 const FIELDS = "input:not(.e-slider):not([type=checkbox]), textarea, select:not(.e-select), [contenteditable]:not([contenteditable=false])";
-const PRESSED = "button, a, summary, label, input[type=checkbox], [role=button], [role=option]"; // space has a meaning there
-const SCROLLED = ".e-table, .w-scroll"; // arrows have one there
+const PRESSED = "button, a, summary, label, input[type=checkbox], [role=button], [role=option]"; // these use the space key
+const SCROLLED = ".e-table, .w-scroll"; // these use the arrow keys
 
 export class Keys {
   constructor(view) {
@@ -42,7 +42,7 @@ export class Keys {
     };
   }
 
-  // Whether there is something for this key to do.
+  // Whether this key does anything now.
   isHere(key) {
     const { presenting, panels, run } = this.view;
     return key === "Escape" ? presenting || panels.tour.open : run.started;

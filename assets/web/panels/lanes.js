@@ -1,4 +1,4 @@
-// Lanes of a race under each other on one axis of computing time, and behind them a table: what races of methods and of precisions share.
+// The lanes of a race, one below the other on one axis of computing time, and a table. Shared by the races of methods and of precisions.
 import { dress } from "../lib/dress.js";
 import { el, setText, tableHead } from "../lib/elements.js";
 import { soon } from "../lib/frames.js";
@@ -56,14 +56,14 @@ export class Lanes {
     for (const row of this.rows.values()) row.draw(most);
   }
 
-  // A row of `lines` is its name and its cells, texts or elements.
+  // Each of `lines` is a row: its name and its cells (texts or elements).
   finish(columns, lines) {
     const cells = (texts) => texts.map((cell) => (cell instanceof Node ? cell : el("td", {}, cell)));
     const body = lines.map(([name, ...texts]) => el("tr", {}, el("th", { scope: "row" }, name), ...cells(texts)));
     this.table.replaceChildren(el("table", { class: "w-table" }, tableHead(columns), el("tbody", {}, ...body)));
     this.table.hidden = false;
     soon(() => {
-      for (const { text } of this.rows.values()) text.scrollTop = 0; // over: to be read from the start
+      for (const { text } of this.rows.values()) text.scrollTop = 0; // the race is over: show the beginning of each text
     });
   }
 }

@@ -1,4 +1,4 @@
-// The speedup law with this run on it: what a fixed draft length would give at an acceptance and a draft cost that can be moved.
+// The speedup law with this run on it: the speedup of a fixed draft length for an acceptance rate and a draft cost set by sliders.
 import { NO_MORE } from "../lib/axes.js";
 import { Chart } from "../lib/chart.js";
 import { button, el, setText } from "../lib/elements.js";
@@ -7,15 +7,15 @@ import { say } from "../lib/words.js";
 
 const words = say.charts.law;
 const MOST_DRAFTS = 15;
-const OTHERS = [0.3, 0.5, 0.7, 0.9]; // acceptances drawn faintly, for comparison
+const OTHERS = [0.3, 0.5, 0.7, 0.9]; // acceptance rates drawn faintly, for comparison
 
-// What the law needs, from the run so far; null until a draft was judged. Times in seconds, each the mean over this very run; the shape
-// of T is the one measured when the run began, scaled to its verify passes.
+// The law's inputs, from the run so far; null until a draft was tested. Times are in seconds, means over this run. The shape of T_v is the one
+// measured when the run began, scaled to the run's verify passes.
 export function measure(state) {
   const { eesd, vanilla } = state.lanes;
   const rounds = eesd.done;
   const tested = sum(rounds, ({ outcome }) => outcome.tested);
-  if (!tested || eesd.foreign) return null; // another program does not say what its parts take
+  if (!tested || eesd.foreign) return null; // another program does not report the times of its parts
   const lasting = ({ start, end }) => end - start;
   const verifying = sum(rounds, ({ outcome }) => outcome.verify_seconds);
   const drafting = sum(rounds, ({ outcome }) => outcome.draft_seconds);
@@ -24,7 +24,7 @@ export function measure(state) {
   const scale = verifying / sum(rounds, ({ outcome }) => shapeOf(outcome.drafted));
   const overhead = Math.max(0, sum(rounds, lasting) - verifying - drafting) / rounds.length;
   const draft = drafting / eesd.drafted;
-  const steps = vanilla.done; // the one that is being taken is on the lane's clock already, and has written nothing yet
+  const steps = vanilla.done; // excludes the step under way: it is on the clock already but has written nothing yet
   const plain = steps.length ? sum(steps, lasting) / steps.length : scale * shapeOf(0) + overhead;
   const verify = (k) => scale * shapeOf(k);
   const here = { length: eesd.drafted / rounds.length, speedup: state.speedup };
@@ -34,7 +34,7 @@ export function measure(state) {
 function speedupAt({ plain, overhead, verify }, alpha, cost, k) {
   let tokens = 1;
   for (let i = 1; i <= k; i += 1) tokens += alpha ** i;
-  return k ? (tokens * plain) / (k * cost * plain + verify(k) + overhead) : 1; // without drafts it is vanilla decoding
+  return k ? (tokens * plain) / (k * cost * plain + verify(k) + overhead) : 1; // k = 0 is vanilla decoding
 }
 
 const curve = (run, alpha, cost) => Array.from({ length: MOST_DRAFTS + 1 }, (_, k) => speedupAt(run, alpha, cost, k));
@@ -163,7 +163,7 @@ export class Law {
     const muted = { color: theme("muted"), size: 11 * theme.scale };
     const note = (x, y, text, more) => ({ x, y, text, showarrow: false, font: muted, ...more });
     const end = (alpha) => speedupAt(run, alpha, cost, MOST_DRAFTS);
-    const apart = OTHERS.filter((alpha, i) => i === 0 || end(alpha) - end(OTHERS[i - 1]) > 0.1 * top); // names must not lie on each other
+    const apart = OTHERS.filter((alpha, i) => i === 0 || end(alpha) - end(OTHERS[i - 1]) > 0.1 * top); // labels must not overlap
     const ends = apart.map((alpha) => note(MOST_DRAFTS + 0.5, end(alpha), words.curve(alpha), { xanchor: "left", yanchor: "middle" }));
     const beside = { xanchor: "left", yanchor: "top", xshift: 6, yshift: -2, font: { color: theme("ink"), size: 12 * theme.scale } };
     const here = Number.isFinite(run.speedup) ? [note(run.length, run.speedup, words.here, beside)] : [];

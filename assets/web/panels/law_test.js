@@ -1,5 +1,5 @@
-// The live test of distributions (eesd_core/same_law.py): how often each token came by speculative rejection sampling and plainly, and how far
-// the two are apart beside what chance gives.
+// The live test of distributions (eesd_core/same_law.py): how often each token was drawn by speculative rejection sampling and by plain
+// sampling, and the distance between the two compared with chance.
 import { NO_MORE, pattern } from "../lib/axes.js";
 import { Chart, swatch } from "../lib/chart.js";
 import { el } from "../lib/elements.js";
@@ -9,10 +9,10 @@ import { Study } from "./study.js";
 
 const words = say.lawTest;
 const LANES = ["eesd", "vanilla"];
-const UNLIKELY = 0.01; // a smaller share of random deals than this comes to such a distance
+const UNLIKELY = 0.01; // p below this counts as a difference: so few random splits reach the distance
 const LONGEST = 14; // characters of a token that fit below a bar
 
-// Model text: Plotly reads tags and entities in it, so their signs are spelled out.
+// Escapes model text, because Plotly interprets tags and entities.
 const ESCAPED = { "&": "&amp;", "<": "&lt;", ">": "&gt;" };
 const spelled = (text) => (text === "" ? words.nothing : text.slice(0, LONGEST).replaceAll(" ", "␣").replaceAll("\n", "↵"));
 const escaped = (text) => text.replaceAll(/[&<>]/g, (sign) => ESCAPED[sign]);

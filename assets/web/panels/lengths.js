@@ -1,10 +1,10 @@
-// Draft lengths: one column a round, with what became of its drafts and the best length in hindsight.
+// Draft lengths: one column per round, with the states of its drafts and the best length in hindsight.
 import { linkOf, MOST_ROWS, NO_MORE, pattern, roundAxis } from "../lib/axes.js";
 import { chartPanel, swatch } from "../lib/chart.js";
 import { say } from "../lib/words.js";
 
 const words = say.charts.lengths;
-const MOST_ROUNDS = 48; // columns that stay wide enough to show their pattern
+const MOST_ROUNDS = 48; // more columns would be too narrow to show their patterns
 
 const numbersOf = (rounds) => rounds.map(({ number }) => number);
 
@@ -32,7 +32,7 @@ function dots(kind, rounds, marker) {
   };
 }
 
-// The best length in hindsight is that of the right guesses. Where all were right it may have been more: an arrow upwards.
+// The best length in hindsight is the number of accepted drafts. If all were accepted it may be higher: an arrow upwards.
 const bestOf = ({ outcome: { accepted, rejected } }) => (rejected ? String(accepted) : words.atLeast(accepted));
 
 const hindsight = (rounds, theme) => ({

@@ -1,4 +1,4 @@
-// The lossless panel: what is promised, both texts laid over each other, and where and how narrowly they part if they do.
+// The lossless panel: what is promised, both texts side by side, and where and by what margin they differ if they do.
 import { button, el, panelHead, setText, tableHead } from "../lib/elements.js";
 import { number } from "../lib/numbers.js";
 import { verdictOf } from "../lib/status.js";
@@ -32,7 +32,7 @@ export class Lossless {
     Object.assign(this, { asked: null, start: 0, drawn: "" });
   }
 
-  // The page that has this token; null follows the playhead.
+  // Shows the page with this token; null follows the playhead.
   turn(place) {
     this.asked = PAGE * Math.floor(Math.max(0, place) / PAGE);
     this.draw(this.state);
@@ -55,7 +55,7 @@ export class Lossless {
     this.drawGrid(sides, Math.max(sides[0].length, sides[1].length));
   }
 
-  // By rejection sampling texts differ by right: that is no fork.
+  // With rejection sampling the texts may differ; that is not a fork.
   firstDifference(state, [a, b], both) {
     if (state.lanes.eesd.level === "same-distribution") return null;
     if (state.result) return state.result.first_difference?.position ?? null;
@@ -70,7 +70,7 @@ export class Lossless {
     return both && state.lanes.eesd.level !== "same-distribution" ? `${words.agree(both)} ${waiting}` : waiting;
   }
 
-  // At the fork: what each lane wrote and how near the decision was. Without one: the narrowest decision that could have become one.
+  // At a fork: what each lane wrote, and the margin. Without a fork: the decision with the smallest margin.
   facts(state, [a, b]) {
     const { lanes } = say.race;
     if (this.first === null) {
@@ -85,7 +85,7 @@ export class Lossless {
     return [...side(lanes.eesd, a[this.first]), ...side(lanes.vanilla, b[this.first]), ...(Number.isFinite(margin) ? [words.margin(margin)] : [])];
   }
 
-  // Each lane's best candidates at the fork, the other lane's choice marked: there one sees which two changed places.
+  // Each lane's best candidates at the fork, with the other lane's choice marked, to show which two swapped places.
   drawLists({ candidates = {}, vanilla_id, eesd_id }) {
     const { lanes } = say.race;
     const writers = new Map([

@@ -1,5 +1,5 @@
-// A race of several methods: vanilla and up to four others write the same text, their lanes under each other on one axis of computing time.
-// Until one is run, the panel shows a recorded one and says so.
+// A race of several methods: vanilla and up to four others write the same text; their lanes share one axis of computing time. Until one is run,
+// the panel shows a recorded race and says so.
 import { el, setText } from "../lib/elements.js";
 import { whenSeen } from "../lib/frames.js";
 import { number } from "../lib/numbers.js";
@@ -15,7 +15,7 @@ const { own, controllers } = say.drafters;
 export const aboutMethod = (name) => own[name]?.join(" ") ?? controllers[name?.split(":")[0]] ?? "";
 
 export class Methods {
-  // `recorded`: address of the recording. `offered`: names that the server knows.
+  // `recorded`: address of the recording. `offered`: methods that the server knows.
   constructor({ path, recorded, form, offered }) {
     const asked = () => ({ ...form(), methods: this.chosen });
     this.study = new Study({ name: "methods", words, path, form: asked, see: (line) => this.see(line) });
@@ -37,7 +37,7 @@ export class Methods {
     const answer = await fetch(address).catch(() => null);
     if (!answer?.ok) return;
     const [head, ...lines] = (await answer.text()).trim().split("\n").map((line) => JSON.parse(line));
-    if (this.lanes.rows.size) return; // somebody was faster and pressed the button
+    if (this.lanes.rows.size) return; // the button was pressed meanwhile
     const starts = lines.filter(({ type }) => type === "run_started");
     this.begin(starts.map(({ lane }) => lane));
     setText(this.source, words.recorded(head, starts[0]));
@@ -53,7 +53,7 @@ export class Methods {
     return node;
   }
 
-  // Without those whose head the chosen model lacks: their names, and a sentence that says so.
+  // Leaves out methods whose head the chosen model lacks, and says so in a sentence.
   offer(lacking, missing) {
     for (const option of this.selects.flatMap(({ options }) => [...options])) option.disabled = lacking.includes(option.value);
     for (const select of this.selects) if (lacking.includes(select.value)) select.value = "";
@@ -61,7 +61,7 @@ export class Methods {
     this.missing.hidden = !missing;
   }
 
-  // As they were chosen, each once.
+  // The chosen methods in order, without repeats.
   get chosen() {
     return [...new Set(this.selects.map(({ value }) => value).filter(Boolean))];
   }

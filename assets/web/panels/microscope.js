@@ -9,7 +9,7 @@ const words = say.microscope;
 
 const line = ({ token, text }) => el("li", {}, dress(el("span"), token), el("span", {}, text));
 
-// A draft in the picture of the tree. The accepted path is bold and ticked.
+// A draft in the tree. The accepted path is bold and ticked.
 function nodeOf(token, { column, line, branch }, alias) {
   const look = `e-node${branch ? " e-branch" : ""}${alias ? " e-alias" : ""}${token.state === "accepted" ? " e-on-path" : ""}`;
   const node = el("span", { class: look, role: "listitem" }, dress(el("span"), token));
@@ -17,7 +17,7 @@ function nodeOf(token, { column, line, branch }, alias) {
   return node;
 }
 
-// What the rows beside the spine cost, by the verify passes that were measured when the run began.
+// The cost of the rows beside the spine, from the verify times measured when the run began.
 function priceOf({ costs }, { tokens, drafts, decisions }) {
   const [spine, rows] = [decisions.length + 1, drafts.length + 1];
   const seconds = costs?.verify[rows - 1] - costs?.verify[spine - 1];
@@ -48,7 +48,7 @@ export class Microscope {
     this.drawn = "";
   }
 
-  // At once, not when the charts have been drawn.
+  // Draws at once, without waiting for the charts.
   look() {
     this.draw(this.view.run);
   }
@@ -68,13 +68,13 @@ export class Microscope {
     else setText(this.why, words.empty);
   }
 
-  // The drafts as a tree, where they are more than a chain.
+  // Draws the drafts as a tree, unless they are a chain.
   drawTree(lane, round) {
     const drafts = round?.tokens.slice(0, round.drafts.length) ?? [];
     this.tree.hidden = this.price.hidden = !drafts.some(({ sibling }) => sibling);
     if (this.tree.hidden) return;
     const cells = layout(drafts.map(({ parent }) => parent));
-    const merges = lane.settings?.drafter?.startsWith("gsd"); // its branches go on as the spine does: those tokens are dashed
+    const merges = lane.settings?.drafter?.startsWith("gsd"); // its branches continue with tokens of the spine, which are drawn dashed
     const spine = new Set(drafts.filter(({ sibling }) => !sibling).map(({ id }) => id));
     this.tree.replaceChildren(...drafts.map((token, i) => nodeOf(token, cells[i], merges && token.sibling && spine.has(token.id))));
     setText(this.price, priceOf(lane, round));

@@ -1,5 +1,5 @@
-// What must be said before anything else: why a run was refused or failed, that its drafts were made worse on purpose, and that others were in
-// its passes.
+// Notices above everything else: why a run was refused or failed, that its drafts were made worse on purpose, or that it shared its passes with
+// other runs.
 import { disturbanceOf } from "../lib/disturbance.js";
 import { el, setText } from "../lib/elements.js";
 import { inWords } from "../lib/refusals.js";

@@ -1,5 +1,5 @@
-// Acceptance by position: of the rounds that tested a place, the share that accepted it; and the histogram of accepted lengths, as how many
-// rounds accepted so many and no more. The bar of uncertainty is that of a Beta belief that began at 1, 1.
+// Acceptance by position: of the rounds that tested a position, the share that accepted it. Also the histogram of accepted lengths: how many
+// rounds accepted exactly so many drafts. The error bars are those of a Beta posterior with prior (1, 1).
 import { NO_MORE, shareAxis, whiskers } from "../lib/axes.js";
 import { betaIntervals } from "../lib/beta.js";
 import { chartPanel, swatch } from "../lib/chart.js";

@@ -1,4 +1,4 @@
-// A race of several precisions: the same request plainly and with drafts in each, and what rows of a pass cost there.
+// A race of several precisions: the same request in each, without and with drafts, and what the rows of a pass cost there.
 import { el } from "../lib/elements.js";
 import { number } from "../lib/numbers.js";
 import { say } from "../lib/words.js";
@@ -9,7 +9,7 @@ const words = say.precisions;
 const METHODS = ["vanilla", "eesd"];
 
 export class Precisions {
-  // `offered`: precisions that the server has on this machine.
+  // `offered`: precisions available on the server.
   constructor({ path, form, offered }) {
     this.offered = offered;
     const asked = () => ({ ...form(), quantize: "", precisions: offered });

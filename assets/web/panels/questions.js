@@ -1,4 +1,4 @@
-// The first screen as three questions, each with what the run in view says so far, and the way to the panel that answers it.
+// The three questions of the first screen, each with the run's answer so far and a link to the panel that explains it.
 import { button, el, setText } from "../lib/elements.js";
 import { verdictOf } from "../lib/status.js";
 import { say } from "../lib/words.js";
@@ -24,7 +24,7 @@ export class Questions {
     return button(text, () => this.go(name), `e-question e-ask-${name}`, { title: words.hint });
   }
 
-  // To the panel; it gets the focus, so that it is seen and heard which one it is.
+  // Goes to the panel and focuses it, so that people see or hear which one it is.
   go(name) {
     const { node } = this.view.panels[PANELS[name]];
     this.view.reveal(node);

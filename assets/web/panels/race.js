@@ -1,4 +1,4 @@
-// The race: two lanes with their clocks, the legend of token states, and the line that says where the run stands.
+// The race: two lanes with their clocks, the legend of token states, and the status line.
 import { dress } from "../lib/dress.js";
 import { el, panelHead, setText } from "../lib/elements.js";
 import { number } from "../lib/numbers.js";
@@ -22,7 +22,7 @@ function metric(unit, extra = "") {
 }
 
 class LaneView {
-  // `choose` and `point` are told the token that was clicked or is pointed at.
+  // `choose` receives the token that was clicked, `point` the one under the pointer.
   constructor(name, tip, { choose, point }) {
     const title = words.lanes[name];
     this.metrics = { clock: metric(words.units.clock, "e-clock-time"), rate: metric(words.units.rate) };
@@ -51,7 +51,7 @@ const SIGNS = { finished: "=", cancelled: "■" };
 const VERDICTS = { true: "=", false: "≠", null: "≈" };
 const signOf = (state) => (state.result ? VERDICTS[state.result.identical] : (SIGNS[state.phase] ?? ""));
 
-// What a screen reader hears once, at the end, instead of the stream of tokens. Behind two lanes that are done the verdict is to come.
+// What a screen reader hears once, at the end, instead of the stream of tokens. When both lanes are done, it waits for the verdict.
 function announcement(state) {
   const { eesd, vanilla } = state.lanes;
   const alone = state.phase === "finished" && !(eesd.started && vanilla.started);
@@ -85,7 +85,7 @@ export class Race {
     return new LaneView(name, view.panels.tip, { choose: look, point: (token) => view.point(token && roundOf(token)) });
   }
 
-  // The round that a token belongs to; for a token of vanilla's the one that wrote its position.
+  // The round that a token belongs to; for a token of vanilla, the EESD round that wrote its position.
   roundOf({ round, position }, lane) {
     if (lane === "eesd") return round;
     return this.view.run.lanes.eesd.rounds.findLast((other) => other.position <= position)?.number ?? null;
@@ -101,7 +101,7 @@ export class Race {
     for (const lane of Object.values(this.lanes)) lane.text.reset();
   }
 
-  // The chosen round's tokens; of the one that is pointed at, the tokens in both texts.
+  // Marks the chosen round's tokens, and those of the round under the pointer in both texts.
   mark(chosen, pointed) {
     const { eesd, vanilla } = this.lanes;
     const last = pointed && pointed.position + (pointed.outcome?.accepted ?? 0);
@@ -119,7 +119,7 @@ export class Race {
     setText(this.live, announcement(state));
   }
 
-  // Behind a change of the type's size, which may leave the boxes as large as they were.
+  // Called after the type size has changed, since the boxes may keep their size.
   measure() {
     for (const lane of Object.values(this.lanes)) lane.text.measure();
   }

@@ -1,15 +1,15 @@
-// The text of a lane: one element per token, appended as tokens come and cut off when the playhead goes back; judgements change
-// classes, not places. Of a long text the page has the last part alone, and more of it when somebody scrolls up: laying out thousands of
-// small boxes for every frame is too slow to scrub. Elements that leave the page are used again, because scrubbing sheds thousands a second.
+// The text of a lane: one element per token, appended as tokens come and cut off when the playhead goes back. A verdict changes classes only.
+// Of a long text the page holds the last part, and more when somebody scrolls up: laying out thousands of small boxes for every frame would make
+// scrubbing slow. Elements that leave the page are reused, because scrubbing discards thousands a second.
 import { dress } from "../lib/dress.js";
 import { el, setText } from "../lib/elements.js";
 import { say } from "../lib/words.js";
 
 const words = say.race;
-const CHUNK = 40; // tokens by which the part that is on the page moves
-const LEAST = 240; // tokens on the page: a run of usual length is there whole
-const TOKEN_AREA = 1100; // square pixels of a usual token
-const NEAR_END = 32; // pixels from the end that still count as reading along
+const CHUNK = 40; // the part on the page moves by this many tokens
+const LEAST = 240; // tokens on the page at least: a run of usual length fits whole
+const TOKEN_AREA = 1100; // square pixels of an average token
+const NEAR_END = 32; // pixels: closer to the end than this counts as reading along
 
 const lookOf = (token) => `${token.state} ${token.text}`;
 
@@ -23,11 +23,11 @@ export class LaneText {
     this.reset();
   }
 
-  // How many tokens are on the page while their end is read: about twice what can be seen.
+  // How many tokens are on the page while the end is in view: about twice what is visible.
   measure() {
     const seen = (this.box.clientWidth * this.box.clientHeight) / TOKEN_AREA;
     this.most = Math.max(LEAST, CHUNK * Math.ceil((2 * seen) / CHUNK));
-    if (this.following) this.toEnd(); // larger type, as on stage, must not push the end out of sight
+    if (this.following) this.toEnd(); // larger type, as in presenter mode, must not push the end out of sight
   }
 
   startOf(length) {
@@ -39,9 +39,9 @@ export class LaneText {
     this.box.replaceChildren(this.prompt);
     this.start = 0; // the token that the first element shows
     this.nodes = [];
-    this.spare = []; // elements to use again
-    this.looks = []; // what each element shows, to leave alone what did not change
-    this.marked = { "e-selected": [], "e-pointed": [] }; // elements of the chosen round, and of the one that is pointed at
+    this.spare = []; // elements to reuse
+    this.looks = []; // what each element shows, so that unchanged ones are left alone
+    this.marked = { "e-selected": [], "e-pointed": [] }; // elements of the chosen round, and of the one under the pointer
     this.numbers = new Map(); // element -> place among the tokens
     this.tokens = [];
     this.stop = null; // the one element that Tab reaches
@@ -51,7 +51,7 @@ export class LaneText {
   draw(lane) {
     this.tokens = lane.tokens;
     this.text = lane.prompt;
-    this.prompt.classList.toggle("e-request", Boolean(lane.settings?.chat)); // a line of its own: the reply does not continue it
+    this.prompt.classList.toggle("e-request", Boolean(lane.settings?.chat)); // on its own line, since the reply does not continue it
     const { length } = this.tokens;
     const before = this.end;
     this.cut(length);
@@ -64,7 +64,7 @@ export class LaneText {
     this.grown = this.end !== before;
   }
 
-  // What asks for the layout: once everything of this frame has been drawn.
+  // Reads the layout, so it runs after everything of this frame has been drawn.
   settle() {
     if (this.following && this.grown) this.toEnd();
     this.grown = false;
@@ -80,7 +80,7 @@ export class LaneText {
     return this.nodes[place - this.start];
   }
 
-  // Elements for tokens from one place to another, which follow or precede those that are there.
+  // Makes elements for the tokens from one place to another, before or after those on the page.
   make(from, to) {
     const fresh = document.createDocumentFragment();
     const tokens = this.tokens.slice(from, to);
@@ -98,17 +98,17 @@ export class LaneText {
     const at = token.place - this.start;
     if (this.looks[at] === lookOf(token)) return;
     const node = dress(this.nodes[at], token);
-    node.classList.add("e-judged"); // crossed out before one's eyes; what is put on the page crossed out does not move
+    node.classList.add("e-judged"); // animates the crossing out; tokens that arrive already rejected are not animated
     this.looks[at] = lookOf(token);
     if (this.tip.target === node) this.tip.show(node, token);
   }
 
-  // Only tokens before this place stay.
+  // Removes the tokens from this place on.
   cut(length) {
     this.drop(Math.max(0, length - this.start), this.nodes.length);
   }
 
-  // Takes elements away, in one go however many they are.
+  // Removes elements from the page, all in one operation.
   drop(from, to) {
     if (from >= to) return;
     const range = document.createRange();
@@ -135,7 +135,7 @@ export class LaneText {
     setText(this.prompt, this.start ? words.earlier(this.start) : this.text);
   }
 
-  // Brings earlier tokens onto the page, without moving what is being read.
+  // Adds earlier tokens to the page without moving the text being read.
   reveal(place) {
     if (place >= this.start) return;
     const fromEnd = this.box.scrollHeight - this.box.scrollTop;
@@ -196,12 +196,12 @@ export class LaneText {
     if (this.numbers.has(node)) this.onChoose(this.tokens[this.numbers.get(node)]);
   }
 
-  // Left and right by token, up and down by round; Enter looks into a token's round.
+  // Left and right move by token, up and down by round; Enter chooses a token's round.
   key(event) {
     const here = this.numbers.get(event.target);
     if (here === undefined) return;
     if (event.key === "Escape" && this.tip.target) {
-      event.preventDefault(); // taken: on the page, Escape also stops a run
+      event.preventDefault(); // handled here: on the page, Escape also stops a run
       return this.tip.hide();
     }
     const target = {

@@ -1,4 +1,4 @@
-// The next request of a conversation, in the race's panel below the reply: it can be written while the reply comes, and sent once it is whole.
+// The next request of a conversation, below the reply in the race's panel. It can be typed while the reply comes and sent once that is complete.
 import { button, el } from "../lib/elements.js";
 import { turnsOf } from "../lib/turns.js";
 import { say } from "../lib/words.js";
@@ -23,13 +23,13 @@ export class Reply {
     return this.view.player.timeline.records.find(({ type }) => type === "run_started");
   }
 
-  // Whether both texts are there to their end.
+  // Whether both texts are complete.
   get isWhole() {
     return this.view.player.timeline.notes.some(({ type }) => type === "race_finished");
   }
 
   draw({ phase }) {
-    if (phase === "queued") return; // what is being written stays
+    if (phase === "queued") return; // keep what is being typed
     const { isWhole, view } = this;
     const ended = phase === "cancelled" || phase === "failed";
     this.node.hidden = Boolean(view.recording) || !this.started?.settings.chat;

@@ -1,4 +1,4 @@
-// Follow along, on the presenter's page: opens a room, tells it what is on this page, and asks the room what the next round will bring.
+// Follow along, on the presenter's page: opens a room, sends it what this page shows, and asks the room about the next round.
 import { isBeta, meanOf } from "../lib/beta.js";
 import { button, el, panelHead, setText } from "../lib/elements.js";
 import { ndjson } from "../lib/exports.js";
@@ -7,12 +7,12 @@ import { post } from "../lib/server.js";
 import { say } from "../lib/words.js";
 
 const words = say.room;
-const EVERY = 500; // milliseconds between two looks at the page
-const PULSE = 10_000; // milliseconds after which the room is told even if nothing changed
-const LOCAL = /^(localhost|127\..*|\[::1\])$/; // no phone reaches it
+const EVERY = 500; // milliseconds between two checks for news
+const PULSE = 10_000; // milliseconds after which an update is sent even if nothing changed
+const LOCAL = /^(localhost|127\..*|\[::1\])$/; // phones cannot reach these hosts
 const MOST_PART = 100_000; // characters of a run that are sent at once
 
-// The next round that drafts, as seen from the playhead: where it begins and is judged among the records; null if none is there yet.
+// The next round with drafts after the playhead: the indices of the records that begin and judge it; null if there is none yet.
 function nextRound({ records, cursor }) {
   let begins = null;
   for (let i = cursor; i < records.length; i += 1) {
@@ -25,7 +25,7 @@ function nextRound({ records, cursor }) {
 }
 
 export class Room {
-  // `at(name)`: addresses of the server; `link(code)`: the page for phones; `qr(link)`: a picture of it.
+  // `at(name)`: server addresses; `link(code)`: the address of the page for phones; `qr(link)`: its QR code.
   constructor(view, { at, link, qr }) {
     Object.assign(this, { name: "room", view, at, link, qr, room: null, run: 0, question: null, asked: 0, scores: { room: 0, guess: 0 } });
     this.line = el("p", { class: "r-line", role: "status" });
@@ -73,13 +73,13 @@ export class Room {
         await this.tell();
       } catch (problem) {
         this.say(problem.message);
-        if (problem.refused) return this.forget(); // the server knows the room no more
+        if (problem.refused) return this.forget(); // the room no longer exists on the server
       }
       await new Promise((next) => setTimeout(next, EVERY));
     }
   }
 
-  // What the room should know, if it is news: the run's lines in parts, the playhead, the question.
+  // Sends news to the room, if there is any: the run's lines in parts, the playhead, the question.
   async tell() {
     const { view, room, question } = this;
     const { player } = view;
@@ -110,7 +110,7 @@ export class Room {
     const { room } = this;
     this.forget();
     this.node.hidden = true;
-    if (room) await post(this.at("room/close"), room).catch(() => {}); // it closes by itself
+    if (room) await post(this.at("room/close"), room).catch(() => {}); // an unreachable room closes by itself
   }
 
   forget() {
@@ -126,7 +126,7 @@ export class Room {
 
   // ---- questions ----
 
-  // Goes to where the next round begins, so that nobody sees its end, and asks.
+  // Moves to the beginning of the next round, so that nobody sees its outcome, and asks.
   ask(kind) {
     const { player } = this.view;
     const round = this.room && nextRound(player.timeline);
@@ -147,7 +147,7 @@ export class Room {
     const belief = isBeta(posterior) ? meanOf(posterior) : null;
     const { kind } = this.question;
     const truth = kind === "accepted" ? Number(accepted > 0) : Math.min(accepted, MOST_COUNT);
-    const guess = kind === "accepted" ? Number(belief === null || belief >= 0.5) : Math.min(drafted, MOST_COUNT); // it drafted, so it hoped
+    const guess = kind === "accepted" ? Number(belief === null || belief >= 0.5) : Math.min(drafted, MOST_COUNT); // it expects its drafts to hold
     this.question = { ...this.question, truth, guess, belief };
     this.scores.guess += Number(guess === truth);
     this.scores.room += Number(answersOf(this.counts).includes(truth));

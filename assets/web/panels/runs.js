@@ -1,5 +1,5 @@
-// The finished live runs of this visit, a row each, the newest first: what another precision of the weights, controller or temperature did to
-// acceptance, speed and exactness.
+// The finished live runs of this visit, one row each, newest first, to compare how precision, controller or temperature change acceptance, speed
+// and exactness.
 import { el, panelHead, tableHead } from "../lib/elements.js";
 import { number } from "../lib/numbers.js";
 import { RaceState } from "../lib/race_state.js";
@@ -26,7 +26,7 @@ export class Runs {
     if (seen.has(started.run)) return;
     seen.add(started.run);
     this.node.hidden = false;
-    const whole = new RaceState(); // the view's own stands where the playhead is
+    const whole = new RaceState(); // the view's own state is that of the playhead
     for (const record of records) whole.apply(record);
     this.body.prepend(this.row(started, whole));
     if (this.body.children.length > MOST) this.body.lastChild.remove();

@@ -1,4 +1,4 @@
-// Thompson sampling to play with: controllers on a made-up text whose true acceptance is known, because it is set here. No model, no server.
+// A sandbox for Thompson sampling: controllers on a made-up text whose true acceptance rate is set here. No model, no server.
 import { Chart, swatch } from "../lib/chart.js";
 import { button, el, panelHead, setText, tableHead } from "../lib/elements.js";
 import { wantsLessMotion } from "../lib/frames.js";
@@ -28,9 +28,9 @@ const TRIES = {
   stale: { kind: "falling", rate: 0.95, fall: 0.7 },
 };
 const OF = { fall: "falling", other: "switching" }; // sliders that belong to one kind of text
-const BUDGET = 6; // milliseconds of a frame
+const BUDGET = 6; // milliseconds of work per frame
 const SPEED = 400; // tokens a second: with four controllers about 500 rounds
-const BATCH = 1000; // tokens at a time where nothing may move
+const BATCH = 1000; // tokens at a time if the visitor wants less motion
 
 const whole = (value) => String(Math.round(value) || 0).replace("-", "\u2212");
 const line = (name) => el("i", { class: `b-line b-line-${name}`, "aria-hidden": "true" });
@@ -40,7 +40,7 @@ export class Sandbox {
   constructor(view) {
     this.name = "sandbox";
     this.settings = USUAL;
-    this.goal = TOKENS; // tokens to be written; all of them at first, so that there is something to see
+    this.goal = TOKENS; // tokens to write; all of them at first, so that there is something to see
     this.plots = Object.entries(FIGURES).map(([name, figure]) => new Chart(`sandbox-${name}`, figure));
     this.pace = new Pace(
       this.plots.map((chart) => () => this.drawChart(chart)),
@@ -124,7 +124,7 @@ export class Sandbox {
     return el("div", { class: "b-table", tabindex: "0", role: "group", "aria-label": words.title }, table);
   }
 
-  // Settings worth a look, and what to look at.
+  // Interesting settings, each with a question to look at.
   tries() {
     this.question = el("p", { class: "b-question", "aria-live": "polite" });
     const buttons = Object.entries(TRIES).map(([name, values]) => button(words.tries[name][0], () => this.try(values, words.tries[name][1])));
@@ -164,7 +164,7 @@ export class Sandbox {
     this.change({ ...USUAL, ...values });
   }
 
-  // What is set anew counts from the first token on: the same text as far as it was written, under other conditions.
+  // New settings apply from the first token on: as much of the text is written again under the new conditions.
   change(values) {
     this.settings = { ...this.settings, ...values };
     this.show();
@@ -180,7 +180,7 @@ export class Sandbox {
     };
     new IntersectionObserver(watch, { rootMargin: "100px" }).observe(this.node);
     new ResizeObserver(() => this.pace.request()).observe(this.node);
-    view.pace.works.push(() => this.lookAround()); // who hears first of another theme, and of plotly.js
+    view.pace.works.push(() => this.lookAround()); // called often, so it notices a new theme and the arrival of plotly.js
   }
 
   lookAround() {
@@ -207,7 +207,7 @@ export class Sandbox {
     if (this.running || !isDone) this.request();
   }
 
-  // A trial that is under way is finished before one with newer settings begins: else nothing would be drawn while a slider is dragged.
+  // A trial under way is finished before one with newer settings begins; otherwise nothing would be drawn while a slider is dragged.
   advance() {
     this.trial ??= new Trial(this.settings);
     const isDone = this.trial.advance(this.goal, BUDGET);
@@ -234,7 +234,7 @@ export class Sandbox {
   fill() {
     const { trial } = this;
     const best = trial.ladder[trial.best];
-    this.shown = trial; // charts are drawn later, and never of one that is still catching up
+    this.shown = trial; // charts are drawn later, and only of a trial that has caught up
     setText(this.rows.best.title, words.best(trial.best));
     for (const [name, lane] of Object.entries({ ...trial.lanes, best })) {
       const regret = trial.regret(lane).at(-1);
@@ -247,7 +247,7 @@ export class Sandbox {
     this.pace.request();
   }
 
-  // Told once the text stands still: it is read out.
+  // Set only once the text stands still, because screen readers read it out.
   conclude(best) {
     const { trial } = this;
     this.show();

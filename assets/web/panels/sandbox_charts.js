@@ -1,4 +1,4 @@
-// The sandbox's charts. Every figure is of a trial (lib/made_up.js). A controller has one colour, dash and sign in all of them.
+// The sandbox's charts. Every figure shows a trial (lib/made_up.js). A controller has the same colour, dash and symbol in all of them.
 import { NO_MORE, shareAxis } from "../lib/axes.js";
 import { betaCurve, betaIntervals, meanOf } from "../lib/beta.js";
 import { MAX_DRAFT } from "../lib/controllers.js";
@@ -7,11 +7,11 @@ import { number } from "../lib/numbers.js";
 import { say } from "../lib/words.js";
 
 const words = say.sandbox;
-const WINDOW = 16; // points of a curve: 400 tokens
-const WARM = 4; // points without which a speed is mostly chance
-const STRIDE = 4; // from one interval to the next, in points: they are costly to work out
-const ROW = 8; // from one row of a table to the next, in points
-const POSITIONS = 4; // how many are shown of a rate that falls
+const WINDOW = 16; // points of a curve that a speed is averaged over: 400 tokens
+const WARM = 4; // with fewer points a speed is mostly chance
+const STRIDE = 4; // points between two intervals, which are costly to compute
+const ROW = 8; // points between two rows of a table
+const POSITIONS = 4; // how many positions are shown if the rate falls
 
 const LOOKS = {
   beta: { color: "belief", width: 2, dash: "solid", symbol: "circle" },
@@ -25,9 +25,9 @@ const curve = (x, y, line, more) => ({ type: "scatter", mode: "lines", x, y, lin
 const tokensOf = (values) => values.map((_, i) => EVERY * i);
 const textAxis = { title: words.axis, range: [0, TOKENS], tickvals: [0, 1000, 2000, 3000, 4000], tickformat: ",d", showgrid: false };
 const margin = { l: 46, r: 88, t: 8, b: 34 };
-const PLOT = 190; // pixels of height, about
+const PLOT = 190; // approximate height in pixels
 
-// Names at the ends of lines, moved apart where they would lie on each other. `ends`: [text, y, colour].
+// Labels at the ends of lines, moved apart where they would overlap. `ends`: [text, y, colour].
 function names(ends, [low, high], theme) {
   const least = (14 * theme.scale * (high - low)) / PLOT;
   const sorted = ends.filter(([, y]) => Number.isFinite(y)).toSorted((a, b) => a[1] - b[1]);
@@ -39,7 +39,7 @@ function names(ends, [low, high], theme) {
   return sorted.map(([text, , color], i) => ({ ...look, y: places[i], text, font: font(color) }));
 }
 
-// One curve for every controller, and a level line that all are measured against.
+// One curve per controller, and a horizontal reference line.
 function curves(trial, theme, own, valuesOf, base) {
   const all = Object.entries(trial.lanes).map(([name, lane]) => [name, valuesOf(lane)]);
   const known = [base.at, ...all.flatMap(([, values]) => values.filter(Number.isFinite))];
@@ -64,7 +64,7 @@ function curves(trial, theme, own, valuesOf, base) {
 const speed = (trial, theme) => curves(trial, theme, words.speed, (lane) => trial.speed(lane, WINDOW, WARM), { at: 1, name: words.plain });
 const lost = (trial, theme) => curves(trial, theme, words.lost, (lane) => trial.regret(lane), { at: 0, name: words.best(trial.best) });
 
-// What is true: [name, places, chances], over the whole text. Of a rate that falls, the first positions.
+// The true rates over the whole text: [name, places, chances]. For a falling rate, one per position, for the first few.
 function truths({ settings }) {
   const { kind } = settings;
   const place = (_, i) => [words.position(i + 1), [0, TOKENS], [i, i].map((at) => chanceAt(settings, 0, at))];

@@ -1,4 +1,4 @@
-// The controls of the playhead: play, steps, speed, and a slider over the lanes' clocks that lies on the axis of the clock chart.
+// The controls of the playhead: play, steps, speed, and a slider aligned with the axis of the clock chart.
 import { button, el, icon, setText } from "../lib/elements.js";
 import { SPEEDS } from "../lib/player.js";
 import { say } from "../lib/words.js";
@@ -56,7 +56,7 @@ export class Scrubber {
     this.player.speed = Number(speed);
   }
 
-  // `axis`: the seconds that the clock chart shows.
+  // `axis`: the length of the clock chart's axis in seconds.
   draw(state, axis) {
     const { player } = this;
     const { timeline } = player;
@@ -64,7 +64,7 @@ export class Scrubber {
     this.slider.max = axis;
     this.slider.value = player.time;
     this.head.style.setProperty("--e-at", player.time / axis);
-    this.head.hidden = player.time >= timeline.duration; // at the end it would only cross out the readings
+    this.head.hidden = player.time >= timeline.duration; // at the end it would only cover the labels
     const where = words.where(player.time, state.lanes.eesd.rounds.length, timeline.rounds);
     setText(this.where, where);
     this.slider.setAttribute("aria-valuetext", where);

@@ -1,5 +1,5 @@
-// Work for the device that is no run: one POST, answered line by line. Closing the connection is its Stop. A study is a panel with a button, a
-// line that says how it goes, and whatever its owner adds.
+// Work on the device that is not a run: one POST, answered line by line. Closing the connection stops it. A study is a panel with a button, a
+// status line, and whatever its owner adds.
 import { button, el, panelHead, setText } from "../lib/elements.js";
 import { inWords } from "../lib/refusals.js";
 import { waiting } from "../lib/status.js";
@@ -8,7 +8,7 @@ import { say } from "../lib/words.js";
 const words = say.studies;
 
 export class Study {
-  // `words`: title, start, note. `path`: of the server. `form()`: values by name. `see(line)` gets every line that is not about the queue.
+  // `words`: title, start, note. `path`: address on the server. `form()`: values by name. `see(line)` gets every line not about the queue.
   constructor({ name, words: own, path, form, see }) {
     Object.assign(this, { own, path, form, see, abort: null });
     this.button = button(own.start, () => (this.abort ? this.stop() : this.start()), "s-start");

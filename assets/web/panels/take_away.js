@@ -1,5 +1,4 @@
-// What can be taken away from the run on the page: its trace, one offline file, tables, charts, a link, and how to quote it. And the way
-// back: a trace that is opened again.
+// Exports of the run on the page: its trace, one offline file, tables, charts, a link, and a citation. A saved trace can also be opened here.
 import { citation } from "../lib/citation.js";
 import { button, dialog, el, panelHead, setText } from "../lib/elements.js";
 import { csv, html, ndjson, perfetto } from "../lib/exports.js";
@@ -15,8 +14,8 @@ const KINDS = {
   csv: ["csv", "text/csv", csv],
   perfetto: ["perfetto.json", "application/json", perfetto],
 };
-const MOST_LINK = 60_000; // characters: servers take no longer address
-const MOST_CODE = 1000; // more makes a code that no camera reads off a screen
+const MOST_LINK = 60_000; // characters: servers accept no longer address
+const MOST_CODE = 1000; // characters: cameras cannot read a larger QR code off a screen
 const today = () => new Date().toISOString().slice(0, 10);
 
 function named(name, act) {
@@ -31,7 +30,7 @@ function download(name, href) {
   anchor.remove();
 }
 
-// `page`: {facts, template, link, qr, lecture}, what only a page with a server behind it has.
+// `page`: {facts, template, link, qr, lecture}, which only a page with a server has.
 export class TakeAway {
   constructor(view, page = null) {
     Object.assign(this, { name: "takeAway", view, page });
@@ -55,14 +54,14 @@ export class TakeAway {
     setText(this.line, text);
   }
 
-  // Of a live run the page knows date and machine itself.
+  // For a live run the page itself knows date and machine.
   get trace() {
     const { records } = this.view.player.timeline;
     const head = this.view.recording ?? (this.page ? { type: "recording", format: FORMAT, date: today(), ...this.page.facts } : null);
     return records.some(({ lane }) => lane) ? { head, records } : null;
   }
 
-  // Calls `make` with the trace, if there is one; what goes wrong is one line.
+  // Calls `make` with the trace, if there is one; an error becomes one line.
   async with(make) {
     if (!this.trace) return this.say(words.noRun);
     try {
@@ -88,10 +87,10 @@ export class TakeAway {
     this.say(words.saved(name));
   }
 
-  // plotly's own pictures, on the colour of the panel they lie on.
+  // Exports plotly's pictures, with the panel's background colour.
   pictures(format) {
     return this.with(async () => {
-      this.view.drawAll(); // also what is out of sight
+      this.view.drawAll(); // charts out of sight too
       const plots = [...this.view.root.querySelectorAll(".e-chart.js-plotly-plot")];
       for (const plot of plots) {
         const { clientWidth: width, clientHeight: height } = plot;
@@ -108,7 +107,7 @@ export class TakeAway {
 
   async open(file) {
     if (!file) return;
-    this.picker.value = ""; // the same file can be chosen again
+    this.picker.value = ""; // so that the same file can be chosen again
     try {
       if (file.size > MOST_BYTES) throw new Error(words.tooLarge(MOST_BYTES / 2 ** 20));
       this.show(await file.text());
@@ -118,9 +117,9 @@ export class TakeAway {
     }
   }
 
-  // Shows a trace's text. Throws an Error in words.
+  // Opens a trace from its text. Throws an Error with a readable message.
   show(text) {
-    const said = foreign(text); // what a server said of its own run
+    const said = foreign(text); // a response of another server, as records
     const { head, records } = said ? { head: null, records: said } : parse(text);
     const recording = head ?? { type: "recording", format: FORMAT };
     this.view.open(ndjson({ head: recording, records }), wantsLessMotion() ? "over" : "playing");

@@ -1,5 +1,5 @@
-// The page's title bar, which the server has made: where the recorded run was made; of a live run, in what precision, and what was promised. The
-// visitor may have chosen another model or precision than the host's, or another rule.
+// Updates the page's title bar: where a recorded run was made, or a live run's model, precision and promise. The visitor may have chosen another
+// model, precision or acceptance rule than the host's.
 import { recordedWhere } from "../lib/citation.js";
 import { setText } from "../lib/elements.js";
 import { say } from "../lib/words.js";
@@ -8,7 +8,7 @@ const said = (text) => say.page.form[text] ?? text;
 const put = (selector, text) => setText(document.querySelector(selector), text);
 
 export class Title {
-  // `host`: {model, level, device, dtype} of the server's own model; `levels`: name and hint of every promise.
+  // `host`: {model, level, device, dtype} of the server's model; `levels`: name and hint of every level of exactness.
   constructor(view, { host, levels }) {
     Object.assign(this, { name: "title", view, host, levels });
   }

@@ -1,5 +1,5 @@
-// Several texts at once: what each had in every pass, by three forms that wrote the same texts: without padding, with it, and without drafts.
-// Live it is a study; a trace of several texts is shown as soon as it is opened.
+// Several texts at once: each text's rows in every pass, in three forms that write the same texts: without padding, padded, and without drafts.
+// A live race of them is a study; an opened trace of several texts is shown here too.
 import { swatch } from "../lib/chart.js";
 import { button, el, panelHead, setText } from "../lib/elements.js";
 import { soon } from "../lib/frames.js";
@@ -11,12 +11,12 @@ import { Study } from "./study.js";
 
 const words = say.together;
 const KINDS = ["accepted", "rejected", "untested", "correction", "bonus", "plain", "padding"];
-const USUAL = 4; // texts
-const [MOST_TEXTS, MOST_PASSES] = [16, 240]; // of a trace, that are drawn
-const PIXELS = 12; // of a cell
+const USUAL = 4; // default number of texts
+const [MOST_TEXTS, MOST_PASSES] = [16, 240]; // drawn at most, of a trace
+const PIXELS = 12; // size of a cell
 const kindOf = ({ kind }) => kind;
 
-// One text's line of the grid. A block is made anew only where it differs from what is there.
+// One text's line of the grid. A block is redrawn only if it has changed.
 class Line {
   constructor(row, open) {
     this.name = button(String(row + 1), open, "g-name", { "aria-pressed": "false" });
@@ -52,7 +52,7 @@ class Line {
 }
 
 export class Together {
-  // `live`: {path, form, offered}, where a server can write texts; null in a file.
+  // `live`: {path, form, offered} if a server can write texts; null in an offline file.
   constructor(view, live = null) {
     Object.assign(this, { name: "together", view, live, forms: new Forms(), shown: NAMES[0], text: 0, lines: new Map() });
     this.chosen = el("select", { class: "e-select", "aria-label": words.texts });
@@ -90,7 +90,7 @@ export class Together {
     return { node, reading };
   }
 
-  // Arrow keys go from text to text; the pointer sees a token's numbers.
+  // Arrow keys move from text to text; the pointer shows a token's numbers.
   listen() {
     this.grid.addEventListener("keydown", (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -134,7 +134,7 @@ export class Together {
     this.drawAll();
   }
 
-  // The records of a trace, as far as it has more than one text. What was opened is gone when another run begins.
+  // Shows an opened trace if it has more than one text. It disappears when another run begins.
   draw() {
     const { timeline } = this.view.player;
     const { records } = timeline;
@@ -228,7 +228,7 @@ export class Together {
     this.textBox.settle();
   }
 
-  // Whether drafting paid, and what rows cost: of a finished study, or of the one form that a trace has.
+  // Whether drafting paid off, and what rows cost: for a finished study, or for the one form in a trace.
   priceText() {
     const drafts = this.forms.get("ems") ?? this.forms.get("padded");
     const plain = this.forms.get("vanilla");

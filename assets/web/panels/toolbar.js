@@ -1,4 +1,4 @@
-// The small buttons beside the title: tour, glossary, presenter mode, language; and the way out of presenter mode.
+// The small buttons beside the title: tour, glossary, presenter mode, language; and the one that ends presenter mode.
 import { button, el } from "../lib/elements.js";
 import { language, say } from "../lib/words.js";
 
@@ -27,7 +27,7 @@ export class Toolbar {
     this.leave.hidden = !this.view.presenting;
   }
 
-  // This page again, in the other language and with what stands in the form.
+  // The address of this page in the other language, with the form's values.
   inOtherLanguage() {
     const url = new URL(this.view.options.link?.() ?? window.location.href);
     const theme = new URLSearchParams(window.location.search).get("__theme");

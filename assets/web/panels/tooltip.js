@@ -1,4 +1,4 @@
-// One tooltip for all tokens of a view: what is known about the token under the pointer or the keyboard.
+// One tooltip for all tokens of a view: the numbers of the token under the pointer or the keyboard focus.
 import { el } from "../lib/elements.js";
 import { number } from "../lib/numbers.js";
 import { say } from "../lib/words.js";
@@ -25,7 +25,7 @@ export class Tooltip {
     this.node = el("div", { class: "e-tip", role: "tooltip", id: `eesd-tip-${tips}`, hidden: "" });
   }
 
-  // `target`: the element that shows this token.
+  // `target`: the element of this token.
   show(target, token) {
     this.hide();
     Object.assign(this, { target, token });
@@ -46,7 +46,7 @@ export class Tooltip {
     this.hide();
   }
 
-  // Beside its token, inside the view; out of sight when the token has scrolled away.
+  // Places it beside its token, inside the view; hidden if the token has scrolled out of sight.
   place() {
     if (!this.target) return;
     const at = [...this.target.getClientRects()].pop();

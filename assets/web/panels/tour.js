@@ -1,5 +1,5 @@
-// The guided tour: a card at the bottom of the window that walks from part to part, with a task or a question at every stop. Nothing is
-// locked: everything else on the page works on while it is open, and a task is done by doing it.
+// The guided tour: a card at the bottom of the window that leads from part to part, with a task or a question at every stop. The rest of the
+// page keeps working, and a task is completed by doing it there.
 import { button, el, setText } from "../lib/elements.js";
 import { wantsLessMotion } from "../lib/frames.js";
 import { say } from "../lib/words.js";
@@ -8,7 +8,7 @@ const words = say.tour;
 
 const isRejected = ({ state }) => state === "rejected";
 
-// Where each step looks, and when its task is done, compared with how things stood when the step began.
+// For each step: its name, the element it points at, and whether its task is done, given the state when the step began.
 const ALL = [
   ["race", ".e-race", (view) => view.player.playing],
   ["states", ".e-lane-eesd", (view) => view.panels.tip.token?.state === "rejected"],
@@ -37,7 +37,7 @@ const ALL = [
   ["yours", null, null],
 ];
 
-// Who it is for: two minutes for a visitor, ten for a student or an engineer.
+// One path per audience: two minutes for a visitor, ten for a student or an engineer.
 const PATHS = {
   student: ["race", "states", "draft", "stop", "verify", "accept", "lossless", "learn", "length", "law", "yours"],
   visitor: ["race", "states", "lossless", "yours"],
@@ -108,7 +108,7 @@ export class Tour {
     this.next.nextSibling.hidden = this.at === last;
     this.back.disabled = this.at === 0;
     this.task.replaceChildren(...(step.question ? this.question(step) : step.task ? this.doing(step) : []));
-    if (!this.node.matches(":popover-open")) this.node.showPopover(); // in the top layer: nothing covers it, nothing clips it
+    if (!this.node.matches(":popover-open")) this.node.showPopover(); // in the top layer nothing covers or clips it
     this.view.root.classList.add("e-touring");
     this.lookAt(target);
     this.title.focus({ preventScroll: true });
@@ -118,7 +118,7 @@ export class Tour {
     this.looked?.classList.remove("e-looked-at");
     this.looked = selector && this.view.root.querySelector(selector);
     this.looked?.classList.add("e-looked-at");
-    const room = window.innerHeight - 2 * this.node.offsetHeight; // in the middle of the window, above the card
+    const room = window.innerHeight - 2 * this.node.offsetHeight; // the free space above the card
     const place = (this.looked?.offsetHeight ?? 0) > room ? "start" : "center";
     this.looked?.scrollIntoView({ block: place, behavior: wantsLessMotion() ? "auto" : "smooth" });
   }
@@ -130,7 +130,7 @@ export class Tour {
 
   question({ question, options, because }) {
     const answer = el("p", { class: "e-tour-answer" });
-    // The first option is the right one; where it stands among the others follows from the question, not from chance.
+    // The first option is the right one; its position among the others depends on the question, not on chance.
     const turn = question.length % options.length;
     const order = [...options.slice(turn), ...options.slice(0, turn)];
     const buttons = order.map((option) => {
@@ -146,7 +146,7 @@ export class Tour {
     return [el("p", {}, el("b", {}, `${words.question} `), question), el("div", { class: "e-options" }, ...buttons), answer];
   }
 
-  // Called whenever the view was drawn.
+  // Called whenever the view has been drawn.
   draw() {
     if (!this.open || this.done || !this.step.task) return;
     if (this.stops[this.at][2](this.view, this.before)) {
@@ -163,7 +163,7 @@ export class Tour {
   end() {
     this.at = -1;
     this.lookAt(null);
-    if (this.node.contains(document.activeElement)) this.opener?.focus({ preventScroll: true }); // who went elsewhere stays there
+    if (this.node.contains(document.activeElement)) this.opener?.focus({ preventScroll: true }); // keep a focus that was moved elsewhere
     if (this.node.matches(":popover-open")) this.node.hidePopover();
     this.view.root.classList.remove("e-touring");
   }

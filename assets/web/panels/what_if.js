@@ -1,4 +1,4 @@
-// What other draft lengths and controllers would have made of the run that is on the page: a table, the time lost as bars.
+// What other draft lengths and controllers would have gained on the run on the page: a table, with the time lost as bars.
 import { el, panelHead, tableHead } from "../lib/elements.js";
 import { number } from "../lib/numbers.js";
 import { say } from "../lib/words.js";
@@ -23,7 +23,7 @@ export class WhatIf {
     if (record) this.fill(record.rows);
   }
 
-  // Controllers keep their names, which are those of the command line.
+  // Controllers keep their command-line names.
   label(name) {
     const [, best, length] = /^(best )?fixed: (\d+)$/.exec(name) ?? [];
     if (length) return best ? words.bestFixed(length) : words.fixed(length);
@@ -32,7 +32,7 @@ export class WhatIf {
 
   fill(rows) {
     const most = Math.max(...rows.map((row) => row.regret_oracle), 1e-9);
-    const own = ({ name }) => (name === "this run" ? 0 : 1); // first, the others by what they would have lost
+    const own = ({ name }) => (name === "this run" ? 0 : 1); // this run first, then by time lost
     const sorted = [...rows].sort((a, b) => own(a) - own(b) || a.regret_oracle - b.regret_oracle);
     this.body.replaceChildren(...sorted.map((row) => this.row(row, most)));
   }

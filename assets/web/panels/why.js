@@ -1,4 +1,4 @@
-// Why this draft length: the controller's belief, the draws made from it, and every decision in words.
+// Why this draft length: the controller's belief, the draws from it, and every decision in words.
 import { betaCurve, isBeta, meanOf } from "../lib/beta.js";
 import { NO_MORE } from "../lib/axes.js";
 import { Chart, swatch } from "../lib/chart.js";
@@ -41,7 +41,7 @@ function figure(state, theme) {
   };
 }
 
-// The numbers stand where the curve is not.
+// The numbers are on the side where the curve is low.
 const reading = (posterior, theta, theme) => {
   const { alpha, beta } = posterior;
   const left = alpha >= beta;
@@ -73,7 +73,7 @@ const belief = ({ x, y }, theme) => ({
   hoverinfo: "skip",
 });
 
-// A belief of its own for every context, where the controller keeps several.
+// The belief of one context, if the controller keeps several.
 const context = (arm, theme) => {
   const { x, y } = betaCurve(arm);
   return { type: "scatter", mode: "lines", x, y, opacity: 0.55, line: { color: theme("untested"), width: 1 }, hoverinfo: "skip" };
@@ -111,7 +111,7 @@ const draw = (curve, theta, theme) => {
   };
 };
 
-// "theta 0.78, chi 1: go on". Another controller's terms are shown by their own names, behind the decision, since they can be many.
+// "theta 0.78, chi 1: go on". Other controllers' terms are shown by name after the decision, since there can be many.
 function inWords(decision, reason) {
   const { terms } = decision;
   const names = "chi" in terms ? ["theta", "chi"] : Object.keys(terms);
@@ -154,7 +154,7 @@ export class Why {
     lines.forEach((line, i) => setText(this.list.children[i] ?? this.list.appendChild(el("li")), line));
   }
 
-  // The last decision is the one the round ended with.
+  // Scrolls to the last decision, with which the round ended.
   settle() {
     this.list.scrollTop = this.list.scrollHeight;
   }

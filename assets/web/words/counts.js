@@ -1,8 +1,8 @@
-// Numbers of the microscope, the same in every language.
+// Number formats of the microscope, the same in every language.
 import { number } from "../lib/numbers.js";
 
-export const count = (value) => number(value, Number.isInteger(value) ? 0 : 2); // alpha and beta are whole until something is forgotten
-export const exact = (value) => number(value, Number.isInteger(value) ? 0 : 3); // so that what has moved looks moved
+export const count = (value) => number(value, Number.isInteger(value) ? 0 : 2); // alpha and beta are whole numbers unless a discount applies
+export const exact = (value) => number(value, Number.isInteger(value) ? 0 : 3); // enough digits to show small changes
 
 export function shifts(before, after) {
   const moved = [

@@ -1,4 +1,4 @@
-// Who proposes tokens: what each drafter's guesses are, and what it keeps and needs.
+// The drafters: where each one's guesses come from, and what it keeps and needs.
 
 const EXIT = "It needs an exit layer.";
 const KEEPS = "It keeps the exit layer's own keys and values of the text.";
