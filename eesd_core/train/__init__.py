@@ -1,1 +1,1 @@
-"""Training of the embedded model: corpus, tokenizer, pre-training, self-distillation of the exit layer."""
+"""Training: the embedded model and its tokenizer, the exit layer and the other heads."""

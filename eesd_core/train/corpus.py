@@ -1,9 +1,9 @@
 """Corpus: read JSON Lines, clean the text, pack it as tokens.
 
-A *source* is one file or several with the same prefix; its weight says how often its text is seen relative to its size. There are two
+A *source* is one file, or several with the same prefix; its weight says how often its text is seen relative to its size. There are two
 tables of weights: the last stage, in which the learning rate falls, sees mostly what the model is to sound like in the end.
 Records are texts (`text`, perhaps with a `title`) or turns (`prompt`, `response`), which are written with the turn tokens.
-Packed text is one uint16 array a source, documents separated by the end-of-text token. This file knows nothing of models.
+Packed text is one uint16 array per source, documents separated by the end-of-text token. This file knows nothing of models.
 """
 
 import json
@@ -22,7 +22,7 @@ from .tokenizer import turns
 
 OWN_TEXT = EMBEDDED.parent / "text"  # short modern stories, prompts and replies, written for this project
 
-# Modern stories and dialogue are few, so they weigh more than the books (which are of 1850 to 1920). Rates: ours.
+# Modern stories and dialogue are few, so they weigh more than the books, which are of 1850 to 1920. Weights: ours.
 SOURCE_WEIGHTS = {
     "gutenberg": 0.5,
     "fairytales": 15.0,
@@ -62,9 +62,9 @@ def read_records(path: Path) -> Iterator[dict]:
 
 
 def clean(text: str) -> str:
-    """Typographic variants become ASCII, italics marks go, and lines that are no prose (tables, rules) are dropped.
+    """Typographic variants become ASCII, italics marks go, and lines that are not prose (tables, rules) are dropped.
 
-    A small model has no vocabulary to spare for five kinds of dash. One paragraph a line, as in the source.
+    A small model has no vocabulary to spare for five kinds of dash. One paragraph per line, as in the source.
     """
     text = unicodedata.normalize("NFC", text).translate(_PLAIN)
     text = _ITALICS.sub(lambda m: m.group(1) or m.group(2), text)
@@ -85,8 +85,8 @@ def source_name(path: Path) -> str:
 
 
 def find_sources(folders: list[Path]) -> dict[str, list[Path]]:
-    """All sources in the folders, by name; with sources that the embedded model was made of goes the project's own text. Raises UserError
-    when the folders hold none."""
+    """All sources in the folders, by name. If one of the embedded model's sources is among them, the project's own text is added. Raises
+    UserError when the folders hold none."""
     sources: dict[str, list[Path]] = {}
     for folder in folders:
         for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.xz")]):
@@ -100,7 +100,7 @@ def find_sources(folders: list[Path]) -> dict[str, list[Path]]:
 
 
 def documents(paths: list[Path]) -> Iterator[str]:
-    """Cleaned documents of one source, exact duplicates of earlier paragraphs of 80 characters or more dropped."""
+    """Cleaned documents of one source. In texts, exact duplicates of earlier paragraphs of 80 characters or more are dropped."""
     seen: set[int] = set()
     for path in paths:
         for record in read_records(path):
@@ -123,7 +123,7 @@ def documents(paths: list[Path]) -> Iterator[str]:
 
 
 def pack(tokenizer, texts: Iterator[str], batch: int = 256) -> np.ndarray:
-    """Token ids of all texts, each followed by the end-of-text token. Returns (n,) uint16, or uint32 for a large vocabulary."""
+    """Token ids of all texts, each followed by the end-of-text token: (n,) uint16, or uint32 for a large vocabulary."""
     kind = np.uint16 if len(tokenizer) <= 1 << 16 else np.uint32
     parts: list[np.ndarray] = []
     while pending := list(islice(texts, batch)):
@@ -133,20 +133,20 @@ def pack(tokenizer, texts: Iterator[str], batch: int = 256) -> np.ndarray:
 
 
 class Windows:
-    """Random windows of T + 1 tokens; a source is drawn in proportion to its weight times its size."""
+    """Random windows of the packed text; a source is drawn in proportion to its weight times its size."""
 
     def __init__(self, arrays: dict[str, np.ndarray], weights: dict[str, float]):
-        """Of the embedded model's sources those without a weight are not drawn; any other source weighs 1."""
+        """Known sources (of the embedded model) without a weight are not drawn; any other source weighs 1."""
         known = SOURCE_WEIGHTS | LAST_WEIGHTS
         weights = {name: weights.get(name, 0.0 if name in known else 1.0) for name in arrays}
-        if not any(weights.values()):  # nothing but sources that others were to be added to
+        if not any(weights.values()):  # only sources that the table leaves out: use them all
             weights = dict.fromkeys(arrays, 1.0)
         self.arrays = [array for name, array in arrays.items() if weights[name]]
         mass = np.array([weights[name] * len(array) for name, array in arrays.items() if weights[name]])
         self.share = mass / mass.sum()
 
     def batch(self, rng: np.random.Generator, rows: int, length: int) -> np.ndarray:
-        """Returns (rows, length) int64. Raises UserError where a source is shorter."""
+        """Returns (rows, length) int64. Raises UserError where a source is no longer than one window."""
         if min(map(len, self.arrays)) <= length:
             raise UserError(f"a source of text is shorter than one window of {length} tokens: put it into one file with others")
         picks = rng.choice(len(self.arrays), size=rows, p=self.share)

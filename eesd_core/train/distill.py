@@ -1,13 +1,13 @@
-"""Self-distillation of the exit layer: the frozen model writes, the exit layer learns to predict what it wrote.
+"""Self-distillation of the exit layer: the frozen model writes, and the exit layer learns to predict what it wrote.
 
 The paper says that the layer learns from the target's own output; prompts, temperatures, loss and schedule are ours. Targets are soft
 (KL divergence from the target's distribution) on text that the target generated itself (generations.py). With `greedy_steps` the layer
-then gets a twin that drafts where decoding is greedy: it goes on from the layer with hard targets (cross-entropy with the target's
-likeliest token) on what the target wrote greedily. In one set of weights the two are at each other's expense (docs/notes.md).
+then gets a twin for greedy decoding: a copy that is trained further with hard targets (cross-entropy with the target's most likely token)
+on what the target wrote greedily. In one set of weights, either would get worse at the expense of the other (docs/notes.md).
 
-Rollouts on the layer's own mistakes, which drafters that feed on their own predicted features need (EAGLE), would teach nothing here: a
-draft is only ever judged behind accepted drafts, which are the target's own text, and its input is what the target's own first layers
-compute from it. What is trained is what is used.
+Drafters that feed on their own predicted features (EAGLE) must be trained on rollouts of their own mistakes. Here these would teach
+nothing: a draft is only judged after accepted drafts, which are the target's own text, and its input is what the target's own first layers
+compute from that text. Training sees exactly what drafting uses.
 
 Only the exit layer has gradients and float32 weights; the target may be in any dtype, or quantised. Several GPUs, each with the whole
 target: `accelerate launch -m eesd_core distill ...`.
@@ -44,20 +44,20 @@ from .evaluate import acceptance_per_position
 from .generations import DRAWS, Prompts, Texts, collect, read
 from .pretrain import load_checkpoint, save_checkpoint
 
-MOST_KEPT = 8e9  # bytes of hidden states that are kept in memory; beyond, the target runs again in every step
-MAY_CHANGE = ("steps", "greedy_steps", "save_seconds")  # when training is taken up again
-TRACED = 200  # steps from which on compiling the loss is worth its time
+MOST_KEPT = 8e9  # bytes of hidden states kept in memory; above this, the target runs again in every step
+MAY_CHANGE = ("steps", "greedy_steps", "save_seconds")  # settings that may change when training is resumed
+TRACED = 200  # number of steps from which compiling the loss pays off
 
 
 @dataclass(frozen=True)
 class DistillConfig:
     exit_after: int
     generations: int = 4096
-    prompt_tokens: int = 32  # the longest prompt
+    prompt_tokens: int = 32  # of the longest prompt
     new_tokens: int = 224
     rows: int = 16
     steps: int = 1500  # 0: the exit layer stays as it is
-    greedy_steps: int = 0  # of the twin; 0: there is none
+    greedy_steps: int = 0  # of the twin; 0: no twin
     learning_rate: float = 2e-3
     warmup_steps: int = 50
     seed: int = 1
@@ -65,7 +65,7 @@ class DistillConfig:
 
     @property
     def held_out(self) -> int:
-        """Texts that are not learned from."""
+        """Number of texts that are not learned from."""
         return max(1, min(128, self.generations // 8))
 
     def __post_init__(self):
@@ -74,14 +74,14 @@ class DistillConfig:
 
 
 class Student(nn.Module):
-    """Loss of the exit layer on a batch: what `accelerate` distributes."""
+    """Computes the exit layer's loss on a batch: the module that `accelerate` distributes."""
 
     def __init__(self, target: Target, layer: ExitLayer, hard: bool):
         super().__init__()
-        self.layer, self.hard, self.target = layer, hard, [target]  # in a list: its weights are no part of this module
+        self.layer, self.hard, self.target = layer, hard, [target]  # in a list, so that its weights are no part of this module
 
     def forward(self, states: Tensor, finals: Tensor, judged: Tensor) -> Tensor:
-        """States after N layers and after the final norm (B, T, D), which places count (B, T) -> nats a token."""
+        """States after N layers and after the final norm (B, T, D), which places count (B, T) -> loss in nats per token."""
         target = self.target[0]
         law, teacher = self.layer.rows(target, states).log_softmax(-1), target.head_rows(finals)  # (B, T, V)
         if self.hard:
@@ -95,10 +95,10 @@ def distill(
     model: str | None, data: list[Path] | None, prompts: Path | None, work: Path, out: Path, config: DistillConfig,
     device: str = "auto", quantize: str = "none",
 ) -> dict:  # fmt: skip
-    """Train, save and measure an exit layer; prints and returns its facts. Resumes from `work`.
+    """Train, save and measure an exit layer; prints and returns its facts. Resumes from `work`. Raises UserError.
 
-    It starts from the model's own exit layer of this depth, where there is one, else from the last layer; a twin starts from the layer.
-    With a twin, new or kept, greedy text is the twin's to learn, and the layer's what is drawn.
+    It starts from the model's own exit layer of this depth if there is one, else from the last layer; a twin starts from the layer. With a
+    twin, new or kept, the twin learns from greedy text and the layer from drawn text.
     """
     accelerator = Accelerator(cpu=device == "cpu" or not torch.cuda.is_available())
     main = accelerator.is_main_process
@@ -138,7 +138,7 @@ def distill(
     layer.greedy = twin
     facts = asdict(config) | {"data": "the model's own generations", "base_precision": target.precision}
     if kind != "mixed":
-        facts["kept"] = layer.facts.get("training")  # of the part that stays: the layer, or its twin
+        facts["kept"] = layer.facts.get("training")  # of the part that is not trained now: the layer, or its twin
     quality, courses = evaluate(target, layer, held, config)
     facts |= quality
     if main:
@@ -154,7 +154,7 @@ def distill(
 def train(
     accelerator: Accelerator, target: Target, layer: ExitLayer, texts: Texts, config: DistillConfig, checkpoint: Path, greedy: bool = False
 ) -> None:  # fmt: skip
-    """Gradient steps on the exit layer, or on a twin for greedy decoding, in place, from `checkpoint` on where there is one. Raises
+    """Gradient steps in place on the exit layer, or on its twin for greedy decoding, from `checkpoint` on where there is one. Raises
     UserError if its settings differ."""
     steps, free = (config.greedy_steps, ("greedy_steps", "save_seconds")) if greedy else (config.steps, MAY_CHANGE)
     layer.requires_grad_(True)
@@ -165,7 +165,7 @@ def train(
     if checkpoint.exists():
         with safe_open(checkpoint, "pt") as header:
             before = header.metadata()
-        if before.get("settings", settings) != settings:  # older ones do not say
+        if before.get("settings", settings) != settings:  # older checkpoints do not say
             raise UserError(f"{checkpoint} was trained with other settings ({before['settings']}): delete it, or give another --work")
         load_checkpoint(checkpoint, layer, optimizers)
         first = int(before["step"])
@@ -179,7 +179,7 @@ def train(
         lessons = [teach(target, part, config.exit_after) for part in texts.ids.split(32)]
         kept = [torch.cat(parts) for parts in zip(*lessons)]  # (G, T, D) each, bfloat16
     place = torch.arange(texts.ids.shape[1])
-    judged = (place >= texts.first[:, None] // 2) & (place < texts.length[:, None] - 1)  # first places guess somebody else's text
+    judged = (place >= texts.first[:, None] // 2) & (place < texts.length[:, None] - 1)  # not early in the prompt: not its own text
     generator = torch.Generator().manual_seed(config.seed + first + 1000 * accelerator.process_index)
     began = saved = time.monotonic()
     losses: list[float] = []
@@ -214,10 +214,10 @@ def kept_bytes(target: Target, texts: int, width: int) -> int:
 
 
 def memory_estimate(target: Target, layer: ExitLayer, config: DistillConfig, quantize: str) -> str:
-    """One line, in GB: an estimate from shapes, not a measurement."""
+    """One line, in GB: estimated from shapes, not measured."""
     width, size = config.prompt_tokens + config.new_tokens, sum(p.numel() for p in layer.parameters())
     weights = weight_bytes(target.config, quantize) * (1 if is_quantized(target.model) else target.dtype.itemsize / 2)
-    logits = 6 * 4 * config.rows * width * target.vocab  # both laws in float32, their logarithms and gradients
+    logits = 6 * 4 * config.rows * width * target.vocab  # both distributions in float32, their logarithms and gradients
     kept = kept_bytes(target, config.generations, width)
     where = f"{kept / 1e9:.1f} of hidden states in main memory" if kept <= MOST_KEPT else "no hidden states kept: the target runs again"
     parts = f"target {weights / 1e9:.1f}, exit layer with gradients and momentum {12 * size / 1e9:.1f}, logits {logits / 1e9:.1f}"
@@ -226,9 +226,10 @@ def memory_estimate(target: Target, layer: ExitLayer, config: DistillConfig, qua
 
 @torch.no_grad()
 def teach(target: Target, ids: Tensor, exit_after: int) -> tuple[Tensor, Tensor]:
-    """The frozen model over ids (B, T): hidden states after N layers and after the final norm, (B, T, D) bfloat16, on the CPU.
+    """Run the frozen model over ids (B, T): hidden states after N layers and after the final norm, (B, T, D) bfloat16, on the CPU.
 
-    Both are kept instead of the logits, which the frozen head makes again from the second: vocabulary is 24 times the width.
+    The frozen head computes the logits again from the second. Keeping logits would take far more memory: the vocabulary is 24 times the
+    width.
     """
     with torch.autocast(target.device.type, dtype=torch.bfloat16):
         states = target.run_rows(target.layers[:exit_after], target.embed_rows(ids.to(target.device)))
@@ -238,8 +239,8 @@ def teach(target: Target, ids: Tensor, exit_after: int) -> tuple[Tensor, Tensor]
 
 @torch.no_grad()
 def evaluate(target: Target, layer: ExitLayer, held: Texts, config: DistillConfig) -> tuple[dict, list[Course]]:
-    """On held-out texts: top-1 agreement, overlap (sum of min(p, q), the expected acceptance at T = 1; not of a twin, which knows only the
-    likeliest token), acceptance per position."""
+    """On held-out texts: top-1 agreement; overlap, the sum of min(p, q), which is the expected acceptance at T = 1 (not for a twin, which
+    has learned the most likely token only); acceptance per position."""
     overlaps, courses = [], []
     for number in range(len(held)):
         text = held.part(slice(number, number + 1))
@@ -263,9 +264,9 @@ def evaluate(target: Target, layer: ExitLayer, held: Texts, config: DistillConfi
 
 
 def measure(model: str | None, out: Path, device: str, quantize: str, held: Texts, courses: list[Course], config: DistillConfig) -> dict:
-    """The engine as users will run it: the costs of its steps, the best fixed draft length by the law on held-out texts, and what that
-    length gives on a few of them against vanilla, greedy, in turns."""
-    engine = load_engine(model, str(out), device, "auto", quantize, alone=True)  # the first of several processes measures
+    """Measure the engine as users will run it: the costs of its steps, the fixed draft length that replaying held-out texts predicts to be
+    best, and its speedup over vanilla on a few of them, greedy, in turns."""
+    engine = load_engine(model, str(out), device, "auto", quantize, alone=True)  # only one process measures
     length, replayed = best_fixed(courses, CostTracker(engine.measured, config.exit_after).costs())
     plain = engine.measured.plain
     facts = {"draft_cost": round(engine.measured.draft / plain, 3), "best_draft_length": length}

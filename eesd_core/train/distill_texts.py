@@ -1,17 +1,17 @@
-"""Distillation from kept texts: a head learns from what the target wrote and computed before (`distill --texts`), the exit layer or another
-one (`--head`). All go through one loop; what is different about them is in students.py.
+"""Distillation from kept texts: a head, the exit layer or another one (`--head`), learns from what the target wrote and computed before
+(`distill --texts`). All heads go through one loop; students.py holds what differs between them.
 
-The frozen model does not run here where its states were kept (lessons.py). What is left is the head and products with the frozen LM head,
+The frozen model does not run here where its states were kept (lessons.py). What remains is the head and products with the frozen LM head,
 and these are kept small:
 
-- only places are judged whose next token is the target's own and can be drafted; for the other rows the exit's last layer makes keys and
-  values and no more;
-- the list of a step is the tokens of its texts and as many of the shortlist as `DRAWN` says, another draw every step: some 3,500 rows
-  instead of 49,152. The teacher is the target's law over this list, renormalised, and not its whole law: a token outside the shortlist is
-  never drafted, so how likely it is tells the head nothing, and what is right over every part of the list is right over all of it.
-  What the restriction would change is the weight of a place, by the mass that the list leaves out; instead a place counts, or, where its
-  next token could not be drafted, does not, which is the same on average and needs no product with the whole head;
-- the twin's lesson is the token that was written greedily: it needs no teacher at all.
+- a place is judged only if its next token is the target's own and can be drafted; for other rows the exit layer's last layer computes keys
+  and values only;
+- a step's list holds the tokens of its texts and `DRAWN` tokens of the shortlist, drawn anew for every step: some 3,500 rows instead of
+  49,152. The teacher is the target's distribution over this list, renormalised. A token outside the shortlist is never drafted, so its
+  probability teaches the head nothing; and a head that is right over every part of the shortlist is right over all of it. Renormalising
+  loses one thing: each place should be weighted by the probability of the tokens that can be drafted. Counting a place only if its next
+  token can be drafted has the same effect on average, and needs no product with the whole head;
+- the twin learns the token that was written greedily, which needs no teacher.
 
 The head's matrices are rounded as they will be stored (four_bits.py). Everything here is ours.
 """
@@ -43,21 +43,21 @@ from .muon import Muon
 from .pretrain import load_checkpoint, save_checkpoint
 from .students import Student, computing, depths_of, even_rounds, judged_rows, rows_of
 
-LOOKS, LOOKED = 500, 32  # steps between two looks at held-out texts, and how many of them
-MOST_JUDGED = 160  # held-out texts at the end
-DRAWN = 2048  # tokens of the shortlist in the list of a step, beside those of its texts
-PLACES = 128  # whose laws over the vocabulary are in memory at a time
+LOOKS, LOOKED = 500, 32  # steps between two evaluations on held-out texts, and the number of texts
+MOST_JUDGED = 160  # held-out texts in the last evaluation
+DRAWN = 2048  # tokens of the shortlist in a step's list, besides those of its texts
+PLACES = 128  # places whose distributions over the vocabulary are in memory at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How any head is trained."""
+    """Settings common to all heads."""
 
     shortlist: int = 8192  # 0: the whole vocabulary
     bits: int = 4
-    rows: int = 16  # texts a step
+    rows: int = 16  # texts per step
     steps: int = 3000
-    greedy_steps: int = 0  # of the twin; 0: there is none
+    greedy_steps: int = 0  # steps of the twin; 0: no twin
     learning_rate: float = 2e-3
     warmup_steps: int = 50
     seed: int = 1
@@ -73,17 +73,17 @@ class TrainingConfig:
 
     @property
     def name(self) -> str:
-        """Of its checkpoint."""
+        """Name of its checkpoint."""
         raise NotImplementedError
 
     def made(self, target: Target) -> Student:
-        """The head where its training starts. Raises UserError for settings that do not fit."""
+        """The head before training. Raises UserError for settings that do not fit."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class TextsConfig(TrainingConfig):
-    """Of an exit layer."""
+    """Settings for an exit layer."""
 
     exit_after: int
     layers: int = 1
@@ -99,7 +99,7 @@ class TextsConfig(TrainingConfig):
 
 @dataclass(frozen=True)
 class HeadConfig(TrainingConfig):
-    """Of another kind of head (heads/kinds.py)."""
+    """Settings for another kind of head (heads/kinds.py)."""
 
     head: str
     settings: dict = field(default_factory=dict)  # the kind's own
@@ -125,7 +125,7 @@ class HeadConfig(TrainingConfig):
 def distill_texts(
     model: str | None, folders: Sequence[Path], work: Path, out: Path, config: TrainingConfig, device: str = "auto"
 ) -> dict:  # fmt: skip
-    """Train, judge on held-out texts, and save into `out`; prints and returns the facts. Resumes from `work`. `folders` hold the texts;
+    """Train, evaluate on held-out texts, and save to `out`; prints and returns the facts. Resumes from `work`. `folders` hold the texts;
     only texts of the first folder are held out. Raises UserError."""
     place = choose_device(device)
     target = load_target(model, device, "float32" if place.type == "cpu" else "bfloat16", alone=True)
@@ -161,7 +161,7 @@ def distill_texts(
 
 
 def chosen(work: Path, lessons: Lessons, target: Target, size: int) -> Tensor:
-    """The shortlist, (S,): kept, so that training goes on with the same one when more texts are there."""
+    """The shortlist, (S,). It is kept in `work`, so that training resumes with the same one when texts have been added."""
     path = work / f"shortlist-{size}.safetensors"
     if not path.exists():
         save_file({"ids": most_frequent(lessons.counts(target.vocab), min(size, target.vocab), target.end_ids)}, path)
@@ -172,8 +172,8 @@ def train(
     target: Target, layer: Student, lessons: Lessons, texts: list[Text], words: Shortlist, config: TrainingConfig, checkpoint: Path,
     greedy: bool = False,
 ) -> list[tuple[int, float]]:  # fmt: skip
-    """Gradient steps in place, from `checkpoint` on where there is one. Returns the curve: places learned from, agreement on held-out
-    texts. Raises UserError if the checkpoint's settings differ."""
+    """Gradient steps in place, from `checkpoint` on where there is one. Returns the curve: (places learned from, agreement on held-out
+    texts). Raises UserError if the checkpoint's settings differ."""
     steps = config.greedy_steps if greedy else config.steps
     layer.requires_grad_(True)
     matrices, gains = ([p for p in layer.parameters() if (p.ndim == 2) == square] for square in (True, False))
@@ -228,7 +228,7 @@ def train(
 def loss_of(
     target: Target, layer: Student, batch: Batch, words: Shortlist, listed: Tensor, config: TrainingConfig, step: int, greedy: bool
 ) -> tuple[Tensor, int]:  # fmt: skip
-    """Of one batch: mean over the judged places, and how many there are. listed (V,): what is in the shortlist."""
+    """The mean loss of a batch over its judged places, and their number. listed (V,): whether a token is in the shortlist."""
     judged = torch.nn.functional.pad(batch.judged(listed), (0, 1))  # (B, T)
     drawn = torch.randperm(len(words), generator=torch.Generator().manual_seed(config.seed + step))[:DRAWN]
     ids = torch.cat([words.ids[drawn.to(words.ids.device)], batch.ids[batch.reply]]).unique()  # (U,)
@@ -244,10 +244,10 @@ def loss_of(
 
 @torch.no_grad()
 def judge(target: Target, layer: Student, lessons: Lessons, texts: Sequence[Text], words: Shortlist, config: TrainingConfig) -> dict:
-    """On held-out texts, as drafting would have gone along them, over the shortlist and the text so far. Of the replies' places: top-1
-    agreement with the target; overlap, the sum of min(p, q) at temperature 1 (not of a twin); acceptance per position; how often the
-    target's likeliest token is not in the list, and not in the text before either. Heads other than the exit layer draft rounds of their
-    greatest length, one behind the other."""
+    """Evaluate on held-out texts, as drafting would have gone along them, over the shortlist and the text so far. At the places of replies:
+    top-1 agreement with the target; overlap, the sum of min(p, q) at temperature 1 (not for a twin); acceptance per position; how often the
+    target's most likely token is not in the shortlist, and how often it is not in the preceding text either. Heads other than the exit
+    layer draft consecutive rounds of their greatest length."""
     readers = {greedy: as_stored(layer.at(0.0 if greedy else 1.0), config.bits) for greedy in (True, False)}
     matches, overlaps, rounds, missed = [], [], [], torch.zeros(2)
     for number, text in enumerate(texts):
@@ -286,7 +286,7 @@ def judge(target: Target, layer: Student, lessons: Lessons, texts: Sequence[Text
 
 
 def in_rounds(same: Sequence[bool], places: Sequence[int]) -> list[list[bool]]:
-    """What agreed, by rounds. `places`: in its round, of each."""
+    """Split `same`, whether each draft agreed, into rounds. `places`: each draft's place in its round."""
     rounds: list[list[bool]] = []
     for agreed, place in zip(same, places):
         if place == 0:
@@ -296,8 +296,8 @@ def in_rounds(same: Sequence[bool], places: Sequence[int]) -> list[list[bool]]:
 
 
 def per_place(rounds: Sequence[Sequence[bool]]) -> dict:
-    """Of the rounds that reach so far: how many agree at each place of a round; of those where all before agreed, how many go on agreeing
-    there; and how many drafts of a round are accepted on average."""
+    """agreement_per_place: of the rounds that reach a place, the share that agrees there. acceptance_per_position: the same, of the rounds
+    in which all places before agreed. accepted_per_round: mean number of accepted drafts."""
     agreed = [[round[place] for round in rounds if len(round) > place] for place in range(max(map(len, rounds)))]
     tested = [[round[place] for round in rounds if len(round) > place and all(round[:place])] for place in range(len(agreed))]
     accepted = sum(next((i for i, ok in enumerate(round) if not ok), len(round)) for round in rounds) / len(rounds)
@@ -307,7 +307,7 @@ def per_place(rounds: Sequence[Sequence[bool]]) -> dict:
 
 
 def as_stored(layer: Student, bits: int) -> Student:
-    """A copy with weights as they will come back from the file."""
+    """A copy with the weights that will come back from the file."""
     stored = copy.deepcopy(layer)
     for parameter in stored.parameters():
         rounded = fake_quantize(parameter) if bits == 4 and fits_4_bits(parameter) else parameter.bfloat16()

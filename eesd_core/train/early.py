@@ -1,17 +1,17 @@
 """A model that meets its exit layer half way: a small LoRA on its last layers, trained together with the exit layer (`train-early`). Ours.
 
-A frozen model's next token is often a near tie that nobody could guess early, and where it is one the model loses little by taking the exit
-layer's side. So the last layers learn to agree with what the exit layer says, at a price: every text they change is another model's text.
-Three losses, over places of the model's own texts and some places of the requests, so that it stays itself on text of others too:
+A frozen model's next token is often a near tie that no early exit can guess. The model loses little if it then takes the exit layer's side,
+so its last layers learn to agree with the exit layer. The price: the changed model writes other text than the original. There are three
+losses, over places of the model's own texts and some places of the requests, so that the model also stays itself on other people's text:
 
-- *stay*: KL divergence from the model as it was;
-- *pull*, times `pull`: 1 - sum of min(p, q), the chance that a draft is refused, of both laws at temperature `SHARP`: between greedy and
-  sampled decoding. Where the exit layer's choice is hopeless its slope is nearly none: the price is paid where it buys something;
-- *follow*, of the exit layer alone: KL divergence from the model as it is now.
+- *stay*: KL(original model || changed model);
+- *pull*, times `pull`: the chance that a draft is refused, 1 - sum of min(p, q), with both distributions at temperature `SHARP`, between
+  greedy and sampled decoding. Its slope is almost zero where the exit layer is far off, so the model changes only where that helps;
+- *follow*, for the exit layer only: KL(changed model || exit layer).
 
-Nothing below layer `first` changes, so states are read from kept texts (lessons.py) up to there, and only the layers above run here. Laws
-are over a list of tokens as in distill_texts.py, with some of the whole vocabulary among them, so that no token escapes the first loss
-for long.
+No layer below `first` changes, so states up to there are read from kept texts (lessons.py), and only the layers above run here.
+Distributions are over a list of tokens as in distill_texts.py, plus random tokens of the whole vocabulary, so that *stay* reaches every
+token before long.
 """
 
 import json
@@ -37,19 +37,19 @@ from .muon import Muon
 from .pretrain import load_checkpoint, save_checkpoint
 from .students import computing, deep_of, hidden_at
 
-SHARP = 0.7  # temperature of the laws that are pulled together
-OTHERS = 1024  # tokens of the whole vocabulary in the list of a step
-ASKED = 0.25  # share of the places of requests that count
-LOOKS, LOOKED = 50, 24  # steps between two looks at held-out texts, and how many of them
+SHARP = 0.7  # temperature of the distributions in `pull`
+OTHERS = 1024  # random tokens of the whole vocabulary in a step's list
+ASKED = 0.25  # share of the places in requests that count
+LOOKS, LOOKED = 50, 24  # steps between two evaluations on held-out texts, and the number of texts
 FILE = "early.safetensors"
 
 
 @dataclass(frozen=True)
 class EarlyConfig:
-    first: int  # layers from number `first` on change
+    first: int  # layers from this number on change
     rank: int = 16
     pull: float = 0.3
-    rows: int = 16  # texts a step
+    rows: int = 16  # texts per step
     steps: int = 600
     learning_rate: float = 1e-3  # of the LoRA
     exit_rate: float = 4e-3  # of the exit layer
@@ -63,7 +63,7 @@ class EarlyConfig:
 
 
 class LowRank(nn.Module):
-    """W + B A in all linear layers of the target's layers from number `first` on, as long as it is attached."""
+    """W + B A in all linear layers of the target's layers from number `first` on, while it is attached."""
 
     def __init__(self, target: Target, first: int, rank: int, seed: int):
         super().__init__()
@@ -84,14 +84,14 @@ class LowRank(nn.Module):
             hook.remove()
 
     def save(self, path: Path) -> None:
-        """As merge_lora reads it."""
+        """Save as merge_lora reads it."""
         pairs = zip(self.names, self.a, self.b)
         tensors = {name + end: p.detach().bfloat16().contiguous() for name, a, b in pairs for end, p in ((A, a), (B, b))}
         save_file(tensors, path)
 
 
 class Both(nn.Module):
-    """What is trained, for checkpoints."""
+    """All that is trained, as one module for checkpoints."""
 
     def __init__(self, lora: LowRank, layer: ExitLayer):
         super().__init__()
@@ -101,9 +101,9 @@ class Both(nn.Module):
 def train_early(
     model: str | None, exit_layer: Path, folders: Sequence[Path], work: Path, out: Path, config: EarlyConfig, device: str = "auto"
 ) -> dict:  # fmt: skip
-    """Train, judge on held-out texts, and write `out`/early.safetensors and the exit layer in `out`/early; prints and returns the facts.
-    Resumes from `work`. `exit_layer`: where the exit layer begins. `folders` hold the texts; only texts of the first are held out.
-    Raises UserError."""
+    """Train, evaluate on held-out texts, and write `out`/early.safetensors and the exit layer to `out`/early; prints and returns the facts.
+    Resumes from `work`. `exit_layer`: the exit layer to start from. `folders` hold the texts; only texts of the first are held out. Raises
+    UserError."""
     place = choose_device(device)
     target = load_target(model, device, "float32" if place.type == "cpu" else "bfloat16", alone=True)
     target.model.requires_grad_(False)
@@ -136,8 +136,8 @@ def train(
     target: Target, layer: ExitLayer, lora: LowRank, lessons: Lessons, words: Shortlist, bits: int, config: EarlyConfig,
     checkpoint: Path,
 ) -> list[dict]:  # fmt: skip
-    """Gradient steps in place, from `checkpoint` on where there is one. Returns what held-out texts said on the way. Raises UserError if
-    the checkpoint's settings differ."""
+    """Gradient steps in place, from `checkpoint` on where there is one. Returns the evaluations on held-out texts along the way. Raises
+    UserError if the checkpoint's settings differ."""
     layer.requires_grad_(True)
     both = Both(lora, layer)
     matrices, gains = ([p for p in layer.parameters() if (p.ndim == 2) == square] for square in (True, False))
@@ -189,11 +189,11 @@ def losses(
     target: Target, layer: ExitLayer, lessons: Lessons, picks: Sequence[Text], words: Shortlist, bits: int, config: EarlyConfig,
     step: int,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """Of one batch: stay, pull and follow, means over the places that count."""
+    """stay, pull and follow of one batch: means over the places that count."""
     generator = torch.Generator().manual_seed(config.seed + step)
     with computing(target):
         batch = lessons.batch(target, list(picks), depths_needed(target, layer, config.first))
-        follows = torch.arange(batch.ids.shape[1])[None] < batch.lengths[:, None] - 1  # a token follows
+        follows = torch.arange(batch.ids.shape[1])[None] < batch.lengths[:, None] - 1  # places that have a next token
         some = torch.rand(batch.ids.shape, generator=generator) < ASKED
         counts = (torch.nn.functional.pad(batch.reply[:, 1:], (0, 1)).cpu() | some) & follows
         counts = counts.to(batch.ids.device)
@@ -201,7 +201,7 @@ def losses(
         drafted = torch.cat([words.ids[drawn], batch.ids[batch.reply]]).unique()
         others = torch.randint(target.vocab, (OTHERS,), generator=generator).to(drafted.device)
         others = others[~torch.isin(others, drafted)].unique()
-        rows = words.rows(torch.cat([drafted, others]))[0].float()  # (U, D), the tokens that may be drafted first
+        rows = words.rows(torch.cat([drafted, others]))[0].float()  # (U, D), first the tokens that may be drafted
         old = target.norm(batch.states[target.depth][counts].to(target.dtype))
         batch = with_new_states(target, batch, layer, config.first)
         new = target.norm(batch.states[target.depth][counts])
@@ -219,12 +219,12 @@ def losses(
 
 
 def depths_needed(target: Target, layer: ExitLayer, first: int) -> tuple[int, ...]:
-    """States that are read: those that do not change, and the last ones as they were."""
+    """Depths whose kept states are read: those that do not change, and the original last one."""
     return tuple(sorted({layer.exit_after, first, target.depth, *(tap for tap in layer.taps if tap < first)}))
 
 
 def with_new_states(target: Target, batch: Batch, layer: ExitLayer, first: int) -> Batch:
-    """The layers from `first` on run again, as they are now."""
+    """Run the layers from `first` on again, as they are now."""
     hidden, low, states = batch.states[first].to(target.dtype), first, dict(batch.states)
     for depth in sorted({target.depth, *(tap for tap in layer.taps if tap > first)}):
         hidden, low = target.run_rows(target.layers[low:depth], hidden), depth
@@ -237,9 +237,9 @@ def look(
     target: Target, layer: ExitLayer, lessons: Lessons, texts: Sequence[Text], words: Shortlist, bits: int,
     config: EarlyConfig,
 ) -> dict:  # fmt: skip
-    """On held-out texts, at the places of replies, as drafting would have gone along them: agreement of the likeliest tokens, also in
-    greedy and in drawn texts alone; overlap of the laws at temperature 1; nats by which the model has left what it was; how often its
-    likeliest token is another now."""
+    """Evaluate on held-out texts, at the places of replies, as drafting would have gone along them: agreement of the most likely tokens,
+    also for greedy and for drawn texts separately; overlap of the distributions at temperature 1; KL(original || changed) in nats; how
+    often its most likely token has changed."""
     reader = as_stored(layer, bits)
     sums: dict[str, list[float]] = {"greedy": [], "drawn": [], "overlap": [], "nats": [], "changed": []}
     for number, text in enumerate(texts):

@@ -1,7 +1,7 @@
-"""How good the model and its exit layer are: validation loss, loops, and how often the exit layer says what the model says.
+"""How good the model and its exit layer are: validation loss, loops, and how often the exit layer agrees with the model.
 
-Everything is measured on text the model has not seen: held-out prose for the loss, continuations of held-out openings for the rest. The
-exit layer is judged on the model's own continuations by one teacher-forced pass, which is what drafting computes as long as
+Everything is measured on text that the model has not seen: held-out prose for the loss, continuations of held-out openings for the rest.
+The exit layer is judged on the model's own continuations by one teacher-forced pass, which computes the same as drafting as long as
 drafts are accepted.
 """
 
@@ -21,15 +21,16 @@ from .lessons import states_of
 
 TEMPERATURES = (0.0, 0.7, 0.8, 1.0)
 LOOP_TAIL, LOOP_BLOCK = 64, 16  # a continuation loops if its last 64 tokens repeat a block of at most 16
-ROUND = 8  # drafts a round for acceptance per position
+ROUND = 8  # drafts per round, for acceptance per position
 
 
 @torch.inference_mode()
 def bits_per_character(target: Target, path: Path) -> float:
-    """Of the file's texts, cleaned as for training, in windows of the whole context that start afresh."""
+    """Loss on the file's texts, cleaned as for training, in separate windows of the whole context. Raises UserError for a file without
+    text."""
     bits, characters = 0.0, 0
     for record in read_records(path):
-        text = clean(record.get("text", ""))  # turns have none
+        text = clean(record.get("text", ""))  # records of turns have no text
         ids = target.codec.encode(text)
         for start in range(0, len(ids), target.context - 1):
             part = ids[start : start + target.context - 1]
@@ -44,7 +45,7 @@ def bits_per_character(target: Target, path: Path) -> float:
 
 @torch.inference_mode()
 def continuations(target: Target, prompts: list[list[int]], new_tokens: int, temperature: float) -> list[list[int]]:
-    """What the model writes after each prompt, all in one batch, cut behind the end of the text. Ids, without the prompts."""
+    """What the model writes after each prompt, in one batch, up to the end-of-text token. Ids, without the prompts."""
     longest, end = max(map(len, prompts)), target.tokenizer.eos_token_id
     padded = torch.tensor([[end] * (longest - len(p)) + p for p in prompts], device=target.device)  # (B, P), padded on the left
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=target.device)
@@ -60,19 +61,20 @@ def loops(ids: Sequence[int]) -> bool:
 
 
 def distinct(texts: list[list[int]], n: int) -> float:
-    """Different n-grams over all n-grams, over all texts together."""
+    """Number of different n-grams divided by the number of n-grams, over all texts together."""
     grams = [tuple(ids[i : i + n]) for ids in texts for i in range(len(ids) - n + 1)]
     return len(set(grams)) / max(1, len(grams))
 
 
 @torch.inference_mode()
 def judge_drafts(target: Target, layer: Head, prompt: list[int], written: list[int], sampling: Sampling) -> tuple[list[bool], list[float]]:
-    """For every token written: would the exit layer's draft have been accepted (greedy, or shared noise), and the overlap of both laws."""
+    """For every written token: whether the exit layer's draft would have been accepted (greedy, or shared noise), and the overlap of the
+    two distributions."""
     whole, layer = prompt + written, layer.at(sampling.temperature)
     depths = {layer.exit_after, *layer.taps, target.depth}
     states = states_of(target, torch.tensor([whole], device=target.device), tuple(depths))  # (1, T, D) each
     states = {depth: rows.to(target.dtype) for depth, rows in states.items()}
-    before = torch.arange(len(whole), device=target.device)[None]  # deep states are of the row before: the first draft of every round
+    before = torch.arange(len(whole), device=target.device)[None]  # deep states of the row before, as for a round's first draft
     deep = deep_rows([states[tap] for tap in layer.taps], before) if layer.taps else None
     early = layer.rows_hidden(target, states[layer.exit_after], deep)[:, len(prompt) - 1 : -1]
     early = layer.along(target, early, whole, len(prompt) - 1)  # (n, V)
@@ -85,7 +87,7 @@ def judge_drafts(target: Target, layer: Head, prompt: list[int], written: list[i
 
 
 def acceptance_per_position(matches: list[list[bool]], length: int = ROUND) -> list[float]:
-    """Rounds of `length` drafts laid over every text: of the rounds that tested position i, the share that accepted it."""
+    """Split every text into rounds of `length` drafts. For each position i: of the rounds that tested it, the share that accepted it."""
     tested, accepted = [0] * length, [0] * length
     for same in matches:
         at = 0
@@ -99,7 +101,7 @@ def acceptance_per_position(matches: list[list[bool]], length: int = ROUND) -> l
 
 
 def evaluate(target: Target, layer: Head | None, validation: Path | None, prompts: Path | None, new_tokens: int) -> dict:
-    """Print the report and return it as plain values. Raises UserError where the continuations do not fit into the context."""
+    """Print the report and return it as plain values. Raises UserError without an exit layer, or where the texts exceed the context."""
     if layer is None:
         raise UserError(f"{target.name} has one layer, which leaves nothing to exit from: evaluate judges models with an exit layer")
     openings = [target.codec.encode(prompt) for prompt in read_prompts(prompts, None)]
@@ -123,7 +125,7 @@ def evaluate(target: Target, layer: Head | None, validation: Path | None, prompt
             "distinct": [round(distinct(texts, n), 3) for n in (1, 2, 3)],
             "agreement": _share(matches),
             "agreement_without_loops": _share([same for same, loop in zip(matches, looping) if not loop]),
-            "overlap": round(sum(overlaps) / len(overlaps), 4) if temperature else None,  # greedy there is nothing to overlap
+            "overlap": round(sum(overlaps) / len(overlaps), 4) if temperature else None,  # undefined for greedy decoding
             "acceptance_per_position": acceptance_per_position(matches),
             "samples": [target.tokenizer.decode(openings[i] + texts[i]) for i in range(0, len(texts), max(1, len(texts) // 5))][:5],
         }

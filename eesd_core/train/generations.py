@@ -30,14 +30,14 @@ FACTS = ("first", "length", "temperature", "min_p")
 
 
 class Draw(NamedTuple):
-    """How a batch of texts is written."""
+    """How the tokens of a batch of texts are drawn."""
 
     temperature: float
     min_p: float = 0.0
 
 
-DRAWS = {  # of one batch after the other; (0.8, 0.1) is how the page draws
-    "mixed": (Draw(0.0), Draw(0.8, 0.1), Draw(0.0), Draw(0.8), Draw(1.0)),  # greedy weighs most: it is what speed is quoted for
+DRAWS = {  # for consecutive batches, in turn; (0.8, 0.1) is how the page draws
+    "mixed": (Draw(0.0), Draw(0.8, 0.1), Draw(0.0), Draw(0.8), Draw(1.0)),  # greedy is drawn most often, because speeds are quoted for it
     "greedy": (Draw(0.0),),
     "drawn": (Draw(0.8, 0.1), Draw(0.8), Draw(1.0)),
 }
@@ -45,8 +45,8 @@ DRAWS = {  # of one batch after the other; (0.8, 0.1) is how the page draws
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """ids (G, T), padded on the right; of each text where what the model wrote begins, where it ends, and at what temperature and min-p
-    it was written, (G,) each."""
+    """ids (G, T), padded on the right. For each text, (G,): where the model's own part begins, where the text ends, and the temperature and
+    min-p it was written with."""
 
     ids: Tensor
     first: Tensor
@@ -61,8 +61,8 @@ class Texts:
         return Texts(self.ids[picks], *(getattr(self, name)[picks] for name in FACTS))
 
     def hold_out(self, count: int) -> tuple["Texts", "Texts"]:
-        """About `count` texts to judge on, of all ways of drawing alike, and the rest to learn from. No prompt is in both: a greedy text
-        follows from its prompt. Raises UserError where there is one prompt only."""
+        """Split off about `count` texts for evaluation, evenly from all ways of drawing, and return them and the rest. No prompt is in
+        both, because a greedy text follows from its prompt. Raises UserError where there is only one prompt."""
         behind: dict[tuple[int, ...], list[int]] = {}
         for number, (ids, first) in enumerate(zip(self.ids.tolist(), self.first.tolist())):
             behind.setdefault(tuple(ids[:first]), []).append(number)
@@ -109,8 +109,8 @@ def collect(
     target: Target, prompts: Prompts, work: Path, count: int, new_tokens: int, seed: int, draws: tuple[Draw, ...] = DRAWS["mixed"],
     rank: int = 0, ranks: int = 1,
 ) -> None:  # fmt: skip
-    """Have `count` texts written into `work`, each process its share. An interruption loses one batch at most. Raises UserError where
-    `work` holds other texts than would be written."""
+    """Write `count` texts into `work`, each process its share. An interruption loses one batch at most. Raises UserError where `work` holds
+    texts that were drawn in another way."""
     work.mkdir(parents=True, exist_ok=True)
     began, made = time.monotonic(), 0
     size = _batch(count)
@@ -136,12 +136,12 @@ def _load(path: Path) -> dict[str, Tensor]:
     try:
         found = load_file(path)
         return {name: found[name] for name in ("ids", *FACTS)}
-    except (OSError, SafetensorError, KeyError) as problem:  # KeyError: of an earlier version
+    except (OSError, SafetensorError, KeyError) as problem:  # KeyError: written by an earlier version
         raise UserError(f"{path} is broken or of an earlier version ({problem}): delete it, and it is written again") from None
 
 
 def _check(path: Path, drawn: list[list[int]], new_tokens: int, draw: Draw) -> None:
-    """Raises UserError."""
+    """Raises UserError where a kept batch differs from what would be written."""
     kept = _load(path)
     begun = [ids[:first] for ids, first in zip(kept["ids"].tolist(), kept["first"].tolist())]
     alike = all(torch.equal(kept[name], told) for name, told in _told(draw, len(begun)).items())
@@ -159,15 +159,15 @@ def read(work: Path, count: int, end: int) -> Texts:
 
 @torch.inference_mode()
 def write(target: Target, prompts: list[list[int]], new_tokens: int, draw: Draw) -> Texts:
-    """Plain batched sampling by transformers, in bfloat16. Prompts are padded on the left for it, which is undone: behind a causal mask,
-    padding on the right needs none. A text ends with the end-of-text token or after `new_tokens`."""
+    """Plain batched sampling by transformers, in bfloat16. It needs prompts padded on the left; the texts are padded on the right again,
+    which needs no mask under causal attention. A text ends with the end-of-text token or after `new_tokens`."""
     end = next(iter(sorted(target.end_ids)), 0)
     longest = max(map(len, prompts))
     padded = torch.tensor([[end] * (longest - len(p)) + p for p in prompts], device=target.device)  # (B, P)
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=target.device)
     how = {"do_sample": True, "top_k": 0, "top_p": 1.0} | draw._asdict() if draw.temperature else {"do_sample": False}
     model = target.model
-    if target.dtype == torch.float32 and not is_quantized(model):  # twice as fast: weights cast once, keys and values never copied
+    if target.dtype == torch.float32 and not is_quantized(model):  # twice as fast: weights are cast once, keys and values never copied
         model = copy.deepcopy(model).bfloat16()
         model.set_attn_implementation(GROUPED)
         how |= {"cache_implementation": "static", "disable_compile": True}
@@ -189,7 +189,7 @@ def _told(draw: Draw, count: int) -> dict[str, Tensor]:
 
 
 def _batch(count: int) -> int:
-    """Texts a batch: few enough that every way of drawing has its share."""
+    """Texts per batch: few enough that every way of drawing gets its share."""
     return min(BATCH, -(-count // len(DRAWS["mixed"])))
 
 

@@ -1,20 +1,23 @@
-"""The loss of a draft law over a list of tokens, some rows at a time: neither laws nor logits are kept for the gradient.
+"""The loss of a draft distribution over a list of tokens, computed some rows at a time, without keeping distributions or logits for the
+gradient.
 
-The gradient towards the logits is q - p in every row, so it is taken on to the hidden states at once. The whole law of a batch in float32
-would be 100 MB and more, several times over, and memory is what a processor waits for. As in Liger's fused losses (arXiv 2410.10989).
+The gradient with respect to the logits is q - p in every row, so it is taken on to the hidden states at once. The distributions of a batch
+in float32 would take 100 MB and more, several times over, and a processor is bound by memory. As in Liger's fused losses (arXiv
+2410.10989).
 """
 
 import torch
 from torch import Tensor
 
-ROWS = 256  # at a time: some 9 MB of logits over 9,000 tokens
+ROWS = 256  # rows at a time: some 9 MB of logits over 9,000 tokens
 
 
 class ListedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden: Tensor, rows: Tensor, finals: Tensor | None, columns: Tensor | None) -> Tensor:
-        """hidden (n, D): what the draft head reads; rows (U, D) of the frozen LM head. Soft: finals (n, D), what the target's head reads.
-        Hard: columns (n,), numbers in the list. Returns the mean KL divergence from the target's law over the list, or cross-entropy."""
+        """hidden (n, D), the draft head's input; rows (U, D) of the frozen LM head. Soft targets: finals (n, D), the target head's input.
+        Hard targets: columns (n,), places in the list. Returns the mean KL divergence from the target's distribution over the list, or the
+        mean cross-entropy."""
         loss, gradient, count = hidden.new_zeros(()), torch.empty_like(hidden), len(hidden)
         for low in range(0, count, ROWS):
             part = slice(low, low + ROWS)

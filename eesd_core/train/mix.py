@@ -1,6 +1,6 @@
 """Weights on the straight line between two models of one training history ("model soups", Wortsman et al. 2022, arXiv 2203.05482).
 
-What one stage of training gained and another lost can often be had together somewhere in between. Exit layers are mixed alike.
+A mixture often keeps most of what the later stage of training gained, and of what it lost. Exit layers are mixed in the same way.
 """
 
 import shutil
@@ -19,7 +19,7 @@ MODEL = "model.safetensors"
 
 
 def mix(first: Path, second: Path, share: float, out: Path) -> None:
-    """Write (1 - share) of `first` and `share` of `second` to `out`; everything besides the weights is the second's. Raises UserError."""
+    """Write (1 - share) of `first` and `share` of `second` to `out`; everything except the weights is the second's. Raises UserError."""
     if not 0 <= share <= 1:
         raise UserError(f"the share of the second model must be between 0 and 1, not {share:g}")
     try:
@@ -34,12 +34,12 @@ def mix(first: Path, second: Path, share: float, out: Path) -> None:
             shutil.copy(file, out / file.name)
     save_file(model, out / MODEL, metadata={"format": "pt"})
     target = load_target(out, "cpu", "float32", alone=True)
-    layer = ExitLayer(target, after.exit_after, weights=weights, layers=after.layers, taps=after.taps)  # between two twins there is nothing
+    layer = ExitLayer(target, after.exit_after, weights=weights, layers=after.layers, taps=after.taps)  # without a twin
     layer.save(out, target, after.facts["training"] | {"mixed": {"from": [first.name, second.name], "share_of_second": share}})
 
 
 def _mixed(ours: dict[str, Tensor], theirs: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Raises UserError."""
+    """Raises UserError where names or shapes differ."""
     if {name: t.shape for name, t in ours.items()} != {name: t.shape for name, t in theirs.items()}:
         raise UserError("the two models differ in shapes: mix models of one training history")
     between = {name: ours[name].float() + share * (theirs[name].float() - ours[name].float()) for name in ours}

@@ -1,6 +1,6 @@
 """Muon (Jordan et al. 2024) in the dtype of its parameters.
 
-torch's own works in bfloat16, which processors without bf16 instructions only imitate: there it would take longer than the rest of a step.
+torch's own works in bfloat16, which processors without bf16 instructions emulate: there it would take longer than the rest of a step.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ COEFFICIENTS, STEPS, MOMENTUM = (3.4445, -4.775, 2.0315), 5, 0.95  # as in torch
 
 
 class Muon(torch.optim.Optimizer):
-    """For matrices only. Updates have the root mean square that AdamW's have (`match_rms_adamw`), so that its learning rates fit."""
+    """For matrices only. Updates have the same root mean square as AdamW's (`match_rms_adamw`), so that AdamW's learning rates fit."""
 
     def __init__(self, parameters: Iterable[Tensor], lr: float):
         super().__init__(parameters, {"lr": lr})
@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Nearly the orthogonal matrix nearest to it (all singular values between about 0.7 and 1.2), by Newton and Schulz's iteration."""
+    """Approximately the nearest orthogonal matrix (singular values between about 0.7 and 1.2), by the Newton-Schulz iteration."""
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix

@@ -8,7 +8,7 @@ Points = list[tuple[float, float]]
 
 
 def line_chart(series: dict[str, Points], x_title: str, y_title: str) -> str:
-    """One line a series, named in the legend; axes from the smallest to the largest value."""
+    """One line per series, named in the legend; axes from the smallest to the largest value."""
     xs, ys = ([point[axis] for points in series.values() for point in points] for axis in (0, 1))
     (x0, x1), (y0, y1) = (min(xs), max(xs)), (min(ys), max(ys))
 
@@ -38,7 +38,7 @@ def line_chart(series: dict[str, Points], x_title: str, y_title: str) -> str:
 
 
 def loss_curve(stages: list[dict]) -> str:
-    """Of a training log whose stages follow one another: loss of the model, of the exit layer against the model, on held-out text."""
+    """Chart of a training log with consecutive stages: losses of the model, of the exit layer against the model, and on held-out text."""
     names = {"loss": "training loss", "exit_loss": "exit layer against model", "validation_loss": "held-out loss"}
     series: dict[str, Points] = {title: [] for title in names.values()}
     before = 0

@@ -1,14 +1,14 @@
 """Pre-training of the embedded model: a deep and thin Llama, Muon for matrices, AdamW for the rest.
 
-An exit layer is trained along (LayerSkip's idea, arXiv 2404.16710; the loss is ours): it learns the model's own distribution, and its
-gradient reaches the first N layers, so that they come to hold what an early exit needs. The model's own loss is untouched by it
-otherwise: the exit's teacher is detached. With `exit_pull` (ours) the model meets it half way: it is drawn to where its exit layer can
-follow, by their KL divergence, which costs it little likelihood and makes its text much easier to draft.
+An exit layer is trained along with it (LayerSkip's idea, arXiv 2404.16710; the loss is ours). It learns the model's own distribution, and
+its gradient reaches the first N layers, so that these come to hold what an early exit needs. Its teacher is detached, so it does not pull
+at the model's own distribution. With `exit_pull` (ours) the model is also pulled towards its exit layer by their KL divergence. That costs
+little likelihood, and makes the model's text much easier to draft.
 
-In the last stage a share of the rows may be the model's own text, in which it unlearns to repeat itself (unlikelihood.py).
+In the last stage a share of the rows may be the model's own text, in which it unlearns repetition (unlikelihood.py).
 
-The schedule is trapezoidal (warm-up, constant, linear cool-down over the last part), so that the token budget may be changed
-on resume: a background run goes on at constant rate until one decides when it shall end. Works on CPU and CUDA alike.
+The schedule is trapezoidal (warm-up, constant, linear cool-down over the last part), so that the token budget may be changed on resume:
+a background run continues at a constant rate until somebody decides when it ends. Works on CPU and CUDA.
 """
 
 import json
@@ -47,14 +47,14 @@ class PretrainConfig:
     kv_heads: int = 2
     vocab: int = 6144
     context: int = 1024
-    window: int = 256  # tokens a training row
-    rows: int = 32  # rows a step
+    window: int = 256  # tokens per training row
+    rows: int = 32  # rows per step
     tokens: int = 20_000_000
     learning_rate: float = 4e-3
     exit_after: int = 1
-    exit_weight: float = 0.5  # of the exit layer's loss beside the model's
-    exit_pull: float = 0.0  # weight of the model's own pull towards what its exit layer can foresee
-    unlikelihood: float = 0.0  # share of the last stage's rows that the model wrote itself, to unlearn what it repeats
+    exit_weight: float = 0.5  # of the exit layer's loss, relative to the model's
+    exit_pull: float = 0.0  # weight of the loss that pulls the model towards its exit layer
+    unlikelihood: float = 0.0  # share of the last stage's rows that the model writes itself, to unlearn repetition
     warmup_steps: int = 100
     cooldown: float = 0.3  # share of the tokens over which the rate falls to zero
     seed: int = 1
@@ -89,7 +89,7 @@ def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> L
 def prepare_corpus(
     data: list[Path], work: Path, start: Path | None, config: PretrainConfig
 ) -> tuple[PreTrainedTokenizerFast, dict[str, np.ndarray]]:
-    """Tokenizer (that of `start`, or a new one) and packed sources, made once and kept in `work`."""
+    """The tokenizer (that of `start`, or a new one) and the packed sources. Both are made once and kept in `work`."""
     sources = find_sources(data)
     work.mkdir(parents=True, exist_ok=True)
     if start and not (work / "tokenizer").exists():
@@ -110,7 +110,7 @@ def prepare_corpus(
 
 
 def split_validation(arrays: dict[str, np.ndarray], window: int) -> tuple[dict[str, np.ndarray], Tensor]:
-    """Cut the end off the larger sources. Returns the rest and validation rows (n, window + 1)."""
+    """Cut the end off the larger sources. Returns the rest, and validation rows (n, window + 1)."""
     train, rows = {}, [np.empty((0, window + 1), np.uint16)]
     for name, tokens in arrays.items():
         if len(tokens) < 10 * VALIDATION_TOKENS or name in LAST_WEIGHTS.keys() - SOURCE_WEIGHTS.keys():
@@ -130,7 +130,7 @@ def learning_rate(step: int, steps: int, config: PretrainConfig) -> float:
 
 
 def forward(model: LlamaForCausalLM, layer: ExitLayer, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Whole rows at once, without a cache. ids (B, T) -> logits of the model and of the exit layer, (B, T, V) each."""
+    """Whole rows without a cache. ids (B, T) -> logits of the model and of the exit layer, (B, T, V) each."""
     hidden = model.model.embed_tokens(ids)  # (B, T, D)
     rope = model.model.rotary_emb(hidden, torch.arange(ids.shape[1], device=ids.device)[None])
     for depth, block in enumerate(model.model.layers, 1):
@@ -141,14 +141,14 @@ def forward(model: LlamaForCausalLM, layer: ExitLayer, ids: Tensor) -> tuple[Ten
 
 
 def losses(model: LlamaForCausalLM, layer: ExitLayer, rows: Tensor, signs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """rows, signs (B, T + 1) -> losses of the model and of the exit layer, and how far the model is from it, in nats a token.
+    """rows, signs (B, T + 1) -> losses of the model and of the exit layer, and the distance between them, in nats per token.
 
-    The model's: -log p of tokens with sign 1, -log(1 - p) with sign -1, nothing with sign 0. The exit layer's: cross-entropy with the
-    model's distribution, everywhere. The distance: KL divergence of the model from the exit layer, everywhere, which moves the model only.
+    The model's loss: -log p of tokens with sign 1, -log(1 - p) with sign -1, nothing with sign 0. The exit layer's: cross-entropy with the
+    model's distribution, everywhere. The distance: KL(model || exit layer), everywhere; its gradient moves the model only.
     """
     final, early = (logits.float() for logits in forward(model, layer, rows[:, :-1]))  # (B, T, V)
     logs, early_logs = final.log_softmax(-1), early.log_softmax(-1)
-    log, signs = logs.gather(-1, rows[:, 1:, None]).squeeze(-1), signs[:, 1:]  # (B, T), of the tokens that follow
+    log, signs = logs.gather(-1, rows[:, 1:, None]).squeeze(-1), signs[:, 1:]  # (B, T), of the next tokens
     unlikely = -torch.log1p(-log.exp().clamp_max(1 - 1e-6))
     exit_loss = -(logs.detach().exp() * early_logs).sum(-1).mean()
     distance = (logs.exp() * (logs - early_logs.detach())).sum(-1).mean()
@@ -165,7 +165,7 @@ def _optimizers(model: torch.nn.Module, config: PretrainConfig) -> list[torch.op
 
 
 def save_checkpoint(path: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer], facts: dict[str, str]) -> None:
-    """Model, optimizer states and progress in one safetensors file, replaced in one step so that a kill leaves the old one."""
+    """Save model, optimizer states and progress in one safetensors file, replaced atomically: a killed process leaves the old one."""
     tensors = {f"model.{n}": p.detach().clone() for n, p in model.named_parameters()}
     for i, optimizer in enumerate(optimizers):
         for j, state in optimizer.state_dict()["state"].items():
@@ -191,8 +191,9 @@ def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: list[torch.o
 def pretrain(
     data: list[Path], work: Path, start: Path | None, config: PretrainConfig, device: str, corpus: Path
 ) -> tuple[LlamaForCausalLM, ExitLayer]:  # fmt: skip
-    """Train until the token budget is spent, from `start` (a checkpoint folder) or from nothing; resumes from
-    `work/checkpoint.safetensors`. `corpus` keeps the packed text. Returns the model and its exit layer in float32.
+    """Train until the token budget is spent, from `start` (a checkpoint folder) or from scratch; resumes from
+    `work/checkpoint.safetensors`. `corpus` keeps the packed text. Returns the model and its exit layer in float32. Raises UserError for a
+    budget that does not fit.
 
     Writes `work/log.jsonl` (step, tokens, loss, validation loss, rate, tokens per second).
     """
@@ -206,7 +207,7 @@ def pretrain(
     model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32) if start else build_model(config, tokenizer)
     target = Target(model.to(device), tokenizer, "embedded model")
     layer = ExitLayer.load(start, target) if start and (start / WEIGHTS).exists() else ExitLayer(target, config.exit_after)
-    layer.greedy = None  # a twin is for distillation to make
+    layer.greedy = None  # only distillation makes a twin
     own = OwnText(target, last_windows, config.window + 1)
     both = torch.nn.ModuleDict({"base": model, "exit": layer})
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters on {device}", flush=True)
@@ -221,13 +222,13 @@ def pretrain(
         if done > config.tokens:
             raise UserError(f"{checkpoint} has seen {done:,} tokens already: ask for more with --tokens, or give another --work")
         entries = log.read_text().splitlines() if log.exists() else []
-        log.write_text("".join(f"{line}\n" for line in entries if json.loads(line)["tokens"] <= done))  # what was lost comes again
+        log.write_text("".join(f"{line}\n" for line in entries if json.loads(line)["tokens"] <= done))  # later steps run again
 
     compiled = torch.compile(losses)
 
     @torch.no_grad()
     def validate() -> dict:
-        """Nothing where the text was too little to keep any back."""
+        """{} where there was too little text to hold any out."""
         with torch.autocast(device, dtype=torch.bfloat16):
             parts = [rows.to(device) for rows in held.split(config.rows) if len(rows) == config.rows]
             found = [compiled(model, layer, rows, torch.ones_like(rows))[0].item() for rows in parts]
@@ -280,7 +281,7 @@ def train_base(
 ) -> None:
     """The command: train (or resume), then write a standard transformers checkpoint in bfloat16, its exit layer and its log to `out`.
 
-    `corpus`: where the packed text is kept, for several models of one vocabulary; else in `work`.
+    `corpus`: where the packed text is kept, so that several models of one vocabulary can share it; None: in `work`.
     """
     corpus = corpus or work
     model, layer = pretrain(data, work, start, config, choose_device(device).type, corpus)

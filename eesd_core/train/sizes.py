@@ -1,8 +1,9 @@
-"""Which size? Candidates are trained alike, from nothing, on as many tokens of the same text, and then measured as they would run.
+"""Which model size? Candidates are trained alike, from scratch, on the same number of tokens of the same text, and then measured as they
+would run.
 
-A wider or deeper model learns more from every token and takes longer over it; a deeper exit guesses better and costs more; a larger
-vocabulary makes fewer and longer tokens and a dearer head. The loss is given a second time with every matrix rounded to 8 bits, since
-stored so a model of twice the size would fit into the same file.
+A wider or deeper model learns more from every token and takes longer over it; a deeper exit drafts better and costs more; a larger
+vocabulary makes fewer and longer tokens and a more expensive head. The loss is also given with every matrix rounded to 8 bits, because a
+model of twice the size, stored so, would fit into the same file.
 """
 
 import json
@@ -28,7 +29,7 @@ from ..simulate.courses import best_fixed, drafts_of, replay
 from .evaluate import bits_per_character
 from .pretrain import PretrainConfig, train_base
 
-HEAD, MLP = 64, 2.5  # width of an attention head; width of the MLP over the model's
+HEAD, MLP = 64, 2.5  # width of an attention head; MLP width relative to the model's
 SAMPLING = Sampling(0.8, min_p=0.1, seed=7)  # as on the page; half-trained models only repeat themselves when greedy
 NEW_TOKENS = 96
 SHOWN = {"parameters": "M weights", "mib": "MiB bf16", "bits": "bits/char", "bits_8": "from 8 bits", "plain_ms": "step ms", "c": "c",
@@ -64,13 +65,13 @@ class Size:
 def compare_sizes(
     sizes: list[Size], data: list[Path], validation: Path, prompts: Path | None, work: Path, out: Path, config: PretrainConfig, device: str
 ) -> list[dict]:  # fmt: skip
-    """Writes every candidate into `out/SIZE`, and `sizes.json`; prints a table. Resumes from `work`. Raises UserError."""
+    """Writes every candidate to `out/SIZE`, and `sizes.json`; prints a table. Resumes from `work`. Raises UserError."""
     rows = []
     for size in sizes:
         folder = out / str(size).replace(":", "-")
         if not (folder / "config.json").exists():
             train_base(data, work / folder.name, None, folder, size.config(config), device, work / f"corpus-{size.vocab}")
-        trained = json.loads((folder / "training_log.json").read_text())["stages"][-1]["config"]  # perhaps on another day
+        trained = json.loads((folder / "training_log.json").read_text())["stages"][-1]["config"]  # perhaps earlier
         rows.append({"size": str(size), "tokens": trained["tokens"]} | judge(folder, validation, prompts, device))
     (out / "sizes.json").write_text(json.dumps(rows, indent=2) + "\n")
     print("size              " + "".join(f"{title:>13}" for title in SHOWN.values()))
@@ -80,8 +81,8 @@ def compare_sizes(
 
 
 def judge(folder: Path, validation: Path, prompts: Path | None, device: str) -> dict:
-    """Loss, and what its exit layer is worth: acceptance on the model's own text as the page draws it, costs, and both put together by
-    replaying the best fixed draft length."""
+    """Loss, and what the exit layer is worth: its acceptance on the model's own text drawn as on the page, its costs, and the speedup that
+    the best fixed draft length would give with both."""
     target = load_target(folder, device, "float32", alone=True)
     target.see_whole_rows()
     count = sum(p.numel() for p in target.model.parameters())
@@ -106,7 +107,7 @@ def judge(folder: Path, validation: Path, prompts: Path | None, device: str) -> 
 
 @torch.no_grad()
 def round_to_8_bits(model: nn.Module) -> None:
-    """Every matrix, in place, as it would come back from storage."""
+    """Round every matrix in place to the values that 8-bit storage would give back."""
     for weight in model.parameters():
         if weight.ndim == 2:
             weight.copy_(from_8_bits(*to_8_bits(weight)))

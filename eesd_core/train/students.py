@@ -1,4 +1,4 @@
-"""How heads are looked at in training: what they read of whole texts, for rounds that begin at random places or are all of one length."""
+"""What heads read of whole texts in training, for rounds that begin at random places or have one fixed length."""
 
 from contextlib import AbstractContextManager
 
@@ -15,16 +15,16 @@ from .lessons import Batch
 
 Student = ExitLayer | TrainedHead
 
-CUT = 0.35  # chance that a round begins at a place: rounds of about three tokens
+CUT = 0.35  # chance that a round begins at a place: rounds have about three tokens
 
 
 def depths_of(head: Student) -> tuple[int, ...]:
-    """Of the target's states that it reads."""
+    """Depths of the target's states that a head reads."""
     return (head.exit_after, *head.taps) if isinstance(head, Head) else head.taps
 
 
 def random_rounds(batch: Batch, seed: int) -> Tensor:
-    """Where the round of every place began, (B, T), for rounds that begin at random places of the replies. Elsewhere each place is one."""
+    """Where the round of every place began, (B, T): rounds begin at random places of the replies; any other place is a round of its own."""
     rows, width = batch.ids.shape
     begins = torch.rand(rows, width, generator=torch.Generator().manual_seed(seed)).to(batch.ids.device) < CUT
     begins |= ~torch.nn.functional.pad(batch.reply[:, 1:], (0, 1))
@@ -33,10 +33,10 @@ def random_rounds(batch: Batch, seed: int) -> Tensor:
 
 
 def even_rounds(batch: Batch, length: int) -> Tensor:
-    """The same for rounds of so many places each, one behind the other through every reply."""
+    """Where the round of every place began, (B, T), for consecutive rounds of `length` places through every reply."""
     rows, width = batch.ids.shape
     places = torch.arange(width, device=batch.ids.device).expand(rows, width)
-    begun = (places * ~torch.nn.functional.pad(batch.reply[:, 1:], (0, 1))).cummax(1).values  # the last place that drafts nothing
+    begun = (places * ~torch.nn.functional.pad(batch.reply[:, 1:], (0, 1))).cummax(1).values  # the last place before that drafts nothing
     return cut_rounds((begun + 1).clamp(max=places), length)
 
 
@@ -46,8 +46,8 @@ def deep_of(head: ExitLayer, batch: Batch, seed: int) -> Tensor | None:
 
 
 def rows_of(target: Target, head: Student, batch: Batch, seed: int, start: Tensor | None = None) -> Tensor:
-    """What the LM head's rows would be multiplied by, drafting along whole texts, (B, T, D): in rounds that begin at random, or, for heads
-    other than the exit layer, where `start` (B, T) says."""
+    """The LM head's input when drafting along whole texts, (B, T, D). Rounds begin at random places, or, for heads other than the exit
+    layer, where `start` (B, T) says."""
     if isinstance(head, TrainedHead):
         start = cut_rounds(random_rounds(batch, seed), head.longest) if start is None else start
         return head.rows_hidden(target, batch.ids, batch.states, start)
@@ -55,19 +55,19 @@ def rows_of(target: Target, head: Student, batch: Batch, seed: int, start: Tenso
 
 
 def judged_rows(target: Target, head: Student, batch: Batch, judged: Tensor, seed: int, bits: int) -> Tensor:
-    """The same at the judged places (B, T) alone, with weights rounded as they will be stored: (n, D)."""
+    """As `rows_of`, at the judged places (B, T) only and with weights rounded as they will be stored: (n, D)."""
     if isinstance(head, TrainedHead):
         return _rounded(_HeadReader(head, target), head, bits, batch, seed)[judged]
     return hidden_at(target, head, batch.states[head.exit_after], deep_of(head, batch, seed), judged, bits)
 
 
 def hidden_at(target: Target, layer: ExitLayer, states: Tensor, deep: Tensor | None, judged: Tensor, bits: int) -> Tensor:
-    """Of an exit layer. states (B, T, D), judged (B, T) -> (n, D)."""
+    """`judged_rows` of an exit layer: states (B, T, D), judged (B, T) -> (n, D)."""
     return _rounded(_Reader(layer, target, judged), layer, bits, states, deep)
 
 
 def _rounded(reader: nn.Module, head: Student, bits: int, *told) -> Tensor:
-    """What `reader` says with the head's matrices as they will come back from a file; gradients pass the rounding."""
+    """Run `reader` with the head's matrices as they will come back from a file; gradients pass straight through the rounding."""
     rounded = {n: fake_quantize(p) for n, p in head.named_parameters() if bits == 4 and fits_4_bits(p)}
     return torch.func.functional_call(reader, {f"layer.{name}": weight for name, weight in rounded.items()}, told)
 
@@ -75,7 +75,7 @@ def _rounded(reader: nn.Module, head: Student, bits: int, *told) -> Tensor:
 class _HeadReader(nn.Module):
     def __init__(self, head: TrainedHead, target: Target):
         super().__init__()
-        self.layer, self.target = head, (target,)  # in a tuple: its weights are no part of this module
+        self.layer, self.target = head, (target,)  # in a tuple, so that its weights are no part of this module
 
     def forward(self, batch: Batch, seed: int) -> Tensor:
         return rows_of(self.target[0], self.layer, batch, seed)
@@ -98,7 +98,7 @@ class _Reader(nn.Module):
 
 
 class _LastLayer:
-    """Behind its attention nothing but the judged rows is needed: (B, T, D) -> (n, D)."""
+    """After its attention, computes the judged rows only: (B, T, D) -> (n, D)."""
 
     def __init__(self, layer: nn.Module, judged: Tensor):
         self.layer, self.judged, self.kind = layer, judged, layer.kind
@@ -110,6 +110,6 @@ class _LastLayer:
 
 
 def computing(target: Target) -> AbstractContextManager:
-    """Products in bfloat16 where the device has instructions for it."""
+    """Autocast to bfloat16 where the device has instructions for it."""
     native = target.device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.autocast(target.device.type, torch.bfloat16, enabled=native)

@@ -1,4 +1,4 @@
-"""Which exit depth? An exit layer is trained and measured at every depth; a deeper one guesses better and costs more.
+"""Which exit depth? An exit layer is trained and measured at every depth; a deeper one drafts better and costs more.
 
 All depths learn from the same texts, which the model writes once.
 """
@@ -18,7 +18,7 @@ SHOWN = {"held_out_agreement": "agreement", "draft_cost": "draft cost c", "predi
 
 
 def default_depths(layers: int) -> list[int]:
-    """1, and eighths of the model up to half of it."""
+    """1, and every eighth of the model up to half of it."""
     return sorted({1, *(layers * part // 8 for part in range(1, 5) if 0 < layers * part // 8 < layers)})
 
 
@@ -32,7 +32,7 @@ def sweep(
         layers = read_config(name, revision).num_hidden_layers
     except UserError:
         raise
-    except Exception as problem:  # whatever transformers raises over files
+    except Exception as problem:  # transformers raises all kinds of exceptions over files
         raise UserError(explain(name, problem)) from None
     depths = sorted(set(depths or default_depths(layers)))
     if not 0 < depths[0] <= depths[-1] < layers:

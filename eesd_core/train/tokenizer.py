@@ -1,4 +1,4 @@
-"""A byte-level BPE tokenizer: any text is representable, nothing is unknown."""
+"""A byte-level BPE tokenizer: it can represent any text, so there is no unknown token."""
 
 from collections.abc import Iterable
 
@@ -20,7 +20,7 @@ def turns(prompt: str, reply: str) -> str:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, context: int) -> PreTrainedTokenizerFast:
-    """Train on `texts`. One digit a token: numbers are rare here and whole ones would waste vocabulary."""
+    """Train on `texts`. Every digit is a token of its own: numbers are rare here, and whole ones would waste vocabulary."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]

@@ -1,5 +1,4 @@
-"""`write-replies`: a chat model replies to many requests, or a model goes on with many openings, and what it wrote is kept for all heads
-that learn from it."""
+"""`write-replies`: a chat model replies to many requests, or a model continues many openings. All heads learn from what it wrote."""
 
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from .store import PART, load_ids, load_replies, parts, save_part, save_replies
 from .turns import turn_behind
 from .writer import Text, Writer, run
 
-DRAWS = ((0.0, 0.0), (0.8, 0.1), (0.0, 0.0), (0.8, 0.1), (0.8, 0.0), (1.0, 0.0))  # (temperature, min-p) of one request after the other
+DRAWS = ((0.0, 0.0), (0.8, 0.1), (0.0, 0.0), (0.8, 0.1), (0.8, 0.0), (1.0, 0.0))  # (temperature, min-p) for consecutive requests, in turn
 MOST_TURNS = 2
 LONGEST_PROMPT = 330  # tokens
 
@@ -25,9 +24,9 @@ def write_replies(
     model: str | None, data: Path, out: Path, count: int, new_tokens: int, taps: tuple[int, ...], known: Path | None = None,
     openings: bool = False,
 ) -> None:  # fmt: skip
-    """Replies to requests 0 .. count - 1, into parts in `out`; what is there already stays. `taps`: depths whose hidden states are kept
-    too, two bytes a number. `known`: a file of replies written before (store.py), which need not be written again. `openings`: texts that
-    break off in place of requests, and what follows in place of a reply. Raises UserError."""
+    """Write replies to requests 0 .. count - 1 into parts in `out`; those already there stay. `taps`: depths whose hidden states are kept
+    too, in bfloat16. `known`: a file of earlier replies (store.py), which are not written again. `openings`: the model continues texts that
+    break off instead of replying to requests. Raises UserError."""
     if openings and known:
         raise UserError("--known is for replies: leave it out where the model goes on with openings")
     requests = Openings(data) if openings else Requests(data)
@@ -70,12 +69,12 @@ def write_replies(
 
 
 def numbers(folder: Path) -> set[int]:
-    """Requests that have their replies."""
+    """Numbers of the requests that already have their replies."""
     return {number for part in parts(folder) for number in load_ids(folder, part)["number"].tolist()}
 
 
 def restore(target: Target, requests: Requests, known: Path) -> Iterator[Text]:
-    """Whole texts, from the replies alone. Raises UserError for a file that does not fit."""
+    """Whole texts, put together again from their replies alone. Raises UserError for a file that does not fit."""
     try:
         found = list(load_replies(known))
     except (OSError, SafetensorError, KeyError) as problem:

@@ -1,6 +1,6 @@
-"""Openings of texts, drawn by number, for a model that goes on with what it is given instead of replying to it.
+"""Openings of texts, drawn by number, for a model that continues what it is given instead of replying to it.
 
-Opening n is the same whoever asks for it and whenever, so that writing can stop and go on.
+Opening n is always the same, so that writing can be interrupted and resumed.
 """
 
 from pathlib import Path
@@ -11,13 +11,13 @@ from ..corpus import documents, find_sources
 from ..tokenizer import TURN_TOKENS
 from .requests import excerpt
 
-ENOUGH = 1_000_000  # characters of a source
+ENOUGH = 1_000_000  # characters per source
 LEAST, MOST = 4, 40  # words
 
 
 class Openings:
-    """`folder` holds JSON Lines with a `text`, packed by xz or not; those in folders named `eval` are left alone. Raises UserError where
-    there is nothing of use."""
+    """`folder` holds JSON Lines with a `text`, compressed by xz or not; folders named `eval` are skipped. Raises UserError where there is
+    nothing of use."""
 
     def __init__(self, folder: Path):
         folders = sorted({path.parent for path in folder.rglob("*.jsonl*") if "eval" not in path.relative_to(folder).parts}) or [folder]
@@ -25,7 +25,8 @@ class Openings:
         self.sources = sorted(name for name, texts in self.texts.items() if texts)
 
     def draw(self, number: int) -> str:
-        """By the root of a source's size: a large one must not be nearly all. It breaks off anywhere."""
+        """LEAST to MOST words, breaking off anywhere. Sources are drawn in proportion to the square root of their size, so that a large one
+        does not crowd out the others."""
         random = np.random.default_rng([10, number])
         weights = np.sqrt([len(self.texts[name]) for name in self.sources])
         texts = self.texts[self.sources[random.choice(len(weights), p=weights / weights.sum())]]
@@ -34,7 +35,7 @@ class Openings:
 
 
 def first_of(paths: list[Path]) -> list[str]:
-    """The first documents of a source, as many as reach ENOUGH characters together, without those that are written as turns."""
+    """The first documents of a source, up to ENOUGH characters together, without those that are written as turns."""
     found, size = [], 0
     for text in documents(paths):
         if text.startswith(TURN_TOKENS[0]):

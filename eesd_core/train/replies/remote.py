@@ -1,7 +1,7 @@
 """Replies from a server with OpenAI's chat completions (vLLM, SGLang, llama.cpp, TGI, `python app.py --openai`), for heads to learn from.
 
-A server sends text, and heads learn from token ids: a reply is encoded again, and dropped where these ids do not read as what was sent.
-Whether they are the very ids that the server drew nobody can tell; what is learned is the model's own forward pass over them.
+A server sends text, and heads learn from token ids. So a reply is encoded again, and dropped where decoding the ids does not give the same
+text. The ids may still differ from those that the server drew; what is learned is the model's own forward pass over them.
 """
 
 import asyncio
@@ -21,21 +21,21 @@ from .store import parts, save_part, save_replies
 from .turns import end_of_turn, turn_behind
 from .writer import WIDTH, Text
 
-TRIES, FIRST_PAUSE = 6, 0.5  # of a request; seconds, and twice as many each time
-SILENT = 600.0  # seconds without an answer
-PART = 32  # texts that are kept together: whoever stops it loses no more than these
-LATER = (408, 425, 429, 500, 502, 503, 504)  # what a server says that may answer next time
+TRIES, FIRST_PAUSE = 6, 0.5  # tries per request; seconds before the second try, doubled each time
+SILENT = 600.0  # seconds without an answer before a try fails
+PART = 32  # texts that are saved together: an interruption loses no more than these
+LATER = (408, 425, 429, 500, 502, 503, 504)  # status codes of a server that may answer next time
 Message = dict[str, str]
 
 
 class Said(NamedTuple):
     text: str
-    whole: bool  # the model ended it, and not the limit
+    whole: bool  # the model ended it, not the limit
 
 
 class Server:
-    """Use it in `async with`. `address`: as OpenAI's clients take it, with the /v1. `model`: the server's name for it; None: the only one
-    that it lists."""
+    """Use it in `async with`. `address`: as OpenAI's clients take it, including /v1. `model`: the server's name for it; None: the only
+    model that it lists."""
 
     def __init__(self, address: str, model: str | None, new_tokens: int):
         self.address, self.model, self.new_tokens = address.rstrip("/"), model, new_tokens
@@ -54,7 +54,7 @@ class Server:
         await self.client.aclose()
 
     async def reply(self, messages: list[Message], temperature: float, min_p: float, seed: int) -> Said:
-        """Raises UserError."""
+        """The model's reply to a conversation. Raises UserError."""
         body = {"model": self.model, "messages": messages, "temperature": temperature, "seed": seed, "max_tokens": self.new_tokens}
         answer = await self.ask("POST", "/chat/completions", body | ({"min_p": min_p} if min_p else {}))
         try:
@@ -67,7 +67,7 @@ class Server:
         return Said(text, reason == "stop")
 
     async def ask(self, method: str, path: str, body: dict | None = None) -> dict:
-        """A JSON object. Raises UserError after the last try, or at once where trying again makes no sense."""
+        """The answer, a JSON object. Raises UserError after the last try, or at once where another try makes no sense."""
         problem = ""
         for attempt in range(TRIES):
             if attempt:
@@ -98,8 +98,8 @@ class Server:
 def replies_from(
     address: str, served_as: str | None, model: str, data: Path, out: Path, count: int, new_tokens: int, at_once: int
 ) -> None:  # fmt: skip
-    """As `collect.write_replies`, but a server writes. `model`: the same model here, whose tokenizer reads the replies. Raises
-    UserError."""
+    """As `collect.write_replies`, but a server writes. `model`: the same model on this machine, for its tokenizer. `at_once`: requests
+    under way. Raises UserError."""
     requests = Requests(data)
     target = load_target(model, "cpu", "float32", "none", alone=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -136,8 +136,8 @@ async def _gather(server: Server, target: Target, requests: Requests, out: Path,
 async def texts_from(
     server: Server, target: Target, requests: Requests, todo: Iterator[tuple[int, float, float]], at_once: int
 ) -> AsyncIterator[Text | None]:  # fmt: skip
-    """Texts as they come, `at_once` under way; None for one that does not read the same when it is encoded again, or whose request is too
-    long. todo: number, temperature, min-p. Raises UserError."""
+    """Texts as they are completed, with `at_once` of them under way. None stands for a text that changes when encoded again, or whose
+    request is too long. todo: number, temperature, min-p. Raises UserError."""
     working: set[asyncio.Task] = set()
     try:
         while True:
@@ -146,16 +146,16 @@ async def texts_from(
             if not working:
                 return
             done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-            for task in sorted(done, key=lambda task: task.exception() is not None):  # what came is kept before a failure is told
+            for task in sorted(done, key=lambda task: task.exception() is not None):  # failures last: texts that came are kept first
                 yield task.result()
     finally:
         for task in working:
             task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)  # several may have failed of the same reason: one tells it
+        await asyncio.gather(*working, return_exceptions=True)  # several may have failed for the same reason; one is reported
 
 
 async def one_text(server: Server, target: Target, requests: Requests, number: int, temperature: float, min_p: float) -> Text | None:
-    """A request, its reply, and perhaps another turn."""
+    """A request, its reply, and perhaps a second turn. None where the request is too long, or a reply changes when it is encoded again."""
     messages: list[Message] = [{"role": "user", "content": requests.draw(number)}]
     text = Text(number, list(target.codec.encode_chat(messages)), temperature, min_p)
     if len(text.ids) > LONGEST_PROMPT:
@@ -177,7 +177,7 @@ async def one_text(server: Server, target: Target, requests: Requests, number: i
 
 
 def ids_of(target: Target, text: str) -> list[int]:
-    """A reply's ids; none where they do not read as the reply."""
+    """A reply's ids; none where decoding them does not give the reply."""
     if not text.strip():
         return []
     special = target.codec.special_ids

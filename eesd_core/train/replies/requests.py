@@ -1,8 +1,8 @@
-"""Requests of many kinds, drawn by number: instructions from files, stories to go on with, texts to sum up, questions about a passage,
-code, explanations, and follow-ups to the model's own reply.
+"""Requests of many kinds, drawn by number: instructions from files, stories to continue, texts to summarise, talks, questions about a
+thing, and code.
 
-Request n is the same whoever asks for it and whenever, so that writing can stop and go on. What a request quotes comes from files that
-the user gives; the wording around it is ours (assets/text/requests.json).
+Request n is always the same, so that writing can be interrupted and resumed. What a request quotes comes from files that the user gives;
+the wording around it is ours (assets/text/requests.json).
 """
 
 import json
@@ -20,8 +20,9 @@ MIX = {"instruct": 0.44, "story": 0.12, "summary": 0.12, "talk": 0.04, "about": 
 
 
 class Requests:
-    """`folder` holds JSON Lines, packed by xz or not: a `prompt` is an instruction, a `text` is quoted (as a talk where the file's name has
-    "dialogue" or "taskmaster" in it, as a passage of a textbook with "openstax"). Raises UserError where there is nothing of use."""
+    """`folder` holds JSON Lines, compressed by xz or not. A `prompt` is an instruction. A `text` is quoted: as a talk where the file's name
+    contains "dialogue" or "taskmaster", as a textbook passage where it contains "openstax", else as a story. Raises UserError where prompts
+    or stories are missing."""
 
     def __init__(self, folder: Path):
         self.instructions: dict[str, list[str]] = {}
@@ -59,7 +60,7 @@ class Requests:
             return of[int(random.integers(len(of)))]
 
         if kind == "instruct":
-            # By the root of a source's size: a large one must not be nearly all.
+            # In proportion to the square root of a source's size, so that a large source does not crowd out the others.
             weights = np.sqrt([len(self.instructions[name]) for name in self.sources])
             return pick(self.instructions[self.sources[random.choice(len(weights), p=weights / weights.sum())]])
         if kind == "story":
@@ -74,13 +75,13 @@ class Requests:
         return pick(WORDS["about"] if kind == "about" else WORDS["story_about"]).format(pick(WORDS["things"]))
 
     def follow_up(self, number: int) -> str | None:
-        """What is asked behind the reply to request `number`; nothing behind most."""
+        """What the user asks after the reply to request `number`; None for most requests."""
         random = np.random.default_rng([8, number])
         return WORDS["follow_ups"][int(random.integers(len(WORDS["follow_ups"])))] if random.random() < 0.3 else None
 
 
 def excerpt(text: str, random: np.random.Generator, least: int, most: int, lines: bool = False) -> str:
-    """So many words from somewhere in a text, cut at the ends of sentences (of turns) where there are any."""
+    """About `least` to `most` words from a random place in a text, cut at the ends of sentences (or turns) where possible."""
     parts = text.split("\n") if lines else re.split(r"(?<=[.!?])\s+", text)
     wanted, first = int(random.integers(least, most + 1)), int(random.integers(max(1, len(parts) - 4)))
     taken: list[str] = []

@@ -1,9 +1,10 @@
-"""Replies on disk, in parts of a few hundred texts. Ids are small and cost hours: they are kept for good. States can be made again.
+"""Replies on disk, in parts of a few hundred texts. Ids are small and took hours to write, so they are kept for good; states can be
+computed again.
 
-A part is `ids-NNNN.safetensors` (all ids one behind the other, where each text ends, which ids are replies, how each was drawn) and, where
-states are kept, `states-NNNN.safetensors` (one tensor a depth, row for row beside the ids, in bfloat16; the row of a text's last id is
-never computed, and zero). `replies.safetensors` has the replies alone, without the requests: with the same request files all texts can be
-put together again from it.
+A part is `ids-NNNN.safetensors` (the ids of all texts concatenated, where each text ends, which ids are replies, how each was drawn) and,
+where states are kept, `states-NNNN.safetensors` (one bfloat16 tensor per depth, row for row as the ids; the row of a text's last id is
+never computed, and is zero). `replies.safetensors` has only the replies, without the requests: with the same request files, all texts can
+be restored from it.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ REPLIES = "replies.safetensors"
 
 
 class Replies(NamedTuple):
-    """What a model replied to request `number`, turn by turn, and to what followed."""
+    """What a model replied to request `number` and to its follow-ups, turn by turn."""
 
     number: int
     temperature: float
@@ -45,11 +46,11 @@ def save_part(folder: Path, number: int, texts: list[tuple[Text, Tensor]], taps:
     if states:
         rows = torch.cat([torch.cat([s, torch.zeros_like(s[:1])]) for _, s in texts])  # (tokens, taps, D)
         write(folder / f"states-{number:04d}.safetensors", {str(depth): rows[:, i].contiguous() for i, depth in enumerate(taps)})
-    write(folder / f"ids-{number:04d}.safetensors", kept)  # last: a part counts once this is there
+    write(folder / f"ids-{number:04d}.safetensors", kept)  # last, because a part counts once this file exists
 
 
 def narrow(ids: Tensor) -> Tensor:
-    """In two bytes an id, where they have room."""
+    """Two bytes per id where all ids fit, else four."""
     return ids.to(torch.uint16 if not len(ids) or ids.max() < 2**16 else torch.int32)
 
 

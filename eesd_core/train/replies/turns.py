@@ -5,19 +5,19 @@ from ...model.target import Target
 
 
 def turn_behind(target: Target, request: str) -> list[int]:
-    """Ids of another request behind a reply and its end token, and the opening of the next reply. Raises UserError."""
+    """Ids that follow a reply and its end token: another request, and the opening of the next reply. Raises UserError."""
     rest, end = _behind(target, request)
     return rest[end + 1 :]
 
 
 def end_of_turn(target: Target) -> int:
-    """The token that ends a reply which another request follows. Raises UserError."""
+    """The token that ends a reply when another request follows. Raises UserError."""
     rest, end = _behind(target, "c")
     return rest[end]
 
 
 def _behind(target: Target, request: str) -> tuple[list[int], int]:
-    """What the template writes behind a first request, and where in it the reply ends."""
+    """What the template writes after a first request, and where in it the reply ends."""
 
     def chat(*turns: str) -> list[int]:
         roles = ("user", "assistant", "user")

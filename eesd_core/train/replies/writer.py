@@ -1,7 +1,7 @@
-"""Writes many texts at once: a pass holds one row of every text under way, and the prompts of those that begin.
+"""Writes many texts at once: a pass holds one row of every text under way, and the prompts of texts that begin.
 
 Ours. There is no padding: linear layers see all rows together, attention runs row by row over each text's own keys and values (numba),
-and a text that ends gives its place to the next one at once. Weights and sums are in float32.
+and the next text takes the place of one that ends at once. Weights and sums are in float32.
 """
 
 import math
@@ -16,27 +16,27 @@ from transformers import LlamaForCausalLM
 
 from ...errors import UserError
 
-PLACES, WIDTH = 112, 640  # texts under way, and the longest of them in tokens
-ROWS = 288  # of a pass at most: prompts wait for room
+PLACES, WIDTH = 112, 640  # texts under way, and the length of the longest in tokens
+ROWS = 288  # rows of a pass at most: prompts wait for room
 FAST = {"fastmath": True, "cache": True, "nogil": True}
 
 
 @dataclass
 class Text:
-    """One text under way. `first`: where the last reply begins. The states of its tokens but the last are kept as they come."""
+    """One text under way. `first`: where the last reply begins."""
 
     number: int
     ids: list[int]
     temperature: float
     min_p: float
     first: int = 0
-    turns: list[tuple[int, int]] = field(default_factory=list)  # of every reply: begin and end
-    read: int = 0  # ids that have been through the model
+    turns: list[tuple[int, int]] = field(default_factory=list)  # (begin, end) of every reply
+    read: int = 0  # number of ids that have been through the model
 
 
 class Writer:
-    """`model` is a LlamaForCausalLM in float32 on the CPU. `taps`: depths whose hidden states are kept, (number of taps, D) a token. Raises
-    UserError for another kind of model."""
+    """`model` is a LlamaForCausalLM in float32 on the CPU. `taps`: depths whose hidden states are kept, (number of taps, D) per token.
+    Raises UserError for another kind of model."""
 
     def __init__(self, model, taps: tuple[int, ...], ends: frozenset[int], places: int = PLACES):
         config, body = model.config, model.model
@@ -59,7 +59,7 @@ class Writer:
 
     @torch.inference_mode()
     def step(self) -> list[int]:
-        """One pass. Returns the places whose text has read all its ids and got one more."""
+        """One pass. Returns the places whose texts have been read completely and got one more token."""
         rows: list[tuple[int, int]] = []  # (place, position)
         complete: list[int] = []
         ends: list[int] = []
@@ -103,7 +103,7 @@ class Writer:
         drawn = temperature[:, 0] > 0
         if drawn.any():
             scaled = logits[drawn] / temperature[drawn]
-            law = (scaled - scaled.amax(-1, keepdim=True)).exp_()  # the likeliest has 1: min-p is a bound on what stands here
+            law = (scaled - scaled.amax(-1, keepdim=True)).exp_()  # the most likely token has 1, so min-p is a bound on these numbers
             law[law < torch.tensor([t.min_p for t in texts])[drawn][:, None]] = 0
             sums = law.double().cumsum(-1)
             chances = torch.tensor([np.random.default_rng([9, t.number, len(t.ids)]).random() for t in texts], dtype=torch.float64)[drawn]
@@ -121,7 +121,7 @@ class Layer:
 
 
 def pack(weight: Tensor):
-    """A product with a weight that lies as oneDNN wants it."""
+    """The product with a weight that is packed as oneDNN wants it."""
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
     product = torch.ops.mkldnn._linear_pointwise.default
     return lambda x: product(x, packed, None, "none", [], "")
@@ -133,11 +133,11 @@ def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 @numba.njit(parallel=True, **FAST)
 def attend(mixed, keys, values, place, position, cos, sin, heads, groups, out):
-    """Rotate queries and keys, keep keys and values, and let every row look at its text up to itself. mixed (R, (heads + 2 groups) width),
-    keys and values (places, groups, length, width), out (R, heads width)."""
+    """Rotate queries and keys, store keys and values, and let every row attend to its text up to itself. mixed (R, (heads + 2 groups)
+    width), keys and values (places, groups, length, width), out (R, heads width)."""
     rows, half = mixed.shape[0], cos.shape[1]
     width = 2 * half
-    for r in numba.prange(rows):  # all keys are there before anybody looks
+    for r in numba.prange(rows):  # all keys must be stored before any row reads them
         p, t = place[r], position[r]
         for g in range(groups):
             k, v = (heads + g) * width, (heads + groups + g) * width
@@ -177,8 +177,8 @@ def attend(mixed, keys, values, place, position, cos, sin, heads, groups, out):
 
 
 def run(writer: Writer, texts: Iterator[Text], most_new: int, next_turn) -> Iterator[tuple[Text, Tensor]]:
-    """Every text of `texts`, with the states of all its ids but the last, (T - 1, taps, D). A reply ends with an end token or after
-    `most_new`; `next_turn(text)` then gives the ids of another request, or None."""
+    """Yields every text of `texts`, with the states of all its ids but the last, (T - 1, taps, D). A reply ends with an end token or after
+    `most_new` tokens; `next_turn(text)` then gives the ids of another request, or None."""
     waiting = True
     while waiting or any(writer.places):
         for place, under_way in enumerate(writer.places):
