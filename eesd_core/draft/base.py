@@ -1,7 +1,7 @@
-"""The drafter's interface and what passes through it.
+"""The drafter's interface and its data types.
 
-A drafter is asked for nodes, one call after the other, until the controller stops it (run.py); then it hands over the hidden states that
-it already has, and learns what the target made of its nodes.
+A drafter is asked for nodes until the controller stops it (run.py). Then it hands over the hidden states that it has already computed,
+and after verification it learns which nodes were accepted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,14 +23,14 @@ from ..model.target import Target
 from ..sampling import Sampler
 from ..verify import Verdict
 
-MOST_LEAD = 1e4  # stands for "there was no other token", since JSON has no infinity
-LOGITS = -1  # in place of a depth, in what a drafter sees of a round: the target's logits, (k + 1, V)
-CERTAIN = (1.0, 0.0, MOST_LEAD)  # confidence, entropy and lead of a drafter that has no distribution
+MOST_LEAD = 1e4  # means "there was no other token"; JSON has no infinity
+LOGITS = -1  # key in `seen`, in place of a depth, for the target's logits, (k + 1, V)
+CERTAIN = (1.0, 0.0, MOST_LEAD)  # confidence, entropy and lead for a drafter without a distribution
 
 
 @dataclass(slots=True)
 class Text:
-    """What a run has so far. The last of `ids` is *pending*: written, but not yet run through the target (not in `cache`)."""
+    """The text so far. The last of `ids` is *pending*: written, but not yet run through the target (not in `cache`)."""
 
     ids: list[int]
     cache: KVCache
@@ -46,11 +46,11 @@ class Text:
 class Law(NamedTuple):
     """The distribution that a draft token was drawn from."""
 
-    ids: Tensor | None  # (S,) the shortlist it is over; None: the whole vocabulary
+    ids: Tensor | None  # (S,) the shortlist's tokens; None: the whole vocabulary
     probs: Tensor  # (S,) or (V,)
 
     def over(self, vocab: int) -> Tensor:
-        """Over the whole vocabulary, (V,)."""
+        """The probabilities over the whole vocabulary, (V,)."""
         return self.probs if self.ids is None else spread(self.ids, self.probs, vocab)
 
 
@@ -62,18 +62,18 @@ class Node(NamedTuple):
     law: Law | None  # None: a definite choice, a point mass
     facts: Facts
     probability: float = 1.0  # of this token under its law
-    ranked: tuple[tuple[int, float], ...] = ()  # on the spine of a tree: the best tokens for this place, this one first, with their chances
+    ranked: tuple[tuple[int, float], ...] = ()  # spine of a tree only: (token, chance) for this place, best first, starting with this one
 
 
 class Room(NamedTuple):
-    """What a round has room for behind its spine."""
+    """How many nodes may be added beside and behind the spine, and what each costs."""
 
     depth: int  # most nodes on a path
-    prices: tuple[float, ...]  # of one row more, and then one more: the tokens that would be written in the time it takes
+    prices: tuple[float, ...]  # of each further row: its time, in tokens that the run writes in that time
 
 
 def parents_of(nodes: Sequence[Node]) -> tuple[int, ...]:
-    """Of every row of the verify pass, the row that it follows (see Target.run): row 0 is the pending token. (): a chain."""
+    """For every row of the verify pass, the row that it follows (see Target.run). Row 0 is the pending token. (): a chain."""
     if all(node.parent == number - 1 for number, node in enumerate(nodes)):
         return ()
     return (-1, *(node.parent + 1 for node in nodes))
@@ -99,45 +99,48 @@ class Draft:
 
 
 class Parts(NamedTuple):
-    """What drafters are made of."""
+    """What drafters are built from."""
 
     target: Target
-    exit_layer: Head | None  # for this temperature
+    exit_layer: Head | None  # the one for this temperature (Head.at)
     capacity: int  # positions that prompt and text need
     heads: Mapping[str, TrainedHead] = MappingProxyType({})  # other trained heads, by kind
 
 
 class Drafter(Stateful):
-    """`extend` is all that a drafter must have. Its state is what it has learned: a new drafter of the same settings goes on with it.
+    """A drafter must define `extend`; the other methods have defaults. Its state is what it has learned, and a new drafter with the same
+    settings can continue from it.
 
-    `text.cache` is the target's: a drafter may run ahead in it, and leaves it at `text.start`, apart from its first `reuses` layers.
+    `text.cache` is the target's. A drafter may run ahead in it, but `finish` must leave it at `text.start`, except for the first `reuses`
+    layers.
     """
 
-    name: str = ""  # as it is spelled on the command line, with what was chosen for it; "": as it was asked for
-    rows: int = 1  # siblings may fill up a verify pass to so many rows; 1: it drafts chains
-    reuses: int = 0  # of the target's first layers, those that drafting has already run when verification begins
-    at_once: bool = False  # all drafts of a round come from one step, whose time does not depend on how many they are
-    cost_guess: float = 0.0  # of a draft step's time over a plain step's, where it is not measured at load (reuses = 0); 0: none
-    taps: tuple[int, ...] = ()  # behind how many layers it wants to see the hidden states of every row; each >= reuses
+    name: str = ""  # as spelled on the command line, with settings chosen by the drafter; "": registry.py fills in the given spelling
+    rows: int = 1  # siblings may fill up a verify pass to this many rows; 1: it drafts chains
+    reuses: int = 0  # number of the target's first layers that drafting has already run when verification begins
+    at_once: bool = False  # one step makes all drafts of a round, and its time does not depend on their number
+    cost_guess: float = 0.0  # draft step time / plain step time, used if it is not measured at load (reuses = 0); 0: unknown
+    taps: tuple[int, ...] = ()  # depths at which it wants the hidden states of every row; each >= reuses
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
-        """After prefill. seen: depth -> (1, n, D), hidden states of the n cached positions, at every depth of `taps`."""
+        """Called after prefill. seen: depth -> (1, n, D), hidden states of the n cached positions, for every depth of `taps`."""
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
-        """More nodes behind those of this round, at most `room` on the spine: none, the next one, or several."""
+        """Draft further spine nodes behind those of this round: none, one or several, at most `room`."""
         raise NotImplementedError
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
-        """Drafting of the spine has ended: nodes beside it and behind it, parents before their children (tree.py)."""
+        """Called when the spine is complete. Returns nodes beside and behind it, parents before their children (tree.py)."""
         return []
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> Tensor | None:
-        """Drafting has ended with these nodes. Returns the states from which verification begins (see Draft), or None."""
+        """Called when drafting has ended. Returns the states from which verification begins (see Draft), or None."""
         return None
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
-        """The round is over, and `text` has what was written: roll back whatever lies behind `text.start`. seen: depth -> (1, k + 1, D), of
-        the pending token and every node, and LOGITS. Without a verdict the text was taken back to an earlier place (checks/same_law.py)."""
+        """Called after a round, when `text` already contains its tokens. The drafter rolls back its own state behind `text.start`.
+        seen: depth -> (1, k + 1, D), for the pending token and every node, and LOGITS. `verdict` None means that the text was cut back to
+        an earlier place (checks/same_law.py)."""
 
     def snapshot(self) -> dict:
         """What the page shows of it."""
@@ -145,12 +148,12 @@ class Drafter(Stateful):
 
 
 def certain(id: int, depth: int, chance: float) -> Node:
-    """A node of the spine whose drafter has no distribution. `chance`: how often such tokens have been right, for its siblings."""
+    """A spine node from a drafter without a distribution. `chance`: how often such tokens have been right; prices what hangs below it."""
     return Node(id, depth - 1, None, Facts(depth, *CERTAIN), ranked=((id, chance),))
 
 
 def whole_draft(drafter: Drafter, text: Text) -> list[int]:
-    """All that a drafter which runs no model would draft here."""
+    """Token ids of the longest draft here, at most MAX_DRAFT. For drafters that run no model, since it costs almost nothing."""
     nodes: list[Node] = []
     while len(nodes) < MAX_DRAFT and (more := drafter.extend(text, nodes, MAX_DRAFT)):
         nodes += more
@@ -158,5 +161,5 @@ def whole_draft(drafter: Drafter, text: Text) -> list[int]:
 
 
 def last_id(text: Text, nodes: Sequence[Node]) -> int:
-    """The token that a chain goes on from."""
+    """The last token of a chain: the last node's, or the pending one."""
     return nodes[-1].id if nodes else text.ids[-1]

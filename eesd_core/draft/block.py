@@ -1,8 +1,8 @@
-"""The block drafter: one pass of the block head says the tokens of all places of a round (heads/block.py).
+"""The block drafter: one pass of the block head predicts the tokens of all places of a round (heads/block.py).
 
-What the pass reads are the rows that the target has verified since the last one, and the block behind them; keys and values of the verified
-rows are kept, the block's are not. Tokens are then chosen from left to right, as many as the controller asks for: the token before changes
-the logits of a place by a product of rank 64 at most, so all places share one product with the LM head's rows.
+The pass reads the rows that the target has verified since the last pass, then the block. Keys and values of the verified rows stay in the
+cache, those of the block do not. Tokens are then chosen from left to right, as many as the controller asks for. The previous token changes
+a place's logits only by a product of rank 64 at most, so the LM head's rows are read once for all places.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ class BlockDrafter(HeadDrafter):
     def __init__(self, parts: Parts, rows: int = 1):
         super().__init__(parts, rows)
         self.cache = self.target.new_cache(parts.capacity, layers=1)
-        self.hidden: Tensor | None = None  # of this round's places, (1, k, D), and what each comes to without the token before it
-        self.plain: Tensor | None = None  # (k, V) or (k, S)
-        self.by_state: Tensor | None = None  # (1, k, r)
+        self.hidden: Tensor | None = None  # head outputs at this round's places, (1, k, D)
+        self.plain: Tensor | None = None  # their logits before the correction by the previous token, (k, V) or (k, S)
+        self.by_state: Tensor | None = None  # see BlockHead.factors, (1, k, r)
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         super().begin(text, seen)
@@ -42,7 +42,7 @@ class BlockDrafter(HeadDrafter):
         return [self.chosen(text, nodes, self.hidden[:, place : place + 1] + factors @ head.change.float(), plain)]
 
     def _block(self, text: Text, token: Tensor, places: int) -> None:
-        """The pass over what was verified and the block. token (1, 1, D): the pending one."""
+        """One pass over newly verified rows and a block of `places`. token (1, 1, D): the pending token as the head reads it."""
         head, target, start, read = self.head, self.target, text.start, self.cache.lengths[0]
         rows = torch.cat([self.memory[:, read + 1 : start + 1], head.block(token, self.memory[:, start : start + 1], places)], 1)
         self.hidden = head.norm(target.run(head.layers, rows, self.cache, read)[:, -places:])

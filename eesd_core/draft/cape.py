@@ -1,8 +1,8 @@
-"""CaPE: how many candidates a place gets depends on how sure the drafter was there (of GliDe with a CaPE, arXiv 2402.02082).
+"""CaPE: the less sure the drafter was at a place, the more candidates the place gets (from GliDe with a CaPE, arXiv 2402.02082).
 
-The published table: with t the drafter's largest probability, place i has table[10 t] candidates, the spine's own one among them. They have
-no children. The paper drafts four tokens, so four is the usual length here too. Ours: the exit layer drafts, rows have an end, to which the
-likeliest candidates come first, and with `priced` a candidate of the table must also be worth its row, as those of early-exit are.
+The published table gives a place table[10 t] candidates, where t is the drafter's largest probability there. The spine's token is one of
+them, and the others have no children. The paper drafts four tokens, so four is the default length here too. Ours: the exit layer drafts;
+the number of rows is limited, and the likeliest candidates come first; with `priced` a candidate must also be worth its row (tree.py).
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from .base import Node, Parts, Room, Text
 from .early_exit import EarlyExitDrafter
 from .tree import grow
 
-TABLE = (8, 8, 8, 6, 6, 6, 4, 4, 2, 2, 2)  # candidates for t of 0 to 0.1, 0.1 to 0.2 ... and 1
+TABLE = (8, 8, 8, 6, 6, 6, 4, 4, 2, 2, 2)  # candidates for t in [0, 0.1), [0.1, 0.2) ... and for t = 1
 
 
 class CapeDrafter(EarlyExitDrafter):
     width = max(TABLE)
 
     def __init__(self, parts: Parts, rows: int = 16, priced: int = 0):
-        """`rows`: candidates may fill up a verify pass to so many. `priced` 1: each must be worth its row too."""
+        """`rows`: candidates may fill up a verify pass to this many rows. `priced` 1: each must also be worth its row."""
         super().__init__(parts, rows)
         self.priced = priced
 
@@ -27,6 +27,6 @@ class CapeDrafter(EarlyExitDrafter):
 
 
 def candidates(spine: Sequence[Node], room: Room, priced: bool = False) -> list[Node]:
-    """Beside a spine whose places have their ranked tokens, as many as the table says. `priced`: those that are worth their row."""
+    """Candidates beside a spine with ranked tokens, as many as the table says. `priced`: only those that are worth their row."""
     listed = [node._replace(ranked=node.ranked[: TABLE[int(10 * node.facts.confidence)]]) for node in spine]
     return grow(listed, room if priced else Room(room.depth, (-1.0,) * len(room.prices)))

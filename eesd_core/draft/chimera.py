@@ -1,4 +1,4 @@
-"""The chimera drafter: a draft follows from the last three tokens and from what the last verified one knew (after Chimera, arXiv
+"""The chimera drafter predicts from the last three tokens and the target's states at the last verified token (after Chimera, arXiv
 2402.15758; heads/chimera.py). It has no attention and no cache."""
 
 from collections.abc import Sequence

@@ -1,10 +1,11 @@
-"""CLaSp: whole layers are skipped, chosen anew by dynamic programming on the last token's hidden states (arXiv 2505.24196).
+"""CLaSp skips whole layers. Dynamic programming on the last token's hidden states chooses them again and again (arXiv 2505.24196).
 
-g(i, j) is the state behind layer i with j of the layers up to it skipped: the one of g(i - 1, j - 1), which skips layer i, and layer i
-over g(i - 1, j), which keeps it, that is nearer (by cosine) to the target's own state there. What leads to g(L, M) is the set. It is
-greedy in the cosine, so not the best set there is. A layer runs over all g(i - 1, .) at once, as siblings in one place of the text.
+g(i, j) is the state after layer i when j of the first i layers are skipped. It has two candidates: g(i - 1, j - 1), which skips layer i,
+and layer i applied to g(i - 1, j), which keeps it. The one nearer (by cosine) to the target's own state after layer i is taken. The
+choices that lead to g(L, M) are the set of M skipped layers. The rule is greedy in the cosine, so the set need not be optimal. A layer
+runs on all g(i - 1, .) in one pass, as siblings at one position.
 
-Ours: there the set is chosen after every verification; here after every few, since it takes about a pass of M + 1 rows.
+Ours: the paper chooses the set after every verification. Here it is chosen every few rounds, because it costs about a pass of M + 1 rows.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from .skip_set import SkipSet
 
 class ClaspDrafter(SkippingDrafter):
     def __init__(self, parts: Parts, share: float = 0.4, every: int = 8):
-        """`share`: of the layers that are skipped, at most 15 in all; `every`: rounds between two choices."""
+        """`share`: share of layers to skip, at most 15 layers. `every`: rounds between two choices."""
         super().__init__(parts)
         self.every = every
         self.skipped = min(max(1, int(share * self.target.depth)), MAX_DRAFT, self.target.depth - 1)
@@ -33,10 +34,10 @@ class ClaspDrafter(SkippingDrafter):
             self._choose(self.search(text))
 
     def search(self, text: Text) -> list[int]:
-        """The layers to skip, by the last token that is in the cache."""
+        """Numbers of the layers to skip, rising, from the states of the last token in the cache."""
         target, at, most = self.target, text.start - 1, self.skipped
         states = target.embed([text.ids[at]], at)[0]  # (j + 1, D): g(i, 0 .. j)
-        skips: list[list[bool]] = []  # of every layer, for every j: was it skipped
+        skips: list[list[bool]] = []  # skips[i][j]: is layer i skipped in the j-th state after it
         with text.cache.borrowed(at, most + 1):
             for layer in target.layers:
                 kept = target.run([layer], states[None], text.cache, at, (-1,) * len(states))[0]
@@ -62,5 +63,5 @@ class ClaspDrafter(SkippingDrafter):
 
 
 def nearness(a: Tensor, b: Tensor) -> float:
-    """Cosine of two states (D,)."""
+    """Cosine similarity of two states (D,)."""
     return nn.functional.cosine_similarity(a.float(), b.float(), 0).item()

@@ -1,7 +1,7 @@
-"""A drafter made worse on purpose, to see a controller notice: from one new token on, every draft is with some probability a token drawn
-uniformly from the whole vocabulary. The text stays what it was, since drafts cost time and never change a text.
+"""A drafter made worse on purpose, to show how controllers react. From a given new token on, a share of the drafts is replaced by tokens
+drawn uniformly from the whole vocabulary. The text stays the same, because drafts never change it.
 
-What the drafter says of its confidence stays the undisturbed drafter's: it does not know what is done to it.
+The reported confidence stays that of the undisturbed drafter.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from ..verify import Verdict
 from .base import Drafter, Law, Node, Parts, Text
 from .early_exit import EarlyExitDrafter
 
-KEY = 0x5EED  # other random numbers than those that choose the text's tokens
+KEY = 0x5EED  # keeps these random numbers apart from those that choose the text's tokens
 
 
 class DisturbedDrafter(Drafter):
     def __init__(self, parts: Parts, share: float, first: int = 0):
-        """`share`: of the drafts that become random; `first`: the new token, counted from 0, whose draft is the first that may."""
+        """`share`: share of drafts that become random. `first`: number, from 0, of the first new token whose draft may become random."""
         self.drafter, self.share, self.first = EarlyExitDrafter(parts), share, first
         self.name = f"disturbed:{share:g}:{first}"
         self.vocab, self.reuses, self.taps = parts.target.vocab, self.drafter.reuses, self.drafter.taps
@@ -34,11 +34,11 @@ class DisturbedDrafter(Drafter):
         place = len(text.ids) + node.facts.depth
         if place < self.prompt_length + self.first:
             return node
-        # Keyed by the round too, as all noise of drafts: a place that comes again after a rejection gets new numbers.
+        # Like all draft noise it is also keyed by the round, so a place that is drafted again after a rejection gets new numbers.
         seed, key = text.sampler.sampling.seed ^ KEY, stream(DRAFT, text.round)
         replaced = uniform(seed, place, key) < self.share
         id = random_bits(seed, place, 1, key) % self.vocab if replaced else node.id
-        probs = (1 - self.share) * node.law.over(self.vocab) + self.share / self.vocab  # rejection sampling must know what was drawn from
+        probs = (1 - self.share) * node.law.over(self.vocab) + self.share / self.vocab  # rejection sampling needs the true distribution
         return node._replace(id=id, law=Law(None, probs), probability=float(probs[id]))
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> Tensor:

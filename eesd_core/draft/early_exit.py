@@ -1,10 +1,10 @@
 """The early-exit drafter: the target's first N layers and the exit layer (EESD, Section 3.1 and Figure 2).
 
-Every draft token passes the first N layers once. The hidden states are kept, so that verification starts from them and runs the
-remaining layers only. The last draft passes the first N layers too, which is what buys the bonus token.
+Every draft token passes the first N layers once. The hidden states are kept, so verification starts from them and runs only the
+remaining layers. The last draft passes the first N layers too, because its row yields the bonus token.
 
-With siblings (our tree: what the paper's looks like is not public) these are the exit layer's next best tokens beside the spine, as many as
-pay (tree.py). They need states of the first N layers too, so the last pass of drafting is over the whole tree.
+Siblings are the exit layer's next best tokens beside the spine, as many as pay (tree.py). The tree is ours, since the paper's is not
+public. Siblings need states of the first N layers too, so drafting ends with one pass over the whole tree.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from .tree import grow
 
 
 class EarlyExitDrafter(Drafter):
-    width = 4  # tokens that are ranked for a place, where there are siblings
+    width = 4  # tokens ranked per place in a tree
 
     def __init__(self, parts: Parts, rows: int = 1):
-        """`rows`: siblings may fill up a verify pass to so many; 1: a chain."""
+        """`rows`: siblings may fill up a verify pass to this many rows; 1: a chain."""
         self.target, self.exit_layer, capacity = parts.target, parts.exit_layer, parts.capacity
         self.rows = rows
         self.reuses = self.exit_layer.exit_after
@@ -35,11 +35,11 @@ class EarlyExitDrafter(Drafter):
         width = self.target.config.hidden_size
         kind = {"dtype": self.target.stream, "device": self.target.device}
         self.states = torch.zeros(1, capacity, width, **kind)
-        # Row t + 1 has the deep states of position t, one tap behind the other. Row 0: nothing was verified yet.
+        # Row t + 1 holds the deep states of position t, concatenated over taps. Row 0 stands for "nothing verified yet".
         self.deep = torch.zeros(1, capacity + 1, width * len(self.exit_layer.taps), **kind)
-        self.verified = 0  # positions
-        self.tree: Tensor | None = None  # states of this round's rows, (1, m, D); None: a chain, whose states stand at their positions
-        self.ready: Tensor | None = None  # logits behind the last node, where `step_together` has them: (1, V) or (1, S)
+        self.verified = 0  # number of verified positions
+        self.tree: Tensor | None = None  # states of this round's rows, (1, m, D); None: a chain, whose states are in `states`
+        self.ready: Tensor | None = None  # logits behind the last node if `step_together` computed them, (1, V) or (1, S)
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         states = seen[self.reuses]  # (1, n, D)
@@ -50,8 +50,8 @@ class EarlyExitDrafter(Drafter):
             self.exit_layer(self.target, states, self.cache, 0, self._deep(0, count, count))
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
-        """After a fully accepted draft the exit layer has not seen the last draft's state, nor any of a round without drafts: every gap is
-        filled in the same pass."""
+        """The exit layer reads all positions that it has missed in the same pass. It misses the last draft when all were accepted, and
+        every token of rounds without drafts."""
         logits, self.ready = self.ready, None
         if logits is None:
             logits = self.exit_layer(self.target, *self._asked(text, self._shallow(text, nodes)))  # (1, V) or (1, S)
@@ -62,7 +62,7 @@ class EarlyExitDrafter(Drafter):
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> Tensor:
         parents = parents_of(nodes)
-        if parents or text.cache.lengths[0] < text.start + len(nodes):  # a tree, or drafts that others made
+        if parents or text.cache.lengths[0] < text.start + len(nodes):  # a tree, or nodes that a subclass drafted without the exit layer
             text.cache.truncate(text.start)
             hidden = self.target.embed([text.ids[-1], *(node.id for node in nodes)], text.start, parents)
             self.tree = self.target.run_range(0, self.reuses, hidden, text.cache, text.start, parents)
@@ -72,7 +72,7 @@ class EarlyExitDrafter(Drafter):
         return self.states[:, text.start : position + 1]
 
     def _shallow(self, text: Text, nodes: Sequence[Node]) -> int:
-        """The last token through the first N layers, unless it has been; its state is kept. Returns its position."""
+        """Runs the last token through the first N layers, unless that is done, and keeps its state. Returns its position."""
         position = text.start + len(nodes)
         if text.cache.lengths[0] <= position:
             hidden = self.target.embed([last_id(text, nodes)], position)
@@ -80,17 +80,17 @@ class EarlyExitDrafter(Drafter):
         return position
 
     def _asked(self, text: Text, position: int) -> Asked:
-        """What the exit layer has not read of the text up to this position."""
+        """The exit layer's input: everything up to this position that it has not read yet."""
         gap = self.cache.lengths[0]
         deep = self._deep(gap, position + 1, text.start)
         return Asked(self.states[:, gap : position + 1], self.cache, gap, deep, self.words)
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
         self.cache.truncate(text.start)
-        if verdict is None:  # the text was taken back, and its list with it
+        if verdict is None:  # the text was cut back, so its token list starts again
             self.verified, self.words = 0, self.exit_layer.words()
             seen = {}
-        elif self.tree is not None:  # the exit layer has read the spine alone
+        elif self.tree is not None:  # the exit layer's cache holds the spine: keep the accepted rows that are on it
             old, rows = self.verified, verdict.rows[: text.start - self.verified]
             self.states[:, old : text.start] = self.tree[:, rows]
             self.cache.truncate(old + next((i for i, row in enumerate(rows) if row != i), len(rows)))
@@ -98,7 +98,7 @@ class EarlyExitDrafter(Drafter):
         self._see(text, seen, text.start)
 
     def _see(self, text: Text, seen: dict[int, Tensor], start: int) -> None:
-        """The text has grown, and the positions before `start` are verified. seen: of the rows that it keeps, and perhaps of more."""
+        """Records that all positions before `start` are verified. `seen`: states of the newly verified rows, perhaps followed by more."""
         if self.words:
             self.words.see(text.ids[self.verified :])
         rows = start - self.verified
@@ -107,14 +107,15 @@ class EarlyExitDrafter(Drafter):
         self.verified = start
 
     def _deep(self, low: int, high: int, start: int) -> Tensor | None:
-        """What the exit layer reads beside positions low .. high - 1 while `start` is pending: of the last row verified before each."""
+        """Deep states that the exit layer reads at positions low .. high - 1 while `start` is pending: those of the last row verified
+        before each of them, (1, high - low, taps D). None without taps."""
         if not self.exit_layer.taps:
             return None
         return self.deep[:, torch.arange(low, high).clamp(max=start)]
 
 
 class Step(NamedTuple):
-    """What a text needs next: its last token through the first N layers, and if it `goes` on, the exit layer's logits behind it."""
+    """A text's next step: its last token passes the first N layers and, if `goes`, the exit layer computes the logits behind it."""
 
     drafter: EarlyExitDrafter
     text: Text
@@ -124,8 +125,8 @@ class Step(NamedTuple):
 
 
 def step_together(steps: Sequence[Step]) -> None:
-    """The next step of several texts with one exit layer: one pass over the first N layers, and one of the exit layer. What `extend` and
-    `finish` of each ask for is there then. At most MAX_ROWS texts."""
+    """The next step of several texts that share an exit layer: one pass through the first N layers and one through the exit layer. Stores
+    the results where each drafter's `extend` and `finish` look for them. At most MAX_ROWS texts."""
     first = steps[0].drafter
     target, layers = first.target, list(first.target.layers)[: first.reuses]
     hidden = torch.cat([target.embed([step.id], step.position) for step in steps], 1)

@@ -1,8 +1,9 @@
-"""The feature drafter: a small decoder layer that reads tokens and features, the target's where it has verified and its own where it drafts
-(EAGLE-3, arXiv 2503.01840; heads/feature.py).
+"""The feature drafter: a small decoder layer that reads tokens and features (EAGLE-3, arXiv 2503.01840; heads/feature.py). Features come
+from the target at verified positions and from the layer's own output at drafted ones.
 
-A row of the head stands for a token and the feature before it. Once a round is verified, its rows are made again behind the target's own
-states, all in one pass with the pending token's, out of which the next round's first draft comes; every further draft is one row more.
+A row of the head is a token and the feature of the position before. After verification the rows of the accepted tokens are recomputed
+with the target's features, in one pass together with the pending token's row. That row gives the next round's first draft, and every
+further draft takes one more row.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ class FeatureDrafter(HeadDrafter):
     def __init__(self, parts: Parts, rows: int = 1):
         super().__init__(parts, rows)
         self.cache = self.target.new_cache(parts.capacity + 1, layers=1)
-        self.own: Tensor | None = None  # feature of the last row that was drafted from, (1, 1, D)
+        self.own: Tensor | None = None  # the head's own feature of the last row, (1, 1, D)
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         super().begin(text, seen)
@@ -32,18 +33,18 @@ class FeatureDrafter(HeadDrafter):
         if nodes:
             embedded = self.target.embed([last_id(text, nodes)], position)
             hidden = self.head.run(self.target, embedded, self.own, self.cache, position)
-        else:  # the pending token, and what the last round wrote
+        else:  # the tokens that the last round wrote; the last of them is pending
             hidden = self._rows(text, self.cache.lengths[0], text.start + 1)
         self.own = self.head.fed_back(hidden)
         return [self.chosen(text, nodes, self.head.norm(hidden))]
 
     def _rows(self, text: Text, low: int, high: int) -> Tensor:
-        """Positions low .. high - 1 of the text, behind features of the target: the output at the last of them, (1, 1, D)."""
+        """Runs positions low .. high - 1 of the text with the target's features. Returns the output at the last one, (1, 1, D)."""
         embedded = self.target.embed(text.ids[low:high], low)
         return self.head.run(self.target, embedded, self.memory[:, low:high], self.cache, low)[:, -1:]
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
-        self.cache.truncate(min(self.verified + 1, text.start))  # rows of drafts go, and of a text that was taken back
+        self.cache.truncate(min(self.verified + 1, text.start))  # drops the rows of drafts, and of a text that was cut back
         super().commit(text, nodes, verdict, seen)
 
     def remembered(self, states: Sequence[Tensor]) -> Tensor:

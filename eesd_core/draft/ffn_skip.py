@@ -1,9 +1,9 @@
-"""FFN-SkipLLM as a drafter: feed-forward layers are left out where they change little, token by token (arXiv 2404.03865).
+"""FFN-SkipLLM as a drafter: for each token, feed-forward layers that would change little are skipped (arXiv 2404.03865).
 
-As published it writes the text itself, and not the text that the whole model writes. Here it drafts, and the whole model verifies. In the
-middle half of the layers, where the state behind a feed-forward layer is nearly the one before it (by cosine), those of the next few
-layers are skipped. To know the cosine one of them must run, and attention always runs: on a small model three quarters of a layer are
-feed-forward, so this cannot pay much at any acceptance (with 60 % of them skipped a draft step costs 0.64 of a plain one).
+As published it writes the text itself, which then differs from the full model's. Here it drafts and the full model verifies. In the middle
+half of the layers, if a feed-forward layer hardly changes the state (by cosine), those of the next few layers are skipped. The cosine is
+only known after a feed-forward layer has run, and attention always runs. Three quarters of a small model's layer are feed-forward, so the
+gain is small at any acceptance rate: with 60 % of them skipped, a draft step costs 0.64 of a plain one.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ class FfnSkipDrafter(SkippingDrafter):
     cost_guess = 0.7
 
     def __init__(self, parts: Parts, cosine: float = 0.95, skipped: int = 2):
-        """`cosine`: above it the next feed-forward layers are skipped; `skipped`: how many."""
+        """`cosine`: above this value the next `skipped` feed-forward layers are skipped."""
         super().__init__(parts)
         self.cosine, self.skipped = cosine, skipped
         every, depth = frozenset(range(self.target.depth)), self.target.depth
         self.attentions = remaining(self.target, SkipSet(frozenset(), every))
         self.feeds = remaining(self.target, SkipSet(every, frozenset()))
         self.middle = range(depth // 4, depth - depth // 4)
-        self.ran = [0] * depth  # of every layer's feed-forward part, how often it ran
+        self.ran = [0] * depth  # how often each layer's feed-forward part ran
         self.steps = 0
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
@@ -50,5 +50,5 @@ class FfnSkipDrafter(SkippingDrafter):
         return hidden
 
     def snapshot(self) -> dict:
-        """Of every layer's feed-forward part, the share of draft steps that skipped it."""
+        """For each layer, the share of draft steps that skipped its feed-forward part."""
         return {"skipped": [1 - ran / self.steps if self.steps else 0.0 for ran in self.ran]}

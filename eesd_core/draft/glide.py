@@ -1,8 +1,8 @@
-"""GliDe's drafter: a decoder layer or two on token embeddings that read the target's own cache (GliDe with a CaPE, arXiv 2402.02082).
+"""GliDe's drafter: one or a few decoder layers on token embeddings that read the target's cache (GliDe with a CaPE, arXiv 2402.02082).
 
-A draft token costs these layers and the head. Their keys and values are written behind the target's, into the places of the layers that
-they read, and forgotten before verification (heads/glide.py): nothing is kept from round to round. Siblings are the next best tokens
-beside the spine, as many as pay, or as many as CaPE's table says.
+A draft token costs these layers and the head. Their keys and values are written into the target's cache, behind those of the layers that
+they read, and removed before verification (heads/glide.py), so nothing is kept between rounds. Siblings are the next best tokens beside
+the spine, as many as pay, or as many as CaPE's table says.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ class GlideDrafter(HeadDrafter):
     kind = "glide"
 
     def __init__(self, parts: Parts, rows: int = 1, cape: int = 0):
-        """`cape` 1: every place has as many candidates as CaPE's table says, as far as `rows` go."""
+        """`cape` 1: every place gets as many candidates as CaPE's table says, within the limit of `rows`."""
         super().__init__(parts, rows)
-        self.taps, self.cape = (), cape  # keys and values are all that it reads
+        self.taps, self.cape = (), cape  # it reads cached keys and values, no hidden states
         if cape:
             self.width = max(TABLE)
 

@@ -1,9 +1,9 @@
-"""Graph-structured drafting (GSD, arXiv 2407.16207), the other way round: siblings get children without a draft step.
+"""Graph-structured drafting (GSD, arXiv 2407.16207) with its merge reversed: siblings get children without a draft step.
 
-GSD merges equal tokens of different branches to save draft steps. An exit layer's draft steps are cheap, and rows to verify are not saved
-by merging. So here a merge gives what a sibling lacks: where the text goes on alike ("a big dog", "the big dog"), the spine's continuation
-hangs below the sibling too. A sibling that stands further down the spine goes on as the spine does there, any other goes on with the place
-behind its own. Ours. The graph is unrolled as it grows, always down the spine, so there are no cycles.
+GSD merges equal tokens of different branches to save draft steps. Draft steps of an exit layer are cheap, and merging saves no rows to
+verify. So here the merge adds children to siblings: alternatives often continue alike ("a big dog", "the big dog"), so the spine's
+continuation is attached below the sibling too. If the sibling's token occurs further down the spine, it continues as the spine does there.
+Otherwise it continues with the spine's next place. This is ours. Attachments always move down the spine, so there are no cycles.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from .tree import Ranked, Trust, grow, judged
 
 class GsdDrafter(EarlyExitDrafter):
     def __init__(self, parts: Parts, rows: int = 8):
-        """`rows`: siblings and their continuations may fill up a verify pass to so many."""
+        """`rows`: siblings and their continuations may fill up a verify pass to this many rows."""
         super().__init__(parts, rows)
-        self.trust = Trust()  # in what hangs below a sibling
+        self.trust = Trust()  # for nodes below a sibling
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
-        alias: dict[int, int] = {}  # node beside the spine -> the place on the spine that it stands for
+        alias: dict[int, int] = {}  # node beside the spine -> the spine place that it is merged with
 
         def merged(tree: Sequence[Node], number: int) -> Ranked:
             if number < len(nodes):

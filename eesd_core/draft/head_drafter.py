@@ -1,4 +1,4 @@
-"""What drafters with a trained head have in common (heads/trained.py)."""
+"""The base class of drafters with a trained head (heads/trained.py)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from .tree import grow
 
 
 class Made(NamedTuple):
-    """Stands in for a text's list where the logits over the frozen head's rows, (1, V) or (1, S), are there already."""
+    """Replaces a text's `Words` when the logits over the frozen head's rows, (1, V) or (1, S), are already computed."""
 
     words: Words | None
     made: Tensor
@@ -24,46 +24,46 @@ class Made(NamedTuple):
 
 
 class HeadDrafter(Drafter):
-    """It shares none of the target's layers: verification runs them all. Of every verified position it keeps what `remembered` makes of the
-    target's states there. With `rows`, siblings are the head's next best tokens beside the spine, as many as pay, as in early exit."""
+    """Drafting runs none of the target's layers, so verification runs them all. For every verified position it keeps what `remembered`
+    makes of the target's states there. With `rows` > 1, siblings are the head's next best tokens beside the spine, as many as pay."""
 
     kind: str  # of the head
-    width = 4  # tokens that are ranked for a place, where there are siblings
+    width = 4  # tokens ranked per place in a tree
 
     def __init__(self, parts: Parts, rows: int = 1):
-        """`rows`: siblings may fill up a verify pass to so many; 1: a chain."""
+        """`rows`: siblings may fill up a verify pass to this many rows; 1: a chain."""
         self.target, self.head, self.rows = parts.target, parts.heads[self.kind], rows
         self.taps, self.cost_guess = self.head.taps, self.head.cost
         self.words = self.head.words()
-        self.shown = 0  # tokens of the text that the list of words has seen
-        # Row t + 1 is of position t. Row 0: nothing was verified yet.
+        self.shown = 0  # number of the text's tokens that `words` has seen
+        # Row t + 1 belongs to position t. Row 0 stands for "nothing verified yet".
         kind = {"dtype": self.target.stream, "device": self.target.device}
         self.memory = torch.zeros(1, parts.capacity + 1, self.target.config.hidden_size, **kind)
-        self.verified = 0  # positions
+        self.verified = 0  # number of verified positions
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         self._remember([seen[tap] for tap in self.taps])
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
-        if verdict is None:  # the text was taken back, and its list with it
+        if verdict is None:  # the text was cut back, so its token list starts again
             self.words, self.shown, self.verified = self.head.words(), 0, text.start
             return
         rows = torch.tensor(verdict.rows[: text.start - self.verified], device=seen[LOGITS].device)
         self._remember([seen[tap][:, rows] for tap in self.taps])
 
     def _remember(self, states: Sequence[Tensor]) -> None:
-        """The next positions are verified: their states at every tap, (1, n, D) each."""
+        """Stores the next n verified positions. states: the target's at every tap, (1, n, D) each."""
         low, count = self.verified + 1, states[0].shape[1] if states else 0
         if count:
             self.memory[:, low : low + count] = self.remembered(states)
         self.verified += count
 
     def remembered(self, states: Sequence[Tensor]) -> Tensor:
-        """(1, n, D) each -> (1, n, D)."""
+        """The rows of `memory` for n verified positions, from the target's states at every tap: (1, n, D) each -> (1, n, D)."""
         raise NotImplementedError
 
     def chosen(self, text: Text, nodes: Sequence[Node], normed: Tensor, made: Tensor | None = None) -> Node:
-        """The next node. normed (1, 1, D): what the LM head's rows are multiplied by; made (1, V) or (1, S): what that gives, if known."""
+        """The next node. normed (1, 1, D): the LM head's input. made (1, V) or (1, S): its logits, if already computed."""
         if self.words:
             self.words.see(text.ids[self.shown :])
             self.shown = len(text.ids)

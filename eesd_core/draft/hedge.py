@@ -1,11 +1,12 @@
 """Choosing among drafters with full information (HedgeSpec, "Not-a-Bandit", arXiv 2510.20064).
 
-After a verify pass every drafter can be scored, whether it drafted or not: would its draft have been the text? So nothing has to be
-explored. Weights follow Hedge: a drafter's grows by what it would have earned, and the one that drafts is drawn by weight.
+After a verify pass every drafter can be scored, whether it drafted or not: its draft is compared with the text. So no exploration is
+needed. The weights follow the Hedge algorithm: they grow with what a drafter would have gained, and each round's drafter is drawn by
+weight.
 
-Ours: the drafters are the exit layer, copying from the text, a pool of phrases and the recycling table. The last three run no model, so
-their drafts are known in every round; the exit layer reads the verified tokens in any case, as soon as it drafts again, and is scored by
-that. What the others would draft hangs beside the spine where it is worth a row. Old gains fade, since texts change.
+Ours: the drafters are the exit layer, prompt lookup, a phrase pool and the recycling table. The last three run no model, so their drafts
+are known in every round. The exit layer must read all verified tokens before it drafts again anyway, and that pass shows what it would
+have drafted. The drafts of the others are added beside the spine if they are worth a row. Old gains decay, because texts change.
 """
 
 from collections.abc import Sequence
@@ -22,24 +23,24 @@ from .prompt_lookup import PromptLookupDrafter
 from .recycling import RecyclingDrafter
 from .tree import hang
 
-EXIT, REACH = "early-exit", 6  # tokens of a would-be draft that are scored
-RATE, FADES = 8.0, 0.95  # of Hedge; of old gains, a round
-MEMORY = 0.1  # of the running shares of first tokens that were right
+EXIT, REACH = "early-exit", 6  # REACH: number of tokens of a draft that are scored
+RATE, FADES = 8.0, 0.95  # Hedge's learning rate; decay of old gains per scored round
+MEMORY = 0.1  # weight of the newest round in `first`
 
 
 class HedgeDrafter(EarlyExitDrafter):
     def __init__(self, parts: Parts, rows: int = 8):
-        """`rows`: what the others would draft may fill up a verify pass to so many; 1: a chain."""
+        """`rows`: drafts of the other drafters may fill up a verify pass to this many rows; 1: a chain."""
         super().__init__(parts, rows)
         self.others: dict[str, Drafter] = {
             "prompt-lookup": PromptLookupDrafter(parts), "phrase-pool": PhrasePoolDrafter(parts), "recycling": RecyclingDrafter(parts),
         }  # fmt: skip
-        self.price = (self.reuses + 1) / self.target.depth  # of a draft step of the exit layer's, in plain steps
-        self.gains = {EXIT: 1.0} | dict.fromkeys(self.others, 0.0)  # the exit layer is ahead at first
-        self.first = dict.fromkeys((EXIT, *self.others), 0.5)  # shares of first tokens that were right
+        self.price = (self.reuses + 1) / self.target.depth  # time of the exit layer's draft step, in plain steps
+        self.gains = {EXIT: 1.0} | dict.fromkeys(self.others, 0.0)  # the exit layer leads at first
+        self.first = dict.fromkeys((EXIT, *self.others), 0.5)  # running share of rounds whose first draft token was right
         self.random, self.chosen = Random64(0), EXIT
-        self.drafts: dict[str, list[int]] = {}  # of this round
-        self.waiting: list[tuple[int, dict[str, list[int]]]] = []  # place that drafts were made for, until the text is there
+        self.drafts: dict[str, list[int]] = {}  # this round's drafts of the other drafters
+        self.waiting: list[tuple[int, dict[str, list[int]]]] = []  # (first place, drafts) of rounds that cannot be scored yet
         self.right: dict[int, bool] = {}  # place -> would the exit layer have drafted its token
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
@@ -89,7 +90,7 @@ class HedgeDrafter(EarlyExitDrafter):
         self._score(text)
 
     def _catch_up(self, text: Text) -> None:
-        """The exit layer reads what was verified without it, and says what it would have drafted there."""
+        """The exit layer reads the verified tokens that it has not read, and `right` records whether it would have drafted them."""
         gap, end, sampler, listed = self.cache.lengths[0], text.start, text.sampler, self.words and self.words.ids
         if gap >= end:
             return
@@ -102,7 +103,7 @@ class HedgeDrafter(EarlyExitDrafter):
             self.right.setdefault(place, text.ids[place] == (best if listed is None else int(listed[best])))
 
     def _score(self, text: Text) -> None:
-        """Would-be drafts whose text is there."""
+        """Scores the drafts of earlier rounds, once the text covers REACH tokens from their first place on."""
         while self.waiting and self.waiting[0][0] + REACH <= len(text.ids):
             place, drafts = self.waiting.pop(0)
             places = range(place, place + REACH)

@@ -1,7 +1,7 @@
-"""The hidden-transfer drafter: pseudo states of the next positions, run through the target's upper layers (arXiv 2404.12022).
+"""The hidden-transfer drafter runs pseudo states of the next positions through the target's upper layers (arXiv 2404.12022).
 
-One pass over a few rows makes a whole draft. Their keys and values stand in the target's cache behind the text's, and are forgotten before
-verification. It begins from the state of the last verified token, which the verify pass leaves behind (heads/hidden_transfer.py).
+One pass over a few rows makes a whole draft. Their keys and values are written into the target's cache behind the text's and removed
+before verification. The pseudo states are made from the last verified token's state, known from the verify pass (heads/hidden_transfer.py).
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class HiddenTransferDrafter(HeadDrafter):
     def __init__(self, parts: Parts, rows: int = 1):
         super().__init__(parts, rows)
         self.cost_guess = self.head.cost + 1 - self.head.depth / self.target.depth
-        self.ready: Tensor | None = None  # what the LM head reads of this round's rows, in front of the correction: (1, k, D)
+        self.ready: Tensor | None = None  # this round's normed rows, before the correction by the previous token: (1, k, D)
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         target, head, place = self.target, self.head, len(nodes)

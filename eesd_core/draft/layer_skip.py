@@ -1,11 +1,11 @@
 """The layer-skipping drafter: the target itself without some of its attention and MLP sub-layers (Draft & Verify, arXiv 2309.08168).
 
-Nothing is trained. A skipped sub-layer adds nothing to the residual stream. Drafts attend to the target's own keys and values, and to
-theirs, which are written behind them in the target's cache and forgotten before verification: it runs all layers, so drafting and
-verifying share no computation.
+Nothing is trained. A skipped sub-layer adds nothing to the residual stream. Drafts attend to the target's cached keys and values and to
+their own, which are appended to the same cache and removed before verification. Verification runs all layers, so drafting and verifying
+share no computation.
 
-Which sub-layers are skipped matters more than anything else; simulate/skip_search.py looks for them. Unless told, it is every second
-attention and MLP, the first and last layer kept, where SWIFT (arXiv 2410.06916) starts.
+The choice of sub-layers matters more than anything else; simulate/skip_search.py searches for it. The default is every second attention
+and MLP except those of the first and last layer, which is also where SWIFT (arXiv 2410.06916) starts.
 """
 
 import copy
@@ -22,7 +22,7 @@ from .skip_set import SkipSet
 
 
 class Nothing(nn.Module):
-    """Stands where a sub-layer was: adds nothing to the residual stream. An attention returns its weights too."""
+    """Replaces a skipped sub-layer and adds nothing to the residual stream. An attention must return (output, weights)."""
 
     def __init__(self, is_attention: bool):
         super().__init__()
@@ -34,14 +34,15 @@ class Nothing(nn.Module):
 
 
 def remaining(target: Target, skips: SkipSet) -> list[nn.Module]:
-    """The target's layers without what is skipped. Weights are shared, the target's own modules are left as they are."""
+    """The target's layers without the skipped sub-layers. Weights are shared, and the target's own modules are not changed. Raises
+    UserError for a model that is spread over several devices."""
     layers = []
     for number, layer in enumerate(target.layers):
         gone = {target.family.attention: number in skips.attention, "mlp": number in skips.mlp}
         if all(gone.values()):
             continue
         if any(gone.values()):
-            if "forward" in vars(layer):  # accelerate's, bound to the whole layer
+            if "forward" in vars(layer):  # accelerate's hook, which is bound to the whole layer
                 raise UserError("layers cannot be skipped in a model that is spread over several devices: use one, or another drafter")
             layer = copy.copy(layer)
             layer._modules = dict(layer._modules)
@@ -54,8 +55,8 @@ def remaining(target: Target, skips: SkipSet) -> list[nn.Module]:
 
 
 def _norm_of(layer: nn.Module, sublayer: str) -> str | None:
-    """The norm that serves nothing but this sub-layer, so that it can go too."""
-    norms = {"self_attn": "input_layernorm", "mlp": "post_attention_layernorm"}  # of Llama and its like
+    """The norm that serves only this sub-layer and can be skipped with it; None if there is none."""
+    norms = {"self_attn": "input_layernorm", "mlp": "post_attention_layernorm"}  # names in Llama-like models
     plain = set(norms.values()) <= layer._modules.keys() and "post_feedforward_layernorm" not in layer._modules
     return norms.get(sublayer) if plain else None
 
@@ -81,7 +82,7 @@ class SkippingDrafter(Drafter):
 
 class LayerSkipDrafter(SkippingDrafter):
     def __init__(self, parts: Parts, skips: str = ""):
-        """`skips` is written as a SkipSet; "": every second sub-layer. Raises UserError for a model without these layers."""
+        """`skips`: a SkipSet as text; "": every second sub-layer. Raises UserError for a model without these layers."""
         super().__init__(parts)
         chosen = SkipSet.parse(skips) if skips else SkipSet.every_second(self.target.depth)
         self.name, self.layers = f"layer-skip:{chosen}", remaining(self.target, chosen.check(self.target.depth))

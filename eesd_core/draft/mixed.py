@@ -1,9 +1,8 @@
-"""Two drafters in one: the text's own repetitions where they have lately been right, the exit layer elsewhere. Ours.
+"""Two drafters in one: prompt lookup while it has lately been right, the exit layer otherwise. Ours.
 
-Copying costs nothing and is right for long where a text repeats itself; the exit layer is right anywhere. In every round the copy that
-prompt lookup would make is known for nothing, so what it would have come to is learned whether it was drafted or not. It is the spine
-while its first token has been right at least as often as the exit layer's; else it hangs beside the exit layer's spine, where a row is
-worth it.
+Copying costs almost nothing and gives long correct drafts where a text repeats itself; the exit layer works everywhere. The copy is known
+in every round, so its accuracy is learned whether it was drafted or not. It is the spine while its first token has been right at least as
+often as the exit layer's. Otherwise it is added beside the exit layer's spine, if it is worth its rows.
 """
 
 from collections.abc import Sequence
@@ -16,15 +15,15 @@ from .early_exit import EarlyExitDrafter
 from .prompt_lookup import PromptLookupDrafter
 from .tree import grow, hang
 
-MEMORY = 0.2  # of the running shares of first tokens that were right
+MEMORY = 0.2  # weight of the newest round in `right`
 
 
 class MixedDrafter(EarlyExitDrafter):
     def __init__(self, parts: Parts, rows: int = 8):
-        """`rows`: siblings and copies may fill up a verify pass to so many; 1: a chain."""
+        """`rows`: siblings and copies may fill up a verify pass to this many rows; 1: a chain."""
         super().__init__(parts, rows)
         self.lookup, self.copy, self.copying = PromptLookupDrafter(parts, least=2), [], False
-        self.right = {"copy": 0.5, "exit": 0.5}  # shares of rounds whose first token was right
+        self.right = {"copy": 0.5, "exit": 0.5}  # running share of rounds whose first draft token was right
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         if not nodes:

@@ -1,7 +1,7 @@
-"""Ouroboros' way with one model: phrases of a pool as suffixes behind the exit layer's draft (arXiv 2402.13720; see pool.py).
+"""Ouroboros with a single model: phrases from a pool extend the exit layer's draft (arXiv 2402.13720; see pool.py).
 
-As published, the last drafted token's phrases are alternative suffixes, which count only where every draft was accepted. Ours: the exit
-layer in the place of a small draft model, its siblings in the same tree, and a row only for what is worth it.
+As published, phrases that begin behind the last drafted token are alternative suffixes, which count only if every draft is accepted.
+Ours: the exit layer replaces the small draft model, its siblings are in the same tree, and a node gets a row only if it is worth it.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,8 @@ from .tree import Ranked, grow, path_to
 
 class OuroborosDrafter(Pooled, EarlyExitDrafter):
     def __init__(self, parts: Parts, phrase: int = 4, rows: int = 8):
-        """`phrase`: tokens of one, which are looked up by one token. `rows`: suffixes and siblings may fill up a verify pass to so many."""
+        """`phrase`: length of a phrase in tokens; phrases are looked up by one token. `rows`: suffixes and siblings may fill up a verify
+        pass to this many rows."""
         super().__init__(parts, rows)
         self.pool = Pool(1, phrase)
 
@@ -37,4 +38,4 @@ class OuroborosDrafter(Pooled, EarlyExitDrafter):
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
         super().commit(text, nodes, verdict, seen)
         spine = sum(not node.facts.sibling for node in nodes)
-        self.pool.round(text, nodes, verdict, spine)  # suffixes stand behind it
+        self.pool.round(text, nodes, verdict, spine)  # only suffixes, which stand behind the spine, tell about the pool

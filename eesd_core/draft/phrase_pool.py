@@ -1,7 +1,7 @@
 """The phrase-pool drafter: whole drafts from a pool of phrases, without a model (after Ouroboros, arXiv 2402.13720; see pool.py).
 
-Ours: Ouroboros hangs phrases behind the draft of a small model (draft/ouroboros.py does so). Here they are the draft: the best phrase is
-the spine, and the others of its key are branches beside it. Where no phrase begins with the last tokens, nothing is drafted.
+Ours: Ouroboros appends phrases to the draft of a small model (as draft/ouroboros.py does). Here the phrases are the draft: the best one is
+the spine, and the others with the same key are branches beside it. If the last tokens are no key of the pool, nothing is drafted.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ class PhrasePoolDrafter(Pooled, Drafter):
     cost_guess = 0.001
 
     def __init__(self, parts: Parts, phrase: int = 4, key: int = 2, rows: int = 8):
-        """`phrase`: tokens of one; `key`: tokens they are looked up by; `rows`: siblings may fill up a verify pass to so many."""
+        """`phrase`: length of a phrase in tokens. `key`: tokens that it is looked up by. `rows`: siblings may fill up a verify pass to this
+        many rows; 1: a chain."""
         self.rows, self.pool = rows, Pool(key, phrase)
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:

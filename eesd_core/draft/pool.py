@@ -1,8 +1,8 @@
-"""A pool of phrases (Ouroboros, arXiv 2402.13720): what came, or nearly came, behind a token or two.
+"""A pool of phrases that have followed one or two tokens (Ouroboros, arXiv 2402.13720).
 
-As there, phrases are kept by what stands before them, newest last, at most 20; one that comes again moves to the end. Ours: they are fed
-from the text (the prompt too) and from what was drafted in vain, with the target's own choice behind it, which the verify pass has anyway.
-The chance of a token is the weight of the phrases that go on with it, a newer one counting more.
+As published, the key of a phrase is the tokens before it. A key has at most 20 phrases, newest last, and a phrase that occurs again moves
+to the end. Ours: phrases come from the text (prompt included) and from rejected drafts followed by the target's own choice, which the
+verify pass has anyway. The chance of a token is the share of weight of the phrases that continue with it; newer phrases weigh more.
 """
 
 from collections.abc import Sequence
@@ -11,23 +11,23 @@ from ..verify import Verdict
 from .base import Node, Text
 from .tree import Trust, judged, path_to
 
-MOST = 20  # phrases of a key
-FADES = 0.7  # weight of a phrase over the next newer one's
+MOST = 20  # phrases per key
+FADES = 0.7  # weight of a phrase / weight of the next newer one
 
 Phrase = tuple[int, ...]
 
 
 class Pool:
     def __init__(self, key: int = 2, length: int = 4):
-        """`key`: tokens that a phrase is looked up by; `length`: of a phrase."""
+        """`key`: number of tokens that a phrase is looked up by. `length`: of a phrase, in tokens."""
         self.key, self.length = key, length
-        self.phrases: dict[Phrase, list[Phrase]] = {}
-        self.entered = 0  # places of the text that phrases have begun at
+        self.phrases: dict[Phrase, list[Phrase]] = {}  # key -> its phrases, newest last
+        self.entered = 0  # phrases that begin before this place of the text are in the pool
         self.trust = Trust()
-        self.last: Phrase = ()  # the tokens that a phrase would be looked up by
+        self.last: Phrase = ()  # the text's last tokens, the current key
 
     def after(self, key: Sequence[int], begun: Sequence[int]) -> tuple[tuple[int, float], ...]:
-        """What may follow: the phrases of this key that begin so, by their next tokens, the best first, each with its chance."""
+        """Tokens that may come next and their chances, best first: from the phrases of this key that start with `begun`."""
         begun, weight, found = tuple(begun), 1.0, {}
         for phrase in reversed(self.phrases.get(tuple(key[-self.key :]), ())):
             if phrase[: len(begun)] == begun and len(phrase) > len(begun):
@@ -39,23 +39,23 @@ class Pool:
         return tuple((id, self.trust(weight / total)) for id, weight in best)
 
     def see(self, text: Text) -> None:
-        """The text has grown. One that was taken back is entered anew: old phrases are guesses all the same."""
+        """Enters the new part of the text. A text that was cut back is entered again from the start; its old phrases stay as guesses."""
         ids = text.ids
         self.entered = self._enter(ids, self.entered if self.entered <= len(ids) else 0)
         self.last = tuple(ids[-self.key :])
 
     def round(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, least: int = 0) -> None:
-        """After a round (see Drafter.commit): how far chances hold, by the nodes that are at least so deep, what was drafted in vain, and
-        the text."""
+        """Learns from a round (see Drafter.commit): from rejected branches, from the text, and for `trust` from the judged nodes at depth
+        `least` or deeper."""
         if verdict is not None:
             self.trust.learn((node.facts.confidence, hit) for node, hit in judged(nodes, verdict) if node.facts.depth >= least)
             self.learn(nodes, verdict)
         self.see(text)
 
     def learn(self, nodes: Sequence[Node], verdict: Verdict) -> None:
-        """Every branch that was not accepted to its end, with the target's choice behind it."""
+        """Enters every branch that was not accepted to its end, followed by the target's choice behind it."""
         if not verdict.choices or len(verdict.choices) <= len(nodes):
-            return  # by rejection the target has no choice behind what was rejected
+            return  # rejection sampling makes no choices behind a rejected draft
         path, parents = set(verdict.path), {node.parent for node in nodes}
         for number in range(len(nodes)):
             if number not in path and number not in parents:  # a leaf
@@ -63,7 +63,7 @@ class Pool:
                 self._enter(branch, 0)
 
     def _enter(self, ids: Sequence[int], first: int) -> int:
-        """Phrases that begin at places from `first` on, whole ones only. Returns the first place at which none could begin yet."""
+        """Enters the complete phrases that begin at place `first` or later. Returns the first place whose phrase is not complete yet."""
         place = max(first, self.key)
         while place + self.length <= len(ids):
             key, phrase = tuple(ids[place - self.key : place]), tuple(ids[place : place + self.length])
@@ -86,7 +86,7 @@ class Pool:
 
 
 class Pooled:
-    """What drafters with a pool have in common: what they have learned is in it."""
+    """Mixin for drafters whose learned state is a pool."""
 
     pool: Pool
 

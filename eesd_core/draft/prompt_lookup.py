@@ -1,8 +1,8 @@
-"""The prompt-lookup drafter: what followed the last few tokens where they stood before (Saxena 2023; LLMA, arXiv 2304.04487).
+"""The prompt-lookup drafter copies what followed an earlier occurrence of the last few tokens (Saxena 2023; LLMA, arXiv 2304.04487).
 
-It runs no model. The last n tokens of the text, n = 3 first, then 2, then 1, are looked up in the text so far, and what came behind
-their latest occurrence is the draft. Ours: the latest one (transformers takes the first), and a copy that goes on over its own drafts,
-as in LZ77, so that a text that repeats itself is followed to the limit.
+It runs no model. The last n tokens, n = 3 first, then 2, then 1, are looked up in the text so far, and the tokens behind their latest
+earlier occurrence are the draft. Ours: the latest occurrence (transformers takes the first), and a copy that may run on into its own
+drafts, as in LZ77, so a repetition is followed up to the limit.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ class PromptLookupDrafter(Drafter):
     cost_guess = 0.001
 
     def __init__(self, parts: Parts, longest: int = 3, least: int = 1):
-        """`longest` and `least`: tokens that are looked up."""
+        """`longest`, `least`: bounds of n, the number of tokens that are looked up."""
         self.least = least
         self.longest, self.name = longest, "prompt-lookup" if longest == 3 else f"prompt-lookup:{longest}"
-        self.followed: dict[tuple[int, ...], int] = {}  # n-gram -> place behind its latest occurrence, where a token follows
-        self.indexed = 0  # places up to here have been entered
-        self.source: int | None = None  # place that the copy began at
+        self.followed: dict[tuple[int, ...], int] = {}  # n-gram -> place behind its latest occurrence that a token follows
+        self.indexed = 0  # n-grams that end before this place have been entered
+        self.source: int | None = None  # place that the copy starts from
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         ids, depth = text.ids, len(nodes)
@@ -38,12 +38,12 @@ class PromptLookupDrafter(Drafter):
         return [Node(id, depth - 1, None, Facts(depth, *CERTAIN))]
 
     def _index(self, ids: list[int]) -> None:
-        for end in range(max(self.indexed, 1), len(ids)):  # n-grams that end in front of `end`: ids[end] follows them
+        for end in range(max(self.indexed, 1), len(ids)):  # n-grams that end just before `end`: ids[end] follows them
             for n in range(1, min(self.longest, end) + 1):
                 self.followed[tuple(ids[end - n : end])] = end
         self.indexed = len(ids)
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
-        """Only committed tokens are looked up. A text that was taken back is entered anew."""
+        """Only committed tokens are indexed. A text that was cut back is indexed again from the start."""
         if len(text.ids) < self.indexed:
             self.followed, self.indexed = {}, 0

@@ -1,9 +1,9 @@
-"""The recycling drafter: what the target itself last thought would follow a token (Token Recycling, arXiv 2408.08696).
+"""The recycling drafter proposes what the target itself last found likely behind a token (Token Recycling, arXiv 2408.08696).
 
-It runs no model. Every verify pass says which tokens the target finds likeliest behind each token in it, also behind drafts that were
-rejected or never judged. These are kept, a row for each token, and the latest pass counts; a draft follows them from token to token, and so
-do the branches of its tree. Ours: branches that are worth their rows in place of a fixed tree, chances corrected by what came of earlier
-ones, and with shared noise the successors in the order that this noise would choose them in.
+It runs no model. Every verify pass computes the target's most likely successors of each token in it, also of drafts that were rejected or
+untested. A table keeps them for each token; the latest pass replaces older entries. A draft, and each branch of its tree, follows the table
+from token to token. Ours: branches are added while they are worth their rows, instead of a fixed tree; chances are corrected by the
+acceptance of earlier ones; with shared noise, successors are ordered by their noisy scores.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from .tree import Trust, grow, judged
 
 class RecyclingDrafter(Drafter):
     def __init__(self, parts: Parts, successors: int = 8, rows: int = 8):
-        """`successors`: how many are kept of a token. `rows`: siblings may fill up a verify pass to so many; 1: a chain."""
+        """`successors`: how many to keep per token. `rows`: siblings may fill up a verify pass to this many rows; 1: a chain."""
         self.successors, self.rows = successors, rows
         self.table: dict[int, tuple[list[int], list[float]]] = {}  # token -> its successors, likeliest first, and their log probabilities
-        self.seen: list[int] = []  # the tokens of the pass under way
+        self.seen: list[int] = []  # the tokens of the current verify pass
         self.trust = Trust()
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
@@ -33,7 +33,7 @@ class RecyclingDrafter(Drafter):
         ids, scores = self._ordered(text, id, depth)
         lead = scores[0] - scores[1] if len(scores) > 1 else MOST_LEAD
         log_probs = torch.tensor(self.table[id][1])
-        entropy = float(-(log_probs.exp() * log_probs).sum())  # of those kept
+        entropy = float(-(log_probs.exp() * log_probs).sum())  # over the kept successors only
         facts = Facts(depth, float(log_probs[0].exp()), entropy, min(lead, MOST_LEAD))
         return [Node(ids[0], depth - 1, None, facts, ranked=self._ranked(text, id, depth))]
 
@@ -41,7 +41,7 @@ class RecyclingDrafter(Drafter):
         return grow(nodes, room, lambda tree, number: self._ranked(text, tree[number].id, tree[number].facts.depth + 1))
 
     def _ordered(self, text: Text, id: int, depth: int) -> tuple[list[int], list[float]]:
-        """A token's successors, and the scores by which the target would choose among them at this depth, highest first."""
+        """A token's successors and the scores by which the target would choose among them at this depth, highest first."""
         (ids, scores), sampling = self.table[id], text.sampler.sampling
         if sampling.temperature and not sampling.rejects:
             noise = text.sampler.shared_noise(text.start + depth + 1)[ids].tolist()

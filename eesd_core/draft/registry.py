@@ -1,7 +1,7 @@
-"""The table of drafters. Command line, page, API and benchmark read it; a new drafter is a file of its own and a row here.
+"""The table of drafters, read by command line, page, API and benchmark. A new drafter is a file of its own and a row here.
 
 On the command line settings follow the name, in the order of the table or by name: `prompt-lookup:2`, `disturbed:0.5:64`,
-`disturbed:share=0.5`. No drafter is imported before it is made: `--help` must not wait for torch.
+`disturbed:share=0.5`. A drafter's module is imported only when it is made, so that `--help` need not import torch.
 """
 
 from dataclasses import dataclass, field
@@ -24,12 +24,12 @@ class Setting:
     name: str
     kind: Literal["whole", "number", "skips"]
     about: str
-    usual: Value | None = None  # None: it must be given
+    usual: Value | None = None  # the default; None: the setting is required
     low: float = 0
     high: float = 0
 
     def check(self, value: Value) -> Value:
-        """Raises UserError."""
+        """Returns the value in its proper type. Raises UserError for one that is not allowed."""
         if self.kind == "whole":
             return check_whole(self.about, value, int(self.low), int(self.high))
         if self.kind == "number":
@@ -37,19 +37,19 @@ class Setting:
         return str(SkipSet.parse(str(value)))
 
     def read(self, text: str) -> Value:
-        """As it is typed. Raises UserError."""
+        """Reads a value from the command line. Raises UserError."""
         if self.kind == "skips":
             return text
-        text = text[:40]  # more digits are wrong anyway, and slow to read
+        text = text[:40]  # longer numbers are out of range anyway, and slow to parse
         try:
             return int(text) if self.kind == "whole" else float(text)
         except ValueError:
-            return self.check(text)  # says what it should have been
+            return self.check(text)  # raises UserError, which says what is allowed
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row: `home` is the drafter's file and class, made with `Parts` and the settings by name."""
+    """A row of the table. `home`: the drafter's module and class, which is called with `Parts` and the settings by name."""
 
     name: str
     home: str
@@ -58,17 +58,17 @@ class Entry:
     settings: tuple[Setting, ...] = ()
     needs_exit_layer: bool = False
     needs_head: str = ""  # the kind of trained head that it drafts with (heads/kinds.py)
-    usual_controller: str = "throughput"  # in benchmarks that name none
-    for_show: bool = False  # nobody would write a text with it
+    usual_controller: str = "throughput"  # the default in benchmarks
+    for_show: bool = False  # for demonstration only
 
 
 def rows(usual: int) -> Setting:
-    """Of drafters of trees."""
+    """The setting `rows` of drafters that make trees."""
     return Setting("rows", "whole", "rows of a tree; 1: chains", usual, 1, MAX_ROWS)
 
 
 def every(usual: int) -> Setting:
-    """Of drafters that choose layers while they write."""
+    """The setting `every` of drafters that search for layers to skip while they write."""
     return Setting("every", "whole", "rounds between two looks for a better set", usual, 1, 1000)
 
 
@@ -192,7 +192,7 @@ DRAFTERS = {row.name: row for row in ROWS}
 
 @dataclass(frozen=True, slots=True)
 class Drafting:
-    """Which drafter, and its settings; those not given have their usual values. Raises UserError."""
+    """A drafter's name and settings; missing settings get their defaults. Raises UserError for unknown names and bad values."""
 
     name: str
     settings: dict[str, Value] = field(default_factory=dict)
@@ -210,7 +210,7 @@ class Drafting:
         object.__setattr__(self, "settings", {name: known[name].check(value) for name, value in values.items()})
 
     def __str__(self) -> str:
-        """As on the command line, usual values left out at the end."""
+        """As on the command line, without trailing default values."""
         values = [(setting, self.settings[setting.name]) for setting in DRAFTERS[self.name].settings]
         while values and values[-1][0].usual == values[-1][1]:
             values.pop()
@@ -218,11 +218,11 @@ class Drafting:
 
 
 def parse_drafter(text: str) -> Drafting:
-    """A name and its settings, from one word. Raises UserError."""
+    """Parses a drafter's name and settings from one word. Raises UserError."""
     name, *given = text.split(":")
     row = DRAFTERS.get(name)
     if row is None:
-        return Drafting(name)  # says which there are
+        return Drafting(name)  # raises UserError, which lists the drafters
     known = {setting.name: setting for setting in row.settings}
     if len(given) > len(known):
         raise UserError(f"the drafter {name} takes {len(known) or 'no'} settings, not {len(given)}: write {example(row)}")
@@ -238,7 +238,7 @@ def parse_drafter(text: str) -> Drafting:
 
 
 def make_drafter(drafting: Drafting, parts: "Parts") -> "Drafter":
-    """Raises UserError where the drafter needs what is not there."""
+    """Make the drafter. Raises UserError if the exit layer or trained head that it needs is missing."""
     row = DRAFTERS[drafting.name]
     if row.needs_exit_layer and parts.exit_layer is None and parts.target.depth == 1:
         from ..heads.base import WITHOUT_EXIT
@@ -260,6 +260,6 @@ def without_head(kind: str, model: str) -> UserError:
 
 
 def example(row: Entry) -> str:
-    """How a drafter is spelled."""
+    """An example of the drafter's spelling on the command line."""
     shown = {"whole": "2", "number": "0.5", "skips": "a3.m4"}
     return ":".join([row.name, *(shown[setting.kind] for setting in row.settings)])

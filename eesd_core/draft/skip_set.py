@@ -1,4 +1,4 @@
-"""Which sub-layers a layer-skipping drafter leaves out, and how that is written."""
+"""The set of sub-layers that a layer-skipping drafter leaves out, and its text form."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from ..errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class SkipSet:
-    """Numbers of the layers whose attention, and whose MLP, is skipped. Written as `a3.m3.m4`."""
+    """Numbers of the layers whose attention is skipped, and of those whose MLP is skipped. Written as `a3.m3.m4`."""
 
     attention: frozenset[int]
     mlp: frozenset[int]
 
     @classmethod
     def parse(cls, text: str) -> "SkipSet":
-        """Raises UserError."""
+        """Raises UserError for text of another form."""
         parts = [part for part in text.split(".") if part]
         if any(part[0] not in "am" or not part[1:].isdecimal() or len(part) > 4 for part in parts):
             raise UserError(f"a skip set is written like a3.m3.m4 (attention of layer 3, MLPs of layers 3 and 4), not {text[:40]!r}")

@@ -1,11 +1,11 @@
 """SWIFT: layer skipping whose set of skipped sub-layers is searched for while the text is written (arXiv 2410.06916).
 
-Every few rounds another set of the same size is tried: the model without it reads the last tokens of the text, in the place of the target,
-and the share of them that it would have written is its score. The best one drafts. A trial is on the lane's own clock.
+Every few rounds another set of the same size is tried. The model without these sub-layers reads the last tokens of the text, and the score
+is the share of them that it would have written itself. The set with the best score drafts. Trials count on the lane's own clock.
 
-Ours: a window of at most 24 written tokens, since texts are short (there 32 or 50); proposals are neighbours of the best set as often as
-random ones, in place of a Bayesian step at every 25th; the best score fades, so that an easy passage does not end the search (there it is
-the best ever seen). As there, 45 % of the sub-layers are skipped, never those of the first and last layer.
+Ours: the window has at most 24 written tokens, because texts are short (the paper uses 32 or 50). Proposals alternate between random sets
+and neighbours of the best set; the paper takes a Bayesian step at every 25th. The best score decays, so that one easy passage does not end
+the search; the paper keeps the best ever seen. As in the paper, 45 % of the sub-layers are skipped, never in the first or last layer.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from .base import Node, Parts, Text
 from .layer_skip import SkippingDrafter, remaining
 from .skip_set import SkipSet
 
-SHARE, FADES = 0.45, 0.99  # of sub-layers that are skipped; of the best score, a trial
+SHARE, FADES = 0.45, 0.99  # share of sub-layers to skip; decay of the best score per trial
 LEAST = 8  # written tokens before the first trial
 
 Sublayer = tuple[str, int]
@@ -28,7 +28,7 @@ class SwiftDrafter(Seeded, SkippingDrafter):
     changes = ("chosen", "best", "trials", "draws")
 
     def __init__(self, parts: Parts, every: int = 4, window: int = 24):
-        """`every`: rounds between two trials; `window`: most tokens that a trial reads."""
+        """`every`: rounds between two trials. `window`: most tokens that a trial reads."""
         super().__init__(parts)
         self.every, self.window, self.random = every, window, Random64(0)
         self.pool: list[Sublayer] = [(kind, layer) for kind in "am" for layer in range(1, self.target.depth - 1)]
@@ -52,7 +52,7 @@ class SwiftDrafter(Seeded, SkippingDrafter):
             self._choose(proposed)
 
     def score(self, text: Text, skipped: Sequence[Sublayer], count: int) -> float:
-        """Of the last `count` tokens of the text, the share that the target without these sub-layers would have written."""
+        """The share of the text's last `count` tokens that the target without these sub-layers would have written."""
         low = len(text.ids) - 1 - count
         with text.cache.borrowed(low, count):
             layers = remaining(self.target, as_set(skipped))

@@ -1,10 +1,10 @@
-"""From a spine to a tree: which nodes beside it are worth a row of the verify pass. Ours.
+"""From a spine to a tree: which further nodes are worth a row of the verify pass. Ours.
 
-Every accepted node is one token more, so a row is worth the chance that its node is on the accepted path: the chances along its path, one
-times the other. It is added while that is more than its price, the tokens that would be written in the time the row takes (run.py). The
-best comes first, whether a sibling of the spine's nodes or what follows one.
+Every accepted node is one more token, so a row is worth the probability that its node is on the accepted path: the product of the chances
+along its path. Nodes are added, best first, while this is more than the price of a row, the number of tokens that the run would write in
+the row's time (run.py). Candidates are siblings of spine nodes and the children of nodes already added.
 
-The target's own choice is written anyway, so a sibling without children earns nothing but the token that the target chooses behind it.
+The target's own choice is written anyway. So accepting a sibling without children gains exactly one token, the target's choice behind it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,21 +14,21 @@ from ..control import Facts
 from ..verify import Verdict
 from .base import Node, Room
 
-Ranked = Sequence[tuple[int, float]]  # tokens, the best first, and their chances of being the target's choice
-Follow = Callable[[Sequence[Node], int], Ranked]  # (nodes so far, number of one of them) -> what may follow it
+Ranked = Sequence[tuple[int, float]]  # (token, chance that it is the target's choice), best first
+Follow = Callable[[Sequence[Node], int], Ranked]  # (nodes so far, number of one of them) -> candidates for its children
 
 
 class Trust:
-    """How far the chances that a drafter names hold: of the nodes that were judged, what was accepted over what their chances promised."""
+    """Corrects the chances that a drafter states by the ratio of accepted nodes to the sum of their stated chances, over judged nodes."""
 
     def __init__(self):
-        self.hits = self.promised = 2.0  # it believes them at first
+        self.hits = self.promised = 2.0  # ratio 1 at first
 
     def __call__(self, chance: float) -> float:
         return min(1.0, chance * self.hits / self.promised)
 
     def learn(self, judged: Iterable[tuple[float, bool]]) -> None:
-        """Chances as they were named, and what came of them."""
+        """judged: (stated chance, was it accepted) of each node."""
         for chance, hit in judged:
             self.promised, self.hits = self.promised + chance, self.hits + hit
 
@@ -38,12 +38,12 @@ def nothing(nodes: Sequence[Node], number: int) -> Ranked:
 
 
 def grow(spine: Sequence[Node], room: Room, follow: Follow = nothing) -> list[Node]:
-    """The nodes to be added. Beside the spine stand the other ranked tokens of its places; behind its last node, and behind every node that
-    is added, what `follow` says."""
+    """The nodes to add. Candidates are the other ranked tokens at the spine's places and, behind the last spine node and every added node,
+    the tokens that `follow` returns."""
     nodes, chances, taken, waiting = list(spine), [], {(node.parent, node.id) for node in spine}, []
 
     def offer(parent: int, ranked: Ranked, sibling: int = 0) -> None:
-        """`sibling`: of the branch that the tokens go on with; 0: each begins one."""
+        """Adds candidates. `sibling`: number of the branch that they continue; 0: each begins a branch, numbered by its rank."""
         before, depth = (chances[parent], nodes[parent].facts.depth + 1) if parent >= 0 else (1.0, 0)
         for rank, (id, chance) in enumerate(ranked, 1):
             if depth < room.depth and (parent, id) not in taken:
@@ -67,7 +67,7 @@ def grow(spine: Sequence[Node], room: Room, follow: Follow = nothing) -> list[No
 
 
 def hang(spine: Sequence[Node], room: Room, sequences: Sequence[tuple[Sequence[int], float]]) -> list[Node]:
-    """`grow`, and beside and behind the spine also the tokens of whole sequences, each with the chance of every one of its tokens."""
+    """`grow` with further candidates: whole sequences from the pending token on, given as (token ids, chance of each of its tokens)."""
 
     def going_on(ids: list[int]) -> dict[int, float]:
         found: dict[int, float] = {}
@@ -86,13 +86,13 @@ def hang(spine: Sequence[Node], room: Room, sequences: Sequence[tuple[Sequence[i
 
 
 def judged(nodes: Sequence[Node], verdict: Verdict) -> list[tuple[Node, bool]]:
-    """The nodes that the target had a say on, those behind the pending token and behind accepted nodes, and whether each was accepted."""
+    """The judged nodes, i.e. children of the pending token and of accepted nodes, and whether each was accepted."""
     path = {-1, *verdict.path}
     return [(node, number in path) for number, node in enumerate(nodes) if node.parent in path]
 
 
 def path_to(nodes: Sequence[Node], number: int) -> list[int]:
-    """Token ids from the first node on a node's path to itself; none for -1."""
+    """Token ids on the path to a node, itself included; [] for -1."""
     ids: list[int] = []
     while number >= 0:
         ids.append(nodes[number].id)

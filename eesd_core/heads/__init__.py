@@ -1,1 +1,1 @@
-"""What reads hidden states and proposes tokens."""
+"""Heads: modules that read hidden states and predict tokens for drafting."""

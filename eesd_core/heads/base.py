@@ -1,7 +1,7 @@
-"""The written interface of a head, and what all heads have in common.
+"""The base class of heads that exit early.
 
-A head stands on the target's first `exit_after` layers and says what token may come next: decoder layers of its own (perhaps none), a
-norm, and rows of the target's frozen LM head. A kind of head only says which layers and which norm.
+A head stands on the target's first `exit_after` layers and predicts the next token. It has decoder layers of its own (perhaps none), a
+norm, and rows of the target's frozen LM head. Subclasses only provide the layers and the norm.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from .shortlist import Words
 
 
 class Asked(NamedTuple):
-    """What a text asks of a head: the arguments of `Head.forward`."""
+    """One text's arguments of `Head.forward`."""
 
     states: Tensor  # (1, m, D)
     cache: KVCache
@@ -35,21 +35,21 @@ class Head(ReadsFrozenRows):
         self.exit_after = check_depth(target, exit_after)
 
     def new_cache(self, target: Target, capacity: int) -> KVCache:
-        """Of its own layers; without any, one that only counts."""
+        """A cache for its own layers. Without layers, a cache of one layer of which only the length is used."""
         return target.new_cache(capacity, layers=max(1, len(self.layers)))
 
     def forward(
         self, target: Target, states: Tensor, cache: KVCache, start: int, deep: Tensor | None = None, words: Words | None = None
     ) -> Tensor:
-        """Hidden states after `exit_after` layers (1, m, D) at positions start .. -> logits behind the last of them: (1, V), or over the
-        ids of `words` (of the bare shortlist, where a head has one and `words` is None).
+        """states (1, m, D): hidden states after `exit_after` layers at positions start .. -> logits behind the last of them: (1, V), or
+        over the ids of `words`, or over the shortlist if the head has one and `words` is None.
 
-        deep (1, m, taps D): beside every position the deep states of the last row verified before it; None: there is none, or no taps.
+        deep (1, m, taps D): for every position the deep states of the last row verified before it; None: nothing verified, or no taps.
         """
         return self.logits(target, self.norm(self.run(target, states, cache, start, deep)[:, -1:]), words)
 
     def forward_together(self, target: Target, texts: Sequence[Asked]) -> list[Tensor]:
-        """`forward` of several texts in one pass: the logits of each, (1, V) or over its own list."""
+        """`forward` for several texts in one pass. Returns the logits of each, (1, V) or over its own list."""
         sizes = [text.states.shape[1] for text in texts]
         hidden = torch.cat([text.states for text in texts], 1)
         if self.layers:
@@ -66,7 +66,7 @@ class Head(ReadsFrozenRows):
         return [text.words.logits(row, own) if text.words else own for text, row, own in zip(texts, normed.split(1, 1), frequent)]
 
     def hidden(self, target: Target, states: Tensor, cache: KVCache, start: int, deep: Tensor | None = None) -> Tensor:
-        """What the rows of the LM head are multiplied by, at every position: (1, m, D) -> (1, m, D)."""
+        """The LM head's input at every position: (1, m, D) -> (1, m, D)."""
         return self.norm(self.run(target, states, cache, start, deep))
 
     def run(self, target: Target, states: Tensor, cache: KVCache, start: int, deep: Tensor | None = None) -> Tensor:
@@ -77,15 +77,15 @@ class Head(ReadsFrozenRows):
         return target.run(self.layers, self.mixed(states, deep), cache, start)
 
     def mixed(self, states: Tensor, deep: Tensor | None) -> Tensor:
-        """What the first layer reads: the exit states, with what a head with taps makes of the deep ones. (B, m, D) -> (B, m, D)."""
+        """The first layer's input: the exit states, mixed with the deep ones in a head with taps. (B, m, D) -> (B, m, D)."""
         return states
 
     def rows_hidden(self, target: Target, states: Tensor, deep: Tensor | None = None) -> Tensor:
-        """As `hidden`, over whole rows and without a cache, as in training: (B, T, D) -> (B, T, D)."""
+        """`hidden` over whole texts without a cache, for training: (B, T, D) -> (B, T, D)."""
         return self.norm(target.run_rows(self.layers, self.mixed(states, deep)))
 
     def rows(self, target: Target, states: Tensor, deep: Tensor | None = None) -> Tensor:
-        """Logits over the whole vocabulary, shortlist or not, as in training: (B, T, D) -> (B, T, V) float32."""
+        """Logits over the whole vocabulary, even with a shortlist, for training: (B, T, D) -> (B, T, V) float32."""
         return target.head_rows(self.rows_hidden(target, states, deep))
 
 
@@ -93,7 +93,7 @@ WITHOUT_EXIT = "use --drafter prompt-lookup, or --method vanilla"
 
 
 def check_depth(target: Target, exit_after: int) -> int:
-    """Raises UserError."""
+    """Returns the exit depth. Raises UserError if the target has no such depth."""
     if target.depth == 1:
         raise UserError(f"{target.name} has one layer, which leaves nothing to exit from: {WITHOUT_EXIT}")
     if not 0 < exit_after < target.depth:
@@ -102,7 +102,7 @@ def check_depth(target: Target, exit_after: int) -> int:
 
 
 def deep_rows(states: Sequence[Tensor], verified: Tensor) -> Tensor:
-    """Deep states of the taps, (B, T, D) each, as a head reads them beside every position: those of row `verified` - 1 (B, T), nothing
-    at 0, one tap behind the other. -> (B, T, taps D)."""
+    """Deep states as a head reads them at every position, concatenated over taps. states: (B, T, D) for each tap. verified (B, T): number
+    of rows verified before each position; the states of the last one are read, zeros if there is none. -> (B, T, taps D)."""
     shifted = [nn.functional.pad(part, (0, 0, 1, 0))[:, :-1] for part in states]  # row 0: nothing was verified
     return torch.cat([part.gather(1, verified[..., None].expand(-1, -1, part.shape[-1])) for part in shifted], -1)

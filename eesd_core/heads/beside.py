@@ -1,8 +1,8 @@
-"""Layers that read what the target knows of verified rows, over whole rows as in training.
+"""Runs layers that read the target's keys and values over whole texts, for training.
 
-A drafter runs such layers on the target's own cache: there they find the target's keys and values of all verified positions, and write
-those of the round's own rows behind them. Over whole rows every place belongs to a round, which begins at `start`: it sees the target's
-keys and values in front of its round, and those that the layer itself makes from the round's beginning up to the place.
+A drafter runs such layers on the target's own cache. They read the target's keys and values of all verified positions and append those of
+the round's own rows. In training every place of a text belongs to a round that begins at `start`. It sees the target's keys and values
+before `start`, and the layer's own from `start` up to the place.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from .trained import own_keys, places_of, verified_keys
 
 
 class Heard:
-    """Stands in for transformers' cache and keeps what it is told: the keys and values of every layer, (B, heads, T, head_dim) each."""
+    """Replaces transformers' cache and records the keys and values of every layer, (B, heads, T, head_dim) each."""
 
     def __init__(self):
         self.kept: dict[int, tuple[Tensor, Tensor]] = {}
 
     @torch.no_grad()
     def listen(self, target: Target, layers: Sequence[nn.Module], states: Tensor) -> None:
-        """What the target's layers make of the states in front of them, (B, T, D)."""
+        """Records keys and values of these target layers, run on their input states (B, T, D)."""
         target.run_rows(layers, states.to(target.dtype), self)
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_, **__) -> tuple[Tensor, Tensor]:
@@ -31,8 +31,8 @@ class Heard:
 
 
 class Beside:
-    """Stands in for transformers' cache: the rows of a layer find those that were heard of the target's layer of the same number in front
-    of their own, (B, heads, 2 T, head_dim)."""
+    """Replaces transformers' cache: a layer gets the recorded keys and values of the target's layer of the same number, followed by its
+    own, (B, heads, 2 T, head_dim)."""
 
     def __init__(self, heard: Heard):
         self.heard = heard
@@ -42,7 +42,7 @@ class Beside:
 
 
 class Memory:
-    """Stands in for transformers' cache of one layer: keys and values of all rows so far, with their gradients."""
+    """Replaces transformers' cache for one layer: keys and values of all rows so far, with gradients."""
 
     keys = values = None
 
@@ -53,12 +53,12 @@ class Memory:
 
 
 def three_quarters(target: Target) -> int:
-    """A layer that has read much and does not yet speak of the next token alone."""
+    """Number of the layer at three quarters of the depth: it has much context and is not yet specialised to predicting the next token."""
     return max(1, target.depth * 3 // 4)
 
 
 def run_beside(target: Target, layers: Sequence[nn.Module], hidden: Tensor, heard: Heard, start: Tensor) -> Tensor:
-    """hidden (B, T, D), what the layers read at every place; start (B, T), where the round of the place began -> (B, T, D)."""
+    """hidden (B, T, D): the layers' input at every place; start (B, T): where the place's round begins -> (B, T, D)."""
     length, cache, places = hidden.shape[1], Beside(heard), places_of(start)
     seen = torch.cat([verified_keys(start), own_keys(start)], -1)  # (B, T, 2 T)
     masks: dict[int | None, Tensor] = {}

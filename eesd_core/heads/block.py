@@ -1,15 +1,15 @@
-"""The block head: SpecDiff's one-shot masked diffusion (arXiv 2408.05636), in the form that block drafters have since 2026.
+"""The block head: SpecDiff's one-shot masked diffusion (arXiv 2408.05636), in the form of the block drafters of 2026.
 
-A round's places are one block, [pending token, mask, mask, ...], and one pass of one decoder layer says all of their tokens at once. The
-target's states of the verified text, from a few depths, are brought together by one matrix and stand in front of the block as keys and
-values (DFlash, arXiv 2602.06036). Said at once, places do not know what was chosen before them; so the token before each changes its state
-by a map of low rank, while tokens are chosen from left to right (DSpark, arXiv 2607.05147, which adds that to the logits).
+A round's places form one block, [pending token, mask, mask, ...], and one pass of one decoder layer predicts all of their tokens at once.
+One matrix combines the target's states of the verified text from a few depths; the results are keys and values in front of the block
+(DFlash, arXiv 2602.06036). Predicted at once, the places do not know which tokens were chosen before them. So tokens are chosen from left
+to right, and the previous token changes each place's state by a low-rank map (DSpark, arXiv 2607.05147, adds it to the logits).
 
-Ours: the verified rows are rows of the layer as any others, so it is an ordinary decoder layer with an ordinary cache; there is a mask for
-every place, and the last verified row and the pending token are added to it, since a mask alone knows nothing to ask with; a place sees
-those before it in the block and itself, not those behind, which with one layer are masks that know no more than it does, so a block of any
-length is the beginning of a longer one; and the change by the token before depends on the place's own state too. DSpark's confidence head
-is left out: controllers are told how sure the law is.
+Ours: verified rows are ordinary rows of the layer, so it is an ordinary decoder layer with an ordinary cache. Every place has its own mask
+vector, to which the last verified row and the pending token are added, because a mask alone carries no information for a query. A place
+sees itself and earlier places of the block but not later ones: with one layer those are masks that know nothing more, and so a short block
+equals the beginning of a longer one. The correction by the previous token also depends on the place's own state. DSpark's confidence head
+is left out, because controllers already see the confidence of the distribution.
 """
 
 from collections.abc import Sequence
@@ -35,9 +35,9 @@ class BlockHead(TrainedHead):
     def __init__(
         self, target: Target, weights: dict[str, Tensor] | None = None, taps: Sequence[int] = (), longest: int = 6, rank: int = MOST_RANK
     ):  # fmt: skip
-        """`taps`: depths of the states that make a verified row (default: a third, three quarters and all of the target's layers);
-        `longest`: places of a block; `rank`: of the change by the token before. Without weights the layer is a copy of the target's last
-        one, a verified row is the deepest tap's state, and the rest is small and random. Raises UserError for settings that do not fit."""
+        """`taps`: depths of the states that make a verified row (default: a third, three quarters and all of the target's layers).
+        `longest`: places of a block. `rank`: of the correction by the previous token. Without weights the layer is a copy of the target's
+        last one, a verified row is the deepest tap's state, and the rest is small and random. Raises UserError for invalid settings."""
         third = max(1, target.depth // 3)
         taps = check_taps(target, taps or sorted({third, max(third, target.depth * 3 // 4), target.depth}), self.kind)
         if not 1 <= longest <= MAX_DRAFT or not 1 <= rank <= MOST_RANK:
@@ -47,8 +47,8 @@ class BlockHead(TrainedHead):
         source, width = target.layers[-1], target.config.hidden_size
         kind = {"dtype": target.dtype, "device": target.device}
         self.context = linear(target, len(taps) * width, width)
-        self.gain = nn.Parameter(torch.ones(width, **kind))  # of tokens
-        self.masks = nn.Parameter(torch.empty(longest, width, **kind))  # one a place
+        self.gain = nn.Parameter(torch.ones(width, **kind))  # of the norm on token embeddings
+        self.masks = nn.Parameter(torch.empty(longest, width, **kind))  # one per place
         self.layers = nn.ModuleList([empty_layer(target, source, 0)])
         self.norm = copied_norm(target)
         self.by_state, self.by_token = linear(target, width, rank), linear(target, width, rank)
@@ -65,29 +65,31 @@ class BlockHead(TrainedHead):
         self.begin(target, weights)
 
     def verified(self, states: Sequence[Tensor]) -> Tensor:
-        """Rows of verified positions, from the target's states at every tap: (B, n, D) each -> (B, n, D)."""
+        """The rows of verified positions, from the target's states at every tap: (B, n, D) each -> (B, n, D)."""
         return self.context(torch.cat([even(part) for part in states], -1))
 
     def read(self, embedded: Tensor) -> Tensor:
-        """A token as the head reads it, (..., D) -> (..., D)."""
+        """A token's embedding as the head reads it: (..., D) -> (..., D)."""
         return nn.functional.rms_norm(embedded, embedded.shape[-1:], self.gain.to(embedded.dtype))
 
     def block(self, token: Tensor, last: Tensor, places: int) -> Tensor:
-        """The rows of a block, (1, k, D). token (1, 1, D): the pending one, as `read` gives it; last (1, 1, D): the last verified row."""
+        """The rows of a block, (1, k, D). token (1, 1, D): the pending token after `read`; last (1, 1, D): the last verified row."""
         return last + token + self.masks[:places].to(last.dtype)
 
     def factors(self, by_state: Tensor, tokens: Tensor) -> Tensor:
-        """Of the change's rows, when the token before is known. by_state (..., r): of the place's state; tokens (..., D) -> (..., r)."""
+        """Weights of the rows of `change`, given the previous token. by_state (..., r): `self.by_state` of the place's state; tokens
+        (..., D): previous tokens after `read` -> (..., r)."""
         return nn.functional.silu(by_state + self.by_token(tokens))
 
     def reach(self, target: Target) -> Tensor:
-        """What every row of the change adds to the logits, (r, V) or (r, S) float32. For drafting, when weights no longer change."""
+        """What each row of `change` adds to the logits, (r, V) or (r, S) float32. Computed once, so only for drafting with fixed
+        weights."""
         if self._reach is None:
             self._reach = self.at_once(target, self.change[None].to(self.norm(self.change[None].to(target.stream)).dtype))
         return self._reach
 
     def at_once(self, target: Target, normed: Tensor) -> Tensor:
-        """Logits of several places, (1, k, D) -> (k, V) float32, or over the shortlist alone."""
+        """Logits of several places: (1, k, D) -> (k, V) float32, or (k, S) over the shortlist."""
         return target.head(normed) if self.shortlist is None else self.shortlist(normed)[0]
 
     def rows_hidden(self, target: Target, ids: Tensor, states: dict[int, Tensor], start: Tensor) -> Tensor:
@@ -95,9 +97,9 @@ class BlockHead(TrainedHead):
         verified = self.verified([states[tap].to(tokens.dtype) for tap in self.taps])  # (B, T, D)
         tokens, place = self.read(tokens), places_of(start) - start  # (B, T), within the block
         at = start[..., None].expand_as(tokens)
-        last = nn.functional.pad(verified, (0, 0, 1, 0)).gather(1, at)  # before position 0 there is none
-        block = last + tokens.gather(1, at) + self.masks[place.clamp(max=self.longest - 1)]  # nothing is drafted further on
-        near = self.layers[0].kind.window or ids.shape[1]  # how far a row sees
+        last = nn.functional.pad(verified, (0, 0, 1, 0)).gather(1, at)  # zeros before position 0
+        block = last + tokens.gather(1, at) + self.masks[place.clamp(max=self.longest - 1)]  # places beyond `longest` are never drafted
+        near = self.layers[0].kind.window or ids.shape[1]  # attention window
         seen = torch.cat([verified_keys(start), own_keys(start)], -1)
         seen &= (places_of(start)[:, None] - places_of(start) < near).repeat(1, 2)  # (B, T, 2 T)
         through = self._by_parts if target.config.model_type in PLAIN else self._by_layer
@@ -105,17 +107,18 @@ class BlockHead(TrainedHead):
         return hidden + self.factors(self.by_state(hidden), tokens) @ self.change
 
     def _by_layer(self, target: Target, verified: Tensor, block: Tensor, seen: Tensor) -> Tensor:
-        """The block's rows, (B, T, D), which see the verified ones and their own as `seen` says."""
+        """Runs the layer through its own forward. verified, block (B, T, D); seen (B, T, 2 T): which verified and block rows each block row
+        sees -> the block's rows, (B, T, D)."""
         (layer,), length, memory = self.layers, block.shape[1], Memory()
         mask = torch.zeros(seen.shape, dtype=block.dtype, device=block.device).masked_fill_(~seen, torch.finfo(block.dtype).min)[:, None]
         told = {target.family.cache: memory}
         if target.learned is None:
             told["position_embeddings"] = target.rope(0, length, layer.kind.rope)
-        layer(verified, **told, attention_mask=mask[..., :length])  # for keys and values alone
+        layer(verified, **told, attention_mask=mask[..., :length])  # only its keys and values are used
         return layer(block, **told, attention_mask=mask)
 
     def _by_parts(self, target: Target, verified: Tensor, block: Tensor, seen: Tensor) -> Tensor:
-        """The same where the layer's parts are known: what verified rows come to is computed for nobody."""
+        """Same result for layers whose parts are known; it saves computing outputs for the verified rows, which nobody needs."""
         (layer,), length = self.layers, block.shape[1]
         attention, normed = layer.self_attn, layer.input_layernorm(torch.cat([verified, block], 1))
 

@@ -1,9 +1,9 @@
-"""The chimera head: the last three tokens and the state of the last verified one, and no attention (after Chimera, arXiv 2402.15758).
+"""The chimera head reads the last three tokens and the last verified token's state. It has no attention (after Chimera, arXiv 2402.15758).
 
-Chimera's trigram encoder is here as published: three embeddings side by side, one linear map, and a residual MLP. Ours is the rest. Its
-second encoder, a decoder layer over the target's last states, is cut down to the newest of these states, which no draft step pays for
-again; how far back that stands is told by a vector for each place of a round; and in place of an LM head for each place all read the
-target's frozen one, or a shortlist of it.
+Chimera's trigram encoder is as published: three concatenated embeddings, one linear map, and a residual MLP. The rest is ours. Chimera's
+second encoder, a decoder layer over the target's last states, is reduced to the newest of these states, which is computed once per round.
+A vector for each place of a round tells how far back that state is. Instead of one LM head per place, all places read the target's frozen
+head or a shortlist of it.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,9 @@ class ChimeraHead(TrainedHead):
     def __init__(
         self, target: Target, weights: dict[str, Tensor] | None = None, taps: Sequence[int] = (), mlp: int = 0, longest: int = 6
     ):  # fmt: skip
-        """`taps`: depths of the last verified token's states that it reads (default: all layers). `mlp`: width of the residual MLP
-        (default: three quarters of the model's). Raises UserError for depths that the target does not have."""
+        """`taps`: depths of the last verified token's states that it reads (default: behind all layers). `mlp`: width of the residual MLP
+        (default: three quarters of the model's). `longest`: places of a round that have their own vector. Raises UserError for depths
+        that the target does not have and for a wrong `longest`."""
         width = target.config.hidden_size
         taps = check_taps(target, taps or (target.depth,), self.kind)
         mlp = mlp or max(32, width * 3 // 4 // 32 * 32)
@@ -45,12 +46,12 @@ class ChimeraHead(TrainedHead):
         self.begin(target, weights)
 
     def context(self, states: Sequence[Tensor]) -> Tensor:
-        """What verified tokens tell the drafts behind them, from their states at every tap: (B, m, D) each -> (B, m, D)."""
+        """Contexts of verified tokens, from their states at every tap: (B, m, D) each -> (B, m, D)."""
         return self.state(torch.cat([even(part) for part in states], -1))
 
     def hidden(self, embedded: Tensor, context: Tensor, place: Tensor) -> Tensor:
-        """embedded (B, m, 3 D): of the last three tokens, the oldest first; context (B, m, D): of the last verified one; `place` (B, m): in
-        the round -> what the LM head's rows are multiplied by, (B, m, D)."""
+        """embedded (B, m, 3 D): the last three tokens, oldest first; context (B, m, D): of the last verified token; place (B, m): number of
+        the place in its round -> the LM head's input, (B, m, D)."""
         mixed = self.trigram(embedded) + context + self.place[place.clamp(max=self.longest - 1)]
         return self.norm(mixed + self.down(nn.functional.silu(self.up(even(mixed)))))
 
@@ -58,5 +59,5 @@ class ChimeraHead(TrainedHead):
         embedded = even(target.embed_rows(ids))
         tokens = [nn.functional.pad(embedded, (0, 0, back, 0))[:, : ids.shape[1]] for back in reversed(range(TOKENS))]
         context = self.context([states[tap].to(embedded.dtype) for tap in self.taps])
-        before = rows_at(nn.functional.pad(context, (0, 0, 1, 0)), start)  # row 0: nothing was verified
+        before = rows_at(nn.functional.pad(context, (0, 0, 1, 0)), start)  # row 0: nothing verified yet
         return self.hidden(torch.cat(tokens, -1), before, places_of(start) - start)

@@ -1,4 +1,4 @@
-"""Parts of the target that a head begins with: copies of its own, dense, of what training then changes."""
+"""Dense copies of the target's parts, from which the training of a head starts."""
 
 import copy
 
@@ -12,8 +12,8 @@ from ..model.target import Target
 
 
 def mlp_width(target: Target, source: nn.Module, wanted: int) -> int:
-    """Of a copy's MLP: `wanted`, or without a wish half of the source's, where it is of Llama's kind and can be narrower; 0: it stays as it
-    is. Raises UserError for a wish that cannot be met."""
+    """MLP width of a copied layer: `wanted`, or if that is 0 half of the source's. Only Llama-like MLPs can be made narrower; for others it
+    returns 0, which keeps the source's width. Raises UserError if `wanted` is given for such an MLP."""
     if hasattr(getattr(source, "mlp", None), "gate_proj"):
         return wanted or max(32, target.config.intermediate_size // 2)
     if wanted:
@@ -22,7 +22,7 @@ def mlp_width(target: Target, source: nn.Module, wanted: int) -> int:
 
 
 def empty_layer(target: Target, source: nn.Module, number: int, mlp: int = 0) -> nn.Module:
-    """A decoder layer as `source` is, number `number` of a head, without weights. `mlp`: the width of its MLP; 0: the source's."""
+    """A decoder layer like `source` without weights, as layer `number` of a head. `mlp`: the width of its MLP; 0: the source's."""
     config = target.config
     if mlp:
         config = copy.deepcopy(config)
@@ -30,13 +30,13 @@ def empty_layer(target: Target, source: nn.Module, number: int, mlp: int = 0) ->
     with torch.device("meta"):
         layer = type(source)(config, list(target.layers).index(source))
     attention = getattr(layer, target.family.attention)
-    attention.layer_idx, attention.config = number, target.config  # the target says how attention is computed, also when that changes
+    attention.layer_idx, attention.config = number, target.config  # shared, so a later change of the attention implementation applies too
     layer.kind = source.kind
     return layer
 
 
 def layer_weights(target: Target, source: nn.Module, mlp: int = 0) -> dict[str, Tensor]:
-    """What `empty_layer` begins with: the weights of `source`; of a narrower MLP, its first units."""
+    """Initial weights for `empty_layer`: those of `source`. A narrower MLP gets the first units."""
     weights = {name: tensor.to(target.dtype) for name, tensor in dense_state(source).items()}
     for name, tensor in weights.items():
         if mlp and name.startswith("mlp."):
@@ -45,5 +45,5 @@ def layer_weights(target: Target, source: nn.Module, mlp: int = 0) -> dict[str, 
 
 
 def copied_norm(target: Target) -> nn.Module:
-    """The target's final norm."""
+    """A copy of the target's final norm."""
     return remove_hook_from_module(copy.deepcopy(target.norm), recurse=True)

@@ -1,12 +1,12 @@
 """The exit layer: a decoder layer (or two) and a norm on top of the target's first N layers, in front of the target's frozen head.
 
-Sharing the frozen head is ours: the paper trains a head of its own. So is reading only a shortlist of its rows (shortlist.py).
+Sharing the frozen head is ours: the paper trains a separate head. Reading only a shortlist of its rows is ours too (shortlist.py).
 
-Greedy decoding asks for the likeliest token, sampling for the whole distribution, and one small layer can't be best at both. So an exit
-layer may have a twin, with weights of its own, that drafts when decoding is greedy (`at`; ours).
+Greedy decoding needs the most likely token, sampling needs the whole distribution, and one small layer cannot be best at both. So an exit
+layer may have a twin with its own weights that drafts in greedy decoding (`at`; ours).
 
-With taps (ours), the layer also reads deep states of the last row that the target verified, which know more than any early state: one
-linear map of [exit state; deep states] is added to the exit state. Each deep state is brought to length D^.5 first.
+With taps (ours), the layer also reads deep states of the last verified row, which know more than any early state: a linear map of
+[exit state; deep states] is added to the exit state. Each deep state is first scaled to length D^.5.
 """
 
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ MOST_LAYERS = 2
 
 
 class ExitLayer(Head):
-    """Its KV cache has its own layers and is its own."""
+    """It has its own KV cache, with its own layers."""
 
     def __init__(
         self, target: Target, exit_after: int, facts: dict | None = None, weights: dict[str, Tensor] | None = None, layers: int = 1,
         taps: Sequence[int] = (), start: int | None = None,
     ):  # fmt: skip
-        """Without weights, copies of the target's layers from number `start` on (default: of its last ones) and of its final norm, dense:
-        the starting point of training. Raises UserError for a depth, layers or taps that the target does not have."""
+        """Without `weights` it starts as a dense copy of the target's layers from number `start` on (default: the last ones) and of its
+        final norm, ready for training. Raises UserError for a depth, layers or taps that the target does not have."""
         super().__init__(target, exit_after)
         if not 1 <= layers <= min(MOST_LAYERS, target.depth):
             raise UserError(f"an exit has 1 or {MOST_LAYERS} layers, not {layers}")
@@ -59,10 +59,10 @@ class ExitLayer(Head):
             if self.mix:
                 weights["mix.weight"] = torch.zeros_like(self.mix.weight)
         self.load_state_dict(weights, assign=True)
-        self.eval()  # also in training: what is trained is what drafts, without dropout
+        self.eval()  # also in training: dropout stays off, so training sees the same computation as drafting
 
     def at(self, temperature: float) -> "ExitLayer":
-        """The twin, where there is one and decoding is greedy."""
+        """What drafts at this temperature: in greedy decoding the twin, if there is one."""
         return self if temperature or self.greedy is None else self.greedy
 
     def mixed(self, states: Tensor, deep: Tensor | None) -> Tensor:
@@ -75,20 +75,20 @@ class ExitLayer(Head):
         return states + self.mix(torch.cat([states, *parts], -1))
 
     def read_only(self, shortlist: Shortlist | None) -> None:
-        """And its twin too."""
+        """From now on it and its twin read only these rows of the frozen head."""
         super().read_only(shortlist)
         if self.greedy:
             self.greedy.shortlist = shortlist
 
     def save(self, folder: Path, target: Target, facts: dict) -> None:
-        """`facts`: of its training."""
+        """`facts`: facts about its training, for the JSON file."""
         header = base_facts(target) | {"exit_after": self.exit_after, "layers": len(self.layers), "taps": self.taps}
         ids = None if self.shortlist is None else self.shortlist.ids
         twin = self.greedy.own_state() if self.greedy else {}
         files.write(folder, header | {"training": facts}, self.bits, self.own_state(), twin, ids)
 
     def own_state(self) -> dict[str, Tensor]:
-        """Without the twin's."""
+        """Its own weights, without the twin's."""
         return without_twin(super().own_state())
 
     @classmethod
@@ -111,7 +111,7 @@ class ExitLayer(Head):
                 layer.read_only(Shortlist(target, stored.shortlist))
         except (RuntimeError, KeyError, IndexError) as problem:
             raise UserError(f"the exit layer in {folder} does not fit {target.name}: {str(problem).splitlines()[0]}") from None
-        # Names as in files of the first format: what older benchmarks say still names the same weights.
+        # Hashed under the names of format 1, so that fingerprints in older benchmarks still identify the same weights.
         named = {name.replace("layers.0.", "layer."): t for name, t in layer.state_dict().items() if ".product." not in name}
         layer.fingerprint = digest(named)
         return layer.to(target.device)

@@ -1,10 +1,9 @@
-"""The files of an exit layer, `exit_layer.safetensors` and `exit_layer.json`, format `eesd-exit-layer/2`, and of every other trained head,
+"""File formats. Exit layer: `exit_layer.safetensors` and `exit_layer.json`, format `eesd-exit-layer/2`. Other trained heads:
 `head.safetensors` and `head.json`, format `eesd-head/1`.
 
-The JSON names the base model (fingerprint.py), the bits of a weight, the facts of training, and what the head is made of: the exit depth,
-the number of decoder layers and the taps, or the kind of head and its settings. The tensors are the head's, in bfloat16 or (name +
-`.q4_1`) in 4 bits, the twin's, and the shortlist's ids. Files of an exit layer of format 1, which has one layer in bfloat16 and no taps,
-open too.
+The JSON holds the base model (fingerprint.py), the bits per weight, facts about training, and the head's structure: exit depth, number of
+decoder layers and taps, or the kind of head and its settings. The tensors are the head's weights, in bfloat16 or in 4 bits (name +
+`.q4_1`), the twin's weights, and the shortlist's ids. Exit layers of format 1 (one layer, bfloat16, no taps) can be read too.
 """
 
 import json
@@ -33,7 +32,7 @@ class Stored(NamedTuple):
     taps: tuple[int, ...]
     bits: int  # 16 or 4
     weights: dict[str, Tensor]
-    twin: dict[str, Tensor]  # empty: there is none
+    twin: dict[str, Tensor]  # empty: no twin
     shortlist: Tensor | None  # (S,)
 
 
@@ -47,12 +46,12 @@ class StoredHead(NamedTuple):
 
 
 def write_head(folder: Path, header: dict, bits: int, weights: dict[str, Tensor], shortlist: Tensor | None) -> None:
-    """`header`: what the JSON says beside format and bits."""
+    """`header`: the JSON's entries other than format and bits."""
     _save(folder / HEAD_WEIGHTS, folder / HEAD_FACTS, {"format": HEAD_FORMAT, "bits": bits} | header, _stored(weights, bits), shortlist)
 
 
 def read_head(folder: Path) -> StoredHead:
-    """Raises UserError where files are missing, broken or of another format."""
+    """Raises UserError if files are missing, broken or of another format."""
     try:
         facts = json.loads((folder / HEAD_FACTS).read_text())
         tensors = load_file(folder / HEAD_WEIGHTS)
@@ -69,7 +68,7 @@ def read_head(folder: Path) -> StoredHead:
 
 
 def write(folder: Path, header: dict, bits: int, weights: dict[str, Tensor], twin: dict[str, Tensor], shortlist: Tensor | None) -> None:
-    """`header`: what the JSON says beside format and bits."""
+    """`header`: the JSON's entries other than format and bits."""
     tensors = _stored(weights, bits)
     tensors |= {TWIN + name: tensor for name, tensor in _packed(twin).items()} if bits == 4 else difference(twin, tensors)
     _save(folder / WEIGHTS, folder / FACTS, {"format": FORMAT, "bits": bits} | header, tensors, shortlist)
@@ -82,7 +81,7 @@ def _save(weights: Path, facts: Path, told: dict, tensors: dict[str, Tensor], sh
 
 
 def read(folder: Path) -> Stored:
-    """Raises UserError where files are missing, broken or of another format."""
+    """Raises UserError if files are missing, broken or of another format."""
     try:
         facts = json.loads((folder / FACTS).read_text())
         tensors = load_file(folder / WEIGHTS)
@@ -111,13 +110,13 @@ def read(folder: Path) -> Stored:
 
 
 def rewrite_training(folder: Path, training: dict) -> None:
-    """Put other facts of training into files that are there."""
+    """Replace the facts about training in existing files."""
     header = json.loads((folder / FACTS).read_text())
     (folder / FACTS).write_text(json.dumps(header | {"training": training}, indent=2) + "\n")
 
 
 def _renamed(name: str) -> str:
-    """Format 1 has one layer, without a number: `layer.mlp...`."""
+    """Converts a tensor name of format 1, whose only layer has no number: `layer.mlp...` -> `layers.0.mlp...`."""
     prefix, rest = (TWIN, name.removeprefix(TWIN)) if name.startswith(TWIN) else ("", name)
     return prefix + ("layers.0." + rest.removeprefix("layer.") if rest.startswith("layer.") else rest)
 
@@ -132,5 +131,5 @@ def _packed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _unpacked(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """All in bfloat16, also what was stored in 4 bits: such numbers take two bytes on a CPU (panels.py)."""
+    """Everything in bfloat16, even 4-bit tensors, because bfloat16 values take only two bytes on a CPU (model/cpu/panels.py)."""
     return {n.removesuffix(BLOCKS): from_4_bits(tensor).bfloat16() if n.endswith(BLOCKS) else tensor for n, tensor in tensors.items()}

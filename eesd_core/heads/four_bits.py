@@ -1,14 +1,14 @@
-"""Weights in 4 bits, in groups of 32, laid out as GGUF's Q4_1: a group w is stored as a scale d and a minimum m in float16 and 32 whole
-numbers q from 0 to 15, and read as d q + m. 5 bits a weight in all.
+"""Weights in 4 bits, in groups of 32, in the layout of GGUF's Q4_1: a group is stored as a scale d and a minimum m in float16 and 32
+integers q from 0 to 15. A weight is d q + m. That is 5 bits per weight in all.
 
-What is trained for such a file rounds in its own forward pass (`fake_quantize`): gradients pass the rounding as if it were not there
-(straight-through estimator, Bengio et al. 2013, arXiv 1308.3432), so the weights learn to be right after it.
+Weights that will be stored this way are trained with the rounding in the forward pass (`fake_quantize`). Gradients ignore the rounding
+(straight-through estimator, Bengio et al. 2013, arXiv 1308.3432), so the weights adapt to it.
 """
 
 import torch
 from torch import Tensor
 
-GROUP, BYTES = 32, 20  # weights of a group, and what it takes: d, m, two weights a byte
+GROUP, BYTES = 32, 20  # weights in a group; its size in bytes: d, m, then two weights per byte
 
 
 def fits_4_bits(weight: Tensor) -> bool:
@@ -42,7 +42,7 @@ def from_4_bits(blocks: Tensor) -> Tensor:
 
 
 def fake_quantize(weight: Tensor) -> Tensor:
-    """The weight as it will come back from a file, (n, in) -> (n, in) float32; its gradient is handed on unchanged."""
+    """The weight as it will be read back from a file: (n, in) -> (n, in) float32. The gradient passes unchanged."""
     with torch.no_grad():
         q, scale, low = _rounded(weight)
         change = q.mul_(scale).add_(low).flatten(1) - weight

@@ -1,7 +1,7 @@
-"""The target's own norm and head at depth N: no layer, nothing trained.
+"""The target's own norm and head at depth N: no extra layer, nothing trained.
 
-A model without a trained exit layer drafts with it, as models trained with early-exit loss do (LayerSkip, arXiv 2404.16710); in others
-few drafts are accepted, so that is never done without saying so (`note`).
+It is used if a model has no trained exit layer. Models trained with an early-exit loss draft this way (LayerSkip, arXiv 2404.16710). On
+other models few drafts are accepted, so the user is always told (`note`).
 """
 
 from ..model.target import Target

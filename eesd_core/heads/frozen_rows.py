@@ -1,4 +1,4 @@
-"""What everything that drafts with the target's frozen LM head has in common: it reads all rows of that head, or those of a shortlist."""
+"""Base class of all heads: they read all rows of the target's frozen LM head, or those of a shortlist."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from .shortlist import Shortlist, Words, text_logits
 
 
 class ReadsFrozenRows(nn.Module):
-    note = ""  # for whoever looks on, where something is not as one expects
-    fingerprint: str | None = None  # of the weights as they were loaded: packed ones cannot be looked at any more
-    taps: tuple[int, ...] = ()  # behind how many of the target's layers it reads the states of verified rows
-    bits: int = 16  # of a stored weight
+    note = ""  # a warning for the user, if something is not as expected
+    fingerprint: str | None = None  # of the weights as loaded, because packed weights can no longer be read
+    taps: tuple[int, ...] = ()  # depths of the target at which it reads the states of verified rows
+    bits: int = 16  # per stored weight
     shortlist: Shortlist | None  # the rows of the frozen head that it reads; None: all of them
     greedy: nn.Module | None  # a twin that drafts when decoding is greedy (exit_layer.py)
 
@@ -28,7 +28,7 @@ class ReadsFrozenRows(nn.Module):
         return self
 
     def read_only(self, shortlist: Shortlist | None) -> None:
-        """From now on it reads these rows of the frozen head."""
+        """From now on it reads only these rows of the frozen head; None: all rows."""
         self.shortlist = shortlist
 
     def own_state(self) -> dict[str, Tensor]:
@@ -36,19 +36,19 @@ class ReadsFrozenRows(nn.Module):
         return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith("shortlist.")}
 
     def words(self) -> Words | None:
-        """The list of one text, to which the tokens of the text are shown as they are written; None: the whole vocabulary."""
+        """A new token list for one text, which grows with the text's tokens (Words.see). None: the whole vocabulary."""
         return self.shortlist and Words(self.shortlist)
 
     def logits(self, target: Target, normed: Tensor, words: Words | None = None) -> Tensor:
-        """What the rows of the LM head are multiplied by, (1, m, D) -> (m, V) float32, or over the ids of `words` (of the bare shortlist,
-        where there is one and `words` is None)."""
+        """normed (1, m, D): the LM head's input -> logits (m, V) float32, or over the ids of `words`, or over the shortlist if there is one
+        and `words` is None."""
         if words is not None:
             return words.logits(normed)
         return target.head(normed) if self.shortlist is None else self.shortlist(normed)[0]
 
     def along(self, target: Target, normed: Tensor, ids: Sequence[int], first: int) -> Tensor:
-        """What drafting along the text `ids` would have seen at places first .. : (1, m, D) as `logits` takes it -> logits over the
-        vocabulary (m, V), -inf for tokens that were not in the list at that place."""
+        """Logits that drafting would have computed at places first .. of the text `ids`. normed (1, m, D): the LM head's input -> (m, V),
+        with -inf for tokens that were not in the text's list at that place."""
         if self.shortlist is None:
             return target.head(normed)
         logits, listed = text_logits(self.shortlist, normed, ids, first)

@@ -1,13 +1,13 @@
 """GliDe: decoder layers on token embeddings that read the target's cached keys and values (Du et al. 2024, arXiv 2402.02082).
 
-A layer of the paper's has a self-attention over the text, a cross-attention with queries and outputs of its own that reads the keys and
-values of one of the target's layers, and an MLP. Ours is smaller: one attention reads both in one softmax, the target's keys and values
-of all verified positions and its own of the round's tokens. So it runs on the target's cache as it stands, as the target's own layers
-do, needs no cache and no prefill of its own, and begins as a copy of the layer that it reads, with an MLP of half the width. What
-self-attention would see of the text, a layer sees that reads an early one of the target's.
+A layer of the paper has self-attention over the text, cross-attention to the keys and values of one target layer, with its own queries and
+outputs, and an MLP. Ours is smaller: a single attention reads both in one softmax, the target's keys and values of all verified positions
+and its own of the round's tokens. So it runs on the target's cache like the target's own layers, needs no cache and no prefill of its own,
+and starts as a copy of the layer that it reads, with an MLP of half the width. To see the text as self-attention would, a layer can read an
+early target layer.
 
-A place sees only what was verified before its round began. In the paper's code the first block of a training text sees its own target
-states, which no drafter has; here it does not.
+A place sees only what was verified before its round began. In the paper's code the first block of a training text sees the target's states
+of the block itself, which a drafter does not have; here it does not.
 """
 
 from collections.abc import Sequence
@@ -26,9 +26,9 @@ class GlideHead(TrainedHead):
     longest = 8
 
     def __init__(self, target: Target, weights: dict[str, Tensor] | None = None, taps: Sequence[int] = (), mlp: int = 0):
-        """`taps`: numbers of the target's layers whose keys and values are read, each by a layer of the head (default: the one at three
-        quarters of the depth). `mlp`: width of an MLP (default: half of the target's). Raises UserError for layers that are not there, or
-        have none before them."""
+        """`taps`: numbers of the target's layers whose keys and values are read, each by one layer of the head (default: the layer at three
+        quarters of the depth). `mlp`: width of the MLPs (default: half of the target's). Raises UserError for numbers outside
+        1 .. depth - 1."""
         taps = check_taps(target, taps or [three_quarters(target)], self.kind)
         if taps[-1] == target.depth:
             raise UserError(f"a glide head reads layers from 1 to {target.depth - 1} of {target.name}, not {taps[-1]}")

@@ -1,15 +1,15 @@
-"""Hidden Transfer: pseudo states of the next positions, made by linear maps in front of the target's upper layers (Wu et al. 2024, arXiv
-2404.12022; no code is public).
+"""Hidden Transfer: linear maps make pseudo states of the next positions for the target's upper layers (Wu et al. 2024, arXiv 2404.12022;
+no code is public).
 
-The state of the last verified token, behind `depth` layers, is taken to pseudo states of the k positions that follow by a map each. These
-run through the remaining layers of the target: a row sees the true keys and values of the text and the pseudo rows before it. Norm and
-head of the target read them. Only the maps are trained, gradients pass through the frozen layers.
+k linear maps turn the last verified token's state after `depth` layers into pseudo states of the k positions that follow. These run through
+the target's remaining layers, where a row sees the true keys and values of the text and the pseudo rows before it. The target's norm and
+head read the result. Only the maps are trained; gradients pass through the frozen layers.
 
-This is the form in two passes: the text is verified first, then its last row is transferred. Details that the paper's abstract leaves open
-are ours: maps read states of length D^.5 and give them back their length; they begin as the identity, W + 1. Two things are ours as a
-whole. The first of the positions holds the pending token, which is known in this form, so all rows also read its embedding (`token`).
-And rows do not know what was drafted before them, so a small network of `rank` units corrects each by the token before it, after
-DSpark's sequential bias (arXiv 2607.05147), which reads the token alone.
+This is the two-pass form: the text is verified first, then its last row is transferred. Details that the paper's abstract leaves open are
+ours: states are scaled to length D^.5 before a map and back to their own length after it; a map is the identity plus W, and W starts at
+zero. Two ideas are entirely ours. In this form the first of the positions holds the pending token, which is known, so all rows also read
+its embedding (`token`). And since a row does not know what was drafted before it, a small network of `rank` units corrects it by the
+previous token, after DSpark's sequential bias (arXiv 2607.05147), which reads only the token.
 """
 
 from collections.abc import Sequence
@@ -31,8 +31,8 @@ class HiddenTransferHead(TrainedHead):
     def __init__(
         self, target: Target, weights: dict[str, Tensor] | None = None, depth: int = 0, places: int = 4, rank: int = 64
     ):  # fmt: skip
-        """`depth`: behind how many layers states are transferred (default: three quarters of them). `places`: positions that have a map,
-        and so the most tokens of a draft. `rank`: units of the sequential correction; 0: none. Raises UserError."""
+        """`depth`: number of layers after which states are transferred (default: three quarters of them). `places`: number of maps, which
+        is the longest draft. `rank`: units of the correction network; 0: none. Raises UserError for values out of range."""
         depth = depth or three_quarters(target)
         if not 0 < depth < target.depth:
             raise UserError(f"hidden-transfer starts behind 1 to {target.depth - 1} layers of {target.name}, not {depth}")
@@ -64,14 +64,15 @@ class HiddenTransferHead(TrainedHead):
         return self.corrected(normed, target.embedding(ids))
 
     def pseudo(self, last: Tensor, pending: Tensor, places: Sequence[int]) -> Tensor:
-        """The state of the last verified token, and the embedding of the pending one, (..., D) each -> pseudo states (..., places, D)."""
+        """last: the last verified token's state; pending: the pending token's embedding, (..., D) each -> pseudo states (..., places,
+        D)."""
         state, token = even(last), even(pending.to(last.dtype))
         length = last.square().mean(-1, keepdim=True).sqrt()
         shared = state + self.token(token)
         return torch.stack([length * (shared + self.maps[place](state)) for place in places], -2)
 
     def corrected(self, normed: Tensor, before: Tensor) -> Tensor:
-        """What the LM head reads, and the embedding of the token that stands before what it shall say, (B, m, D) each -> (B, m, D)."""
+        """Corrects the LM head's input by the previous token. normed, before (the previous token's embedding): (B, m, D) -> (B, m, D)."""
         if self.before is None:
             return normed
         both = [even(part.to(normed.dtype)) for part in (normed, before)]

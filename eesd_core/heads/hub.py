@@ -1,4 +1,4 @@
-"""Exit layers from a folder or the Hugging Face Hub, and to it. Safetensors and JSON only."""
+"""Exit layers from a folder or from the Hugging Face Hub, and publishing them there. Safetensors and JSON only."""
 
 import json
 from pathlib import Path
@@ -21,19 +21,21 @@ An exit layer for early-exiting speculative decoding (EESD, arXiv 2406.03853) of
 
 
 def find_exit_layer(name: str) -> Path:
-    """A folder, or `owner/name` or `owner/name@revision` of the Hub, whose files are fetched once. Raises UserError."""
+    """The folder of an exit layer. `name`: a folder, or `owner/name` or `owner/name@revision` on the Hub, whose files are fetched once.
+    Raises UserError if they cannot be fetched."""
     if Path(name).exists() or name.startswith((".", "/", "~")) or name.count("/") != 1:
         return Path(name)
     repository, revision = split_revision(name)
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=[FACTS, WEIGHTS]))
-    except Exception as problem:  # network, rights, names: there is no list of what this raises
+    except Exception as problem:  # network, rights, names: the possible exceptions are not documented
         reason = " ".join(str(problem).split())[:120] or type(problem).__name__
         raise UserError(f"no exit layer can be fetched from {name} ({reason}): check the name, the revision and the network") from None
 
 
 def push(folder: Path, repository: str, private: bool, api: HfApi | None = None) -> str:
-    """Publish an exit layer that `distill` wrote; returns the address of the commit, whose revision others can pin. Raises UserError."""
+    """Publish an exit layer that `distill` wrote. Returns the URL of the commit, whose revision others can pin. Raises UserError if files
+    are missing or the Hub refuses."""
     if missing := [name for name in (FACTS, WEIGHTS) if not (folder / name).is_file()]:
         raise UserError(f"{folder} lacks {missing[0]}: give the folder that `distill` wrote")
     facts = json.loads((folder / FACTS).read_text())

@@ -1,5 +1,5 @@
-"""The table of trained heads other than the exit layer. A new kind is a file of its own and a row here; none is imported before it is
-made."""
+"""The table of trained heads other than the exit layer. A new kind is a file of its own and a row here. A kind's module is imported only
+when it is needed."""
 
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +22,7 @@ KINDS = {
 
 
 def kind_of(name: str) -> type["TrainedHead"]:
-    """Raises UserError for a name that is not in the table."""
+    """The class of a kind of head. Raises UserError for a name that is not in the table."""
     if name not in KINDS:
         raise UserError(f"unknown kind of head {name[:40]!r}: choose exit, {', '.join(KINDS)}")
     module, _, kind = KINDS[name].partition(".")
@@ -30,13 +30,13 @@ def kind_of(name: str) -> type["TrainedHead"]:
 
 
 def kinds_in(folder: Path | None) -> list[str]:
-    """Kinds of heads that are in FOLDER/KIND/."""
+    """Kinds of heads that `folder` has, each in FOLDER/KIND/."""
     from .files import HEAD_FACTS, HEAD_WEIGHTS
 
     return [kind for kind in KINDS if folder and any((folder / kind / name).exists() for name in (HEAD_FACTS, HEAD_WEIGHTS))]
 
 
 def load_heads(folder: Path | None, target: "Target", exit_layer: "Head | None" = None) -> dict[str, "TrainedHead"]:
-    """Those that FOLDER/KIND/ hold, by kind. A shortlist that is the exit layer's is taken from there. Raises UserError for files that are
-    broken or for another model."""
+    """Load the heads in FOLDER/KIND/, by kind. A head whose shortlist equals the exit layer's shares it. Raises UserError for files that
+    are broken or made for another model."""
     return {kind: kind_of(kind).load(folder / kind, target, exit_layer and exit_layer.shortlist) for kind in kinds_in(folder)}

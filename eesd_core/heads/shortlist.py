@@ -1,12 +1,12 @@
-"""A shortlist: rows of the frozen LM head for frequent tokens, and for the tokens of the prompt and of the text so far (names!).
+"""A shortlist: the frozen LM head's rows of frequent tokens, and of the tokens in the prompt and the text so far (such as names).
 
-The LM head of a small model with a large vocabulary is most of a draft step (21 % of SmolLM2-135M, 49,152 rows). Tokens outside the list
-are never drafted, so they can only be corrections, and the text is the target's all the same. As in FR-Spec (arXiv 2502.14856); adding
-the context's tokens is ours.
+In a small model with a large vocabulary the LM head is most of a draft step (its 49,152 rows are 21 % of SmolLM2-135M's weights). Tokens
+outside the list are never drafted, so they can only be corrections or bonus tokens, and the text stays the target's. As in FR-Spec (arXiv
+2502.14856); adding the context's tokens is ours.
 
-A law over a list has no mass elsewhere. Rejection sampling is exact for any law of the drafts, so for this one too: `spread` writes it out
-over the vocabulary. With shared noise a token has the noise of its true id: the list's choice is that of the full head wherever this is
-in the list (with top-p or min-p, wherever the likeliest token is in it too: they cut relative to what is likely).
+The distribution over a list is zero elsewhere. Rejection sampling is exact for any draft distribution, so `spread` just writes it out over
+the vocabulary. With shared noise a token keeps the noise of its id, so the list's choice equals the full head's whenever that is in the
+list. (With min-p the most likely token must be in it too. top-k and top-p may keep listed tokens that the full head would cut.)
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from ..model.target import Target
 
-ROOM = 256  # context rows that a text's list begins with
+ROOM = 256  # initial capacity for a text's context rows
 
 
 class Shortlist(nn.Module):
-    """The rows of S frequent tokens, one matrix (S, D), which is packed with the other linear layers."""
+    """The rows of S frequent tokens as one matrix (S, D), which is packed together with the other linear layers."""
 
     def __init__(self, target: Target, ids: Tensor):
-        """ids (S,): different tokens, in any order. Made before the target's own head is packed."""
+        """ids (S,): distinct tokens in any order. Must be made before the target's own head is packed."""
         super().__init__()
         head = target.model.lm_head
         self.ids = ids.to(target.device, torch.long)
@@ -43,7 +43,7 @@ class Shortlist(nn.Module):
         return self.capped(self.product(normed))
 
     def rows(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Of any tokens: weights (n, D), and biases where the head has them."""
+        """The head's rows of any tokens: weights (n, D), and biases (n,) if the head has them."""
         weight, bias = self.all_rows
         return weight[ids], None if bias is None else bias[ids]
 
@@ -61,17 +61,17 @@ class Words:
 
     @property
     def ids(self) -> Tensor:
-        """(S + C,), the tokens that the logits are of."""
+        """The listed tokens, in the order of the logits, (S + C,)."""
         return self._ids[: self.size]
 
     def see(self, ids: Iterable[int]) -> None:
-        """Tokens of the text. Those that are known cost nothing."""
+        """Add these tokens of the text, unless they are listed already."""
         new = [id for id in dict.fromkeys(ids) if id not in self.shortlist.listed and id not in self.known]
         if not new:
             return
         self.known.update(new)
         first, end = len(self.known) - len(new), len(self.known)
-        while end > len(self._weight):  # twice the room
+        while end > len(self._weight):  # double the capacity
             self._weight = torch.cat([self._weight, self._weight])
             self._bias = None if self._bias is None else torch.cat([self._bias, self._bias])
             self._ids = torch.cat([self._ids, self._ids[len(self.shortlist) :]])
@@ -83,7 +83,7 @@ class Words:
         self.size += len(new)
 
     def logits(self, normed: Tensor, frequent: Tensor | None = None) -> Tensor:
-        """(1, m, D) -> (m, S + C) float32. `frequent`: those of the shortlist, (m, S), where a pass over several texts has them."""
+        """(1, m, D) -> (m, S + C) float32. frequent (m, S): the shortlist's logits, if a pass over several texts has computed them."""
         frequent, count = self.shortlist(normed)[0] if frequent is None else frequent, len(self.known)
         if not count:
             return frequent
@@ -93,8 +93,9 @@ class Words:
 
 
 def text_logits(shortlist: Shortlist, normed: Tensor, ids: Sequence[int], first: int) -> tuple[Tensor, Tensor]:
-    """What drafting along a whole text would have seen: logits (m, S + C) at places first .. first + m - 1 of the text `ids`, over one list
-    (S + C,) for all of them; a token that no place up to its own has shown is -inf there. normed (1, m, D)."""
+    """Logits that drafting along a whole text would have computed. normed (1, m, D): the LM head's input at places first .. first + m - 1
+    of the text `ids` -> logits (m, S + C) and their tokens (S + C,), one list for all places. A context token is -inf at places before its
+    first occurrence."""
     words = Words(shortlist)
     end = first + normed.shape[1]
     words.see(ids[:end])
@@ -109,12 +110,12 @@ def text_logits(shortlist: Shortlist, normed: Tensor, ids: Sequence[int], first:
 
 
 def spread(ids: Tensor, probs: Tensor, vocab: int) -> Tensor:
-    """A law over a list, written out over the vocabulary: (..., S) -> (..., V). Rejection sampling then takes it as any other."""
+    """A distribution over a list, written out over the vocabulary: (..., S) -> (..., V)."""
     return probs.new_zeros(*probs.shape[:-1], vocab).index_copy_(-1, ids, probs)
 
 
 def most_frequent(counts: Tensor, size: int, also: Iterable[int] = ()) -> Tensor:
-    """The `size` tokens that were written most often (of equal ones the lower id), `also` among them, rising. counts (V,) -> (S,)."""
+    """The `size` most frequent tokens, `also` always included, sorted by id: counts (V,) -> (S,). Of equally frequent ones the lower id."""
     counts = counts.clone().long()
     counts[list(also)] = counts.amax() + 1
     return counts.sort(descending=True, stable=True).indices[:size].sort().values

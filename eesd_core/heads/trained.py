@@ -1,11 +1,11 @@
-"""The written interface of the trained heads other than the exit layer: small drafters that read the target's frozen LM head.
+"""The base class of trained heads other than the exit layer: small drafters that read the target's frozen LM head.
 
-All are trained by one view of a draft. `start` (B, T) says for every place t where the pending token of its round stands: start[t] <= t, it
-never falls, and a round has at most `longest` places. At place t a head has the ids up to t and the target's states before start[t], those
-of verified rows, and nothing else; it says what token follows. A draft only counts behind drafts that were accepted, which are the
-target's own text, so the ids along the text are what drafting would have there (train/distill.py).
+All are trained in the same setting. `start` (B, T) gives for every place t the position of its round's pending token: start[t] <= t, start
+never decreases, and a round has at most `longest` places. At place t a head sees the ids up to t and the target's states before start[t]
+(the verified rows), and predicts the next token. A draft only matters if all drafts before it were accepted, and accepted drafts are the
+target's own text, so the ids of the text are the ids that drafting would see (train/distill.py).
 
-How each of these heads is drafted with is in draft/, one file a kind; what is trained must be what is used, and tests compare the two.
+draft/ has one file for drafting with each kind. Training and drafting must compute the same; tests compare them.
 """
 
 from pathlib import Path
@@ -23,46 +23,46 @@ from .shortlist import Shortlist
 
 
 class TrainedHead(ReadsFrozenRows):
-    """A kind of head builds its modules in `__init__(target, weights=None, **settings)`, which ends with `begin`: without weights it stands
-    where its training starts. Settings are what JSON can hold. `layers` are decoder layers of the target's kind, `norm` is what stands in
-    front of the frozen head; any linear layer inside is packed or quantised with the target's (model/cpu/prepare.py)."""
+    """A kind of head builds its modules in `__init__(target, weights=None, **settings)`, which must end with `begin`. Without weights it
+    is initialised for training. Settings must be JSON values. `layers` are decoder layers of the target's kind; `norm` stands in front of
+    the frozen head. All linear layers inside are packed or quantised like the target's (model/cpu/prepare.py)."""
 
-    kind: ClassVar[str]  # its name: in files, behind `distill --head`, in what a drafter needs
-    longest: int  # places of a round at most, as it was trained
-    cost: float = 0.0  # of a draft step, over a plain step's: a guess by the weights that are read; 0: nobody has counted
+    kind: ClassVar[str]  # its name in files, for `distill --head`, and in the drafters' `needs_head`
+    longest: int  # most places of a round, as trained
+    cost: float = 0.0  # estimated draft step time / plain step time, from the number of weights read; 0: unknown
 
     def __init__(self, target: Target, **settings):
         super().__init__()
         self.settings = settings
 
     def begin(self, target: Target, weights: dict[str, Tensor]) -> None:
-        """The last step of making it. Raises RuntimeError for weights that do not fit."""
+        """The last step of `__init__`: loads the weights. Raises RuntimeError for weights that do not fit."""
         self.load_state_dict({name: tensor.to(target.dtype) for name, tensor in weights.items()}, assign=True)
-        self.eval()  # also in training: what is trained is what drafts, without dropout
+        self.eval()  # also in training: dropout stays off, so training sees the same computation as drafting
 
     def rows_hidden(self, target: Target, ids: Tensor, states: dict[int, Tensor], start: Tensor) -> Tensor:
-        """What the rows of the LM head are multiplied by at every place of whole texts: ids (B, T), states of `taps`, (B, T, D) each, start
-        (B, T) -> (B, T, D)."""
+        """The LM head's input at every place of whole texts, for training. ids (B, T); states: depth -> (B, T, D) for every depth of
+        `taps`; start (B, T) -> (B, T, D)."""
         raise NotImplementedError
 
     def share(self, target: Target) -> float:
-        """Its weights, and the rows that it reads of the frozen head, over those that a plain step of the target reads. Asked before
-        anything is packed."""
+        """Number of weights that a draft step reads / number that a plain step of the target reads. Only valid before weights are
+        packed."""
         width, rows = target.config.hidden_size, len(self.shortlist) if self.shortlist else target.vocab
         layers = sum(parameter.numel() for parameter in target.layers.parameters())
         own = sum(tensor.numel() for tensor in self.own_state().values())
         return (own + rows * width) / (layers + target.vocab * width)
 
     def save(self, folder: Path, target: Target, facts: dict) -> None:
-        """`facts`: of its training."""
+        """`facts`: facts about its training, for the JSON file."""
         header = base_facts(target) | {"kind": self.kind, "settings": self.settings, "training": facts}
         ids = None if self.shortlist is None else self.shortlist.ids
         files.write_head(folder, header, self.bits, self.own_state(), ids)
 
     @classmethod
     def load(cls, folder: Path, target: Target, shared: Shortlist | None = None) -> "TrainedHead":
-        """`shared`: a shortlist that is in memory already, taken where the head's is the same. Raises UserError if the files are missing,
-        broken or made for another model or another kind of head."""
+        """`shared`: a shortlist that is already in memory and is reused if the head's is the same. Raises UserError if the files are
+        missing, broken, or made for another model or another kind of head."""
         stored = files.read_head(folder)
         if stored.kind != cls.kind:
             raise UserError(f"the head in {folder} is of the kind {stored.kind[:40]!r}, not {cls.kind!r}: give it the folder of its kind")
@@ -83,22 +83,22 @@ class TrainedHead(ReadsFrozenRows):
 
 
 def linear(target: Target, inputs: int, outputs: int) -> nn.Linear:
-    """As heads have them: without a bias, where the target is."""
+    """A linear layer without bias, in the target's dtype and on its device."""
     return nn.Linear(inputs, outputs, bias=False, dtype=target.dtype, device=target.device)
 
 
 def even(x: Tensor) -> Tensor:
-    """Brought to length D^.5: (..., D) -> (..., D)."""
+    """Scales vectors to length D^.5: (..., D) -> (..., D)."""
     return nn.functional.rms_norm(x, x.shape[-1:])
 
 
 def rows_at(source: Tensor, at: Tensor) -> Tensor:
-    """source (B, T, D), at (B, n) -> (B, n, D)."""
+    """Rows of `source` at places `at`: (B, T, D), (B, n) -> (B, n, D)."""
     return source.gather(1, at[..., None].expand(-1, -1, source.shape[-1]))
 
 
 def random_maps(head: nn.Module) -> dict[str, Tensor]:
-    """Where training of a head's own linear maps begins: orthogonal, and the same every time. By name."""
+    """Initial weights of a head's own linear maps, by name: orthogonal matrices from fixed seeds."""
     maps = [(name, module) for name, module in head.named_children() if type(module) is nn.Linear]
     found = {}
     for seed, (name, module) in enumerate(maps):
@@ -108,7 +108,7 @@ def random_maps(head: nn.Module) -> dict[str, Tensor]:
 
 
 def verified_keys(start: Tensor) -> Tensor:
-    """Which positions each place sees as verified: start (B, T) -> (B, T, T), [b, t, key] = key < start[t]."""
+    """Which positions are verified for each place: start (B, T) -> (B, T, T), [b, t, key] = key < start[b, t]."""
     places = places_of(start)
     return places[None, None] < start[:, :, None]
 
@@ -120,18 +120,18 @@ def own_keys(start: Tensor) -> Tensor:
 
 
 def places_of(start: Tensor) -> Tensor:
-    """0 .. T - 1."""
+    """The places 0 .. T - 1 of `start` (B, T), as (T,)."""
     return start.new_ones(start.shape[1]).cumsum(0) - 1
 
 
 def cut_rounds(start: Tensor, longest: int) -> Tensor:
-    """Rounds of more than `longest` places cut into rounds of that many: (B, T) -> (B, T)."""
+    """Splits rounds of more than `longest` places into rounds of that length: start (B, T) -> (B, T)."""
     behind = places_of(start) - start
     return start + behind // longest * longest
 
 
 def check_taps(target: Target, taps, kind: str) -> tuple[int, ...]:
-    """Raises UserError for depths that the target does not have."""
+    """The taps as a tuple. Raises UserError unless they are rising depths that the target has, at least one."""
     found = tuple(int(tap) for tap in taps)
     if not found or list(found) != sorted(set(found)) or not 0 < found[0] <= found[-1] <= target.depth:
         told = " ".join(map(str, taps))

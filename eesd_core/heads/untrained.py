@@ -1,4 +1,4 @@
-"""The exit layer that nobody trained: a decoder layer of the target's own, in front of its norm and head (for the benchmark)."""
+"""An untrained exit layer, as a baseline in the benchmark: one of the target's own decoder layers, then its norm and head."""
 
 import copy
 
@@ -7,7 +7,7 @@ from .base import Head
 
 
 class UntrainedExit(Head):
-    """The last layer stands behind the first N."""
+    """The target's last layer directly after its first N."""
 
     fingerprint = "untrained"
 
