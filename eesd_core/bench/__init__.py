@@ -1,7 +1,7 @@
-"""The benchmark: methods side by side on the same model, the same prompts and the same machine, in one process. See docs/benchmark.md.
+"""The benchmark: methods side by side on the same model, the same prompts and the same machine. See docs/benchmark.md.
 
-`bench` runs a suite to its end and writes the report; `measure` is the same as a generator, for whoever shows progress elsewhere;
-`latest_report` finds what was measured last; `compare` says how far two reports agree.
+`bench` runs a suite to its end and writes the report; `Benchmark.run` is the same as a generator, for callers that show progress in their
+own way; `latest_report` finds the last report; `compare` says how far two reports agree.
 """
 
 from .agreement import compare

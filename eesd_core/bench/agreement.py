@@ -1,4 +1,4 @@
-"""Two reports beside each other: does the same benchmark, run twice, say the same?"""
+"""Two reports side by side: does the same benchmark, run twice, say the same?"""
 
 import json
 from pathlib import Path
@@ -7,13 +7,13 @@ from ..cli.terminal import printable
 from ..errors import UserError
 from .benchmark import FORMAT
 
-SAME = ("suite", "model", "machine")  # what two reports must share, for their difference to be chance alone
+SAME = ("suite", "model", "machine")  # what two reports must share for their difference to be chance alone
 
 
 def compare(first: Path, second: Path) -> dict:
     """Print for every method both speedups over vanilla and their ratio, and the largest difference; return that as plain values.
 
-    `first` and `second`: folders of reports, or report.json in them. Raises UserError for files that are none, or have no method in common.
+    `first` and `second`: folders of reports, or their report.json. Raises UserError for other files, and for no method in common.
     """
     reports = [_read(path) for path in (first, second)]
     differ = [name for name in SAME if _stable(reports[0][name]) != _stable(reports[1][name])]

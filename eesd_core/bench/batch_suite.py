@@ -1,9 +1,9 @@
-"""`bench --suite batch`: several texts in the same passes, by three forms. One command, one table.
+"""`bench --suite batch`: several texts in the same passes, in three forms. One command, one table.
 
-*ems* drafts without padding (together.py), *padded* drafts as others do (padded.py), *vanilla* writes the same texts without drafts, as
-many in a pass. Texts are taken from a queue of TEXTS prompts, so that one that ends makes room for the next. For each number of texts and
-each such queue the forms take turns, in reverse order on every second repeat (A B B A), in one process. A form's pace is the tokens of all
-texts over their decoding time, prefills apart; its time for a queue is the median over repeats. Every text is compared with the one that
+*ems* drafts without padding (together.py), *padded* drafts with padding as others do (padded.py), *vanilla* writes as many texts per pass
+without drafts. Texts come from queues of TEXTS prompts, so that the next text takes the place of one that ends. For each number of texts
+and each queue the forms take turns in one process, in reverse order on every second repeat (A B B A). A form's pace is the tokens of all
+texts over their decoding time, without prefill; its time for a queue is the median over repeats. Every text is compared with the one that
 vanilla writes alone.
 """
 
@@ -31,7 +31,7 @@ WARM_UP = 8  # tokens
 def batch_suite(
     engine: Engine, prompts: list[Prompt], methods: Sequence[str] | None, sampling: Sampling, tokens: int, repeats: int
 ) -> dict:  # fmt: skip
-    """Run, print a table, return the report as plain values. `methods`: one, which drafts (default: throughput). Raises UserError."""
+    """Run, print a table, return the report as plain values. `methods`: one that drafts (default: throughput). Raises UserError."""
     name, *others = methods or ["throughput"]
     method = parse_method(name)
     if others or not method.controller or method.exit:
@@ -86,7 +86,7 @@ def _rounds(lane: Lane) -> list[tuple[int, int]]:
 
 
 def _row(form: str, size: int, queues: list[list[dict]]) -> dict:
-    """`queues`: the repeats of every queue."""
+    """`queues`: the runs of every queue, one per repeat."""
     seconds = sum(median(run["seconds"] for run in repeats) for repeats in queues)
     first = [repeats[0] for repeats in queues]
     tokens = sum(len(ids) for run in first for ids in run["ids"])

@@ -1,7 +1,7 @@
-"""A benchmark from beginning to end: plan, measure, report. Interrupted, it is taken up again by the same command.
+"""A benchmark from beginning to end: plan, measure, report. The same command resumes an interrupted one.
 
-While it runs, its cells are in OUT/unfinished-DIGEST.ndjson. Finished, they stand in a folder OUT/DATE-SUITE beside the report in three
-forms: report.json, report.csv and report.html.
+While it runs, its cells are in OUT/unfinished-DIGEST.ndjson. When it is finished, they are moved to a folder OUT/DATE-SUITE, next to the
+report in three forms: report.json, report.csv and report.html.
 """
 
 import json
@@ -28,10 +28,11 @@ OUT = Path("runs/bench")
 
 
 class Benchmark:
-    """`run` measures what is missing and yields progress; then `report` has the figures and `folder` the files."""
+    """`run` measures what is missing and yields progress; afterwards `report` has the figures and `folder` the files."""
 
     def __init__(self, engine: Engine, suite: str, groups: tuple[Group, ...], out: Path = OUT):
-        """Raises UserError if there are cells that cannot be read, or `out` cannot be written to, or several processes run the model."""
+        """Raises UserError for cells that cannot be read, an `out` that cannot be written to, and a model that runs in several
+        processes."""
         if engine.target.shards > 1:
             raise UserError("a benchmark runs in one process: start it without torchrun; a model too large for one GPU is spread over all")
         self.engine, self.suite, self.groups, self.out = engine, suite, groups, out
@@ -41,7 +42,7 @@ class Benchmark:
         self.folder: Path | None = None
 
     def run(self, cancelled: Callable[[], bool] = bool) -> Iterator[Progress]:
-        """Raises UserError. Where it was cancelled, `report` stays None."""
+        """Raises UserError. If it is cancelled, `report` stays None."""
         busy = machine.load()
         progress = None
         try:
@@ -55,7 +56,7 @@ class Benchmark:
 
     def _write(self, report: dict) -> Path:
         stem = f"{report['finished'].replace(':', '')}-{self.suite}"
-        again = sum(1 for _ in self.out.glob(f"{stem}*"))  # small ones finish within one second
+        again = sum(1 for _ in self.out.glob(f"{stem}*"))  # a small benchmark finishes within one second
         folder = self.out / (f"{stem}-{again + 1}" if again else stem)
         try:
             folder.mkdir()
@@ -69,7 +70,7 @@ class Benchmark:
 
 
 def begun_in(out: Path, settings: dict) -> set[str]:
-    """Dtypes in which this benchmark stands unfinished. What `--dtype auto` picks may change from one sitting to the next."""
+    """Dtypes in which this benchmark was begun and not finished. `--dtype auto` may choose another one than last time."""
 
     def known(facts: dict) -> list:
         return [facts["suite"], facts["groups"], facts["machine"], facts["model"]["name"]]
@@ -101,7 +102,7 @@ def make_report(engine: Engine, settings: dict, groups: tuple[Group, ...], cells
 def plan(
     engine: Engine, suite: str, prompts: list[Prompt], methods: list[str] | None, sampling: Sampling, new_tokens: int, repeats: int
 ) -> tuple[Group, ...]:
-    """Raises UserError."""
+    """The groups of a suite. Raises UserError."""
     return make_suite(suite, prompts, methods, sampling, new_tokens, repeats, engine.target.context)
 
 

@@ -1,7 +1,7 @@
-"""Cells: what every run of every method came to, one JSON line each, written as soon as it is known and never changed.
+"""Cells: the result of every run of every method, one JSON line each, written as soon as it is known and never changed.
 
-The file's name holds a digest of all settings, of the machine and of the model, so an interrupted benchmark finds its own cells again and
-nobody else's. A line cut off by a kill is dropped.
+The file's name holds a digest of all settings, of the machine and of the model, so an interrupted benchmark finds its own cells and no
+others. A line cut off by a kill is dropped.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ def digest(settings: dict) -> str:
 
 
 class Cells:
-    """`header` says what all of them have in common; `notes` are found once and kept, such as a skip set."""
+    """`header`: what all cells have in common. `notes`: facts that are found once and kept, such as a skip set."""
 
     def __init__(self, path: Path, header: dict):
-        """Raises UserError."""
+        """Raises UserError for a file that cannot be read or written, or that belongs to another benchmark."""
         self.path, self.header = path, json.loads(json.dumps(header))
         self.notes: dict[str, str] = {}
-        self.sittings = 1  # how often the benchmark was begun or taken up
+        self.sittings = 1  # how often the benchmark was started or resumed
         self._cells: dict[tuple, dict] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ DRAFTERS = {"token-recycling": "token_recycling", "suffix": "suffix_decoding"}
 
 
 class Ends(frozenset):
-    """Its loop asks whether a token is the one that ends a text; this is any of several."""
+    """dejavuu's loop compares a token with the one that ends a text; this is equal to any of several."""
 
     __eq__ = frozenset.__contains__
     __hash__ = frozenset.__hash__
@@ -23,9 +23,9 @@ def load(job: dict):
 
 
 def write(model, job: dict, ids: list[int], new_tokens: int) -> dict:
-    """The fields of Written. The prompt's last token is part of decoding, which so brings the first token too. Of drafts it gives sums.
-    Every text has a drafter of its own: one that had written it before, in another repeat, would know it by heart. Drafts are trees: for
-    chains it crops the cache in a way that transformers 5.23 refuses."""
+    """The fields of Written. Decoding starts with the prompt's last token, so its time includes the first new token. dejavuu reports drafts
+    as sums. Every text gets a new drafter: one that wrote the text before, in another repeat, would know it by heart. Drafts are trees,
+    because for chains dejavuu crops the cache in a way that transformers 5.23 refuses."""
     from dejavuu.core.engine import generate
     from dejavuu.drafters import make_drafter
 

@@ -18,20 +18,20 @@ def load(job: dict):
     depth = base.config.num_hidden_layers
     technique, cycle = {
         "early-exit": lambda: (EarlyExitConfig(job["exit"], head="shared"), 4),
-        "layer-skip": lambda: (LayerSkipConfig(num_skip=round(depth * 10 / 24), search="uniform"), 4),  # the share of its README
-        "lookup": lambda: (LookupConfig(), 6),  # as its documentation has it
+        "layer-skip": lambda: (LayerSkipConfig(num_skip=round(depth * 10 / 24), search="uniform"), 4),  # the share in its README
+        "lookup": lambda: (LookupConfig(), 6),  # as in its documentation
     }[job["method"]]()
     return economize.apply(base, technique, decoding=economize.DecodeConfig(cycle_length=cycle))
 
 
 def layers_of(model, job: dict) -> float:
-    """That one draft step runs."""
+    """Decoder layers that one draft step runs."""
     depth = model.config.num_hidden_layers
     return {"early-exit": job["exit"], "layer-skip": depth - round(depth * 10 / 24), "lookup": 0}[job["method"]]
 
 
 def write(model, job: dict, ids: list[int], new_tokens: int) -> dict:
-    """The fields of Written. The prompt's pass brings the first token; with it decoding begins."""
+    """The fields of Written. The prompt's pass gives the first token; decoding is timed from there on."""
     import torch
 
     passes, times = [], []

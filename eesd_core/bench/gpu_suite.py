@@ -1,9 +1,9 @@
 """`bench --suite gpu`: does the engine run at the pace of the hardware? One command, one table.
 
 Models of LLaMA-2's shapes with random weights, in bfloat16 and in NF4: what matters here is how many bytes a step reads, not what it says.
-Against the measured bandwidth of a copy: a plain step, a draft step, verify passes, and what a round costs beyond its steps. Then the
-speedup of rounds whose acceptance is *injected* (drawn at the rate that the embedded model's exit layer reaches), beside what the
-law predicts from the measured costs and the paper's figures; and the embedded model itself, end to end.
+Compared with the measured bandwidth of a copy: a plain step, a draft step, verify passes, and what a round costs beyond its steps. Then the
+speedup of rounds whose acceptance is *injected* (drawn at the rate that the embedded model's exit layer reaches), next to what the speedup
+law predicts from the measured costs, and to the paper's figures; and the embedded model itself, end to end.
 With `--device cpu` all of it runs on tiny shapes, which tests the script and measures nothing. It has not run on a GPU yet.
 """
 
@@ -94,14 +94,14 @@ def gpu_suite(device: str = "auto") -> dict:
 
 
 def copy_bandwidth(device: torch.device, size: int) -> float:
-    """Bytes a second of a device-to-device copy, what it reads and what it writes."""
+    """Bytes per second of a device-to-device copy, counting reads and writes."""
     source = torch.empty(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * size / best_seconds(lambda: target.copy_(source), device)
 
 
 def best_seconds(step: Callable[[], object], device: torch.device, repeats: int = 10) -> float:
-    """Of one call, the median of `repeats` after two to warm up."""
+    """Seconds of one call: the median of `repeats` calls after two warm-up calls."""
     times = []
     for _ in range(repeats + 2):
         began = _now(device)
@@ -112,7 +112,7 @@ def best_seconds(step: Callable[[], object], device: torch.device, repeats: int 
 
 @torch.inference_mode()
 def random_target(shape: Shape, device: torch.device) -> Target:
-    """Layer by layer, so that no more than one layer is ever there before it is quantised."""
+    """Built layer by layer, so that at most one layer exists before it is quantised."""
     config = LlamaConfig(
         vocab_size=shape.vocab, hidden_size=shape.hidden, intermediate_size=shape.mlp, num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads, num_key_value_heads=shape.groups, max_position_embeddings=1024, tie_word_embeddings=False,
@@ -177,7 +177,7 @@ def measure_shape(shape: Shape, device: torch.device, bandwidth: float, rate: fl
 
 
 def embedded(device: torch.device) -> dict:
-    """The embedded model end to end, greedy, device steps against device steps; and whether the engine's own steps say the same."""
+    """The embedded model end to end, greedy, both methods by device steps; their texts are compared with the engine's own."""
     engine = load_engine(device=device.type, dtype="bfloat16")
     speedups, same, accepted, drafted = [], 0, 0, 0
     prompts = read_prompts(None, 8 if device.type == "cuda" else 2)
@@ -201,7 +201,7 @@ def embedded(device: torch.device) -> dict:
 
 
 def _again(steps: DeviceSteps, key, step: Callable[[], None]) -> None:
-    """A step at the same place every time."""
+    """Run a step at the same place every time."""
     steps.at.fill_(steps.start)
     steps.place.copy_(steps.at)
     steps.recorder(("suite", key), step)
@@ -215,7 +215,7 @@ def _accepted(chance: random.Random, rate: float, drafts: int) -> int:
 
 
 def _fill(module: nn.Module, device: torch.device) -> None:
-    """Random weights in place of those that are only shapes."""
+    """Replace weights that are only shapes by random ones."""
     for owner in module.modules():
         for name, parameter in list(owner.named_parameters(recurse=False)):
             value = torch.empty(parameter.shape, dtype=torch.bfloat16, device=device)
@@ -235,7 +235,7 @@ def _to_nf4(module: nn.Module, device: torch.device) -> None:
 
 
 def _bytes(module: nn.Module) -> int:
-    """What a pass reads: the weights, and the scales of quantised ones."""
+    """Bytes that a pass reads: the weights, and the scales of quantised ones."""
     total = 0
     for parameter in module.parameters():
         state = getattr(parameter, "quant_state", None)

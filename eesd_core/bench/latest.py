@@ -1,4 +1,4 @@
-"""The report that was made last, for whoever shows it."""
+"""The most recent report."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..model.catalog import EMBEDDED
 from .benchmark import FORMAT, OUT
 
-SHIPPED = EMBEDDED.parent / "bench"  # a recorded report, to be shown as such
+SHIPPED = EMBEDDED.parent / "bench"  # a recorded report, always shown as recorded
 
 
 class Report(NamedTuple):
@@ -17,7 +17,7 @@ class Report(NamedTuple):
 
 
 def latest_report(out: Path = OUT, shipped: Path = SHIPPED) -> Report | None:
-    """Of `out`, else the shipped one. Broken or foreign files are passed over."""
+    """The last report in `out`, else the shipped one. Broken and foreign files are skipped."""
     for folder in [*sorted(out.glob("*-*/report.json"), reverse=True), shipped / "report.json"]:
         try:
             data = json.loads(folder.read_text(encoding="utf-8"))

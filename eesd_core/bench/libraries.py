@@ -1,8 +1,9 @@
 """Two libraries of self-speculative and draft-free decoding, economize and dejavuu, on the checkpoint that this engine reads.
 
 Each runs in a process of its own on transformers' modules, with as many threads as torch has here, greedily, on this engine's token ids.
-economize (requirements-peers.txt) runs in this environment; dejavuu needs Python 3.13 and so an environment of its own, in the cache
-folder. As transformers' generate() (peers.py) they are timed from the end of the prompt's pass on; the whole call's time is in the cell.
+economize (requirements-peers.txt) runs in this environment; dejavuu needs Python 3.13 and therefore an environment of its own, in the cache
+folder. Like transformers' generate() (peers.py) they are timed from the end of the prompt's pass on; the cell also has the whole call's
+time.
 """
 
 import atexit
@@ -27,14 +28,14 @@ VERSIONS = {"economize": "0.3.2", "dejavuu": "0.2.0"}
 
 
 class Process(NamedTuple):
-    """What to start: an interpreter, and a script of this folder, which imports nothing of this project."""
+    """What to start: an interpreter, and a script in this folder, which imports nothing of this project."""
 
     python: str
     script: Path
 
 
 def process_of(library: str) -> Process:
-    """Raises UserError where it is not installed, saying how it is."""
+    """Raises UserError where the library is not installed, with the command that installs it."""
     script = Path(__file__).with_name(f"{library}_process.py")
     if library == "economize":
         if installed(library) != VERSIONS[library]:
@@ -49,7 +50,7 @@ def process_of(library: str) -> Process:
 
 
 def installed(library: str) -> str | None:
-    """Its version."""
+    """The library's version, None if it is missing."""
     try:
         return version(library)
     except PackageNotFoundError:
@@ -57,7 +58,7 @@ def installed(library: str) -> str | None:
 
 
 class Library:
-    """`peer` is `economize+lookup`, `dejavuu+suffix` ...; `setting`: layers before the exit. Raises UserError where it cannot run here."""
+    """`peer` is `economize+lookup`, `dejavuu+suffix` ...; `setting`: depth of the exit. Raises UserError where it cannot run here."""
 
     def __init__(self, target: Target, peer: str, setting: int, process: Process | None = None):
         self.name, _, method = peer.partition("+")
@@ -79,7 +80,7 @@ class Library:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        with suppress(OSError):  # what it was still to be told
+        with suppress(OSError):  # input that was not sent
             self.process.stdin.close()
 
     def write(self, ids: Sequence[int], new_tokens: int, sampling: Sampling) -> Written:
@@ -94,7 +95,7 @@ class Library:
         return Written(**self._answer(f"{self.name} gave no answer"))
 
     def _answer(self, otherwise: str) -> dict:
-        """The next line. Raises UserError with what it says of a failure, or `otherwise`."""
+        """The next line. Raises UserError with `otherwise` and the error that the library reports."""
         line = self.process.stdout.readline()
         said = json.loads(line) if line else {"error": "it has ended"}
         if "error" in said:

@@ -1,5 +1,5 @@
-"""What the process of a library does besides the library's own work: a line of JSON for every line of JSON, and a first one when it is
-ready. The scripts beside it import it from their own folder, and nothing of this project."""
+"""What the process of a library does besides the library's own work: it sends a line of JSON when it is ready, and then one for every line
+that it reads. The scripts next to it import it from their own folder, and nothing of this project."""
 
 import json
 import sys
@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 
 def serve(load: Callable[[dict], object], write: Callable[[object, dict, list[int], int], dict]) -> None:
-    """`load` takes the job, `write` what that gave, the job, the prompt's ids and how many tokens; it gives the fields of Written."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # whatever libraries print is no answer
+    """`load` gets the job. `write` gets what `load` returned, the job, the prompt's ids and the number of new tokens; it returns the fields
+    of Written."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print must not mix with the answers
 
     def say(what: dict) -> None:
         print(json.dumps(what), file=answers, flush=True)
@@ -20,5 +21,5 @@ def serve(load: Callable[[dict], object], write: Callable[[object, dict, list[in
         for line in sys.stdin:
             asked = json.loads(line)
             say(write(model, job, asked["ids"], asked["new_tokens"]))
-    except Exception as problem:  # there is no list of what a library raises on models that it was not written for
+    except Exception as problem:  # libraries raise all kinds of exceptions on models that they were not written for
         say({"error": " ".join(f"{type(problem).__name__} {problem}".split())[:200]})

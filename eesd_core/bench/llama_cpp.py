@@ -1,8 +1,8 @@
-"""llama.cpp on the very GGUF file that this engine reads: what somebody with a processor and no GPU would take otherwise.
+"""llama.cpp on the very GGUF file that this engine reads: the usual choice on a processor without a GPU.
 
 It runs in a process of its own, through xllamacpp (requirements-peers.txt), with as many threads as torch has here, greedily and on this
-engine's token ids. Its clock is the one that it states itself, which begins with the first token and leaves the prompt out. It may compute
-in other precisions than this engine does, so its texts need not be the same: how many are is in the report.
+engine's token ids. Its times are those that it reports, which begin with the first token and leave the prompt out. It may compute in other
+precisions than this engine, so its texts may differ: the report says how many are the same.
 """
 
 import atexit
@@ -22,9 +22,9 @@ from ..model.target import Target
 from ..sampling import Sampling
 from .written import Written
 
-SPECULATION = {"llama.cpp": "", "llama.cpp+ngram": "COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE"}  # its name for what drafts
+SPECULATION = {"llama.cpp": "", "llama.cpp+ngram": "COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE"}  # llama.cpp's name for the way of drafting
 SCRIPT = Path(__file__).with_name("llama_cpp_process.py")
-MOST_CONTEXT = 4096  # tokens: it takes memory for all of them at once
+MOST_CONTEXT = 4096  # tokens: it allocates memory for all of them at once
 
 
 class LlamaCpp:
@@ -65,7 +65,7 @@ class LlamaCpp:
 
 
 def written_of(reply: dict) -> Written:
-    """What llama.cpp says of a request. Of its drafts it gives sums over all rounds. The first token comes out of the prompt's pass."""
+    """The result that llama.cpp reports. It gives drafts as sums over all rounds. The first token comes out of the prompt's pass."""
     said, ids = reply["timings"], reply["tokens"]
     drafted, accepted = said.get("draft_n", 0), said.get("draft_n_accepted", 0)
     passes = len(ids) - accepted

@@ -1,5 +1,5 @@
-"""llama.cpp's server in a process of its own: `python llama_cpp_process.py GGUF THREADS CONTEXT SPECULATION`. Says its address, and ends
-with whoever started it. It imports nothing of this project."""
+"""llama.cpp's server in a process of its own: `python llama_cpp_process.py GGUF THREADS CONTEXT SPECULATION`. Prints its address, and ends
+when the process that started it ends. It imports nothing of this project."""
 
 import sys
 
@@ -14,4 +14,4 @@ if speculation:
     params.speculative.types = [getattr(xllamacpp.common_speculative_type, speculation)]
 server = xllamacpp.Server(params)
 print(server.listening_address, flush=True)
-sys.stdin.read()  # until nobody is there any more
+sys.stdin.read()  # until the other end is closed

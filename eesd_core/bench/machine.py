@@ -1,4 +1,4 @@
-"""What the benchmark runs on: facts that do not change while it runs, how busy it is, and meters where the device has them."""
+"""What the benchmark runs on: facts that do not change while it runs, the machine's load, and an energy meter where the device has one."""
 
 import os
 import platform
@@ -12,12 +12,12 @@ import torch
 
 from ..environment import processor
 
-RAPL = Path("/sys/class/powercap/intel-rapl:0")  # energy of the first processor package; mostly for root alone, absent in virtual machines
+RAPL = Path("/sys/class/powercap/intel-rapl:0")  # energy of the first processor package; mostly for root only, absent in virtual machines
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
 def machine(device: torch.device) -> dict:
-    """Stable: the same in every sitting."""
+    """Facts that are the same in every sitting."""
     facts = {"system": platform.system(), "machine": platform.machine(), "processor": processor(), "cores": len(_cores())}
     facts |= {"threads": torch.get_num_threads(), "device": str(device), "python": platform.python_version()}
     facts |= {name: version(name) for name in PACKAGES}
@@ -31,12 +31,12 @@ def _cores() -> set[int]:
 
 
 def load() -> float | None:
-    """Processes that wait for a core, mean of the last minute, this one included. None: the system does not tell."""
+    """Load average of the last minute: processes that run or wait for a core, this one included. None: the system does not tell."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def process_peak_bytes() -> int:
-    """Most memory this process has had."""
+    """The most memory that this process has used so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
@@ -50,7 +50,7 @@ def joule_meter(device: torch.device) -> Callable[[], float] | None:
             handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
             pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
             return lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
-        except Exception:  # no such package, an old driver, a device without a meter: whatever it is, there is no reading
+        except Exception:  # no such package, an old driver, no meter: in all cases there is no reading
             return None
     try:
         span = int((RAPL / "max_energy_range_uj").read_text())
@@ -61,7 +61,7 @@ def joule_meter(device: torch.device) -> Callable[[], float] | None:
 
     def read() -> float:
         value = int((RAPL / "energy_uj").read_text())
-        state["turns"] += value < state["last"]  # the counter starts anew at its end
+        state["turns"] += value < state["last"]  # the counter has wrapped around
         state["last"] = value
         return (state["turns"] * span + value) / 1e6
 

@@ -1,7 +1,7 @@
-"""The measuring itself: a generator that runs every missing cell, one after the other, and says how far it is.
+"""The measuring itself: a generator that runs every missing cell, one after the other, and reports progress.
 
 For every prompt all methods run in turn, in reverse order on every second repeat (A B B A), after a warm-up of each that is thrown away.
-A controller keeps what it has learned from prompt to prompt, as a server's would, also over an interruption; every repeat starts afresh.
+A controller keeps what it has learned from prompt to prompt, as a server's would, even across an interruption; each repeat has its own.
 """
 
 import time
@@ -26,9 +26,9 @@ from .runners import Runner, make_runners
 from .suites import Group
 from .written import Written
 
-SEARCH_TEXTS = 4  # of the page's examples, which are no prompts of the benchmark
+SEARCH_TEXTS = 4  # number of the page's examples, which are not among the benchmark's prompts
 WARM_UP = 8  # tokens
-SKIPS = "skips"  # the note that keeps the skip set that was searched for
+SKIPS = "skips"  # the note that keeps the skip set found by the search
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Progress:
 
 
 def settings_of(engine: Engine, suite: str, groups: tuple[Group, ...]) -> dict:
-    """Everything that makes two benchmarks comparable, as plain values: model, machine, versions, and what is run."""
+    """Everything that two benchmarks must share to be comparable, as plain values: model, machine, versions, and what is run."""
     target, exit_layer = engine.target, engine.exit_layer
     model = {"name": target.name, "fingerprint": target.fingerprint, "layers": target.depth, "vocabulary": target.vocab}
     model |= {"dtype": str(target.dtype).removeprefix("torch."), "context": target.context, "exactness": engine.level}
@@ -58,7 +58,7 @@ def settings_of(engine: Engine, suite: str, groups: tuple[Group, ...]) -> dict:
 
 
 def measure(engine: Engine, groups: tuple[Group, ...], cells: Cells, cancelled: Callable[[], bool] = bool) -> Iterator[Progress]:
-    """Yields before the first cell and after every one. `cancelled` is asked between cells. Raises UserError before the work."""
+    """Yields before the first cell and after every one. `cancelled` is asked between cells. Raises UserError before the first cell."""
     todo = []
     yield Progress(len(cells), 0, 0.0, "preparing")
     if wishes := engine.target.wishes:
@@ -102,14 +102,14 @@ def measure(engine: Engine, groups: tuple[Group, ...], cells: Cells, cancelled: 
 
 
 def _check_prompts(engine: Engine, group: Group) -> None:
-    """Says before the work that a prompt does not fit."""
+    """Raises UserError, before the work, for a prompt that does not fit."""
     plain = Runner(engine, parse_method("vanilla"))
     for prompt in group.prompts:
         plain.ids(prompt, group.new_tokens, group.sampling)
 
 
 def _look_for_skips(engine: Engine, groups: tuple[Group, ...], cells: Cells) -> Iterator[str]:
-    """Once for a benchmark, where a method skips layers and does not say which."""
+    """Search for a skip set, once per benchmark, if a method skips layers and does not say which."""
     if SKIPS not in cells.notes and any(parse_method(name).drafter == Drafting("layer-skip") for group in groups for name in group.methods):
         for trial in search_skips(engine, read_prompts(None, SEARCH_TEXTS)):
             tried = f"{trial.number} of {TRIALS} sets tried"
@@ -118,7 +118,7 @@ def _look_for_skips(engine: Engine, groups: tuple[Group, ...], cells: Cells) -> 
 
 
 def _prepare(engine: Engine, group: Group, cells: Cells) -> tuple[dict[str, Runner], dict[str, str]]:
-    """Runners of a group's methods, and which of them cannot run here, and why."""
+    """A group's runners by method, and the reasons why other methods cannot run here."""
     skips = SkipSet.parse(cells.notes[SKIPS]) if SKIPS in cells.notes else None
     runners, missing = make_runners(engine, [parse_method(name) for name in group.methods], skips)
     for name, runner in list(runners.items()):
@@ -169,7 +169,7 @@ def _cell(runner: Runner, group: Group, number: int, controller: Controller | No
 
 
 def check(written: Written, new_tokens: int, end_ids: frozenset[int], method: str) -> None:
-    """The stop rule, the same for all: exactly so many tokens, or fewer of which the last, and no other, ends the text."""
+    """Check the stop rule, the same for all methods: exactly `new_tokens` tokens, or fewer if the last one, and no other, ends the text."""
     ids = written.ids
     ends = [place for place, id in enumerate(ids) if id in end_ids]
     if len(ids) > new_tokens or (ends and ends[0] != len(ids) - 1) or (len(ids) < new_tokens and not ends):
@@ -179,7 +179,7 @@ def check(written: Written, new_tokens: int, end_ids: frozenset[int], method: st
 
 
 class Clock:
-    """Time left, from what each method has taken so far; one not yet seen is taken for the mean of all."""
+    """Estimates the time left from what each method has taken so far; a method not yet seen counts as the mean of all."""
 
     def __init__(self, todo: list[tuple[Group, dict[str, Runner]]], cells: Cells):
         self.missing: dict[tuple[str, str], int] = {}

@@ -2,12 +2,12 @@
 
 vanilla                          this engine without drafts
 throughput, fixed:4, beta:0.95   EESD with a controller, spelled as --controller
-layer-skip+beta                  another drafter with a controller; a drafter alone takes the controller in USUAL
+layer-skip+beta                  another drafter with a controller; a drafter alone takes its usual controller (draft/registry.py)
 throughput@rejection             an acceptance rule of its own, where the temperature is above 0
 frozen-exit, untrained-exit      EESD without a trained exit layer: the model's own norm and head at the exit depth, or an untrained
                                  copy of its last layer there; frozen-exit:4 exits after 4 layers
 hf, hf-stock, hf-static, hf-early-exit, hf-prompt-lookup    transformers' generate() (peers.py)
-llama.cpp, llama.cpp+ngram       llama.cpp on the same GGUF file, plainly and with its own drafts (llama_cpp.py)
+llama.cpp, llama.cpp+ngram       llama.cpp on the same GGUF file, without drafts and with its own (llama_cpp.py)
 economize+lookup, dejavuu+suffix ...    two libraries on the same checkpoint (libraries.py); economize+early-exit:4 exits after 4 layers
 """
 
@@ -35,7 +35,7 @@ PEERS = {
     "dejavuu+token-recycling": "dejavuu 0.2.0, drafts by what was likely behind a token before, in trees",
     "dejavuu+suffix": "dejavuu 0.2.0, drafts by suffixes of the text, in trees",
 }
-PLAIN = ("vanilla", "hf", "hf-stock", "hf-static")  # without drafts: the fastest of them is the baseline that nobody can call weak
+PLAIN = ("vanilla", "hf", "hf-stock", "hf-static")  # methods without drafts: the fastest of them is the strongest baseline
 EARLY_EXIT = Drafting("early-exit")
 
 
@@ -43,11 +43,11 @@ EARLY_EXIT = Drafting("early-exit")
 class Method:
     name: str
     peer: str = ""  # one of PEERS
-    setting: int | None = None  # a peer's, or the depth of an exit
-    exit: str = ""  # one of EXITS in place of the trained exit layer
+    setting: int | None = None  # a peer's, or the exit depth
+    exit: str = ""  # one of EXITS instead of the trained exit layer
     drafter: Drafting = EARLY_EXIT
     controller: str = ""  # with its settings; "" for vanilla
-    acceptance: str = ""  # "" for the run's own
+    acceptance: str = ""  # "": the rule of the run
 
     @property
     def describes(self) -> str:
@@ -59,7 +59,7 @@ class Method:
         return f"{drafter}{EXITS.get(self.exit, '')}, controller {self.controller}"
 
     def request(self, prompt: str, new_tokens: int, sampling: Sampling, chat: bool = False) -> Request:
-        """For this engine (not for peers)."""
+        """A request to this engine (not for peers)."""
         if self.acceptance:
             sampling = replace(sampling, acceptance=self.acceptance)
         if not self.controller:
@@ -69,7 +69,7 @@ class Method:
 
 
 def parse_method(name: str) -> Method:
-    """Raises UserError."""
+    """A method by its name. Raises UserError."""
     text, _, acceptance = name.partition("@")
     if acceptance not in ("", "shared-noise", "rejection"):
         raise UserError(f"unknown acceptance rule {acceptance!r} in {name!r}: write shared-noise or rejection behind the @")
@@ -104,7 +104,7 @@ def _number(name: str, setting: str) -> int | None:
 
 
 def own_request(method: str, prompt: str, new_tokens: int, sampling: Sampling) -> Request:
-    """Of one of this engine's own methods. Raises UserError."""
+    """A request for one of this engine's own methods. Raises UserError for any other."""
     parsed = parse_method(method)
     if parsed.peer or parsed.exit:
         raise UserError(f"{method} cannot be run here: use vanilla or one of this engine's controllers")

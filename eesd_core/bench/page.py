@@ -1,6 +1,6 @@
-"""The report as one HTML file that opens anywhere, offline. It holds report.json, and its script shows nothing that is not in there.
+"""The report as one HTML file that opens anywhere, offline. It contains report.json, and its script shows nothing else.
 
-Built like a trace's file (export/standalone.py): scripts are allowed by their hashes alone, the network is forbidden, plotly.js is kept
+Built like a trace's file (export/standalone.py): scripts are allowed only by their hashes, the network is forbidden, plotly.js is
 compressed, and names of models and prompts reach the page as text only.
 """
 

@@ -1,9 +1,9 @@
-"""transformers' generate(), on the very modules of the target: the same weights in the same memory, fused and packed as for this engine.
-That is more than anybody has out of the box, so one peer, `hf-stock`, runs on the model as from_pretrained loads it.
+"""transformers' generate() on the target's own modules: the same weights in the same memory, fused and packed as for this engine. That is
+more than anybody gets by default, so one peer, `hf-stock`, runs on the model as from_pretrained loads it.
 
-While a peer runs, attention is transformers' own default (sdpa). Everything it could gain is given to it: the clock starts when its
-first tokens come out, so that its set-up is left out as prefill is left out here; it turns no token into text; above temperature 0 it
-chooses with this project's shared noise, so that all write the same text.
+While a peer runs, attention is transformers' own default (sdpa). A peer gets every advantage: the clock starts when its first tokens come
+out, so that its set-up is left out as prefill is left out here; it decodes no token to text; above temperature 0 it chooses with this
+project's shared noise, so that all write the same text.
 """
 
 import time
@@ -24,11 +24,11 @@ from ..sampling import Sampler, Sampling
 from .written import Written
 
 LOOKUP = 10  # tokens a lookup proposes, as in transformers' documentation
-ROOM = 0.5  # of the free memory, for a second copy of the weights
+ROOM = 0.5  # share of the free memory that a second copy of the weights may take
 
 
 class Clock(BaseStreamer):
-    """Notes when tokens come out, and how many."""
+    """Records when tokens come out, and how many."""
 
     def __init__(self):
         self.times: list[float] = []
@@ -43,7 +43,7 @@ class Clock(BaseStreamer):
 
 
 class Passes:
-    """Counts passes by looking at two modules of the target: the last layer runs in passes of the whole model, the head in all."""
+    """Counts passes by hooks on two modules of the target: the last layer runs in passes of the whole model, the head in all passes."""
 
     def __init__(self, target: Target):
         self.target, self.rows, self.heads = target, [], 0
@@ -65,7 +65,7 @@ class Passes:
 
 
 class SharedNoise(LogitsProcessor):
-    """Makes transformers' argmax the choice that this engine makes at that place."""
+    """Makes transformers' argmax choose what this engine chooses at that place."""
 
     def __init__(self, sampler: Sampler):
         self.sampler = sampler
@@ -77,7 +77,7 @@ class SharedNoise(LogitsProcessor):
 
 @contextmanager
 def own_attention(target: Target) -> Iterator[None]:
-    """Also puts back the number of layers, which transformers' early exit leaves changed if it fails."""
+    """Use transformers' own attention. Also restores the number of layers, which transformers' early exit leaves changed if it fails."""
     config, attention, layers = target.config, target.config._attn_implementation, target.config.num_hidden_layers
     config._attn_implementation = "sdpa"
     try:
@@ -87,8 +87,8 @@ def own_attention(target: Target) -> Iterator[None]:
 
 
 def stock(target: Target) -> Target:
-    """The same checkpoint in the same dtype, as AutoModelForCausalLM.from_pretrained loads it. Raises UserError where that is no other
-    model, or there is no memory for a second one."""
+    """The same checkpoint in the same dtype, as AutoModelForCausalLM.from_pretrained loads it. Raises UserError where that would not differ
+    from the target, or where memory is too small for a second copy."""
     if target.precision != str(target.dtype).removeprefix("torch."):
         raise UserError(f"a model in {target.precision} is not loaded a second time: see hf")
     if not any(type(module).__module__.startswith("eesd_core.") for module in target.model.modules()):
@@ -104,7 +104,7 @@ def stock(target: Target) -> Target:
 
 
 def arguments_of(peer: str, setting: int | None, exit_after: int) -> dict:
-    """What generate() is told beside the usual."""
+    """Arguments of generate() besides the usual ones."""
     return {
         "hf": {},
         "hf-stock": {},
@@ -116,7 +116,7 @@ def arguments_of(peer: str, setting: int | None, exit_after: int) -> dict:
 
 @torch.no_grad()
 def write(target: Target, arguments: dict, ids: Sequence[int], new_tokens: int, sampling: Sampling) -> Written:
-    """Raises UserError where the peer does not run, or does something else than it says, on this model."""
+    """Raises UserError where the peer does not run on this model, or does something other than it says."""
     prompt, clock = torch.tensor([ids], device=target.device), Clock()
     how = {"max_new_tokens": new_tokens, "do_sample": False, "eos_token_id": sorted(target.end_ids) or None, "pad_token_id": 0}
     if sampling.temperature:
@@ -127,11 +127,11 @@ def write(target: Target, arguments: dict, ids: Sequence[int], new_tokens: int, 
     with own_attention(target), Passes(target) as passes:
         try:
             out = target.model.generate(prompt, attention_mask=torch.ones_like(prompt), streamer=clock, **how, **arguments)
-        except Exception as problem:  # there is no list of what generate() raises on models that a way of it was not written for
+        except Exception as problem:  # generate() raises all kinds of exceptions on models that a method was not written for
             reason = " ".join(f"{type(problem).__name__} {problem}".split())[:200]
             raise UserError(f"transformers cannot do this with {target.name}: {reason}") from None
     written = out[0, len(ids) :].tolist()
-    first, sizes = clock.times[1], clock.sizes[1:]  # what comes first is the prompt
+    first, sizes = clock.times[1], clock.sizes[1:]  # the streamer gets the prompt first
     drafted = [rows - 1 for rows in passes.rows]
     drafted[0] -= len(ids) - 1
     depth = arguments.get("assistant_early_exit", 0)
@@ -140,7 +140,7 @@ def write(target: Target, arguments: dict, ids: Sequence[int], new_tokens: int, 
         raise UserError(f"transformers' early exit does nothing on {target.name}: its drafts pass all layers")
     counted = len(written) - sizes[0]
     seconds = clock.times[-1] - first
-    if not counted:  # everything came at once
+    if not counted:  # all tokens came at once
         seconds, counted = clock.times[-1] - began, len(written)
     return Written(
         written, [[d, size - 1] for d, size in zip(drafted, sizes)], seconds, counted, first - began, drafts if depth else 0, depth

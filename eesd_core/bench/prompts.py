@@ -1,5 +1,5 @@
-"""Prompts from files: JSON Lines with `prompt`, and `category`, `id` and `chat` where there are any; or Spec-Bench's format, whose lines
-have `question_id`, `category` and `turns` (the first turn is used, as a request).
+"""Prompts from files: JSON Lines with `prompt` and optional `category`, `id` and `chat`; or Spec-Bench's format, whose lines have
+`question_id`, `category` and `turns` (the first turn is used, as a request).
 """
 
 import json
@@ -24,7 +24,7 @@ class Prompt:
 
 
 def load_prompts(path: Path | None, limit: int | None = None) -> list[Prompt]:
-    """Of a file, or the benchmark's own, one of each category in turn. Raises UserError."""
+    """The prompts of a file, or the benchmark's own, one of each category in turn. Raises UserError."""
     if limit is not None and limit < 1:
         raise UserError(f"--limit must be at least 1, not {limit}")
     if path:

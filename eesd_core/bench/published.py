@@ -1,4 +1,4 @@
-"""Figures of the literature that are known first-hand: from the papers' own abstracts. Never mixed with measured ones.
+"""Published figures that are known first-hand, from the papers' own abstracts. They are never mixed with measured ones.
 
 None: not stated where we read it. Authors' figures mostly shrink by a third or more when others measure them.
 """

@@ -1,4 +1,4 @@
-"""From a method's name to something that writes: what is shared between runs is made here, once."""
+"""From a method's name to something that writes. What its runs share is made here, once."""
 
 from dataclasses import replace
 
@@ -21,10 +21,10 @@ from .written import Written, write
 
 
 class Runner:
-    """One method on one engine. `drafter` is what really drafts, with a skip set that was searched for; for the report."""
+    """One method on one engine. `drafter`, for the report: what really drafts, including a skip set that was searched for."""
 
     def __init__(self, engine: Engine, method: Method, skips: SkipSet | None = None):
-        """Raises UserError where the method needs what is not there."""
+        """Raises UserError where something that the method needs is missing."""
         self.method, self.engine, target = method, engine, engine.target
         self.drafter, depth = str(method.drafter), method.setting or (engine.exit_layer.exit_after if engine.exit_layer else 1)
         self.drafting, self.draft_layers, self.model = method.drafter, 0.0, target
@@ -49,7 +49,7 @@ class Runner:
         elif head := DRAFTERS[method.drafter.name].needs_head:
             if head not in engine.heads:
                 raise without_head(head, target.name)
-            self.draft_layers = round(engine.heads[head].cost * target.depth, 2)  # what its weights come to
+            self.draft_layers = round(engine.heads[head].cost * target.depth, 2)  # its weights, counted in layers
         elif method.drafter.name == "layer-skip":
             named = method.drafter.settings["skips"]
             chosen = SkipSet.parse(named) if named else skips or SkipSet.every_second(target.depth)
@@ -67,7 +67,7 @@ class Runner:
         return make_controller(name, **settings)
 
     def ids(self, prompt: Prompt, new_tokens: int, sampling: Sampling) -> list[int]:
-        """Raises UserError if the prompt does not fit."""
+        """The prompt's token ids. Raises UserError if it does not fit."""
         return self.engine.encode(Method("vanilla").request(prompt.text, new_tokens, sampling, prompt.chat and self.chat))
 
     def write(self, prompt: Prompt, new_tokens: int, sampling: Sampling, controller: Controller | None) -> Written:
@@ -77,13 +77,13 @@ class Runner:
             return peers.write(self.model, self.arguments, self.ids(prompt, new_tokens, sampling), new_tokens, sampling)
         request = self.method.request(prompt.text, new_tokens, sampling, prompt.chat and self.chat)
         request = replace(request, drafter=self.drafting)
-        if self.costs is None:  # what rounds cost is learned from prompt to prompt, as a server would
+        if self.costs is None:  # the costs of rounds are learned from prompt to prompt, as a server would learn them
             self.costs = self.engine.costs(self.engine.drafter(request, 1))
         return write(self.engine, request, controller, self.costs, self.draft_layers)
 
 
 def make_runners(engine: Engine, methods: list[Method], skips: SkipSet | None) -> tuple[dict[str, Runner], dict[str, str]]:
-    """Runners by name, and of the methods that cannot run here why not."""
+    """Runners by name, and the reasons why the other methods cannot run here."""
     runners, missing = {}, {}
     for method in methods:
         try:

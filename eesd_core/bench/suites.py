@@ -26,18 +26,18 @@ FULL = (
     "layer-skip", "layer-skip+throughput", "frozen-exit", "untrained-exit", *RULES, *LADDER,
 )  # fmt: skip
 COMPARED = ("vanilla", "hf", "fixed:3", "beta", "throughput")
-DRAWN = 0.8  # temperature where text is to vary
+DRAWN = 0.8  # temperature for groups that need sampling, if the user gives none
 PRIORS, FORGETS, LIMITS = ((1, 1), (8, 2), (2, 8)), (1, 0.98, 0.9), (2, 4, 8, 15)
 GRID = tuple(f"beta:alpha={a}:beta={b}:forget={f}:limit={n}" for a, b in PRIORS for f in FORGETS for n in LIMITS)
 LEARNERS = tuple(f"{rule}:alpha={a}:beta={b}:forget={f}" for rule in ("beta", "throughput") for a, b in PRIORS for f in FORGETS)
 LENGTHS = (64, 128, 256, 512)
 TEMPERATURES = (0.0, 0.4, 0.7, 0.8, 1.0, 1.2)
-FEW = 14  # prompts where many settings are compared: two of each category
+FEW = 14  # prompts, two of each category, for suites that compare many settings
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Methods that are compared with each other. `x`: where the group stands on its suite's axis, if it has one."""
+    """Methods that are compared with each other. `x`: the group's value on its suite's axis, if it has one."""
 
     name: str
     title: str
@@ -52,7 +52,7 @@ class Group:
 def make_suite(
     name: str, prompts: list[Prompt], methods: list[str] | None, sampling: Sampling, new_tokens: int, repeats: int, context: int
 ) -> tuple[Group, ...]:
-    """`methods` replace the default suite's. `context`: of the model, in tokens. Raises UserError."""
+    """The groups of a suite. `methods` replaces the default suite's. `context`: of the model, in tokens. Raises UserError."""
     if name not in SUITES:
         raise UserError(f"unknown suite {name!r}: choose one of {', '.join(SUITES)}")
     if methods and name != "default":

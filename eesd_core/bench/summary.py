@@ -1,12 +1,12 @@
-"""From cells to figures. Every figure of the report is here; the page and the table only show them.
+"""From cells to figures. Every figure of the report is computed here; the page and the table only show them.
 
-Pace: seconds a token while decoding (without prefill), per prompt the median over repeats. A text's time is its pace times the tokens of
-vanilla's text, so that one that ends early weighs little, and a peer that wrote another text is not paid for its length. Speedup: vanilla's
-time for all texts over the method's, which is how much sooner they are there; with its 95 % bootstrap interval (percentiles of 2,000
-resamplings of the prompts), and beside it the median over prompts, which says what a usual one sees and is the noisier figure.
+Pace: seconds per token while decoding (without prefill); for a prompt, the median over repeats. A text's time is its pace times the number
+of tokens of vanilla's text, so that a text that ends early counts little, and a peer gains nothing by writing a text of another length.
+Speedup: vanilla's time for all texts over the method's, with its 95 % bootstrap interval (percentiles of 2,000 resamplings of the prompts).
+The median over prompts is given too: it shows a typical prompt, and is noisier.
 Counts have the definitions of vLLM and llama.cpp (metrics.py): acceptance rate = accepted / drafted, mean accepted length = 1 + accepted /
 rounds (with its 95 % bootstrap interval over prompts), acceptance per position = of the rounds that tested position i, the share that
-accepted it. They are of the first repeat.
+accepted it. They are those of the first repeat.
 """
 
 from collections import defaultdict
@@ -36,7 +36,7 @@ def summarise(group: Group, cells: Sequence[dict]) -> dict:
     whole = [name for name in group.methods if len(found[name]) == len(places) * group.repeats]
     runs: Runs = {name: [[found[name][prompt, repeat] for repeat in range(group.repeats)] for prompt in places] for name in whole}
     tokens = np.array([len(repeats[0]["ids"]) for repeats in runs["vanilla"]])
-    times = {name: tokens * [pace(repeats) for repeats in prompts] for name, prompts in runs.items()}  # seconds a text
+    times = {name: tokens * [pace(repeats) for repeats in prompts] for name, prompts in runs.items()}  # seconds per text
     categories = [prompt.category for prompt in group.prompts]
     plain = min((name for name in PLAIN if name in times), key=lambda name: times[name].sum())
     rows = {name: _row(group, name, runs, times, plain, categories) for name in whole}
@@ -47,12 +47,13 @@ def summarise(group: Group, cells: Sequence[dict]) -> dict:
 
 
 def pace(repeats: Sequence[dict]) -> float:
-    """Seconds a token."""
+    """Seconds per token."""
     return median(cell["seconds"] / cell["counted"] for cell in repeats)
 
 
 def ratio(theirs: np.ndarray, mine: np.ndarray, percent: float = 95) -> dict:
-    """How much faster `mine` is, of times for the same texts, and the bootstrap interval over prompts of that; or another ratio of sums."""
+    """How much faster `mine` is than `theirs`, given times for the same texts, with the bootstrap interval over prompts. Also for other
+    ratios of sums."""
     picks = np.random.default_rng(0).integers(0, len(mine), (RESAMPLES, len(mine)))
     resampled = theirs[picks].sum(1) / mine[picks].sum(1)
     found = {"overall": round(float(theirs.sum() / mine.sum()), 4)}
@@ -84,7 +85,7 @@ def _counts(first: Sequence[dict], tokens: int) -> dict:
     counts = Acceptance.of_chains(pair for cell in first for pair in cell["rounds"])
     lengths = histogram(counts.draft_lengths, max(counts.draft_lengths))
     draft_passes, by_round = sum(cell["draft_passes"] for cell in first), all(cell.get("by_round", True) for cell in first)
-    rounds = np.array([len(cell["rounds"]) for cell in first])  # of every prompt
+    rounds = np.array([len(cell["rounds"]) for cell in first])  # per prompt
     tokens_of_rounds = rounds + [sum(accepted for _, accepted in cell["rounds"]) for cell in first]
     return {
         "rounds": counts.rounds,
@@ -104,7 +105,7 @@ def _counts(first: Sequence[dict], tokens: int) -> dict:
 
 
 def _time(every: Sequence[dict]) -> dict:
-    """Shares of decoding time; None for peers, which do not tell."""
+    """Shares of decoding time; None for peers, which do not report them."""
     if every[0]["draft_seconds"] is None:
         return {"time": None}
     total, draft, verify = (sum(cell[name] for cell in every) for name in ("seconds", "draft_seconds", "verify_seconds"))
@@ -113,7 +114,8 @@ def _time(every: Sequence[dict]) -> dict:
 
 
 def _identity(group: Group, acceptance: str, mine: list[list[dict]], vanilla: list[list[dict]]) -> dict:
-    """Prompts whose text is vanilla's in every repeat. By rejection sampling another text of the same distribution is written."""
+    """The number of prompts whose text equals vanilla's in every repeat, and where the others fork. Not for rejection sampling, which
+    writes another text of the same distribution."""
     if group.sampling.temperature and (acceptance or group.sampling.acceptance) == "rejection":
         return {"identical": None, "compared": 0, "forks": []}
     forks = []
@@ -128,9 +130,9 @@ def _identity(group: Group, acceptance: str, mine: list[list[dict]], vanilla: li
 
 
 def _regrets(rows: dict[str, dict], times: dict[str, np.ndarray]) -> None:
-    """Of every controller over the early-exit drafter against the fixed draft length that turned out fastest: time lost, in per cent, and
-    summed up from prompt to prompt in milliseconds. Negative: it was faster. `speed` is its speed over that length's on the same prompt
-    (90 % interval), `over_beta` the same over the paper's rule, where that ran."""
+    """For every controller of the early-exit drafter, against the fixed draft length that turned out fastest: time lost in per cent, and
+    its running sum over prompts in milliseconds. Negative: it was faster. `speed`: its speed over that length's on the same prompts (90 %
+    interval). `over_beta`: its speed over that of the paper's rule, where that ran."""
     ours = [name for name, row in rows.items() if row["drafter"] == "early-exit" and row["controller"] and "@" not in name]
     best = min((name for name in ours if name.startswith("fixed")), key=lambda name: times[name].sum(), default=None)
     for name, row in rows.items():

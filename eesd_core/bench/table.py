@@ -14,7 +14,7 @@ COLUMNS = (
 
 
 def to_csv(report: dict) -> str:
-    """A line for every group, method and category; what is known of a method as a whole stands in its line `all`."""
+    """One line per group, method and category; what is known of a method as a whole is in its line `all`."""
     text = io.StringIO()
     lines = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     lines.writeheader()

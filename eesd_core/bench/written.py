@@ -1,4 +1,4 @@
-"""What one run of one method came to, whoever made it: the common measure of this engine and of its peers."""
+"""The result of one run of one method: the common measure of this engine and of its peers."""
 
 from dataclasses import dataclass, field
 
@@ -15,18 +15,18 @@ class Written:
     ids: list[int]
     rounds: list[list[int]]  # [drafted, accepted] of every pass of the target
     seconds: float  # decoding: without prefill, and without what a consumer does with a token
-    counted: int  # tokens that were written in these seconds
+    counted: int  # tokens written in these seconds
     prefill_seconds: float
-    draft_passes: int  # of a model, for drafting
+    draft_passes: int  # passes of a model for drafting
     draft_layers: float  # decoder layers that one of them runs
     draft_seconds: float | None = None
     verify_seconds: float | None = None
-    margins: list[float] = field(default_factory=list)  # vanilla's lead at every token, to explain forks
+    margins: list[float] = field(default_factory=list)  # vanilla's margin at every token, to explain forks
     by_round: bool = True  # False: only the sums over `rounds` are known
 
 
 def write(engine: Engine, request: Request, controller: Controller | None, costs: CostTracker, draft_layers: float) -> Written:
-    """A run of this engine. `draft_layers`: 0 where drafts come from no model."""
+    """A run of this engine. `draft_layers`: 0 where no model drafts."""
     lane = fold(engine.run(request, controller=controller, costs=costs), request.method)
     metrics, rounds = Metrics.of(lane), [[round.drafted, round.accepted] for round in lane.judged]
     return Written(
