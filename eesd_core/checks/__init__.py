@@ -1,1 +1,1 @@
-"""Checks of what the engine promises: the same text, the same law."""
+"""Checks of what the engine promises: the same text, or the same distribution."""

@@ -1,6 +1,6 @@
 """Does EESD write what vanilla writes? Many prompts, temperatures and controllers; every output is compared token by token.
 
-The result of a prompt at a temperature goes to a file as soon as it is known, so a long comparison can be stopped and taken up again.
+The result of a prompt at a temperature is written to a file as soon as it is known, so a long comparison can be interrupted and resumed.
 """
 
 import sys
@@ -18,12 +18,13 @@ from ..request import Request
 from ..rounds import Lane, fold
 from ..sampling import Sampling
 
-SMALL_MARGINS = {"float32": 1e-4}  # of the target's two best scores: a fork at such a place is explained by the last bits of a sum
-SMALL_MARGIN = 0.25  # in bf16, and with weights rounded further: four times the step between logits of 8 to 16
+SMALL_MARGINS = {"float32": 1e-4}  # margin below which the last bits of a sum explain a fork
+SMALL_MARGIN = 0.25  # for bf16 and quantised weights: four times the step between logits of 8 to 16
 
 
 def compare(engine: Engine, request: Request, methods: list[str]) -> tuple[int, dict[str, dict]]:
-    """Vanilla once, every method once. Returns how many tokens, and for methods that differ position and margin of the first difference."""
+    """Run vanilla once and every method once. Returns the number of tokens, and position and margin of the first difference of each method
+    that differs."""
     plain, forks = _write(engine, replace(request, method="vanilla")), {}
     ids, margins = plain.token_ids, plain.margins
     for method in methods:
@@ -40,7 +41,7 @@ def _write(engine: Engine, request: Request) -> Lane:
 
 
 def prompts_that_fit(engine: Engine, paths: list[Path], limit: int | None, new_tokens: int) -> list[str]:
-    """The first `limit` prompts of every file, without those that exceed the context."""
+    """The first `limit` prompts of every file that fit into the context. Raises UserError if none does."""
     every, fit = [prompt for path in paths for prompt in read_prompts(path, limit)], []
     for prompt in every:
         try:
@@ -66,7 +67,7 @@ def identity(engine: Engine, prompts: list[str], temperatures: list[float], meth
     facts |= {"heads": {kind: head.fingerprint for kind, head in engine.heads.items()}}
     facts |= {"prompts": len(prompts), "temperatures": temperatures, "methods": methods, "new_tokens": new_tokens, "versions": versions()}
     for method in methods:
-        own_request(method, prompts[0], new_tokens, Sampling())  # a wrong name is said before the work
+        own_request(method, prompts[0], new_tokens, Sampling())  # a wrong name is reported before the work
     cells = Cells(out, facts | {"digest": digest({"prompts": prompts})})
     places = [(number, temperature) for number in range(len(prompts)) for temperature in temperatures]
     missing = [(n, t) for n, t in places if not all(cells.get(f"T {t:g}", method, n, 0) for method in methods)]
@@ -84,7 +85,7 @@ def identity(engine: Engine, prompts: list[str], temperatures: list[float], meth
         cells.close()
     print(file=sys.stderr)
     rows = [_row(temperature, method, cells) for temperature in temperatures for method in methods]
-    # Where passes are alike by construction, rounding explains nothing: every fork is an error.
+    # Where passes are row-invariant by construction, rounding explains nothing: every fork is an error.
     small = 0.0 if engine.level == "exact-by-construction" else SMALL_MARGINS.get(target.precision, SMALL_MARGIN)
     unexplained = [f for row in rows for f in row["forks"] if f["margin"] is None or f["margin"] >= small]
     report = facts | {"rows": rows, "small_margin": small, "unexplained": len(unexplained)}

@@ -1,10 +1,10 @@
-"""A live test of the promise of rejection sampling: speculation draws from the target's own distribution.
+"""A live test of what rejection sampling promises: speculation draws from the target's own distribution.
 
-The same beginning is continued many times, in turn by speculative rejection sampling and plainly, each time with random numbers of its own,
-and the tokens at each place are counted. Two fair samples of one law differ too, by chance: so their distance stands beside the distances
-that come out when the same draws are dealt to the two methods at random (a permutation test). Ours.
+The same beginning is continued many times, alternately by speculative rejection sampling and plainly, each time with its own random
+numbers, and the tokens at each place are counted. Two fair samples of one distribution differ by chance, too. So their distance is shown
+next to the distances that result when the same draws are dealt to the two methods at random (a permutation test). Ours.
 
-The rounds are the engine's own; only the prompt is read once instead of once a draw.
+The rounds are the engine's own, except that the prompt is read only once.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,9 +18,9 @@ from ..engine import Engine
 from ..errors import UserError
 from ..request import Request
 
-PLACES = 2  # tokens of a draw
-DRAFTED = 2  # in every round: so both places are drafted, and drafts behind a rejected one occur
-SHOWN = 12  # tokens of a place that are named; the others are one
+PLACES = 2  # tokens per draw
+DRAFTED = 2  # drafts per round: both places are drafted, and drafts after a rejected one occur
+SHOWN = 12  # tokens named at each place; the others are counted as one
 DEALS = 200  # random deals of the draws to the two methods
 EVERY = 20  # draws of each method between two reports
 METHODS = ("eesd", "vanilla")
@@ -28,17 +28,17 @@ METHODS = ("eesd", "vanilla")
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """Total variation between two samples: half the sum of the differences of shares, 0 to 1."""
+    """Total variation distance of two samples: half the sum of the absolute differences of shares, 0 to 1."""
 
     measured: float
     chance: float  # mean of the random deals
-    most: float  # 95 % of them stay below
-    p: float  # share of the deals that come to at least as much; the measured one counts as one
+    most: float  # 95 % of the random deals stay below
+    p: float  # share of the deals that are at least as far apart; the measured one counts as one of them
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What came at one place of the continuation. `tokens`: text and counts of the likeliest, [text, eesd, vanilla]; `other` the rest."""
+    """The tokens at one place of the continuation. `tokens`: [text, eesd count, vanilla count] of the most frequent; `other`: the rest."""
 
     tokens: list[tuple[str, int, int]]
     other: tuple[int, int]
@@ -50,7 +50,7 @@ class Comparison:
     drawn: int  # by each method
     wanted: int
     places: tuple[Place, ...]
-    together: Distance  # of all places as one
+    together: Distance  # of all places taken as one
     acceptance: float  # share of tested drafts that were accepted
 
     def to_json(self) -> dict:
@@ -58,10 +58,10 @@ class Comparison:
 
 
 class Drawing:
-    """One prompt, read once. Every draw begins behind it anew."""
+    """One prompt, read once. Every draw starts again after it."""
 
     def __init__(self, engine: Engine, request: Request):
-        """Raises UserError."""
+        """Raises UserError for a request that the engine refuses."""
         self.sampling = request.sampling
         self.run = engine.start(replace(request, max_new_tokens=PLACES + DRAFTED), controller=FixedController(DRAFTED))
         self.run.prefill()
@@ -79,18 +79,18 @@ class Drawing:
 
 
 def same_law(engine: Engine, request: Request, wanted: int, cancelled: Callable[[], bool] = bool) -> Iterator[Comparison]:
-    """Draw `wanted` times by each method, and compare now and then, at the end in any case. Raises UserError before the first draw."""
+    """Draw `wanted` times by each method. Yields a comparison every EVERY draws and at the end. Raises UserError before the first draw."""
     if not request.sampling.temperature:
         raise UserError("at temperature 0 nothing is drawn: choose a temperature above 0")
     request = replace(request, sampling=replace(request.sampling, acceptance="rejection"))
     drawings = {method: Drawing(engine, replace(request, method=method)) for method in METHODS}
     draws: dict[str, list[list[int]]] = {method: [] for method in METHODS}
-    nothing = engine.target.vocab  # in place of a token behind the end of the text
+    nothing = engine.target.vocab  # stands for a token after the end of the text
     for number in range(wanted):
         for i, (method, drawing) in enumerate(drawings.items()):
             if cancelled():
                 return
-            seed = (request.sampling.seed + len(METHODS) * number + i) % 2**63  # every draw has its own: the methods share no numbers
+            seed = (request.sampling.seed + len(METHODS) * number + i) % 2**63  # the methods share no random numbers
             ids = drawing.draw(seed)
             draws[method].append(ids + [nothing] * (PLACES - len(ids)))
         if (number + 1) % EVERY == 0 or number + 1 == wanted:
@@ -99,7 +99,7 @@ def same_law(engine: Engine, request: Request, wanted: int, cancelled: Callable[
 
 
 def compared(samples: list[Tensor], wanted: int, piece: Callable[[int], str], nothing: int, drawing: Drawing) -> Comparison:
-    """samples: one of each method, (n, PLACES) token ids."""
+    """samples: one per method, (n, PLACES) token ids."""
     places = []
     for place in range(PLACES):
         eesd, vanilla = (sample[:, place] for sample in samples)
@@ -113,7 +113,7 @@ def compared(samples: list[Tensor], wanted: int, piece: Callable[[int], str], no
 
 
 def distance(a: Tensor, b: Tensor) -> Distance:
-    """Of two samples of tokens, (n,) and (m,), and of random deals of all of them."""
+    """Distance of two samples of tokens, (n,) and (m,), and of random deals of all of them."""
     kinds, pooled = torch.cat([a, b]).unique(return_inverse=True)
     generator = torch.Generator().manual_seed(0)
 

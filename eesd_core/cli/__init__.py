@@ -1,4 +1,4 @@
-"""The command line. Every failure a user can mend is one line on stderr and exit status 2."""
+"""The command line. Every failure that a user can fix is one line on stderr and exit status 2."""
 
 import os
 import sys

@@ -20,10 +20,10 @@ def add_commands(commands, shared: Shared) -> None:
 
 
 def chat(arguments) -> int:
-    """Every reply is what a new run of the whole conversation would give: nothing is kept from turn to turn but the texts."""
+    """Every reply is what a new run of the whole conversation would give: only the texts are kept from turn to turn."""
     base = request_of(arguments, arguments.method)
     engine = load_engine(arguments, arguments.method == "eesd")
-    engine.encode(base)  # a model without a chat template is refused now, and so is a system prompt that is too long
+    engine.encode(base)  # refuses a model without a chat template now, and a system prompt that is too long
     terminal = sys.stdin.isatty()
     if terminal:
         print(HELP, file=sys.stderr)
@@ -34,7 +34,7 @@ def chat(arguments) -> int:
         elif line:
             try:
                 turns.append((line, _reply(engine, replace(base, prompt=line, history=tuple(turns)))))
-            except UserError as problem:  # of this turn, such as one too long: the conversation goes on without it
+            except UserError as problem:  # about this turn, such as one that is too long: the conversation continues without it
                 complain(f"{problem} (/reset begins a new conversation)")
     if arguments.json:
         print(json.dumps({"system": arguments.system, "turns": [{"user": request, "assistant": reply} for request, reply in turns]}))
@@ -42,7 +42,7 @@ def chat(arguments) -> int:
 
 
 def _ask(terminal: bool) -> str | None:
-    """A line without white space around it; None at the end of the input."""
+    """A line without surrounding white space; None at the end of the input."""
     if terminal:
         sys.stderr.write("\n> ")
         sys.stderr.flush()
@@ -51,7 +51,7 @@ def _ask(terminal: bool) -> str | None:
 
 
 def _reply(engine, request) -> str:
-    """Writes the reply while it comes."""
+    """Print the reply as it is written, and return it."""
     text = ""
     for record in engine.run(request):
         if record.event.type == "tokens_committed":

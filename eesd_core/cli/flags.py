@@ -22,12 +22,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def complain(message: str) -> None:
-    """One line, whatever a path or a file put into it."""
+    """Print one line, whatever a path or a file put into it."""
     print(f"error: {' '.join(printable(message).split())}", file=sys.stderr)
 
 
 def check_writable(path: Path, what: str) -> None:
-    """Before the work: a path that cannot be written must not cost a run. What is there stays as it is. Raises UserError."""
+    """Called before the work: a path that cannot be written must not cost a run. An existing file stays as it is. Raises UserError."""
     there = path.exists()
     try:
         with path.open("ab"):
@@ -53,7 +53,7 @@ def number(text: str) -> float:
 
 
 def amount(text: str) -> int:
-    """Many, so also as 2e6."""
+    """A large whole number, which may be written as 2e6."""
     try:
         return int(float(text))
     except (ValueError, OverflowError):
@@ -70,7 +70,7 @@ class Shared(NamedTuple):
     said: Parser
     draws: Parser
     writing: Parser  # how a text is written
-    text: Parser  # and what
+    text: Parser  # `writing`, and the prompt
 
 
 def shared_flags() -> Shared:
@@ -132,7 +132,7 @@ def load_engine(arguments, exit_layer: bool = True):
 
     flags = arguments.model, arguments.exit_layer, arguments.device, arguments.dtype, arguments.quantize
     engine = load(*flags, need_exit_layer=exit_layer, heads=arguments.heads)
-    if not is_first():  # of several processes that run one model (torchrun), one speaks and writes
+    if not is_first():  # with several processes for one model (torchrun), only the first prints and writes
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         arguments.trace = None
     for note in filter(None, (engine.target.note, engine.exit_layer and engine.exit_layer.note)):

@@ -64,7 +64,7 @@ def bench(arguments) -> int:
     prompts = load_prompts(a.prompts, a.limit)
     methods = [name.strip() for name in a.methods.split(",")] if a.methods is not None else None
     for name in methods or ():
-        parse_method(name)  # a wrong name is said now, not after loading
+        parse_method(name)  # a wrong name is reported now, not after loading
     engine = load_engine(a)
     if a.suite == "batch":
         return said(batch_suite(engine, prompts, methods, sampling, a.max_new_tokens, a.repeats), a.json)
@@ -73,7 +73,7 @@ def bench(arguments) -> int:
 
 
 def said(report: dict, where: bool | str | None) -> int:
-    """As the last line of stdout, or into a file."""
+    """Write the report as the last line of stdout, or to a file. Raises UserError."""
     if where is True:
         print(json.dumps(report))
     elif where:

@@ -1,4 +1,4 @@
-"""Commands about single runs and what is left of them, and `doctor`."""
+"""Commands for single runs and their traces, and `doctor`."""
 
 import json
 import sys
@@ -94,7 +94,7 @@ def record(arguments) -> int:
     from ..simulate.hindsight import hindsight
 
     request = request_of(arguments)
-    with suppress(OSError):  # what is wrong is said by the check
+    with suppress(OSError):  # the check reports what is wrong
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
     check_writable(arguments.out, "the recording")
     engine = load_engine(arguments, request.needs_exit_layer)

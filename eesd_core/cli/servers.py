@@ -1,4 +1,4 @@
-"""Commands about other servers: `export-draft`, a draft model for them, and `import`, what they say of a run."""
+"""Commands for other servers: `export-draft` makes a draft model for them, `import` reads what they report of a run."""
 
 import json
 from pathlib import Path

@@ -11,18 +11,19 @@ from ..text.shares import shares
 STYLES = {"accepted": "4;34", "rejected": "9;31", "untested": "9;90", "correction": "32", "bonus": "33", "plain": "0"}
 MARKS = {"accepted": "{}", "rejected": "[-{}-]", "untested": "[-{}-]", "correction": "<{}>", "bonus": "+{}+", "plain": "{}"}
 DROPPED = ("rejected", "untested")
-PART = "\u00b7"  # stands for a part of a character that never became whole
+PART = "\u00b7"  # stands for an incomplete character
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Painter:
-    """EESD's text streams; vanilla's is printed when the race is over (a terminal has one cursor). Lanes read as the committed text."""
+    """EESD's text streams; vanilla's is printed after the race, because a terminal has one cursor. Without struck-out drafts, a lane reads
+    as the committed text."""
 
     def __init__(self, out: TextIO):
         self.out = out
         self.colour = out.isatty() and not os.environ.get("NO_COLOR")
         self.lanes = {name: Lane(name) for name in ("vanilla", "eesd")}
-        self.waiting: list[Token] = []  # judged, but not printed yet: the text has not got them while a character is unfinished
+        self.waiting: list[Token] = []  # judged, but not printed yet, because the text waits for an unfinished character
 
     def show(self, record: Record) -> None:
         if record.row or record.lane not in self.lanes:
@@ -32,11 +33,11 @@ class Painter:
         if lane.name == "vanilla":
             return
         if isinstance(record.event, RunStarted):
-            if not lane.foreign:  # it says nothing of states
+            if not lane.foreign:  # another program's run has no token states
                 self.out.write("\n" + "  ".join(self._paint(state, state) for state in list(STYLES)[:-1]) + "\n\n")
             self.out.write(printable(lane.started.prompt))
         elif isinstance(record.event, RoundVerified):
-            beside = lane.round.nodes[len(lane.round.spine) :]  # siblings are many: those that came to nothing are not shown
+            beside = lane.round.nodes[len(lane.round.spine) :]  # siblings are many, so those that were not accepted are not shown
             self.waiting += [token for token in lane.round.tokens if token.state not in DROPPED or token not in beside]
         elif isinstance(record.event, TokensCommitted) and record.event.text:
             self._print(record.event.text)
@@ -46,7 +47,7 @@ class Painter:
             self._print("")
 
     def _print(self, text: str) -> None:
-        """The tokens that wrote this text, and the drafts between them that wrote nothing."""
+        """Print the tokens that wrote this text, and between them the drafts that were dropped."""
         parts = iter(shares([token.text for token in self.waiting if token.state not in DROPPED], text))
         for token in self.waiting:
             part = token.text.replace("\ufffd", PART) if token.state in DROPPED else next(parts)

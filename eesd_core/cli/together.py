@@ -68,7 +68,7 @@ def _request(arguments, prompt):
 
 
 def _finished(stream, ids: list[str], records: list) -> Iterator[tuple[int, dict]]:
-    """The figures of every text by its row, as it ends; a line about each is printed then. `records` are kept."""
+    """Yields every text's row and figures, and prints a line about it, when it ends. Appends all records to `records`."""
     from ..metrics import Metrics
     from ..rounds import Lane
 

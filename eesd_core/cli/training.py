@@ -1,4 +1,4 @@
-"""Commands that make models and exit layers, and judge them."""
+"""Commands that train and evaluate models, exit layers and other heads."""
 
 import json
 from dataclasses import replace
@@ -202,7 +202,7 @@ def distill(arguments) -> int:
 
 
 def settings_of(parts: list[str]) -> dict[str, int]:
-    """Of NAME=VALUE. Raises UserError."""
+    """NAME=VALUE parts as a dictionary. Raises UserError."""
     found = {}
     for part in parts:
         name, _, value = part.partition("=")

@@ -11,7 +11,7 @@ FORMATS = ("html", "perfetto", "csv")
 
 
 def export(trace: Trace, form: str, *more: Trace) -> str:
-    """`more` traces for a page with several runs. Raises UserError for another format with several."""
+    """The trace in one of FORMATS; with `more` traces, a page to choose from. Raises UserError for several traces in another format."""
     if form == "html":
         from .standalone import to_html  # only this one needs plotly.js
 

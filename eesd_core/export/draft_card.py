@@ -67,7 +67,7 @@ def card_of(cut: "Cut") -> str:
 
 
 def source_facts(cut: "Cut") -> dict[str, str]:
-    """`license` and `base_model` from the head of the README.md that lies beside the weights or the exit layer, where they are one line."""
+    """`license` and `base_model`, where they are one line, from the header of the README.md next to the weights or the exit layer."""
     source = cut.target.source
     facts: dict[str, str] = {"base_model": "EESD Live's storyteller"} if source.name == "embedded model" else {}
     for folder in filter(None, (Path(source.checkpoint), source.heads)):

@@ -1,9 +1,9 @@
 """An exit layer as a model of its own, for servers that take a draft model: the target's first N layers, the exit layer, its norm and the
-frozen head, an ordinary checkpoint of the target's own architecture. Ours.
+frozen head, as an ordinary checkpoint of the target's own architecture. Ours.
 
-Servers cannot share layers between target and draft, so what EESD computes once they compute twice; what they get is the training. A layer
-that transformers builds by its number (windows, layers without positions) takes that along in config.json; where config.json cannot say
-it, the logits of the files as they were written differ from the exit layer's, and nothing is left behind.
+Servers cannot share layers between target and draft, so they compute twice what EESD computes once; what they gain is the training. Some
+architectures build layers by their number (windows, layers without positions). The cut keeps that where config.json can say it. Where it
+cannot, the logits of the written files differ from the exit layer's, and the export is refused and leaves nothing behind.
 """
 
 import os
@@ -33,31 +33,31 @@ from ..train.lessons import states_of
 from .draft_card import card_of
 from .gguf_file import check_gguf, write_gguf
 
-PER_LAYER = ("layer_types", "no_rope_layers")  # keys of config.json that hold something of every layer
-NEAR = 1e-4  # of the logits' spread: sums in another order
-TEXTS = 14  # of the benchmark's, that are compared
+PER_LAYER = ("layer_types", "no_rope_layers")  # keys of config.json with one value per layer
+NEAR = 1e-4  # relative to the standard deviation of the logits: sums in another order
+TEXTS = 14  # number of the benchmark's prompts on which logits are compared
 
 
 class Cut(NamedTuple):
-    """What is said of a draft model, on its card too."""
+    """Facts about a draft model, also for its card."""
 
     target: Target
     head: Head
     weights: str  # "sampled" or "greedy"
     parameters: int
     bytes: int
-    places: int  # where logits were compared with the exit layer's
-    apart: float  # their largest difference, over the spread of the exit layer's
+    places: int  # number of logits compared with the exit layer's
+    apart: float  # their largest difference, relative to the standard deviation of the exit layer's
     gguf: str | None  # name of the GGUF file beside it
 
 
 def export_draft(
     model: str | None, exit_layer: str | None, weights: str, out: Path, say: Callable[[str], None] = print, gguf: str | None = None
 ) -> Cut:  # fmt: skip
-    """Writes the checkpoint into the folder `out`, which is there as a whole or not at all. `weights`: of the exit layer ("sampled"), or of
-    its twin that drafts when decoding is greedy. `gguf`: type of weights (gguf_file.TYPES) of a GGUF file beside it. Raises UserError for a
-    folder that holds something, a model that does not fit into memory in float32, an exit layer that reads deep states (taps), layers that
-    depend on their number in a way that config.json cannot say, with `gguf` a model that is no plain Llama, and a disk that is full."""
+    """Write the checkpoint to the folder `out`, which is complete afterwards, or absent. `weights`: those of the exit layer ("sampled"), or
+    of its twin for greedy decoding ("greedy"). `gguf`: weight type (gguf_file.TYPES) of a GGUF file to add. Raises UserError for a folder
+    that is not empty, a model that does not fit into memory in float32, an exit layer that reads deep states (taps), layers that depend on
+    their number in a way that config.json cannot say, a full disk, and, with `gguf`, a model that is not a plain Llama."""
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} is there already, and no empty folder: give --out another name")
     out = out.resolve()
@@ -81,7 +81,7 @@ def export_draft(
     say(f"cutting out {layers}")
     part = out.with_name(out.name + ".part")
     try:
-        shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+        shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
         part.mkdir(parents=True)
         write(part, target, chosen, stored.dtype)
         cut = judged(part, target, chosen, weights, say)
@@ -102,8 +102,8 @@ def export_draft(
 
 @torch.no_grad()
 def write(folder: Path, target: Target, head: Head, dtype: torch.dtype | None) -> None:
-    """All of a checkpoint but its card. Weights are stored in `dtype`, the target's own, where that holds them exactly, else in float32:
-    read in float32 they are the exit layer's, read in `dtype` they are rounded as they are here."""
+    """Everything of a checkpoint except its card. Weights are stored in `dtype`, the target's own, where it holds them exactly, else in
+    float32: read in float32 they are the exit layer's, read in `dtype` they are rounded as in EESD."""
     dtype = dtype or torch.float32
     config = cut_config(target.config, head.exit_after, len(head.layers))
     config.dtype = dtype
@@ -119,7 +119,7 @@ def write(folder: Path, target: Target, head: Head, dtype: torch.dtype | None) -
 
 
 def cut_out(target: Target, head: Head) -> dict[str, Tensor]:
-    """The weights by their names in a model of N layers and the head's."""
+    """The weights, named as in a model of the first N layers followed by the head's."""
     body, before = target.family.body, f"{target.family.body}.{target.family.layers}."
     state = target.model.state_dict()
     kept = {name: tensor for name, tensor in state.items() if not name.startswith(before) or int(name.split(".")[2]) < head.exit_after}
@@ -129,7 +129,8 @@ def cut_out(target: Target, head: Head) -> dict[str, Tensor]:
 
 
 def cut_config(config: PreTrainedConfig, exit_after: int, layers: int) -> PreTrainedConfig:
-    """Of a head's layers it says what it says of the target's last ones, which they are copies of (exit_layer.py)."""
+    """The cut model's config. Where it has one value per layer, the head's layers get those of the target's last ones, of which they are
+    copies (exit_layer.py)."""
     facts, depth = config.to_dict(), config.num_hidden_layers
     for name in PER_LAYER:
         if facts.get(name):
@@ -145,8 +146,8 @@ def as_stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 @torch.no_grad()
 def judged(folder: Path, target: Target, head: Head, weights: str, say: Callable[[str], None]) -> Cut:
-    """The files, read as anybody reads them, against the exit layer, teacher-forced over whole texts. Raises UserError where they are not
-    the same."""
+    """Load the written files as any user would, and compare them with the exit layer, teacher-forced over whole texts. Raises UserError
+    where they differ."""
     draft = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **NO_CODE).eval()
     texts = [target.codec.encode(prompt.text)[: target.context] for prompt in load_prompts(None, TEXTS)]
     apart = difference(target, head, draft, texts)
@@ -159,7 +160,7 @@ def judged(folder: Path, target: Target, head: Head, weights: str, say: Callable
 
 
 def difference(target: Target, head: Head, draft: PreTrainedModel, texts: Sequence[Sequence[int]]) -> float:
-    """Largest difference of the draft model's logits from the head's, over the spread of these."""
+    """Largest difference between the draft model's logits and the head's, relative to the standard deviation of the head's."""
     apart, spread = 0.0, 0.0
     for ids in texts:
         row = torch.tensor([ids])

@@ -1,5 +1,5 @@
 """A Llama checkpoint as a GGUF file, by the gguf package's writer: what llama.cpp's own converter does, for the one family that is read
-here too (model/gguf.py), and with the tokenizer that the checkpoint has."""
+here too (model/gguf.py), with the checkpoint's tokenizer."""
 
 import json
 from collections.abc import Collection
@@ -32,7 +32,7 @@ def check_gguf(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, nam
 
 
 def write_gguf(folder: Path, path: Path, kind: str) -> Path:
-    """`kind`: of matrices' weights, one of TYPES; norms are float32. Returns `path`. Raises UserError as `check_gguf`."""
+    """`kind`: type of the matrices' weights, one of TYPES; norms are float32. Returns `path`. Raises UserError as `check_gguf`."""
     config, tokenizer = read_config(str(folder), None), AutoTokenizer.from_pretrained(folder, **NO_CODE)
     check_gguf(config, tokenizer, str(folder))
     writer = gguf.GGUFWriter(path, "llama")
@@ -68,7 +68,7 @@ def gguf_name(name: str) -> str:
 
 
 def ordered(name: str, tensor: Tensor, config: LlamaConfig) -> Tensor:
-    """Rotary positions turn pairs of rows: in transformers the two halves of a head, in the file neighbours. (rows, n) -> (rows, n)."""
+    """Rotary positions turn pairs of rows: the two halves of a head in transformers, neighbours in the file. (rows, n) -> (rows, n)."""
     if not name.endswith(("q_proj.weight", "k_proj.weight")):
         return tensor
     heads = config.num_attention_heads if "q_proj" in name else config.num_key_value_heads
@@ -76,7 +76,7 @@ def ordered(name: str, tensor: Tensor, config: LlamaConfig) -> Tensor:
 
 
 def add_tensor(writer: gguf.GGUFWriter, name: str, tensor: Tensor, kind: Kind) -> None:
-    """As llama.cpp does it: where weights take 4 bits, those of embedding and head take 8; rows that are no whole blocks are float16."""
+    """As llama.cpp does it: with 4-bit weights, embedding and head get 8 bits; rows that are not whole blocks become float16."""
     numbers = tensor.float().contiguous().numpy()
     if kind == Kind.Q4_1 and name in ("token_embd.weight", "output.weight"):
         kind = Kind.Q8_0
@@ -89,8 +89,8 @@ def add_tensor(writer: gguf.GGUFWriter, name: str, tensor: Tensor, kind: Kind) -
 
 
 def add_tokenizer(writer: gguf.GGUFWriter, tokenizer: PreTrainedTokenizerBase, special: Collection[int], rows: int) -> None:
-    """Byte-level BPE. llama.cpp knows pre-tokenizers by name; where it does not know this one, it is called GPT-2's: prompts are given as
-    ids, which no pre-tokenizer touches."""
+    """Byte-level BPE. llama.cpp knows pre-tokenizers by name. One without a name is called GPT-2's, which does not matter as long as
+    prompts are given as ids: no pre-tokenizer touches these."""
     facts = tokenizer.backend_tokenizer
     own = facts.pre_tokenizer.__getstate__()
     pre = next((name for name, known in PRE_TOKENIZERS.items() if known.__getstate__() == own), "gpt-2")

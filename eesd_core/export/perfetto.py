@@ -43,7 +43,7 @@ class Process:
         for node in round.nodes:
             said, start = node.draft, micro(node.start)
             judged = {"position": node.position, "q": said.probability, "entropy": said.entropy, "go": said.go, "terms": said.terms}
-            judged["parent"] = node.parent + 1  # counted from 1, as people do; 0: the text
+            judged["parent"] = node.parent + 1  # counted from 1; 0 is the text before the round
             self.slice(DRAFT, node.text, start, micro(node.end), judged)
             self.arrows += 1
             self.add("s", DRAFT, "verified by", start, {"id": self.arrows, "cat": "draft"})
@@ -68,7 +68,7 @@ class Process:
             self.slice(track, f"round {round.number + 1}", micro(round.start), micro(round.end), {"text": round.committed.text})
 
     def told(self, round: Round) -> None:
-        """Another program's round has a slice where its time was said."""
+        """A slice for another program's round, if its time is known."""
         if round.told.seconds is not None:
             start, end = micro(round.start), micro(round.end)
             self.count("draft length", start, round.drafted)

@@ -1,4 +1,4 @@
-"""A trace in the terminal, at the speed it was made."""
+"""Replays a trace in the terminal, at the speed of the recording."""
 
 import time
 from typing import TextIO
@@ -12,7 +12,7 @@ LONGEST_PAUSE = 2.0  # seconds
 
 
 def play(trace: Trace, out: TextIO, speed: float) -> dict:
-    """`speed` in recorded seconds a second; 0 is at once. Returns the fields of `race --json` that the trace has."""
+    """`speed`: recorded seconds per second; 0: at once. Returns the fields of `race --json` that the trace has."""
     painter, clock, verdict = Painter(out), 0.0, None
     if trace.head:
         out.write(printable("recorded on {date}, {machine}, {cores} cores\n".format(**trace.head)))

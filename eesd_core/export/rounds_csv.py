@@ -1,4 +1,4 @@
-"""A trace as CSV: one row a round. Numbers and words of our own only: no text of a model may become a spreadsheet's formula."""
+"""A trace as CSV, one row per round. It holds only numbers and words of our own: no text of a model may become a spreadsheet's formula."""
 
 from ..rounds import Round, fold_all
 from ..trace import Trace
@@ -20,7 +20,7 @@ def to_csv(trace: Trace) -> str:
 
 
 def row_of(round: Round) -> dict[str, str]:
-    """`spine`: drafts on the first path, which are all of a chain's; `theta` is the round's last draw."""
+    """`spine`: number of drafts on the first path, which in a chain are all drafts; `theta`: the round's last draw."""
     verdict, states = round.verdict, [node.state for node in round.nodes]
     times = {"draft": verdict.draft_seconds, "verify": verdict.verify_seconds}
     times["overhead"] = round.end - round.start - sum(times.values())
@@ -35,7 +35,7 @@ def row_of(round: Round) -> dict[str, str]:
 
 
 def told_row(round: Round) -> dict[str, str]:
-    """Of another program's round: its counts, and its time where that was said."""
+    """The row of another program's round: its counts, and its times if they are known."""
     told, empty = round.told, dict.fromkeys(COLUMNS, "")
     counts = {"round": round.number + 1, "drafted": told.drafted, "accepted": told.accepted}
     counts |= {"rejected": round.tested - told.accepted, "untested": told.drafted - round.tested}

@@ -1,7 +1,7 @@
 """Joins the ES modules in assets/web into one script, for the page, the offline file and the benchmark's report.
 
-A page that was opened from a file cannot load modules (browsers refuse it), and one inline script can be allowed by its hash. So the
-modules stand one after the other, each in a function of its own, in the order in which they need each other:
+A page opened from a file cannot load modules (browsers refuse it), and one inline script can be allowed by its hash. So the modules are
+written one after the other, each in a function of its own, in the order of their dependencies:
 
     modules["lib/player.js"] = (() => {
     const { Timeline } = modules["lib/timeline.js"];        // import { Timeline } from "./timeline.js";
@@ -9,9 +9,9 @@ modules stand one after the other, each in a function of its own, in the order i
     return { Player };
     })();
 
-A module may import names or everything (`* as name`) from a relative path, and export const, function and class where it declares them,
-each on a line of its own. That is all our modules need. Anything else is refused when they are joined, and so are a circle, a name that is
-not exported and a file that is not there.
+A module may import names or everything (`* as name`) from a relative path, and may export const, function and class where it declares
+them, each on a line of its own. Our modules need no more. Anything else is refused when they are joined, and so are circular imports,
+names that are not exported and missing files.
 """
 
 import json
@@ -29,9 +29,9 @@ STRANGE = re.compile(r"^\s*(?:import\b(?!\.)|export\b).*|\bimport\s*\(.*", re.MU
 
 
 def join_modules(entry: str, given: dict | None = None, read: Callable[[str], str] | None = None) -> str:
-    """The script of `entry`, a path in assets/web. What it exports is `EESD` on the page; `EESD.modules` has every module by its path.
+    """The script of `entry`, a path in assets/web. On the page, `EESD` holds its exports, and `EESD.modules` every module by its path.
 
-    `given` replaces constants of given.js by plain values. `read` gives the source of a path (tests have their own).
+    `given` replaces constants of given.js with plain values. `read` returns the source of a path (tests have their own).
     Raises ValueError for what is not a module as described above.
     """
     joined: dict[str, str] = {}
@@ -81,7 +81,7 @@ def wrapped(name: str, source: str, exported: list[str]) -> str:
 
 
 def lean(source: str) -> str:
-    """Without comments on lines of their own and without indentation: fewer bytes to send. Text between backticks stays as it is."""
+    """Drop comment lines and indentation, so that fewer bytes are sent. Text between backticks stays as it is."""
     kept, quoted = [], False
     for line in source.splitlines():
         bare = line.strip()
@@ -93,11 +93,11 @@ def lean(source: str) -> str:
 
 
 def with_values(source: str, given: dict) -> str:
-    """Raises ValueError for a value that the module has no constant for."""
+    """Put values in place of the module's constants. Raises ValueError for a value without a constant."""
     for name, value in given.items():
         constant = re.compile(rf"^export const {name} = .*;", re.MULTILINE)
         if not constant.search(source):
             raise ValueError(f"{GIVEN} has no constant {name}")
-        text = json.dumps(value).replace("<", "\\u003c")  # so that no text in it ends the script
+        text = json.dumps(value).replace("<", "\\u003c")  # so that no text can end the script
         source = constant.sub(lambda _: f"export const {name} = {text};", source)  # noqa: B023
     return source

@@ -1,9 +1,9 @@
 """A run as one HTML file that opens anywhere, offline: the page's own renderer, plotly.js, and the trace.
 
-Scripts are allowed by their hashes alone, and the network is forbidden altogether, so that nothing in a trace can run or call home, even if
-it broke out of its element; and it cannot, since a trace is free of "<". plotly.js is kept compressed (2 MB instead of 5).
+Scripts are allowed only by their hashes, and the network is forbidden, so that nothing in a trace could run or call home even if it broke
+out of its element. It cannot break out either, because a trace contains no "<". plotly.js is kept compressed (2 MB instead of 5).
 
-Several traces make a lecture page: the same file with a list to choose from. They are kept compressed too.
+Several traces make a lecture page: the same file with a list to choose from. They are compressed too.
 """
 
 import base64
@@ -20,7 +20,7 @@ from ..trace import Trace
 from .scripts import WEB, join_modules
 
 PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-PLACE = '<script type="application/x-ndjson" id="trace">'  # the trace goes behind this
+PLACE = '<script type="application/x-ndjson" id="trace">'  # the trace is inserted after this
 
 
 def to_html(trace: Trace, *more: Trace) -> str:
@@ -34,7 +34,7 @@ def to_html(trace: Trace, *more: Trace) -> str:
 
 @cache
 def template() -> str:
-    """The file without a trace. The browser fills the same one in (assets/web/lib/exports.js)."""
+    """The file without a trace. The browser fills in the same template (assets/web/lib/exports.js)."""
     plotly_js = PLOTLY_JS.read_text(encoding="utf-8")
     script = join_modules("standalone.js", {"schema": SCHEMA})
     styles = ("base.css", "style.css", "guide.css", "takeaway.css", "together.css", "sandbox.css", "standalone.css")
