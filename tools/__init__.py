@@ -1,1 +1,1 @@
-"""Measuring the app."""
+"""Measuring the app, and recording what the page and the README show."""

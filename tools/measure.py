@@ -1,7 +1,7 @@
 """What serving costs. `python -m tools.measure` prints the engine's speed with and without a client that consumes the stream, and the time
-from pressing Run to the first token at the client. `python -m tools.measure --waiting 90` prints the speed of a race behind which nobody
-and so many visitors wait, `python -m tools.measure --soak 200` lets so many stop and leave at random, `--followers 100` shows a run to so
-many phones (measure_room.py), `python -m tools.measure --page` measures the page in a browser (measure_page.py).
+from pressing Run to the first token at the client. `--waiting 90` prints the speed of a race while nobody and while 90 visitors wait behind
+it, `--soak 200` makes 200 runs by visitors who stop and leave at random, `--followers 100` shows a run to 100 phones (measure_room.py),
+`--page` measures the page in a browser (measure_page.py).
 
 The client is a process of its own. Rounds alternate (A B B A).
 """
@@ -30,13 +30,13 @@ from .measure_room import measure_room
 from .soak import endpoints, soak, visit
 
 FORM = {"prompt": "Once upon a time there was a king who", "new_tokens": 256}
-SETTLE = 1.5  # seconds between the last one in line and the race
+SETTLE = 1.5  # seconds between the last visitor's joining the line and the race
 SOAK_FORM = {"new_tokens": 64}
 NO_LIMIT = Limits(seconds=1e9, waiting=1000, runs_a_minute=1_000_000, waiting_each=1000, seconds_a_minute=1e9, rooms_a_minute=1000)
 
 
 def consume(url: str) -> None:
-    """The client: run once, print seconds to the first token and what each lane's clock said at the end."""
+    """The client: run once, print the seconds to the first token and the sum of both lanes' clocks at the end."""
     client = Client(url, verbose=False)
     began, first = time.perf_counter(), None
     job = client.submit(*(FORM.get(field.name, field.value) for field in FIELDS), api_name="/stream")
@@ -77,7 +77,7 @@ def watching(visits: Visits, url: str) -> None:
 
 def waiting(visits: Visits, url: str, count: int) -> None:
     def raced(behind: int) -> dict[str, float]:
-        """Tokens per second of both lanes, once so many stand in line behind the race."""
+        """Tokens per second of both lanes, measured once `behind` visitors wait behind the race."""
         while visits.device.waiting() <= behind:
             time.sleep(0.05)
         time.sleep(SETTLE)
@@ -93,7 +93,7 @@ def waiting(visits: Visits, url: str, count: int) -> None:
         if visitors:
             visitors.terminate()
             visitors.wait()
-        while visits.device.waiting():  # who left is noticed at the next line that is sent to them
+        while visits.device.waiting():  # a visitor's leaving is noticed when the next line is sent to them
             time.sleep(0.05)
         for lane, speed in found[behind][-1].items():
             print(f"{behind:>3} waiting, {lane}: {speed:.1f} tokens/s", flush=True)
@@ -103,7 +103,7 @@ def waiting(visits: Visits, url: str, count: int) -> None:
 
 
 def soaking(url: str, runs: int) -> None:
-    """Run in a process of its own, so that the client's memory is not the server's."""
+    """Runs in a process of its own, so that the client's memory is not the server's."""
     report = asyncio.run(soak(url, runs, SOAK_FORM))
     ends = ", ".join(f"{count} {name}" for name, count in report.ends.items())
     print(f"{sum(report.ends.values())} runs: {ends}; the device stayed busy behind {report.held}")
@@ -114,7 +114,7 @@ def soaking(url: str, runs: int) -> None:
 
 
 async def wait_in_line(url: str, count: int) -> None:
-    """Visitors that read what they are told, until this process is ended."""
+    """Visitors that read what they are told, until this process is terminated."""
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=None, limits=limits) as http:
         stream, _, usual = await endpoints(http)
@@ -149,7 +149,7 @@ def main() -> None:
     elif flags.followers:
         measure_room(visits, url, flags.followers)
     elif flags.page:
-        from .measure_page import measure_page  # playwright belongs to the tests: nothing else here needs it
+        from .measure_page import measure_page  # playwright is installed for the tests; nothing else here needs it
 
         measure_page(url, OPENING.read_text(encoding="ascii"))
     else:

@@ -1,8 +1,8 @@
-"""What the page costs the visitor's browser: `python -m tools.measure --page`. Needs Chromium, and a machine with nothing else to do.
+"""What the page costs the visitor's browser: `python -m tools.measure --page`. Needs Chromium and an otherwise idle machine.
 
-Time to the first paint, to the first token of the recorded race, and from the press on Stop to the page's word; frames while the playhead
-is drawn over a trace of 5,000 tokens, and the memory of the page that shows it. The trace is the recorded race over and over: its rounds
-are real, its length is not.
+Measures the time to the first paint, to the first token of the recorded race, and from pressing Stop until the page says so; frame times
+while the playhead is dragged over a trace of 5,000 tokens, and the memory of the page that shows it. That trace is the recorded race
+repeated: its rounds are real, its length is not.
 """
 
 import json
@@ -20,13 +20,13 @@ from eesd_core.errors import UserError
 LOADS = 5
 TOKENS = 5000
 FRAMES = 300
-LATE = 34.0  # milliseconds: a frame of two refreshes of a screen, 30 a second, reads 33.3 or 33.4
+LATE = 34.0  # milliseconds: a frame that takes two refreshes of a screen (30 frames a second) reads 33.3 or 33.4
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 THRIFTY = "--enable-low-end-device-mode"
-ONCE = ("run_started", "prefill_done", "cost_measured")  # of a lane
+ONCE = ("run_started", "prefill_done", "cost_measured")  # once per lane
 LAST = ("run_finished", "race_finished", "what_if")
 
-# The first moment at which the playhead of the recorded race has moved and a token is on the page.
+# Notes the first moment at which the playhead of the recorded race has moved and a token is on the page.
 WATCH = """() => {
     const look = () => {
         if (window.EESD?.page?.view?.player.time > 0 && document.querySelector('.e-lane-eesd .e-tok')) window.__playing = performance.now();
@@ -40,7 +40,7 @@ TIMES = """() => {
     return [paint - responseStart, window.__playing - responseStart];
 }"""
 
-# A run of the form as it stands, stopped at its first token: milliseconds from the press until the page says so; null if it was over.
+# Runs the form as it stands and stops at the first token: milliseconds from pressing Stop until the page says so; null if the run was over.
 STOP = """async () => {
     const { view } = EESD.page;
     const until = async (holds) => { while (!holds()) await new Promise((next) => setTimeout(next, 2)); };
@@ -55,7 +55,7 @@ STOP = """async () => {
     return view.root.dataset.phase === 'cancelled' ? performance.now() - began : null;
 }"""
 
-# Another place for the playhead in every frame: to the end and back. Milliseconds between frames.
+# Moves the playhead in every frame, to the end and back: milliseconds between frames.
 SCRUB = """(count) => new Promise((done) => {
     const { player } = EESD.page.view;
     const times = [];
@@ -73,7 +73,7 @@ SCRUB = """(count) => new Promise((done) => {
 
 
 def lengthened(trace: str, tokens: int) -> str:
-    """The trace's head, its race repeated until the lane of EESD has so many tokens, and the verdict."""
+    """The trace's head, its race repeated until EESD's lane has `tokens` tokens, and the verdict."""
     head, *records = map(json.loads, trace.splitlines())
     out = {"eesd": [], "vanilla": []}
     for lane, lines in out.items():
@@ -100,7 +100,7 @@ def lengthened(trace: str, tokens: int) -> str:
 
 
 def chromium(playwright, *arguments: str) -> Browser:
-    """Raises UserError."""
+    """Raises UserError where Chromium is missing."""
     executable = os.environ.get("EESD_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if not executable or not Path(executable).exists():
         raise UserError("needs Chromium: install the package `chromium` or set EESD_CHROMIUM to its executable")
@@ -116,7 +116,7 @@ def open_page(browser: Browser, url: str) -> Page:
 
 
 class Memory:
-    """Of the largest page in a process that is none of these, in MB, unshared; `highest` is of the time while it is entered."""
+    """Unshared memory, in MB, of the largest page whose process is not in `before`; `highest`: its maximum while this is entered."""
 
     def __init__(self, before: set[int]):
         self.before, self.highest, self.over = before, 0.0, threading.Event()
@@ -180,7 +180,7 @@ def measure_scrubbing(browser: Browser, url: str, trace: str) -> None:
 
 
 def measure_page(url: str, trace: str) -> None:
-    """Chromium lets garbage lie while there is memory, so scrubbing is measured again where it is to be thrifty."""
+    """Chromium collects little garbage while there is memory, so scrubbing is measured again in its mode for devices with little memory."""
     with sync_playwright() as playwright:
         browser = chromium(playwright)
         measure_times(browser, url)

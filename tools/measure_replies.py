@@ -1,6 +1,8 @@
-"""Are replies lost or written twice when things die? `python -m tools.measure_replies --model smollm2 --replies 1000` has `write-replies`
-collect so many from `app.py --openai`, kills the collector after a third of them and the server after two thirds, and goes on with the same
-command each time. In the end every request that can have a reply has exactly one, behind its own prompt. A few minutes; not in CI.
+"""Are replies lost or written twice when processes are killed? `python -m tools.measure_replies --model smollm2 --replies 1000`
+
+`write-replies` collects replies from `app.py --openai`. The collector is killed after a third of them and the server after two thirds; each
+time the same command resumes. In the end every request that can have a reply must have exactly one, after its own prompt. Takes a few
+minutes; not in CI.
 """
 
 import argparse
@@ -27,7 +29,7 @@ STARTING = 300.0  # seconds
 
 
 def requests_in(folder: Path) -> Path:
-    """Of the project's own texts."""
+    """Requests made from the project's own texts."""
     folder.mkdir()
     shutil.copy(OWN_TEXT / "stories.jsonl", folder)
     instructions = ({"prompt": prompt.text, "source": prompt.category} for prompt in load_prompts(None))
@@ -50,12 +52,12 @@ def serve(model: str, port: int) -> subprocess.Popen:
 
 
 def numbers(out: Path) -> list[int]:
-    """Requests that have replies, as often as they are there."""
+    """Numbers of the requests that have replies, each as often as it is stored."""
     return [number for part in parts(out) for number in load_ids(out, part)["number"].tolist()]
 
 
 def kill_at(victim: subprocess.Popen, collector: subprocess.Popen, out: Path, count: int) -> int:
-    """As soon as so many are kept, or the collector ends; returns how many were."""
+    """Kill `victim` as soon as `count` replies are stored or the collector ends; returns how many were stored."""
     while len(there := numbers(out)) < count and collector.poll() is None:
         time.sleep(0.2)
     victim.send_signal(signal.SIGKILL)
@@ -64,7 +66,7 @@ def kill_at(victim: subprocess.Popen, collector: subprocess.Popen, out: Path, co
 
 
 def check(model: str, data: Path, out: Path, count: int) -> dict:
-    """What was kept, against the requests."""
+    """Compare what was stored with the requests."""
     requests, codec = Requests(data), load_target(model, "cpu", "float32", "none", alone=True).codec
     kept, strange, tokens = numbers(out), 0, 0
     for part in parts(out):
@@ -104,7 +106,7 @@ def main() -> int:
             server = serve(a.model, port)
             subprocess.run(command, check=True)
             seconds, before = time.monotonic() - began, len(numbers(out))
-            subprocess.run(command, check=True)  # asks for what is missing once more: what was dropped is dropped again
+            subprocess.run(command, check=True)  # ask once more for what is missing: what was dropped must be dropped again
         finally:
             server.kill()
         found = check(a.model, data, out, a.replies) | {"seconds": round(seconds, 1), "more_when_asked_again": len(numbers(out)) - before}

@@ -1,7 +1,7 @@
-"""What a room costs the server: `python -m tools.measure --followers N` lets a presenter show the recorded race to so many phones, and
-says how late they see it, and how much of the processor the server takes for it.
+"""What a room costs the server: with `python -m tools.measure --followers N` a presenter shows the recorded race to N phones.
 
-Presenter and phones are one process of their own at the lowest priority; they speak plain HTTP as pages do.
+Prints how late they see it, and how much processor time the server takes for it. Presenter and phones are one process of their own at the
+lowest priority; they speak plain HTTP as pages do.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from eesd_core.memory import memory_mb
 from eesd_core.racing import race
 from eesd_core.request import Request
 
-EVERY = 0.5  # seconds between two words of a presenter's page
+EVERY = 0.5  # seconds between two messages of a presenter's page
 ROOMS = 20
-SLOWLY, QUICKLY = 8.0, 0.02  # seconds of a lecture for every second of the recorded race
+SLOWLY, QUICKLY = 8.0, 0.02  # seconds of a lecture per second of the recorded race
 
 
 def measure_room(visits: Visits, url: str, phones: int) -> None:
@@ -44,7 +44,8 @@ def measure_room(visits: Visits, url: str, phones: int) -> None:
 
 
 def speak(url: str, phones: int, pace: float, rooms: int) -> tuple[tuple[dict, float, float], list[float | None]]:
-    """What phones of the last room saw and the server's processor time while they joined and followed; its memory after every room."""
+    """What the phones of the last room saw; the server's processor time while they joined and while they followed; its memory after every
+    room."""
     command = ["nice", "-n", "19", sys.executable, "-m", "tools.measure_room", url, str(phones), str(pace), str(rooms)]
     memory = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as visitors:
@@ -58,10 +59,10 @@ def speak(url: str, phones: int, pace: float, rooms: int) -> tuple[tuple[dict, f
 
 
 async def lecture(url: str, phones: int, pace: float) -> dict:
-    """A room from its opening to its end, and how late its phones saw things, in seconds."""
+    """A room from its opening to its end; returns how late its phones saw things, in seconds."""
     root, lines = f"{url}gradio_api/eesd/room", OPENING.read_text(encoding="ascii").splitlines(keepends=True)
     timed = sorted(((json.loads(line).get("t", 0.0), i) for i, line in enumerate(lines)), key=lambda pair: pair[0])
-    said, heard = {}, []  # when a part was said, by its end; how much later it was heard
+    said, heard = {}, []  # when a part was sent, by where it ends; how much later it arrived
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(timeout=None, limits=limits) as http:
         room = (await http.post(f"{root}/open", json={})).json()

@@ -1,8 +1,8 @@
-"""What sharing passes gives a server: `python -m tools.measure_together [--model M] [--quantize q8]`.
+"""What a server gains by sharing passes: `python -m tools.measure_together [--model M] [--quantize q8]`.
 
-It prints how long VISITORS who come at once take with `--together` and one after the other, in turns (A B B A), and whether each text is
-the same in both; then the memory of a server that shares passes over RUNS visitors who come and leave at random. The server is in this
-process, without Gradio: what is measured is the line, the device and the passes.
+Prints how long visitors who come at once take with `--together` and one after the other, in turns (A B B A), and whether each text is the
+same in both; then the memory of a server that shares passes, while visitors come and leave at random. The server is in this process,
+without Gradio: what is measured is the line, the device and the passes.
 """
 
 import argparse
@@ -21,17 +21,17 @@ from eesd_core.memory import memory_mb
 
 PROMPTS = ("Once upon a time", "The wind had been rising", "She opened the letter", "In the morning the king", "Far away in the hills")
 ORDER = "ABBA"
-AT_ONCE = 8  # visitors, while leaving is random
+AT_ONCE = 8  # visitors at a time while leaving is random
 NO_LIMIT = {"seconds": 1e9, "waiting": 1000, "runs_a_minute": 1_000_000, "waiting_each": 1000, "seconds_a_minute": 1e9}
 
 
 def form(number: int, tokens: int) -> tuple:
-    """As the page's: prompt, temperature, top-k, top-p, min-p, seed, tokens."""
+    """Values of the page's form: prompt, temperature, top-k, top-p, min-p, seed, tokens."""
     return (PROMPTS[number % len(PROMPTS)], 0.8, 0, 1.0, 0.1, str(number), tokens)
 
 
 async def visit(visits: Visits, number: int, tokens: int, patience: float = 1e9) -> str:
-    """A visitor's whole text; he leaves after so many seconds."""
+    """A visitor's whole text; the visitor leaves after `patience` seconds."""
     stream, end = visits.run(f"visitor {number}", "here", *form(number, tokens)), time.monotonic() + patience
     text, more = "", await anext(stream)
     while more is not None and time.monotonic() < end:
@@ -54,7 +54,7 @@ async def crowd(visits: Visits, together: int, count: int, tokens: int) -> tuple
 
 
 async def leaving(visits: Visits, together: int, runs: int, tokens: int) -> list[float]:
-    """MB after every visit. About half of them leave early, waiting or served."""
+    """MB after every visit. About half of the visitors leave early, waiting or being served."""
     visits.device.together = together
     chance, memory, numbers = random.Random(1), [], iter(range(runs))
 
@@ -68,7 +68,7 @@ async def leaving(visits: Visits, together: int, runs: int, tokens: int) -> list
 
 
 def growth(memory: list[float]) -> float:
-    """Last tenth over the tenth behind the first fifth: caches fill up in the beginning."""
+    """The last tenth relative to the tenth after the first fifth, since caches fill up in the beginning."""
     tenth = max(1, len(memory) // 10)
     return sum(memory[-tenth:]) / sum(memory[2 * tenth : 3 * tenth]) - 1
 

@@ -1,7 +1,7 @@
-"""The race as a moving picture for the README: `python -m tools.moving_picture [TRACE] --out docs/race.svg`, from a recorded race.
+"""The race as an animated picture for the README: `python -m tools.moving_picture [TRACE] --out docs/race.svg`, from a recorded race.
 
-Both lanes run on the recorded clocks, slowed down by one factor. Every draft appears when it was drafted and gets its state when the target
-had its say. Only what would lie behind the last line is left out. It is an SVG without scripts.
+Both lanes run on the recorded clocks, slowed down by one factor. Every draft appears when it was drafted, and gets its state when the
+target has verified it. Text beyond the last line is left out. The picture is an SVG without scripts.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from eesd_core.rounds import Lane, Token, fold
 from eesd_core.trace import open_trace
 
 WIDTH, MARGIN, LINE = 880, 20, 26
-CHARACTER, PER_LINE = 8.4, 98  # of 14 px monospace: pixels, characters
+CHARACTER, PER_LINE = 8.4, 98  # 14 px monospace: pixels per character, characters per line
 LINES = {"eesd": 9, "vanilla": 5}
 NAMES = {"eesd": "EESD", "vanilla": "Vanilla"}
-SLOWER, PAUSE = 4.0, 3.0  # times; seconds at the end
+SLOWER, PAUSE = 4.0, 3.0  # factor; seconds of rest at the end
 COLOURS = {
     "accepted": "#0072b2", "rejected": "#d55e00", "untested": "#8a93a0", "correction": "#009e73", "bonus": "#e69f00", "plain": "#8a93a0",
 }  # fmt: skip
@@ -28,7 +28,7 @@ STYLE = """text { font: 14px ui-monospace, Menlo, Consolas, monospace; fill: #1b
 
 
 def shown(lane: Lane) -> Iterator[tuple[Token, float, float]]:
-    """Tokens of the lane's rounds with when they appear and when they are judged, on its clock. Siblings are left out."""
+    """Tokens of the lane's rounds, each with the times on its clock at which it appears and is judged. Siblings are left out."""
     for round in lane.judged:
         for token in (*round.spine, *filter(None, [round.next])):
             yield token, (token.end if token.draft else round.verified), round.verified
@@ -51,7 +51,7 @@ def picture(eesd: Lane, vanilla: Lane) -> str:
 
 
 def clock(lane: Lane, top: float, length: float) -> list[str]:
-    """A bar that grows while the lane computes, and what the clock said in the end."""
+    """A bar that grows while the lane computes, and the clock's final time."""
     left, width = 110, WIDTH - 330
     end = SLOWER * lane.clock / length
     full = width * SLOWER * lane.clock / (length - PAUSE)
@@ -79,7 +79,7 @@ def words(lane: Lane, top: float, lines: int, length: float) -> Iterator[str]:
 
 
 def mark(token: Token, text: str, x: float, y: float, begins: float, judged: float, length: float) -> Iterator[str]:
-    """A token pending from `begins` on, in its state from `judged` on; shares of the whole length."""
+    """A token that is pending from `begins` on and in its state from `judged` on; both are shares of the whole length."""
     lead = len(text) - len(text.lstrip())
     x, text = x + CHARACTER * lead, text.strip()
     place = f'x="{x:.1f}" y="{y:.1f}" textLength="{CHARACTER * len(text):.1f}"'
@@ -91,7 +91,7 @@ def mark(token: Token, text: str, x: float, y: float, begins: float, judged: flo
 
 
 def lines_of(state: str, x: float, y: float, characters: int) -> Iterator[str]:
-    """The shape that carries a state: as on the page, colour is never alone."""
+    """The shape that shows a state: as on the page, colour is never the only sign."""
     heights = {"accepted": (4,), "rejected": (-4,), "untested": (-4,), "correction": (4,), "bonus": (3, 6)}.get(state, ())
     for below in heights:
         dotted = ' stroke-dasharray="2 2"' if state == "correction" else ""
@@ -100,7 +100,7 @@ def lines_of(state: str, x: float, y: float, characters: int) -> Iterator[str]:
 
 
 def appear(begins: float, length: float, ends: float = 1.0) -> str:
-    """Seen from one share of the length to another, again and again."""
+    """Visible from one share of the length to another, repeated forever."""
     if ends < 1:
         return animate("opacity", "0;1;0", (0.0, begins, ends), length, "discrete")
     return animate("opacity", "0;1", (0.0, begins), length, "discrete")

@@ -1,7 +1,7 @@
-"""The recorded race that the methods panel shows until one is run: `python -m tools.record_methods`, on a machine with nothing else to do.
+"""Records the race that the methods panel shows until one is run: `python -m tools.record_methods`, on an otherwise idle machine.
 
-It is what the panel itself would race with the form's own settings, after a short race that nobody sees: the first passes of a process
-are slow. A head line says when and on which machine.
+It is the race that the panel itself would run with the form's own settings. An unrecorded short race goes first, because the first passes
+of a process are slow. A header line says when and on which machine it was recorded.
 """
 
 from app.form_values import request_from_form
@@ -16,7 +16,7 @@ FORM = {"prompt": "Once upon a time there was a king who had a daughter so cleve
 
 
 def recorded(engine: Engine, form: dict) -> list:
-    """Records and the table of a race of METHODS."""
+    """Records of a race of METHODS, and its table."""
     for _ in race_methods(engine, contestants(request_from_form(**form | {"new_tokens": WARM_UP_TOKENS}), METHODS)):
         pass
     *records, table = race_methods(engine, contestants(request_from_form(**form), METHODS))

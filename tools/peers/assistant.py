@@ -12,7 +12,7 @@ from transformers.generation.streamers import BaseStreamer
 
 
 class Sizes(BaseStreamer):
-    """How many tokens come out at a time; the first are the prompt."""
+    """Records how many tokens come out at a time; the first are the prompt."""
 
     def __init__(self):
         self.sizes: list[int] = []
@@ -36,7 +36,7 @@ def write(target, draft, job: dict) -> dict:
         out = target.generate(prompt, attention_mask=torch.ones_like(prompt), assistant_model=draft, streamer=sizes, **how)
         seconds += time.perf_counter() - began
         texts.append(out[0, len(ids) :].tolist())
-        if draft is not None:  # the head sees the drafts of a pass and the token before; a pass writes one token more than it accepts
+        if draft is not None:  # the head sees a pass's drafts and the token before them; a pass writes one token more than it accepts
             drafted += sum(rows) - len(rows)
             accepted += sum(sizes.sizes[1:]) - len(rows)
     hook.remove()

@@ -26,7 +26,7 @@ def server(job: dict, drafting: bool) -> xllamacpp.Server:
 
 
 def ask(address: str, what: dict) -> dict:
-    """By the server's own endpoint, which gives token ids back."""
+    """Uses the server's own endpoint, which returns token ids."""
     request = urllib.request.Request(f"{address}/completion", json.dumps(what).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as reply:
         return json.load(reply)
