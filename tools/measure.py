@@ -40,7 +40,7 @@ def consume(url: str) -> None:
     client = Client(url, verbose=False)
     began, first = time.perf_counter(), None
     job = client.submit(*(FORM.get(field.name, field.value) for field in FIELDS), api_name="/stream")
-    while not job.done():  # a job's own iterator looks a thousand times a second, which alone takes several percent of two cores
+    while not job.done():  # a job's own iterator polls a thousand times a second, which alone takes several percent of two cores
         time.sleep(0.02)
         if first is None and any('"draft_token"' in text for text in job.outputs()):
             first = time.perf_counter() - began

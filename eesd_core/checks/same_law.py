@@ -47,7 +47,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    drawn: int  # by each method
+    drawn: int  # draws by each method
     wanted: int
     places: tuple[Place, ...]
     together: Distance  # of all places taken as one

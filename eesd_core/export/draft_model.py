@@ -112,7 +112,7 @@ def write(folder: Path, target: Target, head: Head, dtype: torch.dtype | None) -
         del tensors["lm_head.weight"]
     save_file(tensors, folder / WEIGHTS, {"format": "pt"})
     config.save_pretrained(folder)
-    # safetensors 0.8 lets its owner alone read the file (its issue 782); a server may be somebody else.
+    # safetensors 0.8 makes the file readable by its owner only (its issue 782), and a server may run as another user.
     shutil.copymode(folder / "config.json", folder / WEIGHTS)
     target.model.generation_config.save_pretrained(folder)
     target.tokenizer.save_pretrained(folder)

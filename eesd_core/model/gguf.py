@@ -120,8 +120,8 @@ def _convert(file: Path, part: Path) -> Path:
             weights, kept, kinds = _weights(reader, config)
     except (UserError, OSError):
         raise
-    except Exception as problem:  # whatever gguf and numpy raise over a file: there is no list of it
-        reason = " ".join(str(problem).split())[:120] or type(problem).__name__  # gguf and numpy raise all kinds of exceptions
+    except Exception as problem:  # gguf and numpy raise all kinds of exceptions over a broken file
+        reason = " ".join(str(problem).split())[:120] or type(problem).__name__
         raise UserError(f"{file} is broken or cut off ({reason}): restore it, or download it again") from None
     config.save_pretrained(part)
     GenerationConfig(bos_token_id=config.bos_token_id, eos_token_id=end_ids(facts)).save_pretrained(part)

@@ -20,7 +20,7 @@ from .quantize import check_quantize, quantization_config
 from .split_check import check_split
 from .target import Target
 
-MEASURED = 16_000_000  # weights, for `--dtype auto`
+MEASURED = 16_000_000  # weights of the layers that `--dtype auto` measures
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

@@ -33,7 +33,7 @@ from .plot import loss_curve
 from .tokenizer import CHAT_TEMPLATE, TURN_TOKENS, train_tokenizer
 from .unlikelihood import OwnText, completes_repetition
 
-VALIDATION_TOKENS = 32_768  # cut from the end of every source of ten times that size
+VALIDATION_TOKENS = 32_768  # cut from the end of every source of at least ten times that size
 
 
 @dataclass(frozen=True)
