@@ -24,7 +24,7 @@ from torch.nn.functional import linear
 from ...limits import MAX_ROWS
 
 PACKED_FOR = (MAX_ROWS, 256)  # rows: MKL chooses kernel and threads by them; with few outputs only the larger number treats rows alike
-SIZES = (2, 3, 4, 5, 8, MAX_ROWS)  # numbers of rows tested when a layer is packed; the self-check tests all of them
+SIZES = (2, 3, 4, 5, 8, MAX_ROWS)  # numbers of rows tested when a layer is packed; the self-check tests every number
 LONGEST = 1024  # inputs that oneDNN's bf16 kernels take as one sum; how they split longer ones depends on the number of rows
 
 

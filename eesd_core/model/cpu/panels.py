@@ -61,7 +61,7 @@ def pack(weight: np.ndarray, store: Store) -> np.ndarray:
 
 
 def unpack(panels: np.ndarray, outputs: int, width: int) -> np.ndarray:
-    """The inverse of `pack`, for float32 weights: (N, K)."""
+    """The inverse of `pack`: (N, K elements)."""
     if panels.dtype == np.uint16:
         pairs = panels.reshape(*panels.shape[:3], 8, 2).swapaxes(3, 4).reshape(panels.shape)
         panels = (pairs.astype(np.uint32) << 16).view(np.float32)

@@ -7,7 +7,8 @@ with 14-bit activations, which cost nothing extra there.
 
 *q4*: blocks of 32 weights, each an integer from 0 to 15 times the block's scale, plus an offset: the format of GGUF's Q4_1 and Q4_0, whose
 blocks are used as they are. Processors that compute in bf16 use torch's product (scale and offset rounded to bf16). Others use ours, with
-14-bit activations; torch's took two to three times as long there. The head has 8 bits: in 4 bits, every fifth most likely token changes.
+14-bit activations; torch's took two to three times as long there. The head has 8 bits: 4 bits would change the most likely token in one
+case out of five.
 """
 
 from collections.abc import Callable, Sequence
