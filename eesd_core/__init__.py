@@ -9,7 +9,7 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str):
-    """Names are fetched when asked for: importing torch takes seconds, and `--help` and a wrong flag need none of it."""
+    """Imports a public name on first use: importing torch takes seconds, and `--help` or a wrong flag does not need it."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

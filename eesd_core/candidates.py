@@ -1,7 +1,7 @@
-"""The target's best candidates for every token a lane wrote. A race keeps them for one purpose: to lay open a fork, if there is one.
+"""The target's best candidates for every token that a lane wrote. A race keeps them to explain a fork, if there is one.
 
-They stay tensors on the device until somebody asks, so that keeping them costs next to nothing; what is shown is what decided, not computed
-again: another pass could round differently.
+They stay on the device as tensors until they are needed, so keeping them costs almost nothing. They are not recomputed for display, because
+another pass could round differently.
 """
 
 from torch import Tensor
@@ -11,7 +11,7 @@ MOST = 5
 
 class Candidates:
     def __init__(self):
-        self._rounds: list[tuple[Tensor, Tensor, Tensor]] = []  # scores, ids, log p of a round's written tokens, each (n, MOST)
+        self._rounds: list[tuple[Tensor, Tensor, Tensor]] = []  # for the n tokens of a round: scores, ids, log p, each (n, MOST)
 
     def keep(self, scores: Tensor, ids: Tensor, log_probs: Tensor) -> None:
         self._rounds.append((scores, ids, log_probs))
@@ -19,8 +19,8 @@ class Candidates:
     def at(self, token: int, temperature: float, spell) -> list[dict]:
         """The best candidates for the token with this 0-based index, best first: {id, text, probability, behind}.
 
-        `behind` is what it lacks to the best, in logits, noise included where there is any. With shared noise the best is therefore not
-        always the likeliest. What top-k, top-p or min-p has cut is left out. `spell` turns an id into text.
+        `behind`: distance to the best score in logits, including noise. So with shared noise the first is not always the most likely.
+        Tokens cut by top-k, top-p or min-p are left out. `spell` turns an id into text.
         """
         for scores, ids, log_probs in self._rounds:
             if token < len(ids):

@@ -1,6 +1,6 @@
-"""A lane's clock: the seconds that the engine worked on this lane, and nobody else's.
+"""A lane's clock: the seconds that the engine spent on this lane.
 
-It stands still while text and pictures of beliefs are made for whoever looks on: transformers' `generate()` makes neither.
+It pauses while text and posteriors are prepared for display, because transformers' `generate()`, the comparison, does neither.
 """
 
 import time
@@ -17,7 +17,7 @@ class Clock:
         self.seconds += time.perf_counter() - self.began
 
     def standing(self) -> "Clock":
-        """`with clock.standing():` what happens inside is on nobody's clock."""
+        """`with clock.standing():` pauses a running clock."""
         return self
 
     def __enter__(self) -> None:

@@ -1,7 +1,7 @@
-"""What the steps of a round cost on this machine: the numbers behind every speedup and behind every draft length.
+"""The time of each step of a round on this machine. Speedups and draft lengths depend on it.
 
-Measured at load at one context length and tracked while running, because the context grows and other work comes and goes. Draft cost
-c = time of one draft step over the time of one plain decoding step. T_v(m) = time of the remaining layers and the head over m tokens.
+Times are measured at load at one context length and tracked while running, because the context grows and the machine's load changes. Draft
+cost c = time of one draft step / time of one plain decoding step. T_v(m) = time of the remaining layers and the head over m tokens.
 """
 
 import time
@@ -15,21 +15,21 @@ from .heads.base import Head
 from .limits import MAX_ROWS
 from .model.target import Target
 
-ROWS = (1, 2, 4, 8, MAX_ROWS)  # verify passes that are measured; between them T_v(m) is taken as straight
+ROWS = (1, 2, 4, 8, MAX_ROWS)  # sizes of verify passes that are measured; T_v(m) is interpolated linearly between them
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Seconds."""
+    """Measured times, in seconds."""
 
     plain: float  # one plain decoding step
     shallow: float  # the first N layers over one token
-    draft: float  # exit layer, head and choice, and `shallow` for the token chosen
-    verify: dict[int, float]  # rows -> T_v, of the layers behind the first N
-    full: dict[int, float]  # rows -> time of all layers, for drafters that share none
+    draft: float  # the first N layers, exit layer, head and choice
+    verify: dict[int, float]  # rows -> T_v, of the layers behind the first N and the head
+    full: dict[int, float]  # rows -> time of all layers and the head, for drafters that reuse none
 
     def to_json(self) -> dict:
-        """In milliseconds, as `doctor` prints them."""
+        """Times in milliseconds, draft cost c and number of threads, as `doctor` prints them."""
         times = {"plain": self.plain, "shallow": self.shallow, "draft": self.draft}
         times |= {f"verify_{rows}": seconds for rows, seconds in self.verify.items()}
         facts = {"c": round(self.draft / self.plain, 3), "threads": torch.get_num_threads()}
@@ -37,30 +37,30 @@ class Measured:
 
 
 class CostTracker:
-    """The costs of rounds with one drafter: measured ones at first, then exponentially weighted means of what rounds really take.
+    """The costs of rounds with one drafter: the measured ones at first, then exponentially weighted means over the run's own rounds.
 
-    T_v keeps its measured shape and is scaled as a whole: the noise of a single m would look like a step in the price of a draft.
+    T_v keeps its measured shape and is scaled as a whole. Otherwise noise in a single T_v(m) would look like a step in a draft's price.
 
-    Where several texts share passes (`texts` of them, together.py), a round of k drafts costs what it would if all of them drafted k: the
-    rows of all are in the pass, and a row more of each is what one more draft comes to. More rows than a pass may have take several passes.
-    A draft step is waited for by all texts and pays for those that draft in it. They have to earn it: where a mean share `drafting` of the
-    texts drafts in a step, it costs each of them 1 / `drafting` times what it takes.
+    If several texts share passes (`texts` of them, together.py), a round of k drafts is priced as if all of them drafted k, because a pass
+    has the rows of all texts. Rows beyond the limit of a pass take further passes. All texts wait for a draft step, but it benefits only
+    those that draft in it. So if on average a share `drafting` of the texts drafts in a step, each of these is charged the step's time
+    divided by `drafting`.
     """
 
-    WEIGHT = 0.1  # of the newest round: about ten rounds, a tenth of a second, are remembered
-    MOST_CHANGE = 2.0  # a step that took more than this times its mean was interrupted
+    WEIGHT = 0.1  # weight of the newest round: the mean covers about ten rounds, a tenth of a second
+    MOST_CHANGE = 2.0  # a step counts as at most this many times its mean, since longer ones were probably interrupted
 
     def __init__(self, measured: Measured, reuses: int, cost_guess: float = 0.0, at_once: bool = False):
-        """`reuses`: of the target's first layers, those that drafting runs. `cost_guess`: of a draft step's time over a plain step's, for a
-        drafter that runs none of them; 0: its first round tells. `at_once`: one step makes all drafts of a round."""
-        little = 0.02 * measured.plain  # a guess, for what is not measured at load
+        """`reuses`: number of the target's first layers that drafting runs. `cost_guess`: draft step time / plain step time for a drafter
+        that runs none of them; 0: taken from its first round with drafts. `at_once`: one step makes all drafts of a round."""
+        little = 0.02 * measured.plain  # a guess for what is not measured at load
         self.shallow, self.draft = (measured.shallow, measured.draft) if reuses else (0.0, cost_guess * measured.plain)
         self.at_once = at_once
         self.verify = Costs.from_points(0.0, measured.verify if reuses else measured.full, 0.0).verify
         self.rest = little  # acceptance, rollback and bookkeeping
-        self.tokens, self.seconds = 1, measured.plain  # written so far, and what that took; a plain step, before there is any
+        self.tokens, self.seconds = 1, measured.plain  # tokens written so far and their time; starts with one plain step
         self.texts, self.drafting = 1, 1.0
-        self.rows: int | None = None  # of all texts in this round's verify passes; None: this text is alone
+        self.rows: int | None = None  # rows of all texts in this round's verify passes; None: this text is alone
 
     def costs(self) -> Costs:
         verify = tuple(self._passes(self.texts * rows) for rows in range(1, MAX_ROWS + 1))
@@ -69,17 +69,17 @@ class CostTracker:
         return Costs(0.0, verify, fixed, step) if self.at_once else Costs(step, verify, fixed)
 
     def _passes(self, rows: int) -> float:
-        """Verify passes with so many rows altogether."""
+        """Time of the verify passes for this many rows in total, in seconds."""
         whole, rest = divmod(rows, MAX_ROWS)
         return whole * self.verify[-1] + (self.verify[rest - 1] if rest else 0.0)
 
     @property
     def _in_a_step(self) -> float:
-        """How many texts draft in a step, on average."""
+        """Average number of texts that draft in a step."""
         return max(1.0, self.drafting * self.texts)
 
     def _growth(self, rows: float) -> float:
-        """A draft step with so many rows, over one with one row: taken to be as in verify passes."""
+        """Time of a draft step with this many rows / with one row. It is assumed to grow like T_v."""
         low = int(rows)
         more = (rows - low) * (self.verify[low] - self.verify[low - 1]) if rows > low else 0.0
         return (self.verify[low - 1] + more) / self.verify[0]
@@ -92,8 +92,8 @@ class CostTracker:
     def observe(
         self, drafted: int, draft_seconds: float, verify_seconds: float, rest_seconds: float, siblings: int = 0, written: int = 1
     ) -> None:  # fmt: skip
-        """A round's times: drafting, which runs the first layers over the pending token too; the verify pass; what followed. `drafted` are
-        nodes of the spine, `siblings` the rows beside it, `written` what the round wrote."""
+        """Learn from a round. Times in seconds: drafting (including the first layers over the pending token), the verify pass, and the
+        rest. `drafted`: spine nodes. `siblings`: other nodes. `written`: tokens that the round wrote."""
         self.tokens, self.seconds = self.tokens + written, self.seconds + draft_seconds + verify_seconds + rest_seconds
         steps = min(drafted, 1) if self.at_once else drafted
         if drafted and not self.shallow + self.draft:
@@ -101,7 +101,7 @@ class CostTracker:
         elif drafted:
             mean = self._growth(self.texts) * self.shallow + steps * self._growth(self._in_a_step) * self.draft
             scale = 1 + self.WEIGHT * self._change(mean, draft_seconds)
-            self.shallow, self.draft = scale * self.shallow, scale * self.draft  # together: one must not be charged for the other
+            self.shallow, self.draft = scale * self.shallow, scale * self.draft  # both by one factor: only their sum was measured
         elif self.shallow:
             self.shallow *= 1 + self.WEIGHT * self._change(self._growth(self.texts) * self.shallow, draft_seconds)
         self.rest *= 1 + self.WEIGHT * self._change(self.rest, rest_seconds)
@@ -114,11 +114,11 @@ class CostTracker:
 
 @torch.inference_mode()
 def measure_costs(target: Target, exit_layer: Head | None, position: int = 128, repeats: int = 4) -> Measured:
-    """Time every step at one context length: the least of a few times, since interruptions only add; in turns, so that drift hits all. Each
-    ends with a number on the host, since a GPU goes on while Python does."""
+    """Time every step at one context length. Takes the minimum of `repeats` times, because interruptions only add time. Steps take turns,
+    so that drift affects all alike. Each step ends with a copy to the host, because a GPU works asynchronously."""
     split, depth, position = exit_layer.exit_after if exit_layer else 0, target.depth, min(position, target.context - MAX_ROWS)
     cache, exit_cache = target.new_cache(position + MAX_ROWS), exit_layer and exit_layer.new_cache(target, position + MAX_ROWS)
-    for each in filter(None, (cache, exit_cache)):  # times do not depend on what was read: nobody has to compute a prompt
+    for each in filter(None, (cache, exit_cache)):  # times do not depend on the cache's content, so no prompt is computed
         each.randomize()
         each.lengths = [position] * len(each.lengths)
     states = target.run_range(0, split, target.embed([0] * MAX_ROWS, position), cache, position)
@@ -148,5 +148,5 @@ def measure_costs(target: Target, exit_layer: Head | None, position: int = 128, 
             times[name].append(time.perf_counter() - began)
     seconds = {name: min(values) for name, values in times.items()}
     deep = {m: seconds[m] for m in ROWS}
-    full = {m: seconds["plain"] + (deep[m] - deep[1]) * depth / (depth - split) for m in ROWS}  # rows cost alike in every layer
+    full = {m: seconds["plain"] + (deep[m] - deep[1]) * depth / (depth - split) for m in ROWS}  # a row costs the same in every layer
     return Measured(seconds["plain"], seconds["shallow"], seconds.get("draft", 0.0), deep, full)

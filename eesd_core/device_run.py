@@ -1,7 +1,7 @@
-"""A run whose rounds happen on the device: a round has one copy to the host, at its end (model/cuda/graph_steps.py).
+"""A run whose rounds stay on the device, with one copy to the host at the end of each (model/cuda/graph_steps.py).
 
-Its phases are those of every run. Draft lengths are settled before a round begins, since looking at a draft's confidence would need a copy
-for every draft: so only controllers that do not look at it can be used. The text is what any run writes; tests compare them.
+It has the phases of every run. The draft length is fixed before a round begins, because reading a draft's confidence would take a copy per
+draft. So only controllers that ignore the confidence can be used. The text is the same as any run's; tests compare them.
 """
 
 import time
@@ -18,12 +18,12 @@ from .model.cuda.graph_steps import DeviceSteps
 from .run import Judgement, Run
 from .verify import Verdict
 
-UNSEEN = -1  # in place of a draft's id, which stays on the device
+UNSEEN = -1  # placeholder for a draft's id, which stays on the device
 
 
 class DeviceRun(Run):
     def __init__(self, steps: DeviceSteps, ids: list[int], new_tokens: int, controller: Controller, costs: CostTracker):
-        """`steps` of an earlier run keep their recorded graphs; they must have room for this one."""
+        """`steps` may come from an earlier run and keep their recorded graphs. They must have room for this run."""
         self.steps = steps
         super().__init__(steps.target, ids, new_tokens, steps.sampling, NoDrafter(), controller, costs)
 
@@ -36,7 +36,7 @@ class DeviceRun(Run):
         return self._now() - began
 
     def draft(self) -> Iterator[tuple[Node, Decision]]:
-        """Decides how many, and shows none."""
+        """Decides only how many tokens to draft; yields nothing."""
         nodes, go = [], self.budget > 0
         while go:
             nodes.append(Node(UNSEEN, len(nodes) - 1, None, Facts(len(nodes), *CERTAIN)))
@@ -45,7 +45,7 @@ class DeviceRun(Run):
         yield from ()
 
     def verify(self) -> Judgement:
-        """Drafts and verifies. Behind an end of the text nothing counts."""
+        """Drafts and verifies. Tokens behind one that ends the text are dropped."""
         began = time.perf_counter()
         accepted, choices = self.steps.round(len(self.drafted.nodes))
         end = next((i for i in range(accepted) if choices[i] in self.target.end_ids), None)
@@ -57,10 +57,10 @@ class DeviceRun(Run):
         return self.judged
 
     def _roll_back(self, start: int) -> None:
-        """The device has done so."""
+        """Nothing to do: the device has rolled back."""
 
     def _learn_costs(self, rest: float, written: int) -> None:
-        """Of a round only the whole time is known, and no stage of it: the costs stay those measured at load."""
+        """Only a round's total time is known, not that of its stages, so the costs stay as measured at load."""
 
     def _now(self) -> float:
         if self.target.device.type == "cuda":

@@ -1,7 +1,6 @@
-"""The engine: it starts runs and says what happens in them as events. Without drafts a run is vanilla decoding.
+"""The engine starts runs and reports what happens in them as events. A run without drafts is vanilla decoding.
 
-The rounds themselves are in run.py. The engine knows no tokenizer beyond turning ids into text for display, no user interface and no
-clock but the lane's own.
+The rounds themselves are in run.py. The engine knows no user interface, and no clock except the lane's own.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -41,10 +40,10 @@ class Engine:
         return self.exit_layer and self.exit_layer.at(sampling.temperature)
 
     def encode(self, request: Request) -> list[int]:
-        """Prompt ids. Raises UserError if prompt and new tokens together exceed the model's context."""
+        """Prompt ids. Raises UserError if prompt and new tokens exceed the model's context, or if the prompt gives no tokens."""
         context, codec = self.target.context, self.target.codec
         count = sum(len(message["content"]) for message in request.messages)
-        if count > 16 * context:  # no tokenizer packs 16 characters a token on average: refuse before spending time
+        if count > 16 * context:  # no tokenizer averages 16 characters per token: refuse before spending time on it
             raise UserError(f"the prompt has {count:,} characters: this model reads {context} tokens, about {4 * context:,} characters")
         ids = codec.encode_chat(request.messages) if request.chat else codec.encode(request.prompt)
         if not ids:
@@ -58,11 +57,11 @@ class Engine:
         return ids
 
     def costs(self, drafter: Drafter) -> CostTracker:
-        """What rounds with this drafter cost, as far as loading the model told: to be tracked by one run, or by several in turn."""
+        """A cost tracker for this drafter, starting from the costs measured at load. One run or several consecutive runs may use it."""
         return CostTracker(self.measured, drafter.reuses, drafter.cost_guess, drafter.at_once)
 
     def drafter(self, request: Request, capacity: int) -> Drafter:
-        """`capacity`: positions that prompt and text need. Raises UserError."""
+        """The requested drafter. `capacity`: positions that prompt and text need. Raises UserError as `make_drafter` does."""
         if request.method == "vanilla":
             return NoDrafter()
         return make_drafter(request.drafter, Parts(self.target, self.exit_layer_at(request.sampling), capacity, self.heads))
@@ -71,8 +70,8 @@ class Engine:
         self, request: Request, ids: list[int] | None = None, drafter: Drafter | None = None, controller: Controller | None = None,
         costs: CostTracker | None = None, candidates: Candidates | None = None,
     ) -> Run:  # fmt: skip
-        """A run before its prefill; what is not given is made as requested. Controller and costs may be an earlier run's, with all that
-        they have learned. Raises UserError."""
+        """A run before its prefill. Parts that are not given are made as requested. Controller and costs may come from an earlier run and
+        keep what they have learned. Raises UserError for a request that cannot be run, or if the weights hold NaN or infinity."""
         if self.target.broken:
             raise self.target.no_numbers()
         ids = ids or self.encode(request)
@@ -87,14 +86,14 @@ class Engine:
         self, request: Request, lane: str | None = None, run: str = "run", cancelled: Callable[[], bool] = bool,
         begun: Callable[[Run], object] = bool, **parts,
     ) -> Iterator[Record]:  # fmt: skip
-        """Write the text, saying every step. Raises UserError before the first record. `cancelled` is asked once a round; `begun` is given
-        the run; `parts` are those of `start`."""
+        """Write the text and yield a record for every step. Raises UserError before the first record. `cancelled` is called once per round,
+        `begun` once with the run. `parts`: arguments of `start`."""
         started = self.start(request, **parts)
         begun(started)
         return stamped(run, lane or request.method, started.clock, self.events(started, request, cancelled))
 
     def events(self, run: Run, request: Request, cancelled: Callable[[], bool] = bool) -> Iterator[Event]:
-        """What happens in a run, to its end."""
+        """Run to the end and yield the events."""
         told = Narration(run, request, self.level)
         yield from told.begin()
         while not run.ended:
@@ -111,21 +110,21 @@ class Engine:
         self, requests: Iterable[Request | None], batch: int = 8, run: str = "run", cancelled: Callable[[int], bool] = lambda row: False,
         clock: Clock | None = None, padded: bool = False, refused: Refused | None = None,
     ) -> Iterator[Record]:  # fmt: skip
-        """Write up to `batch` texts at a time, 1 to 16, in the same passes (together.py): the `row` of a record is its request's number.
+        """Write up to `batch` texts at a time, 1 to 16, in the same passes (together.py). The `row` of a record is its request's number.
 
-        `requests` are taken as there is room, between two rounds. A None among them: nobody waits at the moment; with no text under way
-        either, that is the end. `cancelled` is asked once a round for every text. `clock` counts decoding and stands still during every
-        prefill. A record's time is what that clock has counted since the text's own prefill: device time is shared, so the clock of each
-        text counts the passes of all. `padded`: by the slower form that others have (padded.py). A request that cannot be run, such as one
-        with too long a prompt, has no records and changes no other: `refused` is told; without it the first such error is raised in the
-        end, when all others are written. Raises UserError."""
+        `requests` are taken between two rounds, as soon as there is room. A None among them means that none is waiting now; if no text is
+        being written either, the iterator ends. `cancelled` is called once per round for every text. `clock` counts decoding and pauses
+        during each prefill. A record's time is the clock's since the text's own prefill: device time is shared, so every text's time
+        includes the passes of all. `padded`: use the slower padded form (padded.py). A request that cannot be run, such as one with too
+        long a prompt, has no records and does not affect the others. It is reported to `refused`; without `refused` the first such error is
+        raised after all other texts are written. Raises UserError for a wrong `batch`."""
         most = check_whole("the number of texts in a pass", batch, 1, MAX_ROWS)
         kind = PaddedBatch if padded else Batch
         return kind(self, requests, most, cancelled, clock or Clock(), refused).records(run)
 
 
 def stamped(run: str, lane: str, clock: Clock, events: Iterator[Event]) -> Iterator[Record]:
-    """Number the events and give them the lane's time."""
+    """Wrap events in records with numbers and the lane's time, which starts at 0 when prefill is done."""
     seq, decoding = 0, False
     while True:
         clock.start()

@@ -1,4 +1,4 @@
-"""What a run was made with: program versions and the processor's name. They stand in traces, recordings and reports."""
+"""Program versions and the processor's name, for traces, recordings and reports."""
 
 import platform
 from pathlib import Path
@@ -12,7 +12,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """The processor's name. Python's platform module knows it on every system but Linux."""
+    """The processor's name, on Linux from /proc/cpuinfo because Python's platform module does not know it there."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,19 +1,19 @@
-"""Events: what the engine says while it runs. Plain data, no tensors, no tokenizer.
+"""Events: what the engine reports while it runs. Plain data, no tensors, no tokenizer.
 
-Words, as in the whole project: a *draft token* is proposed by the drafter; *accepted* drafts are confirmed by the target; the
+Terms, as in the whole project: a *draft token* is proposed by the drafter; *accepted* drafts are confirmed by the target; the
 first one it does not confirm is *rejected*, those after it are *untested*; the *correction* is the target's token in place
 of a rejected one, the *bonus* its token after a fully accepted draft.
 
 An event is wrapped in a `Record` that says where it belongs: run, lane, row, gapless `seq` in that lane and row, and `t`, seconds
-on the lane's own compute clock, which starts when prefill ends and stands still while anybody else works. A run can be
-rebuilt from its records alone (rounds.py). As JSON a record is one flat object; `trace.py` reads and writes them.
+on the lane's own compute clock, which starts when prefill ends and pauses while other lanes work. A run can be rebuilt from its
+records alone (rounds.py). As JSON a record is one flat object; `trace.py` reads and writes them.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 FORMAT = "eesd-trace/2"
-OLDER = "eesd-trace/1"  # chains only; reading makes it the newer one (schema.py)
+OLDER = "eesd-trace/1"  # chains only; converted to the newer format when read (schema.py)
 
 StopReason = Literal["controller", "limit", "length", "eos", "stop", "none"]
 NextKind = Literal["correction", "bonus", "none"]
@@ -24,17 +24,17 @@ class RunStarted:
     """First event of a lane. `settings` holds controller, sampling and limits as plain values."""
 
     type: ClassVar[str] = "run_started"
-    method: str  # "eesd", "vanilla", or the name of another program, which says less than an engine of ours (foreign/)
+    method: str  # "eesd", "vanilla", or the name of another program, which reports less than our engine (foreign/)
     model: str
     device: str
     dtype: str
-    level: str  # what can be promised: "exact-by-construction", "exact-as-observed" or, by rejection sampling, "same-distribution"
+    level: str  # the guarantee: "exact-by-construction", "exact-as-observed" or, with rejection sampling, "same-distribution"
     prompt: str
     prompt_ids: tuple[int, ...]
     settings: dict
     versions: dict
-    special_ids: tuple[int, ...] | None = None  # tokens that say something about the text and are not part of it; None: not known
-    end_ids: tuple[int, ...] | None = None  # tokens that end it; None: not known
+    special_ids: tuple[int, ...] | None = None  # control tokens, which are not part of the text; None: unknown
+    end_ids: tuple[int, ...] | None = None  # tokens that end the text; None: unknown
     format: str = FORMAT
 
 
@@ -47,7 +47,7 @@ class PrefillDone:
 
 @dataclass(frozen=True, slots=True)
 class CostMeasured:
-    """What a round of k drafts costs when the run begins, in seconds: fixed + k x draft + verify[k]. They are tracked while running."""
+    """Cost of a round of k > 0 drafts when the run begins, in seconds: fixed + k x draft + verify[k]. Costs are tracked while running."""
 
     type: ClassVar[str] = "cost_measured"
     draft: float
@@ -57,7 +57,7 @@ class CostMeasured:
 
 @dataclass(frozen=True, slots=True)
 class RoundStarted:
-    """`posterior` is the controller's snapshot before the round; `position` that of the first token to be written."""
+    """`posterior`: the controller's snapshot before the round. `position`: of the first token that the round will write."""
 
     type: ClassVar[str] = "round_started"
     round: int
@@ -68,7 +68,7 @@ class RoundStarted:
 
 @dataclass(frozen=True, slots=True)
 class DraftToken:
-    """One draft token, and what the controller decided after it: go on (`go`) or stop, with its terms (theta, chi, u ...)."""
+    """One draft token and the controller's decision after it: continue (`go`) or stop, with its terms (theta, chi, u ...)."""
 
     type: ClassVar[str] = "draft_token"
     round: int
@@ -81,7 +81,7 @@ class DraftToken:
     entropy: float  # nats
     go: bool
     terms: dict
-    lead: float | None = None  # of its score over the runner-up's, in logits over temperature; older traces do not say
+    lead: float | None = None  # its score minus the runner-up's, in logits / temperature; None in older traces
     parent: int = None  # number of the draft token that it continues; -1: the last token of the text. By default i - 1, as in a chain
 
     def __post_init__(self):
@@ -99,12 +99,12 @@ class DraftStopped:
 
 @dataclass(frozen=True, slots=True)
 class RoundVerified:
-    """The target's judgement. `probabilities[i]` is the target's probability of draft i; `margins[0]` the lead of its choice
-    for the first token, `margins[i + 1]` of its choice behind draft i.
+    """The target's judgement. `probabilities[i]`: the target's probability of draft i. `margins[0]`: the lead of the target's choice for
+    the first token; `margins[i + 1]`: of its choice behind draft i.
 
-    `target_ids` are the target's choices at these places; by rejection sampling they end with the token that follows
-    the accepted drafts. There `accept_probabilities` and `uniforms` say for every tested draft how likely it was to be accepted and the
-    random number that decided: accepted if below. They are None for definite choices. A vanilla step is a round without drafts.
+    `target_ids`: the target's choices at these places; with rejection sampling they end with the token that follows the accepted drafts.
+    With rejection sampling `accept_probabilities` and `uniforms` hold, for every tested draft, its probability of acceptance and the random
+    number, which accepts if it is lower. Otherwise they are None. A vanilla step is a round without drafts.
     """
 
     type: ClassVar[str] = "round_verified"
@@ -138,7 +138,7 @@ class PosteriorUpdated:
 
 @dataclass(frozen=True, slots=True)
 class DrafterLearned:
-    """What a drafter that learns shows of itself, where it has changed: its set of layers, its pool, its choice."""
+    """A drafter's snapshot, after it has changed: its set of layers, its pool, its choice."""
 
     type: ClassVar[str] = "drafter_learned"
     round: int
@@ -147,8 +147,8 @@ class DrafterLearned:
 
 @dataclass(frozen=True, slots=True)
 class TokensCommitted:
-    """Tokens that now belong to the text. `text` is what they add; bytes of an unfinished character wait for the next commit, and so does
-    what may be the beginning of a stop string."""
+    """Tokens that now belong to the text. `text`: what they add to it. Bytes of an unfinished character, and text that may be the beginning
+    of a stop string, wait for a later commit."""
 
     type: ClassVar[str] = "tokens_committed"
     round: int
@@ -158,8 +158,8 @@ class TokensCommitted:
 
 @dataclass(frozen=True, slots=True)
 class RoundTold:
-    """A round of another program's run (foreign/), which says no more of it than this; None is what it did not say. `t` of its record is
-    the sum of `seconds` so far."""
+    """A round of another program's run (foreign/), of which nothing else is known. None: not reported. `t` of its record is the sum of
+    `seconds` so far."""
 
     type: ClassVar[str] = "round_told"
     round: int
@@ -172,7 +172,7 @@ class RoundTold:
 
 @dataclass(frozen=True, slots=True)
 class TextTold:
-    """The text of another program's run whose rounds do not say what each of them wrote."""
+    """The text of another program's run whose rounds do not report what each wrote."""
 
     type: ClassVar[str] = "text_told"
     ids: tuple[int, ...] | None
@@ -181,12 +181,12 @@ class TextTold:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """`t` of its record is the decoding time; 0 where another program did not say it."""
+    """`t` of its record is the decoding time; 0 if another program did not report it."""
 
     type: ClassVar[str] = "run_finished"
-    reason: Literal["length", "eos", "stop", "unknown"]  # stop: the last token completed a stop string; unknown: another program's
+    reason: Literal["length", "eos", "stop", "unknown"]  # stop: the last token completed a stop string; unknown: other programs only
     new_tokens: int
-    speculative_decoding: dict | None = None  # vLLM's figures of the run (metrics.py); None without a drafter, and in an older trace
+    speculative_decoding: dict | None = None  # the run's metrics in vLLM's names (metrics.py); None without a drafter or in older traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,22 +198,22 @@ class RunCancelled:
 @dataclass(frozen=True, slots=True)
 class RaceFinished:
     """The verdict over both lanes (lane "race"). `first_difference` is None or {position, margin, vanilla_id, eesd_id,
-    candidates}: the best five of each lane there (candidates.py).
+    candidates}, where `candidates` has the best five of each lane there (candidates.py).
 
-    By rejection sampling the texts are two draws from one distribution: level "same-distribution", `identical` None.
+    With rejection sampling the texts are two draws from one distribution: level "same-distribution", `identical` None.
     """
 
     type: ClassVar[str] = "race_finished"
     identical: bool | None
     level: str
     first_difference: dict | None
-    speedup: float | None  # decoding tokens per second, eesd over vanilla
-    cache_difference: float | None = None  # the largest between the lanes' keys and values; None: the texts differ, or nobody looked
+    speedup: float | None  # ratio of decoding tokens per second, eesd / vanilla
+    cache_difference: float | None = None  # largest difference between the lanes' cached keys and values; None: not compared
 
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """What other controllers and draft lengths would have made of this run (simulate/courses.py, simulate/hindsight.py): a row each.
+    """How this run would have gone with other controllers and draft lengths, one row each (simulate/courses.py, simulate/hindsight.py).
 
     A row has name, tokens_per_second, speedup (over the run's own vanilla lane), regret_fixed and regret_oracle (ms), rounds, accepted and
     draft_lengths.
@@ -237,16 +237,16 @@ class Record:
     seq: int
     t: float
     event: Event
-    row: int = 0  # which of several texts that are written in the same passes
+    row: int = 0  # number of the text, if several are written in the same passes
 
     def to_json(self) -> dict:
         head = {"type": self.event.type, "run": self.run, "lane": self.lane, "row": self.row, "seq": self.seq}
-        event = self.event  # flat, so its fields are taken as they are: `asdict` would copy every one of them, ten times as slowly
+        event = self.event  # flat, so its fields can be used directly; `asdict` would copy them all and take ten times as long
         return head | {"t": round(self.t, 6)} | {name: getattr(event, name) for name in event.__slots__}
 
     @classmethod
     def from_json(cls, data: dict) -> "Record":
-        """Inverse of `to_json`, of lines that have been checked (schema.py). Raises ValueError that names what is missing or unknown."""
+        """Inverse of `to_json`, for lines that have been checked (schema.py). Raises ValueError, which names what is missing or unknown."""
         try:
             kind = EVENT_TYPES[data["type"]]
             if type(data["seq"]) is not int or not isinstance(data["t"], int | float):

@@ -1,5 +1,5 @@
-"""The forms in which several texts share passes, in turn on one device: *ems* drafts without padding (together.py), *padded* drafts as
-others do (padded.py), *vanilla* writes the same texts without drafts.
+"""Compares three forms of writing several texts in shared passes on one device: *ems* drafts without padding (together.py), *padded* drafts
+with padding (padded.py), *vanilla* writes the same texts without drafts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +15,9 @@ FORMS = ("ems", "padded", "vanilla")
 
 
 def race_forms(engine: Engine, requests: Sequence[Request], cancelled: Callable[[], bool] = bool) -> Iterator[Record | dict]:
-    """All texts of `requests` (1 to 16, eesd's) in the same passes, by every form: their records, with the form as lane, and once all are
-    done {"rows": [...]}, a row for every form. The form whose clock is behind goes on. Raises UserError."""
+    """Writes the texts of `requests` (1 to 16, method eesd) in shared passes, once in every form. Yields their records with the form as
+    lane, and when all are done {"rows": [...]} with a row per form. The form whose clock is behind takes the next step. Raises UserError
+    for a wrong number of requests."""
     clocks, lanes = {form: Clock() for form in FORMS}, {form: [Lane(form, row) for row in range(len(requests))] for form in FORMS}
     plain = [replace(request, method="vanilla") for request in requests]
     streams = {
@@ -39,7 +40,7 @@ def race_forms(engine: Engine, requests: Sequence[Request], cancelled: Callable[
 
 
 def _row(form: str, seconds: float, lanes: list[Lane], plain: list[Lane]) -> dict:
-    """`identical` is null where only the distribution is the same."""
+    """`identical`: same tokens as vanilla; None if only the distribution is the same."""
     tokens = sum(len(lane.token_ids) for lane in lanes)
     drawn = any(lane.started.level == "same-distribution" for lane in lanes)
     same = None if drawn else all(lane.token_ids == other.token_ids for lane, other in zip(lanes, plain))

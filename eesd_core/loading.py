@@ -19,20 +19,22 @@ from .model.load import load_target
 from .model.target import Target
 from .row_invariance import self_check
 
-FROZEN = "frozen"  # in place of a folder: draft with the model's own norm and head, as in frozen:8
+FROZEN = "frozen"  # instead of a folder, as in frozen:8: draft with the model's own norm and head
 
 
 def load_engine(
     model: str | None = None, exit_layer: str | None = None, device: str = "auto", dtype: str = "auto",
     quantize: str = "none", need_exit_layer: bool = True, alone: bool = False, heads: str | Path | None = None,
 ) -> Engine:  # fmt: skip
-    """`model`: a name of the catalog, a GGUF file, a folder or a Hub id (default: the storyteller). The exit layer is looked for where the
-    catalog says, or in the model's own folder, unless another folder, a Hub id or `frozen:N` is given; where there is none,
-    the model's own norm and head draft, and `engine.exit_layer.note` says so. A model of one layer has none, unless one is asked for.
-    Other trained heads come from KIND folders where the catalog says, or in the model's own folder, and those in the folder `heads` take
-    their place. `alone`: see load_target. Raises UserError."""
+    """Load a model and its heads, check it and measure its costs.
+
+    `model`: a catalog name, a GGUF file, a folder or a Hub id (default: the storyteller). `exit_layer`: a folder, a Hub id or `frozen:N`.
+    By default the exit layer is taken from where the catalog says or from the model's folder. If there is none, the model's own norm and
+    head draft, and `engine.exit_layer.note` says so. A model of one layer gets no exit layer unless one is given. `heads`: a folder with
+    other trained heads in KIND folders. They replace those found where the catalog says or in the model's folder. `alone`: see load_target.
+    Raises UserError for anything that is missing, broken or does not fit."""
     before = private_memory()
-    if quantize in OWN:  # from the weights as they are stored, on a CPU
+    if quantize in OWN:  # quantised by us from the stored weights, on a CPU
         target = load_target(model, "cpu" if device == "auto" else device, "bfloat16", "none", alone)
     else:
         target = load_target(model, device, dtype, quantize, alone)
@@ -50,7 +52,7 @@ def load_engine(
 
 
 def given_heads(folder: Path, target: Target, exit_layer: Head | None) -> dict[str, TrainedHead]:
-    """Raises UserError where there are none."""
+    """The trained heads in `folder`, by kind. Raises UserError if there are none."""
     found = load_heads(folder, target, exit_layer)
     if not found:
         raise UserError(f"{folder} holds no trained heads: give a folder in which each kind has its own ({', '.join(KINDS)})")
@@ -58,7 +60,7 @@ def given_heads(folder: Path, target: Target, exit_layer: Head | None) -> dict[s
 
 
 def load_exit_layer(target: Target, exit_layer: str | None) -> Head:
-    """Raises UserError."""
+    """The exit layer as `load_engine` describes. Raises UserError if it is missing, broken or does not fit."""
     if exit_layer and exit_layer.partition(":")[0] == FROZEN:
         depth = exit_layer.partition(":")[2] or str(default_depth(target))
         if not depth.isdecimal():
@@ -73,5 +75,5 @@ def load_exit_layer(target: Target, exit_layer: str | None) -> Head:
 
 
 def default_depth(target: Target) -> int:
-    """Where a model without an exit layer drafts: the catalog's choice, or a quarter of the layers, as LayerSkip's checkpoints use."""
+    """Exit depth for a model without an exit layer: the catalog's choice, or a quarter of the layers, as for LayerSkip's checkpoints."""
     return (target.source and target.source.exit_after) or max(1, target.depth // 4)

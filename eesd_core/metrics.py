@@ -1,7 +1,7 @@
-"""Metrics: a lane's run in numbers, a view of its rounds.
+"""Metrics of a lane's run, computed from its rounds.
 
-Definitions of vLLM and llama.cpp: mean accepted length = 1 + accepted / rounds, acceptance rate = accepted / drafted, acceptance per
-position = of the rounds that tested position i, the share that accepted it.
+Definitions as in vLLM and llama.cpp: mean accepted length = 1 + accepted / rounds; acceptance rate = accepted / drafted; acceptance per
+position = share of the rounds testing position i that accepted it.
 """
 
 from collections import Counter
@@ -23,14 +23,14 @@ class Acceptance:
 
     @classmethod
     def of_chains(cls, rounds: Iterable[tuple[int, int]]) -> "Acceptance":
-        """Rounds as (drafted, accepted)."""
+        """`rounds`: (drafted, accepted) of each, all chains."""
         counts = cls()
         for drafted, accepted in rounds:
             counts.add(drafted, accepted)
         return counts
 
     def add(self, drafted: int, accepted: int, tested: int | None = None) -> None:
-        """`tested`: how many positions the target had a say on, counted from the first; by default those of a chain."""
+        """Add a round. `tested`: number of positions that the target judged, counted from the first; default: that of a chain."""
         tested = min(drafted, accepted + 1) if tested is None else tested
         self.draft_lengths.append(drafted)
         self.accepted_lengths.append(accepted)
@@ -66,8 +66,8 @@ class Acceptance:
         return [accepted / tested for accepted, tested in zip(self.accepted_at, self.tested_at)]
 
     def as_vllm(self) -> dict:
-        """What vLLM says of a request in `metrics.speculative_decoding` (its pull request 48915), in its names and by its definitions: only
-        rounds that drafted count. Entry j of the histogram: rounds that accepted exactly j drafts."""
+        """vLLM's `metrics.speculative_decoding` of a request (its pull request 48915), with its names and definitions: only rounds with
+        drafts count. Entry j of the histogram is the number of rounds that accepted exactly j drafts."""
         lengths = [accepted for drafted, accepted in zip(self.draft_lengths, self.accepted_lengths) if drafted]
         return {
             "mean_acceptance_length": 1 + self.accepted / len(lengths) if lengths else None,
@@ -80,17 +80,17 @@ class Acceptance:
 
 
 def histogram(values: Iterable[int], most: int) -> list[int]:
-    """How often each of 0 .. most occurs."""
+    """How often each number from 0 to `most` occurs."""
     counts = Counter(values)
     return [counts[value] for value in range(most + 1)]
 
 
 @dataclass
 class Metrics(Acceptance):
-    """`seconds` is decoding alone, without prefill. `finish`: length, eos, stop, cancelled, or "" while it runs.
+    """`seconds`: decoding only, without prefill. `finish`: length, eos, stop, cancelled, or "" while it runs.
 
-    Of another program's run, what it did not say is None: times, and, where it told only of the whole run, all that is counted by rounds
-    (`stated` then holds its figures, in vLLM's names)."""
+    `stated`: the totals that another program reported instead of rounds, in vLLM's names. `to_json` gives None for anything that another
+    program did not report."""
 
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
@@ -129,7 +129,7 @@ class Metrics(Acceptance):
         return self.new_tokens / self.seconds if self.seconds else None
 
     def to_json(self) -> dict:
-        """The fields of `generate --json` and of each lane in `race --json`; vLLM's names stand behind our own."""
+        """The fields of `generate --json` and of each lane in `race --json`, followed by those with vLLM's names."""
         fields = {
             "token_ids": self.token_ids,
             "text": self.text,
@@ -152,7 +152,7 @@ class Metrics(Acceptance):
         return fields | (self._told() if self.foreign else {})
 
     def _told(self) -> dict:
-        """What is other than in a run of ours: None is what was not said."""
+        """The fields that differ for another program's run. None: not reported."""
         fields = {name: getattr(self, name) or None for name in ("token_ids", "text", "prefill_seconds", "seconds")}
         fields |= dict.fromkeys(("draft_seconds", "verify_seconds", "overhead_seconds"))
         if (said := self.stated) is None:

@@ -1,5 +1,5 @@
-"""What is said of a run while its phases happen (run.py): its events, phase by phase. Who runs the phases, one text or several in the same
-passes, decides when each comes.
+"""Runs the phases of a run (run.py) and yields their events. The caller decides when each phase happens, for one text alone or for several
+in the same passes.
 """
 
 from collections.abc import Iterator
@@ -30,18 +30,18 @@ from .text.stop_strings import StoppedText
 
 
 class Narration:
-    """begin, then for every round plan, draft, the verify pass by whoever runs it, commit; at last finish or cancel."""
+    """Call `begin`; for every round `plan`, `draft`, the verify pass (by the caller) and `commit`; then `finish` or `cancel`."""
 
     def __init__(self, run: Run, request: Request, level: Level, together: dict | None = None):
-        """`level`: what the self-check found. `together`: of the passes that it shares with other texts (together.py)."""
+        """`level`: the self-check's result. `together`: facts about passes shared with other texts, for the trace (together.py)."""
         self.together = together
         self.run, self.request, self.level, self.target, self.drafts = run, request, level, run.target, request.method == "eesd"
         self.words = StoppedText(Detokenizer(run.target.codec, run.text.ids), request.stop)
         self.counts, self.told = Acceptance(), {}
-        self.number = self.position = 0  # of the round, and of the first token that it writes
+        self.number = self.position = 0  # the round's number; position of the first token that it writes
 
     def begin(self) -> Iterator[Event]:
-        """Runs the prefill."""
+        """The run's first events, including the prefill."""
         run, request, target, ids = self.run, self.request, self.target, tuple(self.run.text.ids)
         settings = {"max_new_tokens": request.max_new_tokens, "drafter": run.drafter.name, "exit_after": run.drafter.reuses}
         settings |= asdict(request.sampling) | {"controller": run.controller.snapshot()}
@@ -57,7 +57,7 @@ class Narration:
         yield PrefillDone(len(ids) - 1, run.prefill())
         if self.drafts:
             costs = run.costs.costs()
-            yield CostMeasured(costs.draft, costs.verify, costs.fixed + costs.first)  # of rounds with drafts
+            yield CostMeasured(costs.draft, costs.verify, costs.fixed + costs.first)  # for rounds with drafts
 
     def plan(self) -> RoundStarted:
         run = self.run

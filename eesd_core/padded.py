@@ -1,9 +1,10 @@
-"""The padded form of batched speculation, to compare with (together.py has the form without padding).
+"""The padded form of batched speculation, as a baseline for the form without padding (together.py).
 
-All texts draft as long as one of them does, every verify pass has as many rows of each text as of the one with most, and a text that has
-left keeps its rows until another takes its place. Padding rows are computed, seen by nobody and forgotten. The published padded form
-(the "vanilla" one of EMS-SD, arXiv 2405.07542) also lets every text advance by the most that one of them accepted, and masks the holes
-in the others' caches. Here no cache has holes, which can only make this form faster than that one.
+All texts take part in draft steps as long as one of them drafts. A verify pass has the same number of rows for every text, that of the
+longest draft. A text that has ended keeps its rows until another takes its place. Padding rows are computed, but no row attends to them,
+and they are dropped. The published padded form (the "vanilla" one of EMS-SD, arXiv 2405.07542) also advances every text by the largest
+number of tokens that one of them accepted, and masks the holes that this leaves in the other caches. Here caches have no holes, which can
+only make this form faster than the published one.
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ class PaddedBatch(Batch):
     def __init__(self, *how):
         super().__init__(*how)
         self.left: list[Run] = []
-        self.last: dict[EarlyExitDrafter, Step] = {}  # of this round, every text's last step
+        self.last: dict[EarlyExitDrafter, Step] = {}  # every text's latest step of this round
 
     def _leave(self, member: Member) -> None:
         super()._leave(member)
@@ -37,7 +38,7 @@ class PaddedBatch(Batch):
         yield from super()._draft()
 
     def _step(self, steps: list[Step]) -> None:
-        """Texts that have stopped do their last step again."""
+        """Texts that have stopped drafting repeat their last step as padding."""
         layer, goes = steps[0].drafter.exit_layer, any(step.goes for step in steps)
         self.last |= {step.drafter: step for step in steps}
         now = {step.drafter for step in steps}
@@ -60,11 +61,11 @@ class PaddedBatch(Batch):
 
 
 class PaddedRun:
-    """What a verify pass asks of a run, with rows filled up to `most`. Padding stands where the pending token stands, and nothing follows
-    it."""
+    """The interface of a run that a verify pass uses, with rows padded to `most`. Padding rows have the pending token's position and no
+    children."""
 
     def __init__(self, run: Run, most: int, left: bool):
-        """`left`: all of them are padding."""
+        """`left`: the text has ended, so all its rows are padding."""
         self.run, self.left, self.target, self.text, self.drafter = run, left, run.target, run.text, run.drafter
         self.own, self.costs = 1 + len(run.drafted.nodes), run.costs
         self.padding = most - self.own

@@ -1,8 +1,8 @@
-"""What was proved on this machine before: a model's self-check takes seconds, and depends on nothing but what is named here.
+"""Remembers self-checks that passed on this machine. A self-check takes seconds, and its result depends only on the facts named here.
 
-The name of a proof is a hash over the model's weights and configuration, how it was made ready to run, the processor, the number of
-threads, the versions of all programs that compute, what the environment asks of them, and our own code. Whatever of it changes, the proof
-is another one and is made anew. Only what held is remembered, for a model on one CPU.
+A proof's name is a hash over the model's weights and configuration, its preparation, the processor, the number of threads, the versions of
+all programs that compute, the environment variables that affect them, and our own code. If any of these changes, the name changes and the
+check runs again. Only passed checks are remembered, and only for models on a CPU.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ CODE = sorted([*Path(__file__).parent.glob("model/**/*.py"), Path(__file__).with
 
 
 def remembered(target: Target, proof: Callable[[Target], bool]) -> bool:
-    """`proof` of the target, or that it held before. A cache folder that cannot be used costs the time of proving anew."""
+    """Whether `proof` holds for the target; not run again if it held before. Without a usable cache folder it always runs."""
     name = proof_name(target)
     if name is None:
         return proof(target)
@@ -43,7 +43,8 @@ def remembered(target: Target, proof: Callable[[Target], bool]) -> bool:
 
 
 def proof_name(target: Target) -> str | None:
-    """None where not all that counts is known: weights that are spread or quantised by others, and other devices."""
+    """Name of the target's proof. None, so nothing is remembered, for devices other than a CPU and for weights without a fingerprint
+    (quantised by a library, or split over processes)."""
     if target.fingerprint is None or target.device.type != "cpu":
         return None
     facts = {
@@ -67,7 +68,7 @@ def _version(name: str) -> str | None:
 
 
 def _flags() -> str:
-    """What instructions the processor has, where the system says it."""
+    """The processor's instruction sets, as /proc/cpuinfo lists them; "" on other systems."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     return next((line for line in lines if line.startswith(("flags", "Features"))), "")

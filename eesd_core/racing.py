@@ -1,7 +1,7 @@
-"""The race: two runs of one request on one device, a fair clock, and the verdict; and the same for more methods than two.
+"""Races: two or more runs of one request on one device, with fair clocks and a verdict.
 
-The lane whose own compute clock is behind takes the next step, so all stream side by side while each clock counts its own work
-only. Prefill is shown apart and is on no clock.
+The lane whose own compute clock is behind takes the next step. So all lanes stream side by side, while each clock counts only its own work.
+Prefill is reported separately and is on no clock.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from .rounds import Lane
 from .row_invariance import Level
 
 LANES = ("vanilla", "eesd")
-PRICED = (1, 2, 4, 8)  # rows of a pass
+PRICED = (1, 2, 4, 8)  # pass sizes, in rows, whose times `race_precisions` reports
 
 
 def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable[[], bool] = bool) -> Iterator[Record]:
@@ -40,7 +40,7 @@ def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable
 
 
 def in_turn(steps: dict[str, Iterator[Record]]) -> Iterator[Record]:
-    """Records of lanes that share a device: the one whose clock is behind is next, of equal ones the first."""
+    """Interleaves the records of lanes that share a device. The lane whose clock is behind is next; of equal ones, the first."""
     steps, clocks = dict(steps), dict.fromkeys(steps, 0.0)
     while steps:
         behind = min(steps, key=clocks.__getitem__)
@@ -53,8 +53,8 @@ def in_turn(steps: dict[str, Iterator[Record]]) -> Iterator[Record]:
 
 
 def race_methods(engine: Engine, requests: dict[str, Request], cancelled: Callable[[], bool] = bool) -> Iterator[Record | dict]:
-    """Vanilla and up to four methods on one text: their records, with the method as lane, and once all are done {"rows": [...]}, a row for
-    every lane in their order. Raises UserError before the first record."""
+    """Runs vanilla and up to four methods on one text. Yields their records with the method as lane, and {"rows": [...]} with one row per
+    lane, in the order of `requests`, when all are done. Raises UserError before the first record."""
     lanes = {name: Lane(name) for name in requests}
     for record in in_turn({name: engine.run(request, name, "methods", cancelled) for name, request in requests.items()}):
         lanes[record.lane].add(record)
@@ -65,10 +65,10 @@ def race_methods(engine: Engine, requests: dict[str, Request], cancelled: Callab
 
 
 def race_precisions(engines: dict[str, Engine], request: Request, cancelled: Callable[[], bool] = bool) -> Iterator[Record | dict]:
-    """One request in several precisions of a model's weights, plainly and with drafts in each: their records, in lanes such as "q8 vanilla"
-    and "q8 eesd", and once all are done {"rows": [...]}, one for each precision. `prices`: what a pass over so many rows takes there, in
-    plain steps of the same precision, as measured at load. Texts of two precisions may differ: they are two models. Raises UserError
-    before the first record."""
+    """Runs one request in several precisions of a model's weights, in each without and with drafts. Yields the records in lanes such as
+    "q8 vanilla" and "q8 eesd", and {"rows": [...]} with one row per precision when all are done. A row's `prices`: time of a pass per
+    number of rows, in plain steps of the same precision, as measured at load. Texts of two precisions may differ, as they are different
+    models. Raises UserError before the first record."""
     lanes = {f"{name} {method}": Lane(f"{name} {method}") for name in engines for method in LANES}
     steps = {}
     for name, engine in engines.items():
@@ -89,7 +89,7 @@ def precision_row(name: str, engine: Engine, plain: Lane, ours: Lane) -> dict:
 
 
 def row(lane: Lane, plain: Lane) -> dict:
-    """What came of a lane, beside vanilla's. `identical` is null where only the distribution is the same."""
+    """A lane's result compared with vanilla. `identical` is None if only the distribution is the same."""
     found, result = Metrics.of(lane), verdict(plain, lane, lane.started.level)
     told = {"name": lane.name, "tokens": len(lane.token_ids), "seconds": lane.clock, "speedup": result.speedup}
     told |= {"tokens_per_second": found.tokens_per_second, "tokens_per_round": found.mean_accepted_length}
@@ -97,9 +97,9 @@ def row(lane: Lane, plain: Lane) -> dict:
 
 
 def verdict(vanilla: Lane, eesd: Lane, promised: Level) -> RaceFinished:
-    """Compare the texts of two finished lanes token by token. The margin is vanilla's lead of its choice where they part.
+    """Compare the texts of two finished lanes token by token. `margin`: the lead of vanilla's choice at the first difference.
 
-    Where only the distribution is the same there is nothing to compare: that rule is tested by law (tests), not by a single text.
+    If only the distribution is the same, single texts cannot be compared; tests compare the distributions.
     """
     plain, ours = vanilla.token_ids, eesd.token_ids
     speedup = (len(ours) / eesd.clock) / (len(plain) / vanilla.clock)
@@ -114,5 +114,5 @@ def verdict(vanilla: Lane, eesd: Lane, promised: Level) -> RaceFinished:
 
 
 def first_difference(a: list[int], b: list[int]) -> int | None:
-    """0-based index of the first token in which two outputs differ, the end of the shorter one included; None if identical."""
+    """0-based index of the first token that differs, or the length of the shorter output if it is a prefix; None if identical."""
     return next((i for i in range(max(len(a), len(b))) if a[i : i + 1] != b[i : i + 1]), None)

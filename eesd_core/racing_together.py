@@ -1,5 +1,5 @@
-"""Races of several visitors in the same passes: the EESD lanes of all share theirs (together.py), and so do the vanilla lanes. Device time
-is shared, so every lane's clock counts the passes of all that are in them. The two kinds of lane take turns, as in a race of one.
+"""Races of several visitors in shared passes: the EESD lanes of all races share passes (together.py), and so do the vanilla lanes. Device
+time is shared, so a lane's clock counts every pass that it takes part in. The two kinds of lane take turns, as in a single race.
 """
 
 from collections import deque
@@ -18,9 +18,9 @@ from .together import Refused
 def race_together(
     engine: Engine, requests: Iterable[Request | None], most: int, cancelled: Callable[[int], bool], refused: Refused
 ) -> Iterator[Record | int]:  # fmt: skip
-    """Up to `most` races at a time. `requests` are taken as there is room; a None among them: nobody waits at the moment; with no race
-    under way either, that is the end. The `row` of a record is its request's number, and that number alone says that its race is over, by
-    a verdict or without one. `cancelled` is asked once a round for every lane; `refused` is told of a request that cannot be run."""
+    """Up to `most` races at a time. `requests` are taken as soon as there is room. A None among them means that none is waiting now; if no
+    race is running either, the iterator ends. The `row` of a record is its request's number. A bare number says that this race is over,
+    with or without a verdict. `cancelled` is called once per round for every lane, `refused` for a request that cannot be run."""
     races: dict[int, _Race] = {}
     waiting, begun = iter(requests), 0
 
@@ -32,7 +32,7 @@ def race_together(
             races[row].refused = True
             refused(row, problem)
 
-    sides = [_Side(engine, name, most, gone, refuse) for name in ("eesd", "vanilla")]  # what cannot be run shows in the first
+    sides = [_Side(engine, name, most, gone, refuse) for name in ("eesd", "vanilla")]  # a request that cannot be run fails in eesd first
     while True:
         while len(races) < most and (request := next(waiting, None)) is not None:
             races[begun] = _Race(begun)
@@ -66,15 +66,15 @@ class _Race:
 
 
 class _Side:
-    """The lanes of one kind. Where none is left, their batch ends, and another begins with whoever comes next."""
+    """All lanes of one kind. When none is left their batch ends; the next race begins a new batch."""
 
     def __init__(self, engine: Engine, name: str, most: int, cancelled: Callable[[int], bool], refused: Refused):
         self.engine, self.name, self.most, self.cancelled, self.refused = engine, name, most, cancelled, refused
-        self.clock, self.level = Clock(), 0.0  # `level`: the clock when somebody joined last: both kinds have equal turns from then on
+        self.clock, self.level = Clock(), 0.0  # `level`: the clock when a race last joined; from then on both kinds get equal time
         self.coming: deque[tuple[int, Request]] = deque()
-        self.rows: set[int] = set()  # under way or to come
-        self.numbers: dict[int, int] = {}  # row of this batch -> row of the race
-        self.taken = 0  # by this batch
+        self.rows: set[int] = set()  # races whose lane is running or waiting
+        self.numbers: dict[int, int] = {}  # row in this batch -> row of the race
+        self.taken = 0  # number of requests that this batch has taken
         self.stream: Iterator[Record] | None = None
 
     def join(self, row: int, request: Request) -> None:
@@ -87,7 +87,7 @@ class _Side:
         return self.clock.seconds - self.level
 
     def step(self) -> Record | None:
-        """The next record, if there is one now."""
+        """The next record, or None when the current batch has ended."""
         if self.stream is None:
             self.numbers, self.taken = {}, 0
             coming, cancelled = iter(self._next, object()), lambda row: self.cancelled(self.numbers[row])

@@ -1,6 +1,6 @@
-"""Recorded races: a trace under a head line that says where and when it was made. The page opens on one.
+"""Recorded races: a trace preceded by a head line that says where and when it was made. The page opens with one.
 
-The head line has type "recording", format, date, machine (the processor's name), cores and versions.
+The head line has type "recording", format, date, machine (name of the GPU or the processor), cores and versions.
 """
 
 import os
@@ -23,7 +23,7 @@ WARM_UP_TOKENS = 24
 
 
 def record_race(engine: Engine, request: Request) -> list[Record]:
-    """One race, after a short one that nobody sees: the first passes of a process are slow. Raises UserError."""
+    """Records of one race. A short warm-up race runs first, because a process's first passes are slow. Raises UserError."""
     for _ in race(engine, replace(request, max_new_tokens=min(WARM_UP_TOKENS, request.max_new_tokens))):
         pass
     return list(race(engine, request))
@@ -36,8 +36,8 @@ def head(device: torch.device) -> dict:
 
 
 def write_recording(path: Path, device: torch.device, records: Iterable[Record | dict]) -> None:
-    """A dict among the records is a line of another kind. Free of "<", as every trace is: a page may hold it inside a script. Raises
-    UserError."""
+    """Write head line and records; a dict among them is a line of another kind. Like every trace it has no "<", so a page can embed it in a
+    script. Raises UserError if the file cannot be written."""
     lines = [safe(head(device)), *(safe(line) if isinstance(line, dict) else to_line(line) for line in records)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a user asks for: the prompt, how long the text may be, and how it is drafted, drawn and accepted."""
+"""A user's request: the prompt, the length of the text, and how tokens are drafted, sampled and accepted."""
 
 from dataclasses import dataclass, field
 
@@ -12,8 +12,8 @@ METHODS = ("eesd", "vanilla")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`settings` are the controller's. `drafter` is a name of the registry with its settings, or the same spelled as on the command
-    line, as in "prompt-lookup:2". Raises UserError for what cannot be run whatever the model is."""
+    """`settings`: the controller's. `drafter`: a `Drafting`, or its spelling on the command line, such as "prompt-lookup:2". Raises
+    UserError for a request that no model could run."""
 
     prompt: str
     max_new_tokens: int = 128
@@ -21,11 +21,11 @@ class Request:
     method: str = "eesd"
     controller: str = "beta"
     settings: dict = field(default_factory=dict)
-    chat: bool = False  # the prompt is a request, to be replied to, instead of an opening to be continued
+    chat: bool = False  # True: reply to the prompt; False: continue it
     drafter: Drafting | str = "early-exit"
-    system: str = ""  # what a chat model is told in front of the conversation; "": what its template says
-    history: tuple[tuple[str, str], ...] = ()  # a conversation's earlier requests and their replies
-    stop: tuple[str, ...] = ()  # the text ends in front of the first of these that comes up
+    system: str = ""  # a chat model's system prompt; "": the template's default
+    history: tuple[tuple[str, str], ...] = ()  # earlier (request, reply) pairs of the conversation
+    stop: tuple[str, ...] = ()  # stop strings: the text ends before the first that occurs
 
     def __post_init__(self):
         if not self.prompt.strip():
@@ -42,7 +42,7 @@ class Request:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The conversation as chat templates read it; the last message is the prompt."""
+        """The conversation in the form that chat templates take; the last message is the prompt."""
         told = [("system", self.system)] if self.system else []
         for request, reply in self.history:
             told += [("user", request), ("assistant", reply)]

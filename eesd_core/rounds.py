@@ -1,7 +1,7 @@
-"""Rounds: the one fold from records to what happened. Text, metrics, exports and the terminal are views of it.
+"""Folds records into rounds. Text, metrics, exports and the terminal's output are all computed from the result.
 
-`Lane.add` takes one record at a time, so a live run folds while it goes on; `fold` takes them all. What state a token is in is decided in
-`Round.judge` and nowhere else. The browser folds in the same way (assets/web/lib/rounds.js); a test holds the two to the same result.
+`Lane.add` takes one record at a time, so a live run can be folded while it goes on; `fold` takes all of them. Only `Round.judge` decides
+the state of a token. The browser has the same fold (assets/web/lib/rounds.js), and a test checks that both give the same result.
 
 The drafts of a round are nodes of a tree: each knows its parent, and a chain is a tree without branches.
 """
@@ -35,23 +35,23 @@ ROOT = -1  # the parent of nodes that continue the pending token, the last one o
 
 @dataclass(slots=True)
 class Token:
-    """A token that a round showed: a draft, or the target's own. `parent` is the number of the node that it continues, or ROOT."""
+    """A token of a round: a draft, or the target's own. `parent`: number of the node that it continues, or ROOT."""
 
     state: State
     id: int
     text: str
     position: int
     parent: int
-    probability: float | None = None  # under the target; None while nobody judged it there
+    probability: float | None = None  # under the target; None: not judged
     margin: float | None = None  # the lead of the target's choice at this place
-    draft: DraftToken | None = None  # what drafter and controller said of it; None: the target's own
-    start: float = 0.0  # the lane's clock when drafting it began, and when it was there
-    end: float = 0.0
+    draft: DraftToken | None = None  # its draft event; None: the target's own
+    start: float = 0.0  # the lane's clock when its drafting began
+    end: float = 0.0  # and when it was drafted
 
 
 @dataclass(slots=True)
 class Round:
-    """One draft-verify cycle, whole once `committed` is there. Times are the lane's clock; rounds follow each other without a gap."""
+    """One draft-verify cycle, complete when `committed` is set. Times are on the lane's clock; rounds follow each other without gaps."""
 
     number: int  # from 0
     position: int | None  # of the first token that it writes; None: another program's round
@@ -63,15 +63,15 @@ class Round:
     stop: StopReason | None = None
     verdict: RoundVerified | None = None
     verified: float | None = None  # when the verdict came
-    next: Token | None = None  # the target's own: correction, bonus or, where nothing was drafted, plain
-    learned: dict | None = None  # the posterior after the round; None: there was nothing to learn from
-    news: dict | None = None  # what the drafter shows of itself after the round; None: it has not changed
+    next: Token | None = None  # the target's own token: correction, bonus, or plain if nothing was drafted
+    learned: dict | None = None  # the posterior after the round; None: nothing was drafted
+    news: dict | None = None  # the drafter's snapshot after the round; None: unchanged
     committed: TokensCommitted | None = None
-    told: RoundTold | None = None  # all that is known of another program's round
+    told: RoundTold | None = None  # set only for another program's round, and all that is known of it
 
     def judge(self, verdict: RoundVerified) -> None:
-        """Nodes on the path are accepted. The target chose at every node of the path, so their other children are rejected; what hangs on a
-        node off the path was never tested."""
+        """Sets the states of all nodes. Nodes on the path are accepted. The target chose a token behind each of them and behind the pending
+        token, so other children there are rejected. All remaining nodes are untested."""
         self.verdict, path = verdict, set(verdict.path)
         for number, node in enumerate(self.nodes):
             if node.parent == ROOT or node.parent in path:
@@ -87,12 +87,12 @@ class Round:
 
     @property
     def tokens(self) -> list[Token]:
-        """All that it showed: the drafts in the order in which they came, then the target's own."""
+        """All tokens: the drafts in order, then the target's own."""
         return self.nodes if self.next is None else [*self.nodes, self.next]
 
     @property
     def written(self) -> list[Token]:
-        """What it added to the text."""
+        """The tokens that the round added to the text."""
         return [token for token in self.tokens if token.state not in ("pending", "rejected", "untested")]
 
     @property
@@ -105,13 +105,13 @@ class Round:
 
     @property
     def spine(self) -> list[Token]:
-        """The first path of the tree, what the controller was asked about: nodes from the first on, each the parent of the next."""
+        """The first path of the tree, which the controller was asked about: the leading nodes that are each the parent of the next."""
         length = next((i for i, node in enumerate(self.nodes) if node.parent != i - 1), len(self.nodes))
         return self.nodes[:length]
 
     @property
     def tested(self) -> int:
-        """How many places of the draft, counted from the first, the target had a say on: the accepted ones and one where it said no."""
+        """Number of draft positions that the target judged: the accepted ones and, if there is one, the rejected one behind them."""
         if self.told:
             return min(self.drafted, self.accepted + 1)
         last = self.verdict.path[-1] if self.accepted else ROOT
@@ -119,7 +119,7 @@ class Round:
 
 
 class Lane:
-    """A lane's run so far, of one text (`row`)."""
+    """The run so far of one lane and one text (`row`)."""
 
     def __init__(self, name: str, row: int = 0):
         self.name, self.row = name, row
@@ -128,16 +128,16 @@ class Lane:
         self.costs: CostMeasured | None = None
         self.rounds: list[Round] = []
         self.ended: RunFinished | RunCancelled | None = None
-        self.told: TextTold | None = None  # another program's text, where its rounds do not say what they wrote
+        self.told: TextTold | None = None  # another program's text, if its rounds do not report what they wrote
         self.clock = 0.0
 
     def add(self, record: Record) -> None:
-        """The next record of this lane and row; records of others pass by."""
+        """Add the next record. Records of other lanes and rows are ignored."""
         if (record.lane, record.row) != (self.name, self.row):
             return
         before, self.clock = self.clock, record.t
         if self.rounds and not self.round.told:
-            self.round.end = record.t  # what happens before the next round begins is this one's overhead
+            self.round.end = record.t  # time until the next round begins is this round's overhead
         match record.event:
             case RunStarted() as e:
                 self.started = e
@@ -170,7 +170,7 @@ class Lane:
 
     @property
     def round(self) -> Round:
-        """The round at hand. Raises IndexError before the first."""
+        """The current round. Raises IndexError before the first."""
         return self.rounds[-1]
 
     @property
@@ -179,7 +179,7 @@ class Lane:
 
     @property
     def foreign(self) -> bool:
-        """Another program's run: what it did not say is not known."""
+        """Whether this is another program's run, of which less is known."""
         return self.started is not None and self.started.method not in ("eesd", "vanilla")
 
     @property
@@ -200,7 +200,7 @@ class Lane:
 
     @property
     def margins(self) -> list[float]:
-        """The lead of the target's choice at every token of the text."""
+        """The lead of the target's choice, in logits, at every token of the text."""
         return [token.margin for round in self.rounds for token in round.written]
 
 
@@ -212,7 +212,7 @@ def fold(records: Iterable[Record], lane: str, row: int = 0) -> Lane:
 
 
 def fold_all(records: Iterable[Record]) -> list[Lane]:
-    """Every lane and row that wrote a text, by name and row: EESD first."""
+    """All lanes and rows that wrote a text, sorted by name and row, so EESD comes before vanilla."""
     lanes: dict[tuple[str, int], Lane] = {}
     for record in records:
         if record.lane != "race":

@@ -1,8 +1,8 @@
-"""Is a pass over m rows bit for bit what m passes over one row are? Then speculation cannot change the text.
+"""Row invariance: does a pass over m rows give bit for bit the results of m passes over one row? Then speculation cannot change the text.
 
-If it holds for every operation of the model, the verify pass computes exactly the logits that plain decoding would, and greedy or
-shared-noise output is lossless *by construction*; where it does not, equality rests on the margin between the two best tokens.
-It is a property of kernels, so it is tested on the machine at hand and not assumed.
+If this holds for every operation of the model, the verify pass computes exactly the logits of plain decoding, so greedy and shared-noise
+output is lossless *by construction*. Otherwise equality depends on the margin between the two best tokens. It is a property of the
+kernels, so it is tested on each machine.
 """
 
 from itertools import pairwise
@@ -19,7 +19,7 @@ from .sampling import Sampling
 
 Level = Literal["exact-by-construction", "exact-as-observed", "fork", "same-distribution"]
 
-ATTENDED = 32  # heads whose attention is compared at every step of the cache
+ATTENDED = 32  # about this many heads are compared at every extent of the cache
 ROWS_ATTENDED = (2, 3, 5, 8, MAX_ROWS)
 
 EXPLANATION = """\
@@ -35,20 +35,21 @@ the model alone had written it."""
 
 @torch.inference_mode()
 def row_invariant(target: Target) -> bool:
-    """Compare passes of up to MAX_ROWS rows with one-row passes: with every number of rows through the whole model, with a few at full
-    context; and through the first layer at the end of every block of the cache, where a pass looks at one block more than its first row
-    alone does. What lies between is attention's affair: `reach_invariant`.
+    """Compare passes of up to MAX_ROWS rows with one-row passes. The whole model is tested with every number of rows in a short context and
+    with a few at full context. The first layer is tested at the end of every block of the cache, where a pass reads one block more than
+    its first row alone would. Between these places only attention could differ; `reach_invariant` tests it.
 
-    The context is random keys and values: reading a prompt would take longer than the whole check. Where attention is ours row by row
-    (cpu/step.py), no sum depends on the context: the first layer is tried at full context, and nothing else.
+    The context is random keys and values, because reading a prompt would take longer than the whole check. With our row-by-row attention
+    (model/cpu/step.py) the order of sums does not depend on how far a pass reads, so at full context only the first layer is tested, and
+    block ends are not.
     """
     generator = torch.Generator(target.device).manual_seed(0)
     ids = torch.randint(target.vocab, (MAX_ROWS,), generator=generator, device=target.device).tolist()
     last = target.context - MAX_ROWS
-    near = min(BLOCK - 6, last)  # the same place in a short context
+    near = min(BLOCK - 6, last)  # start of the rows in a short context, so that they cross the end of a block
 
     def same(depth: int, start: int, sizes, cache: KVCache) -> bool:
-        def passes(sizes: list[int]) -> torch.Tensor:  # (sum of sizes, V), or D behind fewer layers than all
+        def passes(sizes: list[int]) -> torch.Tensor:  # (sum of sizes, V), or (sum of sizes, D) if not all layers are run
             cache.lengths, at, parts = [start] * len(cache.lengths), 0, []
             for rows in sizes:
                 hidden = target.run_range(0, depth, target.embed(ids[at : at + rows], start + at), cache, start + at)
@@ -74,10 +75,10 @@ def row_invariant(target: Target) -> bool:
 
 @torch.inference_mode()
 def reach_invariant(target: Target) -> bool:
-    """Compare attention of several rows with that of one at every step of the cache up to the full context; also where the several look one
-    step further than they need, since a verify pass looks as far as its last row must. Rounding hides most of such a difference from a
-    pass through whole layers (in bf16, 199 of 200 rows came out alike), so the products over the cache are compared themselves, many
-    times. Only our own attention is.
+    """Compare attention over several rows with attention over one row, at every extent that the cache can have up to the full context. Also
+    with the next larger extent for the several rows, because a verify pass reads as far as its last row needs. Differences here are mostly
+    rounded away in a pass through whole layers (in bf16, 199 of 200 rows were equal), so attention itself is compared, many times. Only our
+    grouped attention is tested; the result is True for other implementations and for our row-by-row steps.
     """
     config, generator = target.config, torch.Generator(target.device).manual_seed(0)
     if config._attn_implementation != NAME or target.steps:
@@ -107,7 +108,7 @@ def reach_invariant(target: Target) -> bool:
 
 
 def self_check(target: Target) -> Level:
-    """What can be promised for this model on this machine."""
+    """The guarantee for this model on this machine."""
     return "exact-by-construction" if remembered(target, _rows_are_alike) else "exact-as-observed"
 
 
@@ -116,8 +117,8 @@ def _rows_are_alike(target: Target) -> bool:
 
 
 def promise(checked: Level, sampling: Sampling, target: Target, trees: bool = False) -> Level:
-    """What a run can promise, given what the self-check found. Rejection sampling keeps the distribution, not the text. A sibling's keys
-    lie behind other rows' in the cache: what adds up over places does so in another order than for a chain; our steps go by the path."""
+    """The guarantee of a run, given the self-check's result. Rejection sampling keeps the distribution, not the text. A sibling's keys are
+    not next to its parent's in the cache, so attention sums in another order than for a chain; only our own steps follow the path."""
     if sampling.rejects:
         return "same-distribution"
     return "exact-as-observed" if trees and not target.steps else checked

@@ -1,13 +1,13 @@
-"""One text under way, in public phases. This is the one place where a round happens:
+"""The run of one text. Rounds happen only here, in public phases:
 
     plan      the controller says how large the round may be
-    draft     the drafter proposes nodes, and after each one the controller says go on or stop; a tree gets its siblings then
+    draft     the drafter proposes nodes, and after each one the controller says go on or stop; then a tree gets its siblings
     rows      the hidden states that the verify pass begins with
     judge     the acceptance rule compares the target's logits with the nodes
-    commit    what was accepted joins the text, everything else is rolled back, controller and drafter learn
+    commit    accepted tokens join the text, everything else is rolled back, controller and drafter learn
 
-`verify` is rows, the pass and judge for one text; `round` is all of it, for those who want no events. The engine puts the events between
-the phases (engine.py).
+`verify` is rows, the pass and judge for one text. `round` is a whole round, for callers that need no events. narration.py runs the phases
+and yields events.
 """
 
 import time
@@ -33,18 +33,18 @@ from .text.detokenizer import Detokenizer
 from .text.stop_strings import StoppedText
 from .verify import NOTHING, Verdict, by_matching, by_rejection
 
-MOST_MARGIN = 1e4  # stands for "no other token was left" after top-p, since JSON has no infinity
-ENDS = ("eos", "stop")  # reasons to stop drafting that end the text too, where all drafts are accepted
+MOST_MARGIN = 1e4  # means "no other token was left" after top-p; JSON has no infinity
+ENDS = ("eos", "stop")  # reasons to stop drafting that also end the text if all drafts are accepted
 
 
 @dataclass(slots=True)
 class Judgement:
-    """A verdict, and how sure the target was."""
+    """A verdict and the target's certainty."""
 
     verdict: Verdict
     probabilities: tuple[float, ...]  # the target's, of every node
     next_probability: float
-    margins: tuple[float, ...]  # the lead of the target's choice at every row
+    margins: tuple[float, ...]  # the lead of the target's choice at every row, in logits
     ends: bool  # an accepted node ends the text: nothing follows it
     seconds: float = 0.0  # of the pass and the judging
 
@@ -54,18 +54,18 @@ class Run:
         self, target: Target, ids: Sequence[int], new_tokens: int, sampling: Sampling, drafter: Drafter, controller: Controller,
         costs: CostTracker, candidates: Candidates | None = None, stop: Sequence[str] = (),
     ):  # fmt: skip
-        """`candidates`, if given, keeps the target's best ones for every token written. `stop`: strings that end the text."""
+        """`candidates`, if given, records the target's best candidates for every token. `stop`: strings that end the text."""
         self.target, self.drafter, self.controller, self.costs, self.candidates = target, drafter, controller, costs, candidates
         self.prompt_length, self.new_tokens = len(ids), new_tokens
         sampler = Sampler(sampling, target.vocab, target.device)
-        self.text = Text(list(ids), self._new_cache(len(ids) + new_tokens + MAX_ROWS), sampler)  # a tree is more than may be written
+        self.text = Text(list(ids), self._new_cache(len(ids) + new_tokens + MAX_ROWS), sampler)  # a tree can exceed the tokens left
         self.stop = stop
         self.watch = self._watch()
         self.clock = Clock()
         self.ended: str | None = None  # why the text is complete: "stop", "eos" or "length"
         self.budget = 0  # most drafts of this round
         self.drafted, self.judged = Draft(), Judgement(NOTHING, (), 0.0, (), False)
-        self._seen: dict[int, Tensor] = {}  # of this round's rows, what the drafter wants to see
+        self._seen: dict[int, Tensor] = {}  # the hidden states of this round's rows that the drafter wants to see
 
     def _new_cache(self, capacity: int) -> KVCache:
         return self.target.new_cache(capacity)
@@ -82,7 +82,7 @@ class Run:
     @torch.inference_mode()
     def prefill(self) -> float:
         """Run all prompt tokens but the last through the target, and the drafter's part on them. Returns the seconds it took. It ends with
-        a number on the host: a GPU would still be at it when the clock of decoding starts."""
+        a copy to the host, otherwise a GPU would still be working when the decoding clock starts."""
         began = time.perf_counter()
         self.text.cache.prompt = self.prompt_length
         hidden, seen = self._layers(0, self.target.embed(self.text.ids[:-1], 0), Span(0))
@@ -97,10 +97,10 @@ class Run:
         return self.budget
 
     def draft(self) -> Iterator[tuple[Node, Decision]]:
-        """The drafter's nodes one by one, each with the controller's decision; what is made of them is `drafted`."""
+        """Yields the drafter's nodes one by one, each with the controller's decision. At the end `drafted` is set."""
         text, drafter, controller, ends, budget = self.text, self.drafter, self.controller, self.target.end_ids, self.budget
         nodes: list[Node] = []
-        ahead = self.watch and self.watch.fork()  # drafts behind a stop string would be in vain, as those behind the end of the text
+        ahead = self.watch and self.watch.fork()  # looks ahead for stop strings: drafts behind one would be wasted
         stop, seconds, go = ("limit" if budget else "none"), 0.0, budget > 0
         while go:
             began = time.perf_counter()
@@ -138,27 +138,28 @@ class Run:
             yield node, Decision(False, {})
 
     def _room(self, spine: int) -> Room:
-        """For nodes beside a spine of so many. A row of a tree passes the drafter's layers once more."""
+        """Room for siblings beside a spine of this many nodes. Every row of a tree passes the drafter's `reuses` layers once more, so the
+        price of a verify row is scaled up from the remaining layers to all layers."""
         verify, layers = self.costs.costs().verify, self.target.depth
         by = self.costs.pace * layers / (layers - self.drafter.reuses)
         prices = tuple(by * (verify[rows] - verify[rows - 1]) for rows in range(spine + 1, self.drafter.rows))
-        if self.target.shards > 1:  # processes that run one model must draft one tree, and their clocks differ
+        if self.target.shards > 1:  # all processes of one model must draft the same tree, but their clocks differ
             prices = tuple(first_ones(prices))
         return Room(self.left - 1, prices)
 
     def rows(self) -> Tensor:
-        """What the verify pass begins with, behind the drafter's `reuses` layers: the pending token and every node, (1, k + 1, D)."""
+        """The verify pass's input, after the drafter's `reuses` layers: the pending token and every node, (1, k + 1, D)."""
         text, draft = self.text, self.drafted
         return self.target.embed(text.ids[-1:] + draft.ids, *self.span) if draft.states is None else draft.states
 
     @property
     def span(self) -> Span:
-        """Where these rows stand."""
+        """The position and the parents of these rows."""
         return Span(self.text.start, parents_of(self.drafted.nodes))
 
     @torch.inference_mode()
     def verify(self) -> Judgement:
-        """One pass of the remaining layers over the pending token and all drafts; the acceptance rule judges them."""
+        """One pass of the remaining layers over the pending token and all drafts, then the acceptance rule."""
         began = time.perf_counter()
         hidden, seen = self._layers(self.drafter.reuses, self.rows(), self.span)
         judged = self.judge(self.target.logits(hidden), seen)
@@ -166,17 +167,17 @@ class Run:
         return judged
 
     def _layers(self, low: int, hidden: Tensor, span: Span) -> tuple[Tensor, dict[int, Tensor]]:
-        """The target's layers from `low` on, and what the drafter wants to see on the way: depth -> (1, m, D)."""
+        """Runs the target's layers from `low` on. Returns the output and the states that the drafter wants to see: depth -> (1, m, D)."""
         target, seen = self.target, {}
         for depth in (*self.drafter.taps, target.depth):
-            if low < depth and hidden.shape[1]:  # a prompt of one token leaves nothing to read
+            if low < depth and hidden.shape[1]:  # prefill of a one-token prompt has no rows
                 hidden = target.run_range(low, depth, hidden, self.text.cache, *span)
             low, seen[depth] = depth, hidden
         return hidden, seen
 
     @torch.inference_mode()
     def judge(self, logits: Tensor, seen: dict[int, Tensor]) -> Judgement:
-        """The acceptance rule. logits (k + 1, V): the target's, behind every row. Which rule it is must not depend on what was drafted."""
+        """The acceptance rule. logits (k + 1, V): the target's, for every row. The choice of the rule must not depend on the drafts."""
         target, text, draft, sampler = self.target, self.text, self.drafted, self.text.sampler
         ids, first = draft.ids, text.start + 1
         log_probs = sampler.log_probs(logits)
@@ -187,7 +188,7 @@ class Run:
         else:
             scores = sampler.scores(logits, log_probs, [first, *(first + 1 + node.facts.depth for node in draft.nodes)])
             best, best_ids = scores.topk(MOST)
-            choices = best_ids[:, 0] if (best[:, 0] > best[:, 1]).all() else scores.argmax(-1)  # of equal ones, the first
+            choices = best_ids[:, 0] if (best[:, 0] > best[:, 1]).all() else scores.argmax(-1)  # argmax takes the first of equal scores
             verdict = by_matching(draft.nodes, choices.tolist())
         end = self._end_of(verdict.path)
         ends = end is not None
@@ -205,7 +206,7 @@ class Run:
         return self.judged
 
     def _end_of(self, path: Sequence[int]) -> int | None:
-        """How many of these nodes there are up to one that ends the text; None: none does."""
+        """Number of nodes of the path up to the first one that ends the text; None if none does."""
         ahead, ends = self.watch and self.watch.fork(), self.target.end_ids
         for count, number in enumerate(path, 1):
             id = self.drafted.nodes[number].id
@@ -217,15 +218,15 @@ class Run:
 
     @torch.inference_mode()
     def commit(self) -> list[int]:
-        """Roll back what was not accepted: the pending token of the next round is the last one written. Controller, drafter and costs
-        learn. Returns what this round wrote."""
+        """Adds the accepted tokens and the target's own to the text and rolls back the rest. The last token written is the next pending
+        token. Controller, drafter and costs learn. Returns the ids that this round wrote."""
         began = time.perf_counter()
         text, draft, judged, verdict = self.text, self.drafted, self.judged, self.judged.verdict
         new = [*(draft.nodes[i].id for i in verdict.path), *([] if judged.ends else [verdict.next_id])]
         start = text.start
         text.ids += new
         self._roll_back(start)
-        on_spine = sum(number == place for place, number in enumerate(verdict.path))  # a hit on a sibling is a miss of the spine
+        on_spine = sum(number == place for place, number in enumerate(verdict.path))  # an accepted sibling means that the spine was wrong
         self.controller.observe(Outcome.of([node.facts for node in draft.spine], on_spine))
         if self.watch:
             self.watch.push(new)
@@ -241,12 +242,12 @@ class Run:
         return new
 
     def _last_characters_stop(self) -> bool:
-        """Whether a stop string is completed by what was held back to the very end, such as half a character."""
+        """Whether a stop string is completed by text that was held back to the end, such as part of a character."""
         self.watch.flush()
         return self.watch.stopped
 
     def _roll_back(self, start: int) -> None:
-        """Caches keep what was written behind `start`, and the pending token is not in them."""
+        """Caches keep the accepted rows behind `start`. The new pending token is not in them."""
         text = self.text
         text.cache.keep(start, self.judged.verdict.rows[: text.start - start])
         self.drafter.commit(text, self.drafted.nodes, self.judged.verdict, self._seen)
@@ -257,7 +258,7 @@ class Run:
         self.costs.observe(spine, draft.seconds, self.judged.seconds, rest, len(draft.nodes) - spine, written)
 
     def round(self) -> list[int]:
-        """A whole round that nobody looks at. Returns what it wrote."""
+        """A whole round without events. Returns the ids that it wrote."""
         self.plan()
         for _ in self.draft():
             pass
@@ -265,7 +266,7 @@ class Run:
         return self.commit()
 
     def rewind(self, sampling: Sampling) -> None:
-        """Back behind the prompt, to draw another text."""
+        """Go back to the end of the prompt, to write another text with other `sampling`."""
         text, target = self.text, self.target
         self.text = Text(text.ids[: self.prompt_length], text.cache, Sampler(sampling, target.vocab, target.device))
         text.cache.truncate(self.text.start)
@@ -273,12 +274,12 @@ class Run:
         self.ended, self.watch = None, self._watch()
 
     def _watch(self) -> StoppedText | None:
-        """What looks for stop strings behind the prompt; None: there are none."""
+        """A watcher for stop strings behind the prompt; None without stop strings."""
         return StoppedText(Detokenizer(self.target.codec, self.text.ids), self.stop) if self.stop else None
 
 
 def laws_of(nodes: Sequence[Node], vocab: int) -> Tensor | None:
-    """q of every node of a chain, (k, V); None: definite choices, or no nodes."""
+    """q of every node of a chain, (k, V). None for definite choices, or without nodes."""
     if not nodes or nodes[0].law is None:
         return None
     return torch.stack([node.law.over(vocab) for node in nodes])

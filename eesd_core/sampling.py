@@ -1,14 +1,14 @@
 """How a token is chosen from logits: greedily, or at random without any generator state.
 
 Random numbers are a hash of (seed, position, stream, token id): the same on every device, in any order, for any subset of the
-vocabulary. With g Gumbel noise, argmax(log p + g) is an exact sample of p. Two ways of sampling:
+vocabulary. If g is Gumbel noise, argmax(log p + g) is an exact sample of p. There are two ways of sampling:
 
-*Shared noise*: draft and target choose with the same noise. They mostly agree, and whatever was drafted, the text is token for token
+*Shared noise*: draft and target choose with the same noise, so they mostly agree. Whatever was drafted, the text is token for token
 what plain decoding writes with that seed. Known as drafter-invariant speculative decoding (Daliri, Musco and Suresh, 2024).
 
-*Rejection*: the draft is a sample of the drafter's own q, and the target accepts or rejects it (verify.py) with numbers of its own. The
-text has the target's distribution and is not vanilla's. No number serves twice: noise of drafts is keyed by the round too, because the
-length of a round may depend on drafts that nobody tested, and their noise must not come again.
+*Rejection*: the draft is a sample of the drafter's own q, and the target accepts or rejects it (verify.py) with separate random numbers.
+The text has the target's distribution but is not vanilla's text. No random number is used twice: draft noise is also keyed by the round,
+because the length of a round may depend on untested drafts, and their noise must not be used again for the same positions.
 """
 
 import math
@@ -22,17 +22,17 @@ from torch import Tensor
 from .errors import UserError
 
 _MASK = 0xFFFFFFFF
-LEAST = 1e-30  # temperature and top-p: float32 makes 0 of what is far smaller
-SHARED, ACCEPT, NEXT, DRAFT = range(4)  # what random numbers are for: each kind has streams of its own
-MOST_ROUNDS, MOST_SIBLINGS = 2**24, 2**8  # that have a stream
+LEAST = 1e-30  # lower bound for temperature and top-p, because float32 rounds much smaller values to 0
+SHARED, ACCEPT, NEXT, DRAFT = range(4)  # uses of random numbers; each has its own streams
+MOST_ROUNDS, MOST_SIBLINGS = 2**24, 2**8  # numbers beyond these share streams
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How tokens are drawn, by draft and target alike. Raises UserError.
+    """How tokens are drawn, for draft and target alike. Raises UserError for values out of range.
 
-    temperature 0 is greedy, and nothing else counts. Then, in transformers' order: top_k keeps so many likeliest tokens (0: all), top_p
-    the smallest set of them whose probability reaches it, min_p those at least so likely as min_p times the likeliest.
+    temperature 0 is greedy and ignores everything else. Otherwise cuts follow in transformers' order: top_k keeps that many most likely
+    tokens (0: all), top_p the smallest set of them whose probability reaches it, min_p those at least min_p times as likely as the first.
     """
 
     temperature: float = 0.0
@@ -58,54 +58,54 @@ class Sampling:
 
     @property
     def rejects(self) -> bool:
-        """Drafts are judged by rejection sampling. Otherwise draft and target make definite choices that can be compared."""
+        """Whether drafts are judged by rejection sampling. Otherwise draft and target make definite choices, which are compared."""
         return self.temperature > 0 and self.acceptance == "rejection"
 
     @property
     def cuts(self) -> bool:
-        """Few tokens are left to choose from."""
+        """Whether top-k, top-p or min-p is in use, so that usually few tokens are left to choose from."""
         return bool(self.top_k or self.top_p < 1.0 or self.min_p)
 
 
 def stream(kind: int, round: int = 0, sibling: int = 0) -> int:
-    """The stream of random numbers for a kind, a round and a sibling: no two share one, as long as only DRAFT has rounds. 32 bits."""
+    """The stream of random numbers for a kind, a round and a sibling, 32 bits. Streams are distinct as long as only DRAFT has rounds."""
     return kind + round % (MOST_ROUNDS - DRAFT) + MOST_ROUNDS * (sibling % MOST_SIBLINGS)
 
 
 def mix(x: Tensor | int) -> Tensor | int:
-    """A 32-bit integer hash in which every input bit moves every output bit (the finaliser of MurmurHash3)."""
+    """A 32-bit integer hash in which every input bit affects every output bit (the finaliser of MurmurHash3)."""
     x = ((x ^ (x >> 16)) * 0x85EBCA6B) & _MASK
     x = ((x ^ (x >> 13)) * 0xC2B2AE35) & _MASK
     return x ^ (x >> 16)
 
 
 def random_bits(seed: int, position: int, ids: Tensor | int = 0, stream: int = SHARED) -> Tensor | int:
-    """32 bits of (seed, position, token id, stream). ids int64, any shape, or one number."""
+    """A 32-bit hash of (seed, position, token id, stream). ids: int64 of any shape, or one number; the result has the same form."""
     key = mix(position + mix((seed & _MASK) + mix(seed >> 32))) + mix(stream) & _MASK
     return mix(mix(ids + key & _MASK) + key & _MASK)
 
 
 def uniform(seed: int, position: int, stream: int) -> float:
-    """Uniform in (0, 1), 32 bits: never 0, so that what has no probability is not accepted, and never 1."""
+    """Uniform in (0, 1), 32 bits. Never 0, so a token of probability 0 is never accepted, and never 1."""
     return (random_bits(seed, position, 0, stream) + 0.5) / 2.0**32
 
 
 def gumbel_noise(seed: int, position: int, ids: Tensor, stream: int = SHARED) -> Tensor:
     """Standard Gumbel noise, the same on every device and for any subset of the vocabulary.
 
-    ids (n,) int64 -> (n,) float32. Logarithms are taken in float64, so that rounding differs between devices almost never.
+    ids (n,) int64 -> (n,) float32. Logarithms are computed in float64, so devices almost never round differently.
     """
     u = (random_bits(seed, position, ids, stream).double() + 0.5) / 2.0**32  # never 0 or 1
     return -torch.log(-torch.log(u)).float()
 
 
 def processed_log_probs(logits: Tensor, sampling: Sampling) -> Tensor:
-    """log p after temperature, top-k, top-p and min-p. (m, V) float32 -> (m, V); cut tokens are -inf. temperature > 0.
+    """log p after temperature, top-k, top-p and min-p. (m, V) float32 -> (m, V); cut tokens are -inf. Needs temperature > 0.
 
-    The order is transformers', each cut renormalises. Each row is treated alone, so the result does not depend on how many rows are
-    passed. Tokens tied with the last one kept are kept too.
+    The order is transformers', and each cut renormalises. Each row is processed alone, so the result does not depend on the number of rows.
+    Tokens tied with the last one kept are kept too.
     """
-    highest = logits.amax(-1, keepdim=True)  # taken off first: a tiny temperature must not overflow
+    highest = logits.amax(-1, keepdim=True)  # subtracted first, so that a tiny temperature cannot cause an overflow
     log_p = torch.log_softmax((logits - highest) / max(sampling.temperature, LEAST), dim=-1)
     if 0 < sampling.top_k < log_p.shape[-1]:
         log_p = _cut(log_p, log_p.topk(sampling.top_k).values[:, -1:])
@@ -121,18 +121,18 @@ def _cut(log_p: Tensor, lowest: Tensor) -> Tensor:
 
 
 def _last_kept(log_p: Tensor, top_p: float) -> Tensor:
-    """The smallest log p inside top-p, (m, V) -> (m, 1). A few dozen tokens mostly hold it, and sorting all of them is slow."""
+    """The smallest log p inside top-p, (m, V) -> (m, 1). It is searched among a few dozen tokens first, because sorting all is slow."""
     for count in (64, 1024, log_p.shape[-1]):
-        values = log_p.topk(min(count, log_p.shape[-1])).values  # (m, count), falling
+        values = log_p.topk(min(count, log_p.shape[-1])).values  # (m, count), descending
         p = values.exp()
-        before = p.cumsum(-1) - p  # probability of all likelier tokens
+        before = p.cumsum(-1) - p  # total probability of all more likely tokens
         if (before[:, -1] >= top_p).all():
             break
     return values.masked_fill(before >= top_p, torch.inf).amin(-1, keepdim=True)
 
 
 class Sampler:
-    """Chooses tokens for one run. Shared noise of a position is made once and used by draft and target alike."""
+    """Chooses tokens for one run. Shared noise of a position is computed once and used by both draft and target."""
 
     def __init__(self, sampling: Sampling, vocab: int, device: torch.device):
         self.sampling = sampling
@@ -140,18 +140,16 @@ class Sampler:
         self._noise: dict[int, Tensor] = {}
 
     def log_probs(self, logits: Tensor) -> Tensor:
-        """What probabilities refer to: the processed distribution, or the plain softmax when greedy. (m, V) -> (m, V)"""
+        """Log probabilities: of the processed distribution, or of the plain softmax in greedy decoding. (m, V) -> (m, V)"""
         if not self.sampling.temperature:
             return torch.log_softmax(logits, dim=-1)
         if logits.device.type != "cpu":
             return processed_log_probs(logits, self.sampling)
-        return torch.cat([processed_log_probs(row, self.sampling) for row in logits.split(1)])  # a row stays in the processor's cache
+        return torch.cat([processed_log_probs(row, self.sampling) for row in logits.split(1)])  # a single row fits into the cache
 
     def scores(self, logits: Tensor, log_probs: Tensor, positions: Sequence[int]) -> Tensor:
-        """(m, V) whose row-wise argmax are the target's choices for m positions: logits, or log p + noise. The noise is shared with the
-        drafts, or, where those are judged without it, that of the target's own tokens.
-
-        Scores with noise are in units of logits over temperature.
+        """(m, V) scores whose row-wise argmax are the target's choices for m positions: logits if greedy, else log p + noise, in units of
+        logits / temperature. The noise is shared with the drafts, or under rejection sampling separate noise of the target's own tokens.
         """
         if not self.sampling.temperature:
             return logits
@@ -160,16 +158,16 @@ class Sampler:
     def draft_scores(
         self, logits: Tensor, log_probs: Tensor, position: int, round: int, sibling: int = 0, ids: Tensor | None = None
     ) -> Tensor:  # fmt: skip
-        """As `scores` of the target, or, where the target will accept or reject, log q + noise of the drafter's own. (1, V) -> (1, V). Over
-        a list of tokens, ids (S,), each with the noise of its own id: (1, S) -> (1, S)."""
+        """The drafter's scores: like `scores`, but under rejection sampling with the drafter's own noise. (1, V) -> (1, V). Over a list of
+        tokens `ids` (S,), each with the noise of its id: (1, S) -> (1, S)."""
         if not self.sampling.temperature:
             return logits
         kind = stream(DRAFT, round, sibling) if self.sampling.rejects else SHARED
         return self._with_noise(log_probs, (position,), self.ids if ids is None else ids, kind)
 
     def _with_noise(self, log_probs: Tensor, positions: Sequence[int], ids: Tensor, stream: int) -> Tensor:
-        """log p + noise, (m, n) -> (m, n); ids (n,). Noise takes longer than all else: where few tokens are left, it is made for these."""
-        if self.sampling.cuts and log_probs.device.type == "cpu":  # on a GPU nobody waits to hear how many are left
+        """log p + noise, (m, n) -> (m, n); ids (n,). Noise is the slowest part, so after cuts it is computed only for the tokens left."""
+        if self.sampling.cuts and log_probs.device.type == "cpu":  # on a GPU, finding out which tokens are left would force a sync
             rows, places = (log_probs > -torch.inf).nonzero(as_tuple=True)
             scores = log_probs.clone()
             scores[rows, places] += gumbel_noise(self.sampling.seed, torch.tensor(positions)[rows], ids[places], stream)
@@ -178,7 +176,7 @@ class Sampler:
         return log_probs + torch.stack([made[position] for position in positions])
 
     def _noise_of(self, position: int, ids: Tensor, stream: int) -> Tensor:
-        """(n,); shared noise of all tokens is kept for whoever asks next."""
+        """Noise of these tokens, (n,). Shared noise of a position is kept for the next call."""
         if stream == SHARED:
             return self.shared_noise(position) if ids is self.ids else self.shared_noise(position)[ids]
         return gumbel_noise(self.sampling.seed, position, ids, stream)
@@ -187,7 +185,7 @@ class Sampler:
         return gumbel_noise(self.sampling.seed, position, self.ids, stream)
 
     def uniforms(self, start: int, count: int) -> list[float]:
-        """The numbers that decide on drafts at positions start .. start + count - 1."""
+        """The random numbers that accept or reject drafts at positions start .. start + count - 1."""
         return [uniform(self.sampling.seed, start + i, ACCEPT) for i in range(count)]
 
     def shared_noise(self, position: int) -> Tensor:  # (V,)
@@ -196,6 +194,6 @@ class Sampler:
         return self._noise[position]
 
     def forget(self, position: int) -> None:
-        """Drop noise of positions before this one."""
+        """Drop the stored noise of positions before this one."""
         for old in [p for p in self._noise if p < position]:
             del self._noise[old]

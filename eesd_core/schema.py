@@ -1,8 +1,7 @@
-"""What a trace may hold: the fields of every record type, read off the events, and the order in which records can come.
+"""The schema of traces: the fields of every record type, derived from the event classes, and the allowed order of records.
 
-A trace from elsewhere is hostile until it has been through `Check`. The browser applies the same rules to the same table
-(assets/web/lib/trace.js); tests hold the two to the same verdicts. Both formats are read: `upgraded` makes a line of eesd-trace/1 one of
-eesd-trace/2.
+Traces are untrusted until `Check` has passed them. The browser applies the same rules with the same table (assets/web/lib/trace.js), and
+tests check that both agree. Both formats are read: `upgraded` converts a line of eesd-trace/1 to eesd-trace/2.
 """
 
 from collections.abc import Callable
@@ -12,12 +11,12 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 from .events import EVENT_TYPES, FORMAT, OLDER
 
-MOST_BYTES = 32 * 2**20  # both lanes of about 18,000 tokens
-MOST_TOLD = 256  # drafts of another program's round
+MOST_BYTES = 32 * 2**20  # enough for a race of about 18,000 tokens
+MOST_TOLD = 256  # most drafts in a round of another program
 LANES = ("eesd", "vanilla", "race")
 NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
 HEAD = {"run": "string", "lane": list(LANES), "row": "integer", "seq": "integer", "t": "number"}
-NOTES = {  # lines that no lane wrote
+NOTES = {  # lines that belong to no lane
     "recording": {"format": "string", "date": "string", "machine": "string", "cores": "integer", "versions": "object"},
     "queue": {"place": "integer", "waiting": "integer"},
     "stopped": {"message": "string"},
@@ -28,7 +27,7 @@ ROW = dict.fromkeys(("tokens_per_second", "speedup", "regret_fixed", "regret_ora
 FORK = {"position": "integer", "margin": "number?", "vanilla_id": "integer?", "eesd_id": "integer?"}
 CANDIDATE = {"id": "integer", "text": "string", "probability": "number", "behind": "number"}
 
-# What eesd-trace/1 did not say, or only its last files, and what it says there.
+# Fields that eesd-trace/1 lacks, at least in its earlier files, and functions that compute their values from the line.
 LATER: dict[str, dict[str, Callable[[dict], object]]] = {
     "run_started": {"special_ids": lambda line: None, "end_ids": lambda line: None},
     "draft_token": {"parent": lambda line: line["i"] - 1, "lead": lambda line: None},
@@ -41,11 +40,12 @@ LATER: dict[str, dict[str, Callable[[dict], object]]] = {
     "race_finished": {"cache_difference": lambda line: None},
 }
 
-SINCE = {"race_finished": {"cache_difference"}}  # later than eesd-trace/2: its earlier files lack it too
+SINCE = {"race_finished": {"cache_difference"}}  # fields added after eesd-trace/2, so its earlier files lack them too
 
 
 def kind_of(annotation) -> str | list[str]:
-    """string, integer, number, boolean, object, integers, numbers, objects, or the list of allowed words; "?" behind it: or null."""
+    """The kind of a field: string, integer, number, boolean, object, integers, numbers, objects, or a list of allowed words. A trailing "?"
+    allows null."""
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
     if get_origin(annotation) is UnionType:
@@ -57,7 +57,7 @@ def kind_of(annotation) -> str | list[str]:
 
 
 def fields_of(event: type) -> dict:
-    """Kinds by name; "*" behind a kind: eesd-trace/1 may lack the field, "**": any file may."""
+    """Kinds of an event's fields, by name. A trailing "*": eesd-trace/1 may lack the field; "**": any file may."""
     hints, later, since = get_type_hints(event), LATER.get(event.type, ()), SINCE.get(event.type, ())
     marks = {name: "*" * ((name in later) + (name in since)) for name in event.__slots__}
     return {name: f"{kind_of(hints[name])}{mark}" if mark else kind_of(hints[name]) for name, mark in marks.items()}
@@ -82,7 +82,7 @@ def fits(value, kind: str | list[str]) -> bool:
 
 
 def believable(posterior: dict) -> bool:
-    """Beta counts, where there are any, are positive numbers."""
+    """Whether all alpha and beta in a posterior and its arms are positive numbers."""
     arms = posterior.get("arms", [])
     if not isinstance(arms, list) or not all(isinstance(arm, dict) and fits(arm.get("label"), "string") for arm in arms):
         return False
@@ -95,7 +95,7 @@ def whole(values, table: dict) -> bool:
 
 
 def is_fork(difference: dict) -> bool:
-    """A position, and the candidates of each lane there, if the trace has them."""
+    """Whether `difference` has a position, the fields of FORK and, if given, well-formed candidates of each lane."""
     candidates = difference.get("candidates", {})
     if not whole(difference, FORK) or difference["position"] < 0 or not isinstance(candidates, dict):
         return False
@@ -103,7 +103,7 @@ def is_fork(difference: dict) -> bool:
 
 
 def with_whole_numbers(line: dict) -> dict:
-    """A checked line, in which 2.0 is the whole number 2 where one is wanted, as in a browser."""
+    """A checked line with integer fields converted to int, as JSON may hold 2.0 for 2."""
     found = whole_numbers(line, SCHEMA[line["type"]])
     if line["type"] == "race_finished" and (fork := line["first_difference"]):
         found["first_difference"] = fork | whole_numbers(fork, FORK)
@@ -119,13 +119,13 @@ def whole_numbers(values: dict, table: dict) -> dict:
 
 
 def upgraded(line: dict) -> dict:
-    """A checked line, with what it would say in eesd-trace/2: all drafts were chains."""
+    """A checked line converted to eesd-trace/2: missing fields are added, and drafts are chains."""
     later = {name: value(line) for name, value in LATER.get(line["type"], {}).items() if name not in line}
     return line | later | ({"format": FORMAT} if "format" in line else {})
 
 
 class Check:
-    """Sees the lines of one trace in turn; `see` raises ValueError for one that cannot stand there."""
+    """Checks the lines of one trace in order. `see` raises ValueError for a line that is malformed or out of place."""
 
     def __init__(self):
         self.lanes: dict[tuple[str, int], LaneOrder] = {}
@@ -161,12 +161,12 @@ def require(kind: str, line: dict, table: dict, older: bool = False) -> None:
 
 
 class LaneOrder:
-    """Rounds one after the other, drafts inside a round, a verdict over exactly these drafts."""
+    """Checks the order within a lane: consecutive rounds, drafts only inside a round, and a verdict over exactly these drafts."""
 
     def __init__(self):
         self.seq, self.t, self.rounds, self.format = 0, 0.0, 0, FORMAT
-        self.parents: list[int] | None = None  # of the drafts of the round that is open
-        self.arms = 0  # of the belief it began with
+        self.parents: list[int] | None = None  # parents of the open round's drafts; None: no round is open
+        self.arms = 0  # number of arms in the posterior at the start of the round
 
     def see(self, kind: str, line: dict) -> None:
         if line["seq"] != self.seq or line["t"] < self.t or line["row"] < 0:
@@ -188,7 +188,7 @@ class LaneOrder:
             raise ValueError(f"{kind} does not fit its round")
 
     def _told(self, line: dict) -> bool:
-        """As many drafts as any program makes, and a token or more for what they came to."""
+        """Whether the counts of a `round_told` are possible: at most MOST_TOLD drafts, at most one token more than were accepted."""
         few = 0 <= line["accepted"] <= line["drafted"] <= MOST_TOLD
         return few and len(line["ids"] or ()) <= line["accepted"] + 1 and (line["seconds"] or 0) >= 0
 
@@ -208,7 +208,8 @@ class LaneOrder:
         return True
 
     def _is_path(self, line: dict) -> bool:
-        """From the last token of the text on, each the parent of the next, with a margin at each and one behind them."""
+        """Whether the path starts at the pending token, each node is the parent of the next, and there is a margin for each node and behind
+        the last."""
         last, path = -1, line.get("path", range(int(line["accepted"])))
         for node in path:
             if not 0 <= node < len(self.parents) or self.parents[int(node)] != last:
@@ -217,6 +218,6 @@ class LaneOrder:
         return len(path) == line["accepted"] and len(line["margins"]) > last + 1
 
     def _coins(self, line: dict) -> bool:
-        """A chance and a random number for every tested draft, or neither. Only chains are judged by chance."""
+        """Whether there is an acceptance probability and a random number for every tested draft, or neither. (Only chains have them.)"""
         tested, coins = min(len(self.parents), line["accepted"] + 1), [line.get("accept_probabilities"), line.get("uniforms")]
         return coins == [None, None] or all(numbers is not None and len(numbers) == tested for numbers in coins)

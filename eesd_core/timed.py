@@ -1,4 +1,4 @@
-"""Timed runs: whole rounds on the device, without saying every step (device_run.py)."""
+"""Timed runs: whole rounds on the device, without an event for every step (device_run.py)."""
 
 import time
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ BLIND = ("fixed", "beta", "ucb", "heuristic")  # controllers that do not look at
 
 @dataclass(slots=True)
 class Timed:
-    """A finished run. Seconds are those of decoding, the device's work included."""
+    """A finished run. `seconds`: of decoding, including the device's work."""
 
     ids: list[int] = field(default_factory=list)
     seconds: float = 0.0
@@ -27,10 +27,10 @@ class Timed:
 
 
 def timed_run(engine: Engine, request: Request, steps: DeviceSteps | None = None) -> Timed:
-    """Raises UserError for what cannot run without the host: rejection sampling, stop strings, and controllers that look
-    at confidence.
+    """Run a request on the device. Raises UserError for what needs the host: rejection sampling, stop strings, and controllers that use the
+    confidence.
 
-    `steps` of an earlier run keep their recorded graphs; they must have room for this one.
+    `steps` may come from an earlier run and keep their recorded graphs. They must have room for this run.
     """
     drafting = request.method == "eesd"
     if request.sampling.rejects:
@@ -47,7 +47,7 @@ def timed_run(engine: Engine, request: Request, steps: DeviceSteps | None = None
     timed = Timed(prefill_seconds=run.prefill())
     began = time.perf_counter()
     while not run.ended:
-        run.round()  # ends with a copy to the host: the device has nothing left to do
+        run.round()  # ends with a copy to the host, so the device has finished
         timed.draft_lengths.append(len(run.drafted.nodes))
         timed.accepted += run.judged.verdict.accepted
     timed.seconds = time.perf_counter() - began

@@ -1,15 +1,15 @@
 """Several texts in the same passes, without padding: EMS-SD (arXiv 2405.07542), with our controllers and drafters.
 
-A pass has the rows of all texts behind each other, as many of each as that text has. Products, norms, MLPs and the head take them all at
-once, so the weights are read once for all texts; attention is each text's own, on its own cache, so nothing is padded, masked or moved when
-one text accepts more than another. Every text has its own controller, drafter, noise and length. A finished text has no rows, and a waiting
-one takes its place.
+A pass has the rows of all texts one after another, a different number for each text. Linear layers, norms and the head process all rows at
+once, so the weights are read once for all texts. Attention runs for each text on its own cache, so nothing is padded, masked or moved when
+one text accepts more than another. Every text has its own controller, drafter, noise and length. When a text ends, a waiting one takes its
+place.
 
-Each text is what its run alone would write. Where passes of up to MAX_ROWS rows treat rows alike (row_invariance.py), which token stands in
-the other rows does not count, and a round with more rows is verified in several passes.
+Each text is the one that its run alone would write: if passes of up to MAX_ROWS rows are row-invariant (row_invariance.py), the tokens in
+other rows have no influence. A round with more rows is verified in several passes.
 
-Draft steps are shared by chains of the exit layer: one pass over the first N layers with one row a text, then one of the exit layer. Any
-other drafter (trees, skipped layers, pools) drafts alone, text after text, and shares the verify pass.
+Chains of the exit layer share draft steps: one pass through the first N layers with one row per text, then one of the exit layer. Any
+other drafter (trees, skipped layers, pools) drafts one text after another and shares only the verify pass.
 """
 
 import time
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
-WEIGHT = 0.1  # of the newest round in a running mean
-Refused = Callable[[int, Exception], None]  # is told of a request that cannot be run, by its row
+WEIGHT = 0.1  # weight of the newest round in the running mean `drafting`
+Refused = Callable[[int, Exception], None]  # called with the row of a request that cannot be run, and the reason
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +49,7 @@ class Member:
 
 
 class Batch:
-    """At most `most` texts at a time; the rest as Engine.run_together says."""
+    """Writes at most `most` texts at a time. See Engine.run_together for the arguments."""
 
     padded = False
 
@@ -60,9 +60,9 @@ class Batch:
         self.engine, self.waiting, self.most, self.cancelled, self.clock = engine, iter(requests), most, cancelled, clock
         self.refused = refused or self._keep
         self.members: list[Member] = []
-        self.begun = self.passes = 0  # texts and rounds so far
-        self.drafting = 1.0  # the share of texts that draft in a draft step of the exit layer, a running mean
-        self.problem: Exception | None = None  # the first one, where nobody wants to be told
+        self.begun = self.passes = 0  # number of texts and of rounds so far
+        self.drafting = 1.0  # running mean of the share of texts that draft in the exit layer's draft steps
+        self.problem: Exception | None = None  # the first problem, if there is no `refused`
 
     def records(self, run: str) -> Iterator[Record]:
         events, clock = self.events(), self.clock
@@ -89,7 +89,7 @@ class Batch:
                 self._leave(member)
                 yield member, member.told.cancel()
             if not self.members:
-                continue  # somebody may wait
+                continue  # a request may be waiting
             for member in self.members:
                 costs = member.run.costs
                 costs.texts, costs.drafting = len(self.members), self.drafting if steps_together(member.run) else 0.0
@@ -115,23 +115,23 @@ class Batch:
                     run.clock = self.clock
                     member = Member(row, request.method, run, Narration(run, request, self.engine.level, self._place()))
                     events = list(member.told.begin())
-            except Exception as problem:  # whatever is wrong with it, the others have nothing to do with it
+            except Exception as problem:  # a request that fails must not affect the others
                 self.refused(row, problem)
                 continue
             self.members.append(member)
             yield from ((member, event) for event in events)
 
     def _place(self) -> dict:
-        """What a trace says of the passes that a text shares: how many texts they have at most, in which form, and how many there were, in
-        how many seconds, before its first."""
+        """Facts for the trace about the passes that a text shares: most texts at a time, their form, and the rounds and seconds before its
+        first."""
         return {"texts": self.most, "padded": self.padded, "first_pass": self.passes, "since": self.clock.seconds}
 
     def _keep(self, row: int, problem: Exception) -> None:
         self.problem = self.problem or problem
 
     def _draft(self) -> Iterator[tuple[Member, Event]]:
-        """Texts that draft together go step by step: a shared pass, then what each makes of it. One that stops takes part once more, since
-        its last draft passes the first layers too."""
+        """Texts that draft together alternate between a shared step and each text's own choice. A text that stops takes part in one more
+        step, because its last draft passes the first layers too."""
         drafts = {member: member.told.draft() for member in self.members}
         together = [member for member in self.members if steps_together(member.run)]
         for member in self.members:
@@ -139,7 +139,7 @@ class Batch:
                 yield from ((member, event) for event in drafts[member])
         steps = {member: first_step(member.run) for member in together}
         seconds: dict[Member, float] = defaultdict(float)
-        drafting: list[int] = []  # texts that draft, of every step
+        drafting: list[int] = []  # number of texts that draft, for every step
         while steps:
             for group in _groups(steps, lambda member: member.run.drafter.exit_layer):
                 began = time.perf_counter()
@@ -171,7 +171,8 @@ class Batch:
 
 @torch.inference_mode()
 def verify_in_passes(runs: Sequence[Run], rows: Sequence[int]) -> None:
-    """In as few verify passes as there may be; `rows` of each run. Every text waits for all of them, so the time of all is each one's."""
+    """Verify all runs in as few passes as possible; `rows`: number of rows of each run. Each run is charged the time of all passes, because
+    every text waits for all of them."""
     began = time.perf_counter()
     for group in _groups(range(len(runs)), lambda number: runs[number].drafter.reuses):
         for chosen in packed([rows[number] for number in group]):
@@ -182,7 +183,7 @@ def verify_in_passes(runs: Sequence[Run], rows: Sequence[int]) -> None:
 
 
 def verify_together(runs: Sequence[Run]) -> None:
-    """One verify pass over the rows of all these runs, whose drafters reuse equally many layers; each is then judged by its own rule."""
+    """One verify pass over the rows of all these runs, whose drafters must have equal `reuses`. Each run then judges its own rows."""
     target, low, rows = runs[0].target, runs[0].drafter.reuses, [run.rows() for run in runs]
     sizes, layers, seen = [part.shape[1] for part in rows], list(target.layers), {}
     segments = [Segment(run.text.cache, run.span, size) for run, size in zip(runs, sizes)]
@@ -196,7 +197,7 @@ def verify_together(runs: Sequence[Run]) -> None:
 
 
 def steps_together(run: Run) -> bool:
-    """Whether its draft steps can be shared."""
+    """Whether the run's draft steps can be shared with other texts."""
     return type(run.drafter) is EarlyExitDrafter and run.drafter.rows == 1
 
 

@@ -1,4 +1,4 @@
-"""Traces: records as NDJSON, written and read. One from elsewhere is hostile until it has been through here (schema.py)."""
+"""Writes and reads traces: records as NDJSON. Traces are untrusted, so reading checks every line (schema.py)."""
 
 import json
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ NOT_A_TRACE = "this is no trace: make one with `race ... --trace FILE`, or save 
 
 
 def to_line(record: Record) -> str:
-    """One line, pure ASCII and free of "<": no token can break the framing, reorder text around it or open a tag in a page."""
+    """One line of pure ASCII without "<", so no token can break the line format, reorder text around it or open a tag in a page."""
     return json.dumps(record.to_json(), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c") + "\n"
 
 
@@ -29,11 +29,11 @@ def write_trace(path: Path, records: Iterable[Record]) -> None:
 class Trace:
     head: dict | None
     records: list[Record]
-    text: str  # NDJSON, pure ASCII, free of "<"
+    text: str  # NDJSON, pure ASCII without "<"
 
 
 def open_trace(path: Path) -> Trace:
-    """Raises UserError."""
+    """Read a trace file. Raises UserError if it cannot be read or is not a valid trace."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -43,7 +43,7 @@ def open_trace(path: Path) -> Trace:
 
 
 def parse_trace(data: bytes, name: str = "the trace") -> Trace:
-    """Raises UserError naming the first line that is broken."""
+    """Parse a trace. Raises UserError, which names the first invalid line."""
     if len(data) > MOST_BYTES:
         raise UserError(f"{name} is larger than {MOST_BYTES >> 20} MB: export a shorter run")
     check, head, records, lines = Check(), None, [], []

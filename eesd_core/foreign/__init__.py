@@ -1,6 +1,6 @@
-"""Runs of other programs as traces: what vLLM and llama.cpp say of a request, and a logger for anybody's own decode loop.
+"""Runs of other programs as traces: from responses of vLLM and llama.cpp, and a logger for any decode loop.
 
-What such a run does not say (drafts' words, probabilities, draws, often times) is absent from its trace, never made up.
+What such a run does not report (draft tokens, probabilities, draws, often times) is absent from its trace, never made up.
 """
 
 from .log import Log

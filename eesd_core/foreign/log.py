@@ -1,4 +1,4 @@
-"""Three calls that make a trace of anybody's own decode loop: `begin`, `round`, `end`."""
+"""A logger that makes a trace of any decode loop with three calls: `begin`, `round`, `end`."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ REASONS = ("length", "eos", "stop", "unknown")
 
 
 class Log:
-    """Writes a trace line by line, so one that breaks off is not lost; opens in a `with` statement. Several texts may follow each other.
+    """Writes a trace line by line, so an aborted run is not lost. Use it in a `with` statement. It can log several texts in sequence.
 
         with Log("run.ndjson", "my loop") as log:
             log.begin(prompt="Once upon a time")
@@ -23,11 +23,11 @@ class Log:
                 log.round(drafted=4, accepted=2, ids=[17, 5, 9])
             log.end("eos")
 
-    The clock runs from `begin`, or from `prefilled`, to the end of each round; give `seconds` to a round to use a clock of your own.
+    A round's time runs from the round before, or from `begin` or `prefilled`. Pass `seconds` to use your own clock.
     """
 
     def __init__(self, path: str | Path, program: str):
-        """`program` is what the run is called, anything but eesd and vanilla. Raises UserError."""
+        """`program`: the name of the method, anything but eesd and vanilla. Raises UserError for these, and if `path` cannot be written."""
         if program in ("", "eesd", "vanilla"):
             raise UserError(f"a log is of another program: {program!r} is none")
         self.program, self.path, self.row, self.open = program, Path(path), -1, False
@@ -39,14 +39,14 @@ class Log:
     def begin(
         self, model: str = "", prompt: str = "", prompt_ids: Sequence[int] = (), settings: dict | None = None, versions: dict | None = None
     ) -> None:
-        """The next text. What is left out is not known."""
+        """Begin the next text. Omitted values count as unknown."""
         self._end_early()
         self.row, self.seq, self.t, self.rounds, self.tokens, self.open = self.row + 1, 0, 0.0, [], 0, True
         self._say(started(self.program, model, prompt, prompt_ids, settings or {}, versions or {}))
         self.at = time.perf_counter()
 
     def prefilled(self, tokens: int, seconds: float | None = None) -> None:
-        """Decoding begins now. May be left out: then prefill is not told apart."""
+        """Call it when prefill ends and decoding begins. `seconds`: of prefill. Optional: without it, prefill counts to the first round."""
         taken = time.perf_counter() - self.at
         self._say(PrefillDone(tokens, taken if seconds is None else float(seconds)))
         self.at = time.perf_counter()
@@ -54,8 +54,8 @@ class Log:
     def round(
         self, drafted: int, accepted: int, ids: Sequence[int] | None = None, text: str | None = None, seconds: float | None = None
     ) -> None:
-        """One draft-verify cycle: `accepted` of `drafted` tokens; `ids` and `text` of all that it wrote, the target's own token included.
-        Raises UserError for counts that cannot be."""
+        """One draft-verify cycle. `ids` and `text`: all that it wrote, including the target's own token. Raises UserError for impossible
+        counts."""
         if not self.open:
             raise UserError("a round needs a text: call begin first")
         counts = fits(drafted, "integer") and fits(accepted, "integer") and 0 <= accepted <= drafted <= MOST_TOLD
@@ -73,7 +73,7 @@ class Log:
         self.rounds.append((int(drafted), int(accepted)))
 
     def end(self, reason: str = "unknown") -> None:
-        """`reason`: length, eos (the model ended the text), stop (a stop string) or unknown."""
+        """End the text. `reason`: length, eos (the model ended it), stop (a stop string) or unknown. Raises UserError for another one."""
         if reason not in REASONS:
             raise UserError(f"a text ends for one of {', '.join(REASONS)}, not {reason!r}")
         if self.open:

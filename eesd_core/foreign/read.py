@@ -1,7 +1,8 @@
-"""Files of other programs: a response of vLLM with `metrics.speculative_decoding` (`--per-request-spec-decode-metrics`), a response of
-llama.cpp's server with `timings`; one JSON object, a list of them or one a line (several texts), or a stream as it was sent ("data: ...").
+"""Reads files of other programs: responses of vLLM with `metrics.speculative_decoding` (`--per-request-spec-decode-metrics`) and of
+llama.cpp's server with `timings`. A file is one JSON object, a list of them or one per line (several texts), or a stream as it was sent
+("data: ...").
 
-Field names as vLLM 0.32 and llama.cpp of October 2026 write them. Figures from elsewhere are hostile until they have been through here.
+Field names are those of vLLM 0.32 and of llama.cpp of October 2026. The files are untrusted, so every value is checked here.
 """
 
 import json
@@ -11,13 +12,13 @@ from ..errors import UserError
 from ..schema import MOST_BYTES, MOST_TOLD, fits
 from .told import Told
 
-MOST = 1_000_000  # tokens of a text
-NEAR = 1e-3  # between a share that was said and that of the counts
+MOST = 1_000_000  # most tokens of a text, and most of any count
+NEAR = 1e-3  # tolerance between a reported ratio and the one computed from the counts
 UNKNOWN = "a response of vLLM with metrics.speculative_decoding, or of llama.cpp's server with timings, is needed"
 
 
 def read_foreign(path: Path) -> list[Told]:
-    """Raises UserError, in one line, for what is no such file, and for figures that are missing, out of range or contradict each other."""
+    """The runs in a file. Raises UserError if it is no such file, or if values are missing, out of range or contradictory."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
@@ -33,7 +34,7 @@ def read_foreign(path: Path) -> list[Told]:
 
 
 def replies_in(text: str) -> list[dict]:
-    """Raises ValueError."""
+    """The responses in a file's text. Raises ValueError if they are not JSON objects."""
     try:
         whole = parsed(text)
         replies = whole if isinstance(whole, list) else [whole]
@@ -54,7 +55,7 @@ def parsed(text: str):
 
 
 def joined(chunks: list) -> dict:
-    """The response that a stream would have been: its text put together, all else as the last chunk that has it says."""
+    """A stream's chunks as one response: texts and token ids are concatenated; of other fields the last chunk's value counts."""
     reply, text, ids = {}, "", []
     for chunk in chunks:
         if not isinstance(chunk, dict):
@@ -70,7 +71,7 @@ def joined(chunks: list) -> dict:
 
 
 def told_by(reply: dict) -> Told:
-    """Raises ValueError."""
+    """The run in a response. Raises ValueError if it is neither program's, or if its values cannot be right."""
     metrics = reply.get("metrics")
     if isinstance(metrics, dict) and isinstance(metrics.get("speculative_decoding"), dict):
         return by_vllm(reply, metrics)
@@ -138,7 +139,7 @@ def by_llama_cpp(reply: dict, timings: dict) -> Told:
 
 
 def named(told: Told, reply: dict, choice: dict) -> None:
-    """What both say in the same words."""
+    """Sets the fields that both programs name alike."""
     told.model, told.version = (text if isinstance(text := reply.get(name), str) else "" for name in ("model", "system_fingerprint"))
     told.text = text_of(reply, choice)
     ids = numbers(first(choice.get("token_ids"), reply.get("tokens")), "token_ids")
@@ -152,7 +153,7 @@ def first_choice(reply: dict) -> dict:
 
 
 def text_of(reply: dict, choice: dict) -> str:
-    """Of a completion, a chat or llama.cpp's own endpoint, whole or a part of a stream."""
+    """The text of a completion, a chat or llama.cpp's own endpoint, from a whole response or a part of a stream."""
     inner = first(choice.get("message"), choice.get("delta"))
     parts = choice.get("text"), inner.get("content") if isinstance(inner, dict) else None, reply.get("content")
     return next((part for part in parts if isinstance(part, str)), "")

@@ -1,4 +1,4 @@
-"""What another program said of one text, and the records it makes."""
+"""What another program reported about one text, and its conversion to records."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from ..metrics import Acceptance
 
 @dataclass
 class Told:
-    """None, or nothing: it was not said."""
+    """None or empty: not reported."""
 
     program: str
     new_tokens: int
@@ -20,14 +20,14 @@ class Told:
     seconds: float | None = None  # of decoding
     text: str = ""
     ids: tuple[int, ...] | None = None
-    rounds: list[tuple[int, int]] = field(default_factory=list)  # (drafted, accepted) each, in order
-    totals: dict | None = None  # where it did not tell of rounds: vLLM's names (metrics.py), those it said
+    rounds: list[tuple[int, int]] = field(default_factory=list)  # (drafted, accepted) of each round, in order
+    totals: dict | None = None  # totals of the whole run in vLLM's names (metrics.py), as far as reported; used without `rounds`
     reason: str = "unknown"
     version: str = ""
 
 
 def started(program: str, model: str, prompt: str, prompt_ids: Iterable[int], settings: dict, versions: dict) -> RunStarted:
-    """No device, no type of numbers and no promise: other programs do not say them."""
+    """Device, dtype and level are empty, because other programs do not report them."""
     return RunStarted(program, model, "", "", "", prompt, tuple(prompt_ids), settings, versions)
 
 
@@ -36,7 +36,8 @@ def finished(reason: str, new_tokens: int, rounds: list[tuple[int, int]], totals
 
 
 def records_of(texts: Iterable[Told]) -> list[Record]:
-    """One row a text. Rounds whose times are not known stand at 0 on the clock; the run's end stands where its decoding time says."""
+    """The records of several texts, one row per text. Times of rounds are unknown, so all records stand at 0 on the clock, except the last
+    one, which stands at the decoding time, or at 0 if that is not reported."""
     records = []
     for row, told in enumerate(texts):
         settings = {} if told.prompt_tokens is None else {"prompt_tokens": told.prompt_tokens}

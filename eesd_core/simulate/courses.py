@@ -1,11 +1,11 @@
-"""The bandit laboratory: what any controller and any draft length would have done on a text, without running the model again.
+"""Simulates what any controller or draft length would have done on a text, without running the model again.
 
-A *course* says for every place of a text whether a draft there would have been right, and how sure the drafter would have been. It is
-taken from a finished run by one teacher-forced pass (`drafts_of`), or made up. `replay` runs a real controller over courses at given
-costs; `best_fixed` and `oracle` are the two hindsights it is measured against.
+A *course* says for every place of a text whether a draft there would have been right and how sure the drafter would have been. It comes
+from a finished run by one teacher-forced pass (`drafts_of`), or it is made up. `replay` runs a real controller over courses at given costs.
+It is compared with `best_fixed` and `oracle`, the best choices in hindsight.
 
-What a course cannot know: drafts behind a rejected one go on from a wrong token. No outcome depends on them, but a controller that looks
-at confidence also decides on them how long to go on; it is shown the confidence at that place of the true text.
+The simulation has one limit: a draft behind a rejected one continues from a wrong token, which a course does not cover. No outcome depends
+on such drafts, but a controller may use their confidence to decide when to stop. It gets the confidence at that place of the true text.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,23 +23,23 @@ from ..errors import UserError
 from ..limits import MAX_DRAFT
 from ..sampling import Sampler, Sampling
 
-PIECE = 32  # places that are read in one go, and whose logits are in memory at a time
+PIECE = 32  # places per pass, which limits the logits in memory
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Would-be drafts, one for every place of a text. At place p, as the i-th of its round, a draft is right if i < reach[p].
+    """Simulated drafts, one for every place of a text. A draft at place p that is the i-th of its round (from 0) is right if i < reach[p].
 
-    For the early-exit drafter a draft is right wherever it stands in a round or nowhere: reach is MAX_DRAFT or 0.
+    For the early-exit drafter the number in the round does not matter: reach is MAX_DRAFT or 0.
     """
 
     reach: Sequence[int]
     confidence: Sequence[float]
     entropy: Sequence[float]  # nats
-    lead: Sequence[float]  # of the choice's score over the runner-up's
+    lead: Sequence[float]  # score of the choice minus that of the runner-up
 
     def runs(self) -> list[int]:
-        """How many drafts in a row would be accepted from every place on, at most MAX_DRAFT."""
+        """For every place, how many drafts in a row from there on would be accepted, at most MAX_DRAFT."""
         reach, found = [*self.reach, *[0] * MAX_DRAFT], []
         for place in range(len(self.reach)):
             run = 0
@@ -53,18 +53,19 @@ class Course:
 def drafts_of(
     engine: Engine, ids: Sequence[int], prompt_length: int, sampling: Sampling, stopped: Callable[[], bool] = bool
 ) -> Course | None:  # fmt: skip
-    """What the exit layer would have drafted at every place of a finished run. ids: prompt and text.
+    """What the exit layer would have drafted at every place of a finished run. `ids`: prompt and text.
 
-    They are read again, in pieces, and `stopped` is asked in front of each: None once it says yes. Inside a round a draft follows earlier
-    drafts, which equal the text as long as it is tested: so this gives every tested draft exactly, up to rounding where passes are not
-    row-invariant. Raises UserError for rejection sampling, where chance accepts.
+    They are read again in pieces. `stopped` is called before each piece; if it returns True, the result is None. A tested draft follows
+    only accepted drafts, which equal the text, so the result holds exactly for tested drafts, up to rounding if passes are not
+    row-invariant. (With taps a draft also depends on its place in the round; here every draft is taken as the first of its round.) Raises
+    UserError for rejection sampling, because acceptance is random there.
     """
     if sampling.rejects:
         raise UserError("what would have been cannot be told by rejection sampling: run with greedy decoding or shared noise")
     target, layer, tokens = engine.target, engine.exit_layer_at(sampling), len(ids) - 1
     sampler, cache, own = Sampler(sampling, target.vocab, target.device), target.new_cache(tokens), layer.new_cache(target, tokens)
     course: list[list] = [[], [], [], []]  # the fields of Course
-    before = dict.fromkeys(layer.taps)  # the last row of every tap
+    before = dict.fromkeys(layer.taps)  # each tap's last row of the previous piece
     for first in range(0, tokens, PIECE):
         if stopped():
             return None
@@ -72,12 +73,12 @@ def drafts_of(
         for depth in (layer.exit_after, *layer.taps):
             hidden, low = target.run_range(low, depth, hidden, cache, first), depth
             seen[depth] = hidden  # (1, m, D)
-        # With taps a draft depends on its place in its round: here all are the first of theirs, and see the row in front of them.
+        # Every draft is taken as the first of its round, so it sees the deep states of the row before it.
         rows = [torch.cat([last if first else torch.zeros_like(seen[tap][:, :1]), seen[tap]], 1) for tap, last in before.items()]
         before = {tap: row[:, -1:] for tap, row in zip(layer.taps, rows)}
         deep = torch.cat([row[:, :-1] for row in rows], -1) if rows else None  # (1, m, taps D)
         states = layer.hidden(target, seen[layer.exit_after], own, first, deep)
-        low = max(first, prompt_length - 1)  # the state at one position makes the draft of the next
+        low = max(first, prompt_length - 1)  # the state at a position drafts the next position's token
         if low < first + states.shape[1]:
             for field, more in zip(course, _places(sampler, layer.along(target, states[:, low - first :], ids, low), ids, low)):
                 field += more
@@ -85,7 +86,7 @@ def drafts_of(
 
 
 def _places(sampler: Sampler, logits: Tensor, ids: Sequence[int], low: int) -> tuple[list, ...]:
-    """What is drafted from the states at positions low .. , logits (m, V): the fields of Course at these places."""
+    """The fields of Course for drafts made from the states at positions low .. ; logits (m, V): the exit layer's."""
     log_probs = sampler.log_probs(logits)
     scores, probs = sampler.scores(logits, log_probs, range(low + 1, low + 1 + len(logits))), log_probs.exp()
     drafts, best = scores.argmax(-1).tolist(), scores.topk(2).values  # (m, 2)
@@ -97,7 +98,7 @@ def _places(sampler: Sampler, logits: Tensor, ids: Sequence[int], low: int) -> t
 
 @dataclass(slots=True)
 class Replay:
-    """What was done, and how long it took, in the unit of the costs."""
+    """The result of a simulation. `seconds` is in the unit of the costs."""
 
     tokens: int = 0
     seconds: float = 0.0
@@ -111,7 +112,7 @@ class Replay:
 
 
 def replay(controller: Controller, courses: Iterable[Course], costs: Costs) -> Replay:
-    """Run a controller over one text after another as the engine would; it keeps what it has learned."""
+    """Run a controller over one text after another as the engine would. It keeps its state from text to text."""
     result, start_round, keep_drafting = Replay(), controller.start_round, controller.keep_drafting
     for course in courses:
         said, runs, tokens, place = list(zip(course.confidence, course.entropy, course.lead)), course.runs(), len(course.reach), 0
@@ -134,13 +135,13 @@ def replay(controller: Controller, courses: Iterable[Course], costs: Costs) -> R
 
 
 def best_fixed(courses: Sequence[Course], costs: Costs) -> tuple[int, Replay]:
-    """The draft length that turns out fastest on these texts, and its replay. Most of all this is asked for, so no controller runs."""
+    """The draft length that is fastest on these texts, and its replay. This is called often, so the search runs no controller."""
     lengths, runs = range(MAX_DRAFT + 1), [course.runs() for course in courses]
     seconds = [0.0] * len(lengths)
     for length in lengths:
         whole = costs.round(length)
         for run in runs:
-            place, last = 0, len(run) - length  # from here on rounds are cut short by the end
+            place, last = 0, len(run) - length  # from `last` on, the end of the text shortens the rounds
             while place < last:
                 place += min(length, run[place]) + 1
                 seconds[length] += whole
@@ -153,11 +154,11 @@ def best_fixed(courses: Sequence[Course], costs: Costs) -> tuple[int, Replay]:
 
 
 def oracle(courses: Iterable[Course], costs: Costs) -> Replay:
-    """The fastest draft lengths in hindsight, round by round: a shortest path through every text. Nothing wrong is ever drafted."""
+    """The fastest draft length for every round in hindsight: a shortest path through each text. It never drafts a wrong token."""
     result = Replay()
     for course in courses:
         tokens, runs = len(course.reach), course.runs()
-        best = [(0.0, 0)] * (tokens + 1)  # from a place to the end: seconds, drafts of the first round
+        best = [(0.0, 0)] * (tokens + 1)  # per place: seconds from there to the end, drafts of the first round
         for place in reversed(range(tokens)):
             right = min(runs[place], tokens - place - 1)
             best[place] = min((costs.round(k) + best[place + k + 1][0], k) for k in range(right + 1))
@@ -173,9 +174,8 @@ def oracle(courses: Iterable[Course], costs: Costs) -> Replay:
 
 
 def what_if(courses: Sequence[Course], costs: Costs, controllers: dict[str, Controller]) -> list[dict]:
-    """One row for every controller, the best fixed length and the oracle. Costs in seconds; regret in milliseconds against those two.
-
-    Speedup is over this engine without drafts.
+    """One row for every controller, for the best fixed length and for the oracle. Costs in seconds. `regret_fixed` and `regret_oracle`:
+    extra time over these two in milliseconds. Speedup is over this engine without drafts.
     """
     length, fixed = best_fixed(courses, costs)
     best = oracle(courses, costs)
@@ -197,10 +197,10 @@ def what_if(courses: Sequence[Course], costs: Costs, controllers: dict[str, Cont
 
 
 def made_up(chances: Iterable[float], seed: int, spread: float = 0.0) -> Course:
-    """A text whose drafts are right with given chances, one a place.
+    """A text whose drafts are right with the given chances, one per place.
 
-    spread 0: confidence is noise and says nothing. Else a token's own chance scatters around the given one, normally in log-odds, with
-    this standard deviation, and is the confidence.
+    With `spread` 0 the confidence is uniform noise. Otherwise each token's own chance is the given one plus normal noise in log-odds, with
+    standard deviation `spread`, and this own chance is the confidence.
     """
     random = Random(seed)
     reach, confidence = [], []
@@ -216,7 +216,7 @@ def constant(tokens: int, chance: float, seed: int, spread: float = 0.0) -> Cour
 
 
 def switching(tokens: int, easy: float, hard: float, stay: float, seed: int, spread: float = 0.0) -> Course:
-    """Two regimes, each of `stay` tokens on average."""
+    """A text that switches between two chances, `easy` and `hard`, every `stay` tokens on average."""
     random, chances = Random(f"regimes {seed}"), []
     is_easy = random.random() < 0.5
     for _ in range(tokens):
@@ -226,7 +226,7 @@ def switching(tokens: int, easy: float, hard: float, stay: float, seed: int, spr
 
 
 def by_position(tokens: int, chances: Sequence[float], seed: int) -> Course:
-    """A drafter that grows stale: its i-th draft of a round is right with chances[i], which fall; behind their end none is."""
+    """A drafter that gets worse within a round: its i-th draft is right with chance chances[i] (falling), beyond the list with chance 0."""
     random, reach = Random(seed), []
     for _ in range(tokens):
         u = random.random()
@@ -235,5 +235,5 @@ def by_position(tokens: int, chances: Sequence[float], seed: int) -> Course:
 
 
 def _sure_as(reach: Sequence[int], confidence: Sequence[float]) -> Course:
-    """Entropy and lead say nothing that confidence does not."""
+    """A course whose entropy and lead are functions of the confidence."""
     return Course(reach, confidence, [-log(c) for c in confidence], [2 * atanh(min(c, 1 - 1e-9)) for c in confidence])

@@ -1,7 +1,7 @@
-"""What a finished run would have cost with other draft lengths and controllers: one record more for its trace.
+"""What a finished run would have cost with other draft lengths and controllers, as one more record for its trace.
 
-The drafts are the run's own (courses.py: one pass over its text), and so are the costs: those measured when it began, scaled so that its
-own rounds come to the time they took. Its own row is what happened; the others are replayed. Speedups are over its vanilla lane.
+Drafts come from one pass over the run's text (courses.py). Costs are those measured when the run began, scaled so that its own rounds add
+up to the time that they took. The run's own row is measured; all others are simulated. Speedups are over the run's vanilla lane.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,8 +20,9 @@ OWN = "this run"
 
 
 def hindsight(engine: Engine, request: Request, records: Sequence[Record], stopped: Callable[[], bool] = bool) -> Record | None:
-    """`records`: a finished race, its verdict last. None where it cannot be told: by rejection sampling chance accepts, and
-    only chains of the exit layer's own drafts are known without a run. None too once `stopped`, asked every few places, says yes."""
+    """`records`: those of a finished race, its verdict last. Returns None if it cannot be simulated: under rejection sampling, because
+    acceptance is random, and for drafters other than chains of the exit layer. Also None as soon as `stopped`, called every few places,
+    returns True."""
     if request.sampling.rejects or str(request.drafter) != "early-exit":
         return None
     lane = fold(records, "eesd")
@@ -34,14 +35,14 @@ def hindsight(engine: Engine, request: Request, records: Sequence[Record], stopp
         if name != "fixed":
             controllers[name] = make_controller(name, **({"seed": request.sampling.seed} if issubclass(kind, Seeded) else {}))
     rows = what_if([course], costs_of(lane), controllers)
-    rows = [row for row in rows if f"best {row['name']}" != rows[-2]["name"]]  # the best fixed length once
+    rows = [row for row in rows if f"best {row['name']}" != rows[-2]["name"]]  # list the best fixed length only once
     rows = [row | {"speedup": row["tokens_per_second"] * vanilla.seconds / len(vanilla.token_ids)} for row in rows]
     last = records[-1]
     return Record(last.run, "race", last.seq + 1, last.t, WhatIf((own_row(eesd, vanilla, *rows[-2:]), *rows)))
 
 
 def costs_of(lane: Lane) -> Costs:
-    """Costs at which the run's own rounds come to the seconds they took: as measured before it, scaled by stage."""
+    """The costs measured before the run, scaled per stage so that the run's own rounds add up to the seconds that they took."""
     before = Costs(lane.costs.draft, lane.costs.verify, lane.costs.fixed)
     seconds = sum(round.verdict.verify_seconds for round in lane.judged)
     verify = seconds / sum(before.verify[round.drafted] for round in lane.judged)
@@ -50,7 +51,7 @@ def costs_of(lane: Lane) -> Costs:
 
 
 def own_row(eesd: Metrics, vanilla: Metrics, fixed: dict, oracle: dict) -> dict:
-    """What happened, in the words of `what_if`'s rows."""
+    """The run's own row, with the fields of `what_if`'s rows."""
     tokens = len(eesd.token_ids)
     speed = tokens / eesd.seconds
     row = {"name": OWN, "tokens_per_second": speed, "speedup": speed * vanilla.seconds / len(vanilla.token_ids)}

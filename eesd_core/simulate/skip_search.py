@@ -1,9 +1,9 @@
 """Which sub-layers to skip: a short Bayesian optimisation (Draft & Verify, arXiv 2309.08168, Section 3.3).
 
-A Gaussian process over sets, as 2L zeros and ones, learns what each set that was tried came to; tried next is the one of many candidates
-with the highest mean + KAPPA standard deviations. As there, a set is judged by drafting and verifying a few texts. Ours: what they cost is
-counted, not clocked (draft passes at the share of the time that their sub-layers take, one for every verify pass), so that a search
-comes out alike on a busy machine; candidates are neighbours of the best set and random ones; dozens of trials instead of a thousand.
+A Gaussian process over sets, encoded as 2L zeros and ones, learns the value of the sets tried so far. The next trial is the candidate with
+the highest mean + KAPPA standard deviations. As in the paper, a set is evaluated by drafting and verifying a few texts. Ours: costs are
+counted instead of timed, so that the result does not depend on machine load (a verify pass counts 1, a draft pass the time share of its
+remaining sub-layers); candidates are neighbours of the best set and random sets; dozens of trials instead of a thousand.
 """
 
 import time
@@ -21,12 +21,12 @@ from ..model.target import Target
 from ..request import Request
 
 TRIALS, FIRST, CANDIDATES, KAPPA = 40, 8, 400, 2.0
-REACH = 3.0  # of the process, in units of the square root of how many sub-layers differ: sets that differ in nine still tell of each other
-NEW_TOKENS = 32  # of every text
+REACH = 3.0  # the kernel's length scale; the distance of two sets is the square root of the number of sub-layers in which they differ
+NEW_TOKENS = 32  # per text
 
 
 class Trial(NamedTuple):
-    """How far a search is: `number` of the trial, from 1; the best set until then, and its worth."""
+    """State of a search: the trial's `number`, from 1, the best set so far, and its value `worth`."""
 
     number: int
     best: SkipSet
@@ -34,8 +34,8 @@ class Trial(NamedTuple):
 
 
 def search(worth: Callable[[SkipSet], float], depth: int, trials: int = TRIALS, seed: int = 0) -> Iterator[Trial]:
-    """Worth: any number, the more the better."""
-    from sklearn.gaussian_process import GaussianProcessRegressor  # takes a second, and is needed here alone
+    """Maximises `worth` over skip sets of a model with `depth` layers. Yields the state after every trial."""
+    from sklearn.gaussian_process import GaussianProcessRegressor  # imported here because it takes a second
     from sklearn.gaussian_process.kernels import Matern
 
     random = np.random.default_rng(seed)
@@ -67,13 +67,13 @@ def as_set(row: np.ndarray) -> SkipSet:
 
 
 def search_skips(engine: Engine, prompts: Sequence[str], trials: int = TRIALS) -> Iterator[Trial]:
-    """For this model, greedy, with Self-SD's own adaptive threshold."""
+    """Searches the best skip set for this model, with greedy decoding and Self-SD's adaptive threshold."""
     attention, mlp = shares(engine.target)
 
     def worth(skips: SkipSet) -> float:
-        """Tokens for the time of one plain step."""
+        """Tokens per time of one plain step."""
         if not str(skips):
-            return 1.0  # the whole model drafts for itself
+            return 1.0  # the draft model is the whole model
         cost = 1 - attention * len(skips.attention) - mlp * len(skips.mlp)
         tokens, steps = 0, 0.0
         for prompt in prompts:
@@ -88,8 +88,8 @@ def search_skips(engine: Engine, prompts: Sequence[str], trials: int = TRIALS) -
 
 @torch.inference_mode()
 def shares(target: Target, position: int = 64, repeats: int = 30) -> tuple[float, float]:
-    """Shares of a plain step's time that one attention and one MLP take; of all of them in tenths, so that two searches on one machine,
-    with a little noise between them, come to the same set."""
+    """Shares of a plain step's time that one attention and one MLP take. The share of all attentions, and of all MLPs, is rounded to
+    tenths, so that small timing noise does not change the result of a search."""
     every = frozenset(range(target.depth))
     kinds = [SkipSet(frozenset(), frozenset()), SkipSet(every, frozenset()), SkipSet(frozenset(), every)]
     stacks, cache = [remaining(target, skips) for skips in kinds], target.new_cache(position + 1)

@@ -1,1 +1,1 @@
-"""Text and token ids."""
+"""Conversion between text and token ids."""

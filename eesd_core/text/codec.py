@@ -1,7 +1,7 @@
 """Text to token ids and back, for one model. It needs the tokenizer and two small files, not the weights.
 
-Everything here may be used from several threads: the tokenizers are this class's own, and none of them is switched after it is made
-(transformers switches its one tokenizer from call to call).
+A codec is thread-safe: it has its own tokenizers and never changes their settings after construction. (transformers changes settings of its
+one tokenizer from call to call.)
 """
 
 import copy
@@ -16,18 +16,18 @@ from ..errors import UserError
 from .chat import Chat, Message
 from .names import control_tokens, rename
 
-REMEMBERED = 32  # prompts whose ids are kept: both lanes of a race read the same one, and so does whoever checks it before
+REMEMBERED = 32  # prompts whose ids are cached: both lanes of a race, and the check before it, encode the same prompt
 
 
 class Codec:
-    """`special_ids` are tokens that are no text: control tokens and those that end a text, `end_ids`."""
+    """`special_ids`: tokens that are not text, namely special tokens and those that end a text (`end_ids`)."""
 
     def __init__(self, tokenizer, end_ids: frozenset[int], rows: int, owner: str):
-        """`tokenizer` is transformers'; `rows` is the size of the model's embedding, `owner` its name for messages. Raises UserError for a
-        tokenizer of another library than `tokenizers`."""
+        """`tokenizer`: transformers' tokenizer. `rows`: rows of the model's embedding. `owner`: the model's name for error messages. Raises
+        UserError for a tokenizer that is not from the library `tokenizers`."""
         try:
             facts = json.loads(tokenizer.backend_tokenizer.to_str()) | {"truncation": None, "padding": None}
-        except Exception:  # tokenizers written in Python have no backend, or one that cannot be written down
+        except Exception:  # tokenizers written in Python have no backend, or one that cannot be serialised
             raise UserError(f"the tokenizer of {owner} cannot be used: it must have a tokenizer.json") from None
         self.end_ids, self.rows, self.owner = end_ids, rows, owner
         names, secret = control_tokens(facts, str(tokenizer.chat_template or "")), secrets.token_hex(8)
@@ -43,16 +43,16 @@ class Codec:
 
     @classmethod
     def load(cls, model: str, revision: str | None = None, owner: str = "") -> "Codec":
-        """From a folder or a Hub id, without the weights. Raises UserError."""
+        """Loads from a folder or a Hub id, without the weights. Raises UserError if the files cannot be read."""
         how = {"revision": revision, "trust_remote_code": False}
         try:
             config = AutoConfig.from_pretrained(model, **how)
             tokenizer = AutoTokenizer.from_pretrained(model, **how)
             try:
                 generation = GenerationConfig.from_pretrained(model, revision=revision)
-            except OSError:  # the file may be missing: then config.json says it
+            except OSError:  # without this file, config.json has the end tokens
                 generation = GenerationConfig.from_model_config(config)
-        except Exception as problem:  # whatever transformers raises over files: there is no list of it
+        except Exception as problem:  # transformers does not document which exceptions loading can raise
             reason = " ".join(str(problem).split())[:200]
             raise UserError(f"the tokenizer of {model} cannot be read ({reason}): check the name, the files and the network") from None
         return cls(tokenizer, end_ids_of(generation), config.get_text_config().vocab_size, owner or model)
@@ -62,13 +62,14 @@ class Codec:
         return self._chat is not None
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, with the BOS token where the tokenizer wants one; names of control tokens in it are text. No ids where the
-        tokenizer knows nothing of the text. Raises UserError for a token that the model has no embedding for."""
+        """Token ids of a text, with a BOS token if the tokenizer adds one. Names of control tokens are treated as text. The result is empty
+        if the tokenizer knows none of the text. Raises UserError for a token without a row in the model's embedding."""
         return list(self._encoded(text))
 
     def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of a conversation and of the opening of the reply, as the chat template writes them; the last message is the request.
-        What the messages hold is text. Raises UserError: no template, or one that fails or leaves the request out; see `encode`."""
+        """Token ids of a conversation and of the opening of the reply, as the chat template writes them. The last message is the request.
+        Names of control tokens in messages are treated as text. Raises UserError without a template, if it fails or leaves the request
+        out, and as `encode` does."""
         return list(self._encoded(tuple((message["role"], message["content"]) for message in messages)))
 
     def _encode(self, what: str | tuple[tuple[str, str], ...]) -> tuple[int, ...]:
@@ -86,12 +87,12 @@ class Codec:
         return tuple(ids)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of tokens that stand together, without special ones."""
+        """The text of consecutive tokens, without special ones."""
         return self._plain.decode([id for id in ids if id not in self.special_ids], skip_special_tokens=False)
 
     def piece(self, id: int) -> str:
-        """The text of one token, for display: as it reads behind a word, with the space in front that belongs to it. Special tokens give
-        their name, a part of a character gives U+FFFD."""
+        """The text of one token for display, as it reads after a word, including its leading space. Special tokens give their name; a part
+        of a character gives U+FFFD."""
         if id not in self._pieces:
             self._pieces[id] = self._names.get(id) or self._piece(id)
         return self._pieces[id]
@@ -100,7 +101,7 @@ class Codec:
         return self._plain.decode([*self._word, id], skip_special_tokens=False)[len(self._plain.decode(self._word)) :]
 
     def _find_word(self) -> list[int]:
-        """A token that is a word or a letter. What follows it is not at the beginning of a text, where some decoders drop a space."""
+        """A token that is a word or a letter, or []. `_piece` decodes it before a token, since some decoders drop a text's first space."""
         for id in range(self._plain.get_vocab_size()):
             token = self._plain.id_to_token(id) or ""
             if id not in self._names and not token.startswith("<0x") and self._plain.decode([id]).isalnum():
@@ -109,11 +110,11 @@ class Codec:
 
 
 def end_ids_of(generation: GenerationConfig) -> frozenset[int]:
-    """Tokens that end a text, as transformers' generate() takes them."""
+    """Tokens that end a text, as transformers' generate() reads them."""
     ends = generation.eos_token_id
     return frozenset(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
 
 def _sound(text: str) -> str:
-    """Lone surrogates, which are no text, become "?"."""
+    """Replaces lone surrogates, which are not valid text, by "?"."""
     return text.encode("utf-8", "replace").decode()

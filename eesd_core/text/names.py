@@ -1,9 +1,9 @@
-"""Names of control tokens, such as <|im_end|>, and a tokenizer in which no text can write them.
+"""Names of control tokens, such as <|im_end|>, and a tokenizer for which no text contains them.
 
-A tokenizer finds the names of its added tokens in any text. In a visitor's text they must stay text, or a request could end itself and go
-on as the model's reply. So there is a second tokenizer: the first one with secret names. The ids are the same, and nobody can spell them.
+A tokenizer finds the names of its added tokens in any text. In a visitor's text they must stay text, otherwise a request could end itself
+and continue as the model's reply. So there is a second tokenizer with the same ids but secret names, which nobody can write.
 
-`facts` is a tokenizer.json (huggingface/tokenizers), read.
+`facts` is the parsed tokenizer.json (huggingface/tokenizers).
 """
 
 import json
@@ -13,10 +13,10 @@ from tokenizers import Tokenizer
 
 
 def control_tokens(facts: dict, template: str) -> dict[int, str]:
-    """Id and name of the added tokens that are no text: special ones, those with punctuation in them, and those the chat template writes.
+    """Id and name of the added tokens that are not text: special ones, those with punctuation, and those that the chat template writes.
 
-    Left out are words and white space that somebody added to the vocabulary: a text means them as they are. So are special tokens that
-    merging letters gives as well (such as "!" for padding): text may hold them.
+    Left out are words and white space added to the vocabulary, since in a text they mean themselves, and special tokens that byte-pair
+    merges also produce (such as "!" for padding), since a text may contain them.
     """
     found, spelled = {}, _spelled(facts)
     for token in facts["added_tokens"]:
@@ -28,7 +28,7 @@ def control_tokens(facts: dict, template: str) -> dict[int, str]:
 
 
 def rename(facts: dict, names: dict[str, str]) -> Tokenizer:
-    """The tokenizer with other names for some of its added tokens; ids stay."""
+    """The tokenizer with some added tokens renamed (`names`: old -> new). Their ids stay the same."""
     model = dict(facts["model"])
     if isinstance(model["vocab"], dict):
         model["vocab"] = {names.get(name, name): id for name, id in model["vocab"].items()}
@@ -43,7 +43,7 @@ def rename(facts: dict, names: dict[str, str]) -> Tokenizer:
 
 
 def _spelled(facts: dict) -> set[str]:
-    """Added tokens that byte-pair encoding makes of plain letters, too."""
+    """Names of added tokens that byte-pair merges also produce from plain letters."""
     model = facts["model"]
     if model["type"] != "BPE":
         return set()

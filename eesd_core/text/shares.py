@@ -1,13 +1,13 @@
-"""Which token wrote which part of a text. The committed text is right, the text of a token alone is not always: a character may be spread
-over several tokens, a space may be dropped at the beginning of a text, and special tokens write nothing."""
+"""Which token wrote which part of a text. Joining the texts of single tokens does not always give the committed text: a character may be
+spread over several tokens, a space may be dropped at the beginning of a text, and special tokens write nothing."""
 
 from collections.abc import Sequence
 
 
 def shares(pieces: Sequence[str], text: str) -> list[str]:
-    """Share out `text` among the tokens that wrote it, whose own texts are `pieces`. The shares give the text when joined.
+    """Split `text` among the tokens that wrote it; `pieces` are their own texts. The shares joined give `text`.
 
-    Parts of characters read U+FFFD: the last of such tokens in a row gets all that they wrote together.
+    A token that is part of a character reads U+FFFD. Of several such tokens in a row the last gets all that they wrote together.
     """
     shared, at, waiting = [""] * len(pieces), 0, None
     for number, piece in enumerate(pieces):
@@ -27,6 +27,6 @@ def shares(pieces: Sequence[str], text: str) -> list[str]:
 
 
 def _place(text: str, piece: str, at: int, waiting: int | None) -> tuple[int, int] | None:
-    """Where a piece stands: at once, or behind what a part of a character wrote."""
+    """Begin and end of a piece: it must stand at `at`, or later if parts of characters (`waiting`) wrote the text in between."""
     begin = text.find(piece, at) if piece else -1
     return (begin, begin + len(piece)) if begin == at or (begin > at and waiting is not None) else None

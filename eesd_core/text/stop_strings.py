@@ -1,4 +1,4 @@
-"""Stop strings: a text ends in front of the first one that comes up, wherever tokens and rounds begin and end."""
+"""Stop strings: a text ends before the first one that occurs, independent of token and round boundaries."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -6,11 +6,11 @@ from copy import copy
 from ..errors import UserError
 from .detokenizer import Detokenizer
 
-MOST, LONGEST = 16, 256  # strings, and characters of each
+MOST, LONGEST = 16, 256  # most strings; most characters of each
 
 
 def check_stops(stops: Sequence[str]) -> tuple[str, ...]:
-    """One string counts as a list of it. Raises UserError."""
+    """Stop strings as a tuple; a single string is allowed. Raises UserError for too many, empty or too long ones."""
     stops = (stops,) if isinstance(stops, str) else tuple(stops)
     if len(stops) > MOST or any(not isinstance(stop, str) or not 0 < len(stop) <= LONGEST for stop in stops):
         raise UserError(f"stop strings: at most {MOST}, each of 1 to {LONGEST} characters")
@@ -18,18 +18,18 @@ def check_stops(stops: Sequence[str]) -> tuple[str, ...]:
 
 
 class StopStrings:
-    """Looks for any of some strings in a text that comes in pieces. Text that may be the beginning of one is held back."""
+    """Looks for stop strings in a text that arrives in pieces. Text that may be the beginning of one is held back."""
 
     def __init__(self, stops: Sequence[str]):
         self.stops, self.held, self.found = check_stops(stops), "", False
 
     def push(self, text: str) -> str:
-        """What can be given out. Once a stop string is `found`, the text is over: it is cut in front of the string."""
+        """Returns the text that is certain to be output. Once a stop string is `found`, the text ends before it."""
         if self.found:
             return ""
         text = self.held + text
         ends = [(text.index(stop) + len(stop), -len(stop)) for stop in self.stops if stop in text]
-        if ends:  # the first one that is complete, however the text was cut
+        if ends:  # the one that is completed first, independent of how the text was cut into pieces
             self.found, self.held = True, ""
             return text[: sum(min(ends))]
         longest = max((n for stop in self.stops for n in range(1, len(stop)) if text.endswith(stop[:n])), default=0)
@@ -37,15 +37,15 @@ class StopStrings:
         return text[: len(text) - longest]
 
     def flush(self) -> str:
-        """At the end of a run that no string stopped: what was held back."""
+        """At the end of a run that no string stopped: the text held back."""
         held, self.held = self.held, ""
         return held
 
 
 class StoppedText:
-    """A detokenizer that watches for stop strings. A string ends the run at the token that completes it: the token belongs to the run, the
-    string to no text. Tokens are looked at one by one, so the run ends at the same token however many are committed at once. As with an
-    unfinished character, a push whose end may be the beginning of a stop string gives nothing, and the next one gives all."""
+    """A detokenizer that watches for stop strings. A run ends at the token that completes a stop string. The token belongs to the run, but
+    the string is not part of the text. Tokens are examined one by one, so the run ends at the same token however many are committed at
+    once. A push whose end may begin a stop string returns no text, as with an unfinished character; a later push returns it."""
 
     def __init__(self, detokenizer: Detokenizer, stops: Sequence[str]):
         self.detokenizer, self.watch, self.kept = detokenizer, StopStrings(stops), ""
@@ -55,14 +55,14 @@ class StoppedText:
         return self.watch.found
 
     def fork(self) -> "StoppedText":
-        """A copy that looks ahead, over drafts, while this one stays where it is."""
+        """A copy that can look ahead over drafts without changing this one."""
         ahead = copy(self)
         ahead.detokenizer, ahead.watch = copy(self.detokenizer), copy(self.watch)
         ahead.detokenizer.ids = list(self.detokenizer.ids)
         return ahead
 
     def push(self, ids: Sequence[int]) -> tuple[int, str]:
-        """How many of the ids belong to the run, and the text that they add."""
+        """Returns how many of the ids belong to the run, and the text that they add."""
         if not self.watch.stops:
             return len(ids), self.detokenizer.push(ids)
         count = 0
@@ -75,5 +75,5 @@ class StoppedText:
         return count, text
 
     def flush(self) -> str:
-        """At the end of a run: what is still held back."""
+        """At the end of a run: the text still held back."""
         return "" if self.stopped else self.kept + self.watch.push(self.detokenizer.flush()) + self.watch.flush()
