@@ -233,7 +233,7 @@ EVENT_TYPES = {cls.type: cls for cls in Event.__args__}
 @dataclass(frozen=True, slots=True)
 class Record:
     run: str
-    lane: str  # "eesd", "vanilla" or "race"
+    lane: str  # "eesd", "vanilla" or "race" in traces; comparisons name lanes after methods, forms or precisions (racing.py, forms.py)
     seq: int
     t: float
     event: Event

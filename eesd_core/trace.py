@@ -18,6 +18,7 @@ def to_line(record: Record) -> str:
 
 
 def write_trace(path: Path, records: Iterable[Record]) -> None:
+    """Raises UserError if the file cannot be written."""
     try:
         with path.open("w", encoding="ascii") as lines:
             lines.writelines(map(to_line, records))

@@ -143,7 +143,7 @@ class Drafter(Stateful):
         an earlier place (checks/same_law.py)."""
 
     def snapshot(self) -> dict:
-        """What the page shows of it."""
+        """Its state as JSON values, for display."""
         return {}
 
 

@@ -62,7 +62,7 @@ def _norm_of(layer: nn.Module, sublayer: str) -> str | None:
 
 
 class SkippingDrafter(Drafter):
-    """Drafts with `layers`, some of the target's."""
+    """Base class of drafters that run only a part of the target, `layers`."""
 
     cost_guess = 0.5
     layers: list[nn.Module]

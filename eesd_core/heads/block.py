@@ -95,7 +95,7 @@ class BlockHead(TrainedHead):
     def rows_hidden(self, target: Target, ids: Tensor, states: dict[int, Tensor], start: Tensor) -> Tensor:
         tokens = target.embed_rows(ids)
         verified = self.verified([states[tap].to(tokens.dtype) for tap in self.taps])  # (B, T, D)
-        tokens, place = self.read(tokens), places_of(start) - start  # (B, T), within the block
+        tokens, place = self.read(tokens), places_of(start) - start  # place (B, T): number within the block
         at = start[..., None].expand_as(tokens)
         last = nn.functional.pad(verified, (0, 0, 1, 0)).gather(1, at)  # zeros before position 0
         block = last + tokens.gather(1, at) + self.masks[place.clamp(max=self.longest - 1)]  # places beyond `longest` are never drafted

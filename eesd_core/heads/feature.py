@@ -97,7 +97,7 @@ class FeatureHead(TrainedHead):
         near = layer.kind.window or length  # attention window
         seen = (places[:, None] <= places[:, :, None]) & (places[:, None] > places[:, :, None] - near)
         out = nn.functional.pad(through(self.entry(embedded, before), places, seen), (0, 0, 0, 1))  # (B, T + 1, D): row T is a dummy
-        embedded, drafted = nn.functional.pad(embedded, (0, 0, 0, 1)), places[:, :0]  # places whose own rows have keys
+        embedded, drafted = nn.functional.pad(embedded, (0, 0, 0, 1)), places[:, :0]  # drafted: places run so far as drafts
         depth, rounds = nn.functional.pad(places - start, (0, 1)), nn.functional.pad(start, (0, 1))  # (B, T + 1)
         for number in range(1, self.longest):
             chosen = depth == number

@@ -1,1 +1,1 @@
-"""What other draft lengths and controllers would have done on a text."""
+"""Simulations of other draft lengths, controllers and skip sets."""
