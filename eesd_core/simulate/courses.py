@@ -8,16 +8,18 @@ The simulation has one limit: a draft behind a rejected one continues from a wro
 on such drafts, but a controller may use their confidence to decide when to stop. It gets the confidence at that place of the true text.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from math import atanh, exp, log
 from random import Random
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from ..control import Controller, Costs, Facts, FixedController, Outcome
 from ..draft.base import MOST_LEAD
+from ..draft.early_exit import EarlyExitDrafter
 from ..engine import Engine
 from ..errors import UserError
 from ..limits import MAX_DRAFT
@@ -37,6 +39,8 @@ class Course:
     confidence: Sequence[float]
     entropy: Sequence[float]  # nats
     lead: Sequence[float]  # score of the choice minus that of the runner-up
+    best: Sequence[tuple[float, ...]] = ()  # chances of the drafter's best tokens, the draft first: what siblings are made of (trees.py)
+    rank: Sequence[int] = ()  # place of the text's token among them, from 0; -1: none of them is right
 
     def runs(self) -> list[int]:
         """For every place, how many drafts in a row from there on would be accepted, at most MAX_DRAFT."""
@@ -64,7 +68,7 @@ def drafts_of(
         raise UserError("what would have been cannot be told by rejection sampling: run with greedy decoding or shared noise")
     target, layer, tokens = engine.target, engine.exit_layer_at(sampling), len(ids) - 1
     sampler, cache, own = Sampler(sampling, target.vocab, target.device), target.new_cache(tokens), layer.new_cache(target, tokens)
-    course: list[list] = [[], [], [], []]  # the fields of Course
+    course: list[list] = [[] for _ in fields(Course)]
     before = dict.fromkeys(layer.taps)  # each tap's last row of the previous piece
     for first in range(0, tokens, PIECE):
         if stopped():
@@ -80,20 +84,24 @@ def drafts_of(
         states = layer.hidden(target, seen[layer.exit_after], own, first, deep)
         low = max(first, prompt_length - 1)  # the state at a position drafts the next position's token
         if low < first + states.shape[1]:
-            for field, more in zip(course, _places(sampler, layer.along(target, states[:, low - first :], ids, low), ids, low)):
-                field += more
+            for kept, more in zip(course, _places(sampler, layer.along(target, states[:, low - first :], ids, low), ids, low)):
+                kept += more
     return Course(*course)
 
 
 def _places(sampler: Sampler, logits: Tensor, ids: Sequence[int], low: int) -> tuple[list, ...]:
     """The fields of Course for drafts made from the states at positions low .. ; logits (m, V): the exit layer's."""
-    log_probs = sampler.log_probs(logits)
+    log_probs, written = sampler.log_probs(logits), torch.tensor(ids[low + 1 : low + 1 + len(logits)])
     scores, probs = sampler.scores(logits, log_probs, range(low + 1, low + 1 + len(logits))), log_probs.exp()
-    drafts, best = scores.argmax(-1).tolist(), scores.topk(2).values  # (m, 2)
     sampler.forget(low + 1 + len(logits))
-    reach = [MAX_DRAFT * (draft == token) for draft, token in zip(drafts, ids[low + 1 :])]
-    lead = (best[:, 0] - best[:, 1]).clamp(max=MOST_LEAD)
-    return reach, probs.amax(-1).tolist(), torch.special.entr(probs).sum(-1).tolist(), lead.tolist()
+    values, tokens = scores.topk(EarlyExitDrafter.width)  # (m, w)
+    right = tokens.cpu() == written[:, None]
+    rank = torch.where(right.any(-1), right.int().argmax(-1), -1).tolist()
+    chances = values.softmax(-1) if sampler.sampling.temperature else probs.gather(-1, tokens)  # as in draft/choose.py
+    reach = [MAX_DRAFT * (draft == token) for draft, token in zip(scores.argmax(-1).tolist(), written.tolist())]
+    lead = (values[:, 0] - values[:, 1]).clamp(max=MOST_LEAD)
+    best = [tuple(row) for row in chances.tolist()]
+    return reach, probs.amax(-1).tolist(), torch.special.entr(probs).sum(-1).tolist(), lead.tolist(), best, rank
 
 
 @dataclass(slots=True)
@@ -173,14 +181,15 @@ def oracle(courses: Iterable[Course], costs: Costs) -> Replay:
     return result
 
 
-def what_if(courses: Sequence[Course], costs: Costs, controllers: dict[str, Controller]) -> list[dict]:
-    """One row for every controller, for the best fixed length and for the oracle. Costs in seconds. `regret_fixed` and `regret_oracle`:
-    extra time over these two in milliseconds. Speedup is over this engine without drafts.
-    """
+def what_if(
+    courses: Sequence[Course], costs: Costs, controllers: dict[str, Controller], others: Mapping[str, Replay] = MappingProxyType({})
+) -> list[dict]:  # fmt: skip
+    """One row for every controller, for `others`, for the best fixed length and for the oracle. Costs in seconds. `regret_fixed` and
+    `regret_oracle`: extra time over these two in milliseconds. Speedup is over this engine without drafts."""
     length, fixed = best_fixed(courses, costs)
     best = oracle(courses, costs)
     replays = {name: replay(controller, courses, costs) for name, controller in controllers.items()}
-    replays |= {f"best fixed: {length}": fixed, "oracle": best}
+    replays |= {**others, f"best fixed: {length}": fixed, "oracle": best}
     return [
         {
             "name": name,

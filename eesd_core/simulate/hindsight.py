@@ -6,7 +6,7 @@ up to the time that they took. The run's own row is measured; all others are sim
 
 from collections.abc import Callable, Sequence
 
-from ..control import CONTROLLERS, Costs, make_controller
+from ..control import CONTROLLERS, Controller, Costs, make_controller
 from ..control.base import Seeded
 from ..engine import Engine
 from ..events import Record, WhatIf
@@ -14,16 +14,18 @@ from ..metrics import Metrics
 from ..request import Request
 from ..rounds import Lane, fold
 from .courses import drafts_of, what_if
+from .trees import replay_trees
 
 FIXED = range(1, 9)
+TREE, ROWS = "throughput", 8  # the controller and the rows of the simulated trees
 OWN = "this run"
 
 
 def hindsight(engine: Engine, request: Request, records: Sequence[Record], stopped: Callable[[], bool] = bool) -> Record | None:
     """`records`: those of a finished race, its verdict last. Returns None if it cannot be simulated: under rejection sampling, because
-    acceptance is random, and for drafters other than chains of the exit layer. Also None as soon as `stopped`, called every few places,
-    returns True."""
-    if request.sampling.rejects or str(request.drafter) != "early-exit":
+    acceptance is random, and for drafters other than the exit layer, with or without siblings. Also None as soon as `stopped`, called
+    every few places, returns True."""
+    if request.sampling.rejects or request.drafter.name != "early-exit":
         return None
     lane = fold(records, "eesd")
     prompt_ids, eesd, vanilla = list(lane.started.prompt_ids), Metrics.of(lane), Metrics.fold(records, "vanilla")
@@ -31,22 +33,33 @@ def hindsight(engine: Engine, request: Request, records: Sequence[Record], stopp
     if course is None:
         return None
     controllers = {f"fixed: {length}": make_controller("fixed", length=length) for length in FIXED}
-    for name, kind in CONTROLLERS.items():
-        if name != "fixed":
-            controllers[name] = make_controller(name, **({"seed": request.sampling.seed} if issubclass(kind, Seeded) else {}))
-    rows = what_if([course], costs_of(lane), controllers)
+    controllers |= {name: made(name, request.sampling.seed) for name in CONTROLLERS if name != "fixed"}
+    depth, reuses = engine.target.depth, engine.exit_layer_at(request.sampling).exit_after
+    again = depth / (depth - reuses)
+    costs = costs_of(lane, again)
+    tree = replay_trees(made(TREE, request.sampling.seed), course, costs, ROWS, again)
+    rows = what_if([course], costs, controllers, {f"siblings: {TREE}": tree})
     rows = [row for row in rows if f"best {row['name']}" != rows[-2]["name"]]  # list the best fixed length only once
     rows = [row | {"speedup": row["tokens_per_second"] * vanilla.seconds / len(vanilla.token_ids)} for row in rows]
     last = records[-1]
     return Record(last.run, "race", last.seq + 1, last.t, WhatIf((own_row(eesd, vanilla, *rows[-2:]), *rows)))
 
 
-def costs_of(lane: Lane) -> Costs:
-    """The costs measured before the run, scaled per stage so that the run's own rounds add up to the seconds that they took."""
+def made(name: str, seed: int) -> Controller:
+    return make_controller(name, **({"seed": seed} if issubclass(CONTROLLERS[name], Seeded) else {}))
+
+
+def costs_of(lane: Lane, again: float = 1.0) -> Costs:
+    """The costs measured before the run, scaled per stage so that the run's own rounds add up to the seconds that they took. `again`: see
+    trees.py; siblings pass the first layers while the tree is drafted."""
     before = Costs(lane.costs.draft, lane.costs.verify, lane.costs.fixed)
     seconds = sum(round.verdict.verify_seconds for round in lane.judged)
     verify = seconds / sum(before.verify[round.drafted] for round in lane.judged)
-    draft = (lane.clock - seconds) / sum(before.draft * round.drafted + before.fixed for round in lane.judged)
+    drafting = 0.0
+    for round in lane.judged:
+        spine = len(round.spine)
+        drafting += before.draft * spine + before.fixed + (again - 1) * before.verify[round.drafted] * (round.drafted > spine)
+    draft = (lane.clock - seconds) / drafting
     return Costs(draft * before.draft, tuple(verify * seconds for seconds in before.verify), draft * before.fixed)
 
 

@@ -27,6 +27,8 @@ export class WhatIf {
   label(name) {
     const [, best, length] = /^(best )?fixed: (\d+)$/.exec(name) ?? [];
     if (length) return best ? words.bestFixed(length) : words.fixed(length);
+    const [, ruled] = /^siblings: ([a-z-]+)$/.exec(name) ?? [];
+    if (ruled) return words.siblings(ruled);
     return Object.hasOwn(words.names, name) ? words.names[name] : name;
   }
 

@@ -64,6 +64,7 @@ export const whatIf = {
   names: { "this run": "this run", oracle: "best in hindsight" },
   fixed: (length) => `fixed: ${length}`,
   bestFixed: (length) => `best fixed: ${length}`,
+  siblings: (name) => `${name}, with siblings`,
   ms: (value) => `${number(value, 0)} ms`,
 };
 

@@ -56,6 +56,7 @@ export const whatIf = {
   names: { "this run": "本次运行", oracle: "事后最佳" },
   fixed: (length) => `固定：${length}`,
   bestFixed: (length) => `最佳固定：${length}`,
+  siblings: (name) => `${name}，带分支`,
   ms: (value) => `${number(value, 0)} 毫秒`,
 };
 
