@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# transformers 5.23.0 reads a GGUF file into ordinary weights (float32 here, whatever the file has) and still counts the model as
-# quantised: its config says dequantize False, and save_pretrained refuses with "is not serializable". With GgufConfig(dequantize=True) the
-# same weights are read, and saved. So a conversion of a GGUF file to safetensors needs that argument, though it changes no weight. Fails
-# if that changes.
+# transformers 5.23.0 reads a GGUF file into ordinary weights (float32 here, whatever the file has) but still treats the model as quantised: its
+# config says dequantize False, and save_pretrained refuses with "is not serializable". With GgufConfig(dequantize=True) the same weights are
+# read and can be saved. So converting a GGUF file to safetensors needs that argument, although it changes no weight. This script fails if that
+# changes.
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT

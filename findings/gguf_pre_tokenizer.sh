@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# One GGUF file, two tokenizations. A file says by `tokenizer.ggml.pre` how text is cut before merges apply. llama.cpp knows "smollm"
-# (every digit stands alone), which SmolLM2's files say; transformers does not, and reads the file as GPT-2's without a word. So a prompt
-# with numbers becomes other token ids in the two, and in transformers a model sees text of a kind that it was not trained on.
+# One GGUF file, two tokenizations. `tokenizer.ggml.pre` in a file says how text is split before merges apply. SmolLM2's files say "smollm": every
+# digit is split off. llama.cpp knows that; transformers does not, and silently reads the file like GPT-2's. So a prompt with numbers becomes
+# different token ids in the two, and in transformers the model sees text of a kind that it was not trained on.
 #
-# Seen with transformers 5.23.0 and xllamacpp 2026.10.11549 (llama.cpp), on a file made here: "123 45 12" is
-# [256, 51, 32, 52, 53, 32, 256] in the one and [49, 50, 51, 32, 52, 53, 32, 49, 50] in the other. With "gpt-2" there both agree.
-# Fails if that changes.
+# Seen with transformers 5.23.0 and xllamacpp 2026.10.11549 (llama.cpp), on a file made here: "123 45 12" is [256, 51, 32, 52, 53, 32, 256] in
+# transformers and [49, 50, 51, 32, 52, 53, 32, 49, 50] in llama.cpp. With "gpt-2" in the file both agree. This script fails if that changes.
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
