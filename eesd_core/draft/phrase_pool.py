@@ -21,7 +21,7 @@ class PhrasePoolDrafter(Pooled, Drafter):
     def __init__(self, parts: Parts, phrase: int = 4, key: int = 2, rows: int = 8):
         """`phrase`: length of a phrase in tokens. `key`: tokens that it is looked up by. `rows`: siblings may fill up a verify pass to this
         many rows; 1: a chain."""
-        self.rows, self.pool = rows, Pool(key, phrase)
+        self.target, self.rows, self.pool = parts.target, rows, Pool(key, phrase)
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         self.pool.see(text)

@@ -5,14 +5,16 @@ to the end. Ours: phrases come from the text (prompt included) and from rejected
 verify pass has anyway. The chance of a token is the share of weight of the phrases that continue with it; newer phrases weigh more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from ..model.target import Target
 from ..verify import Verdict
 from .base import Node, Text
 from .tree import Trust, judged, path_to
 
 MOST = 20  # phrases per key
 FADES = 0.7  # weight of a phrase / weight of the next newer one
+SHOWN = 8  # phrases in a snapshot
 
 Phrase = tuple[int, ...]
 
@@ -22,6 +24,9 @@ class Pool:
         """`key`: number of tokens that a phrase is looked up by. `length`: of a phrase, in tokens."""
         self.key, self.length = key, length
         self.phrases: dict[Phrase, list[Phrase]] = {}  # key -> its phrases, newest last
+        self.rounds = 0  # so far; like the next two lines only for display
+        self.seen: dict[tuple[Phrase, Phrase], int] = {}  # (key, phrase) -> round in which it last occurred
+        self.hits: dict[tuple[Phrase, Phrase], int] = {}  # (key, phrase) -> how many of its tokens the text has then gone on with
         self.entered = 0  # phrases that begin before this place of the text are in the pool
         self.trust = Trust()
         self.last: Phrase = ()  # the text's last tokens, the current key
@@ -48,6 +53,7 @@ class Pool:
         """Learns from a round (see Drafter.commit): from rejected branches, from the text, and for `trust` from the judged nodes at depth
         `least` or deeper."""
         if verdict is not None:
+            self._count(text.ids[-verdict.accepted - 1 :])
             self.trust.learn((node.facts.confidence, hit) for node, hit in judged(nodes, verdict) if node.facts.depth >= least)
             self.learn(nodes, verdict)
         self.see(text)
@@ -71,7 +77,11 @@ class Pool:
             if phrase in kept:
                 kept.remove(phrase)
             kept.append(phrase)
+            for old in kept[:-MOST]:
+                self.seen.pop((key, old), None)
+                self.hits.pop((key, old), None)
             del kept[:-MOST]
+            self.seen[key, phrase] = self.rounds
             place += 1
         return place
 
@@ -81,14 +91,29 @@ class Pool:
     def restore(self, state: list) -> None:
         self.phrases = {tuple(key): [tuple(phrase) for phrase in kept] for key, kept in state}
 
-    def snapshot(self) -> dict:
-        return {"keys": len(self.phrases), "phrases": sum(map(len, self.phrases.values()))}
+    def snapshot(self, piece: Callable[[int], str]) -> dict:
+        """How much the pool holds, and the newest phrases of the current key: text, age in rounds, hits. `piece` gives a token's text."""
+        pool = []
+        for phrase in reversed(self.phrases.get(self.last, [])[-SHOWN:]):
+            at = self.last, phrase
+            age = self.rounds - self.seen.get(at, self.rounds)
+            pool.append({"text": "".join(map(piece, phrase)), "age": age, "hits": self.hits.get(at, 0)})
+        return {"keys": len(self.phrases), "phrases": sum(map(len, self.phrases.values())), "pool": pool}
+
+    def _count(self, written: Sequence[int]) -> None:
+        """A round wrote these tokens behind the current key."""
+        self.rounds += 1
+        for phrase in self.phrases.get(self.last, ()):
+            right = next((i for i, (ours, theirs) in enumerate(zip(phrase, written)) if ours != theirs), min(len(phrase), len(written)))
+            if right:
+                self.hits[self.last, phrase] = self.hits.get((self.last, phrase), 0) + right
 
 
 class Pooled:
     """Mixin for drafters whose learned state is a pool."""
 
     pool: Pool
+    target: Target
 
     def state(self) -> dict:
         return {"phrases": self.pool.state()}
@@ -97,4 +122,4 @@ class Pooled:
         self.pool.restore(state["phrases"])
 
     def snapshot(self) -> dict:
-        return self.pool.snapshot()
+        return self.pool.snapshot(self.target.codec.piece)

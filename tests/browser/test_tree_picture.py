@@ -8,7 +8,8 @@ from renderer_page import feed
 from eesd_core import events as ev
 
 WORDS = [(" the", -1), (" big", 0), (" dog", 1), (" a", -1), (" old", 3), (" cat", 4), (" an", -1), (" red", 0)]
-NEWS = {"set": "a1.m2", "layers": 4, "score": 0.75, "trials": 3, "gains": {"early-exit": 1.5}}
+POOL = [{"text": " the <b>dog", "age": 1, "hits": 2}, {"text": 7, "age": 0, "hits": 0}]  # the second is no phrase
+NEWS = {"set": "a1.m2", "layers": 4, "score": 0.75, "trials": 3, "gains": {"early-exit": 1.5}, "pool": POOL}
 
 
 def records(drafter: str = "swift") -> list[ev.Record]:
@@ -45,6 +46,9 @@ def test_the_tree_of_a_round_is_drawn(page, width):
         ["1", "1"], ["1", "2"], ["1", "3"], ["2", "1"], ["2", "2"], ["2", "3"], ["3", "1"], ["3", "2"],
     ]  # fmt: skip
     assert [i for i, (_, _, look) in enumerate(places) if "e-on-path" in look] == [3, 4, 5]
+    bars = page.locator(".e-prices .e-price").evaluate_all("bars => bars.map(bar => [bar.title, bar.classList.contains('e-beside')])")
+    assert len(bars) == 9 and [hatched for _, hatched in bars] == [False] * 4 + [True] * 5
+    assert bars[0][0] == "1 row: 10.0 ms" and bars[8][0] == "9 rows: 18.0 ms"
     assert "9 rows" in page.locator(".e-microscope").inner_text() and "3 of them accepted" in page.locator(".e-microscope").inner_text()
     assert "had 8 drafts, and 3 of them" in page.locator(".e-microscope .e-why-words").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -68,6 +72,7 @@ def test_what_the_drafter_has_learned_is_shown(page):
     shares = f"rows => rows.map(row => [...row.querySelectorAll('.e-layer')].map({share}))"
     assert panel.locator(".e-layers").evaluate_all(shares) == [["0%", "100%", "0%", "0%"], ["0%", "0%", "100%", "0%"]]
     assert panel.locator("dd").all_inner_texts() == ["0.75", "3", "1.50"]
+    assert panel.locator(".e-phrases li").all_inner_texts() == [" the <b>dog\n1 round old, 2 tokens right so far"]
 
 
 def test_chains_have_no_tree_and_quiet_drafters_no_panel(page):

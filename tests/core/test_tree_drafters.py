@@ -81,10 +81,23 @@ def test_the_pool_holds_the_phrases_of_the_text_however_it_grew(key, length):
     whole, pool = entered(ids, key, length), Pool(key, length)
     for end in (1, 4, 5, 5, 9, 16, len(ids)):
         pool.see(Text(ids[:end], None, None))
-    assert pool.phrases == whole and pool.snapshot()["phrases"] == sum(map(len, whole.values()))
+    assert pool.phrases == whole and pool.snapshot(str)["phrases"] == sum(map(len, whole.values()))
     other = Pool(key, length)
     other.restore(json.loads(json.dumps(pool.state())))
     assert other.phrases == pool.phrases
+
+
+def test_a_phrase_has_an_age_and_hits():
+    pool, text = Pool(1, 2), Text([1, 2, 3, 1], None, None)
+    pool.see(text)
+    assert pool.snapshot(str)["pool"] == [{"text": "23", "age": 0, "hits": 0}]
+    text.ids += [2, 4, 1]  # after a 1 came one of the phrase's two tokens
+    pool.round(text, [], Verdict((), 4, 1, (), ()), 0)  # as if a draft had been accepted: the round wrote 4, 1
+    assert pool.snapshot(str)["pool"] == [{"text": "24", "age": 0, "hits": 0}, {"text": "23", "age": 1, "hits": 0}]
+    text.ids += [2, 3, 1]
+    pool.round(text, [], Verdict((0, 1), 1, 2, (), ()), 0)  # wrote 2, 3, 1: both tokens of one phrase, the first of the other
+    told = {entry["text"]: (entry["age"], entry["hits"]) for entry in pool.snapshot(str)["pool"]}
+    assert told == {"24": (1, 1), "23": (0, 2)}
 
 
 def test_what_may_follow_is_ranked_by_phrases_newer_ones_counting_more():

@@ -25,6 +25,19 @@ function priceOf({ costs }, { tokens, drafts, decisions }) {
   return Number.isFinite(seconds) ? words.tree.price(rows, rows - spine, seconds, hits) : "";
 }
 
+// The measured time of a pass over one row, two rows and so on up to the tree's: a bar each, those for rows beside the spine hatched.
+function pricesOf({ costs }, { drafts, decisions }) {
+  const times = costs?.verify.slice(0, drafts.length + 1) ?? [];
+  if (times.length <= drafts.length || !times.every(Number.isFinite)) return [];
+  const most = Math.max(...times, 1e-9);
+  const bars = times.map((seconds, i) => {
+    const bar = el("span", { class: i > decisions.length ? "e-price e-beside" : "e-price", title: words.tree.pass(i + 1, seconds) });
+    bar.style.height = `${(100 * seconds) / most}%`;
+    return bar;
+  });
+  return [el("span", { class: "e-prices-most" }, words.tree.most(most)), ...bars];
+}
+
 export class Microscope {
   constructor(view) {
     Object.assign(this, { name: "microscope", view, patient: true, drawn: "" });
@@ -41,7 +54,8 @@ export class Microscope {
     this.list = el("ol", { class: "e-steps" }, ...this.steps.map(({ node }) => node));
     this.tree = el("div", { class: "e-tree", role: "list", "aria-label": words.tree.label, tabindex: "0" });
     this.price = el("p", { class: "e-step-note" });
-    this.node = el("section", { class: "e-panel e-microscope", "aria-label": words.title }, head, this.why, this.tree, this.price, this.list);
+    this.prices = el("div", { class: "e-prices", role: "img", "aria-label": words.tree.prices });
+    this.node = el("section", { class: "e-panel e-microscope", "aria-label": words.title }, head, this.why, this.tree, this.prices, this.price, this.list);
   }
 
   reset() {
@@ -71,12 +85,13 @@ export class Microscope {
   // Draws the drafts as a tree, unless they are a chain.
   drawTree(lane, round) {
     const drafts = round?.tokens.slice(0, round.drafts.length) ?? [];
-    this.tree.hidden = this.price.hidden = !drafts.some(({ sibling }) => sibling);
+    this.tree.hidden = this.price.hidden = this.prices.hidden = !drafts.some(({ sibling }) => sibling);
     if (this.tree.hidden) return;
     const cells = layout(drafts.map(({ parent }) => parent));
     const merges = lane.settings?.drafter?.startsWith("gsd"); // its branches continue with tokens of the spine, which are drawn dashed
     const spine = new Set(drafts.filter(({ sibling }) => !sibling).map(({ id }) => id));
     this.tree.replaceChildren(...drafts.map((token, i) => nodeOf(token, cells[i], merges && token.sibling && spine.has(token.id))));
+    this.prices.replaceChildren(...pricesOf(lane, round));
     setText(this.price, priceOf(lane, round));
   }
 

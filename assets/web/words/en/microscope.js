@@ -22,6 +22,9 @@ export const microscope = {
 
   tree: {
     label: "The drafts of this round as a tree: the spine is the first line, branches stand below it, the accepted path is ticked",
+    prices: "Time of a verify pass over one row, two rows and so on up to this tree's, as measured",
+    pass: (rows, seconds) => `${plural(rows, "row")}: ${ms(seconds)}`,
+    most: (seconds) => ms(seconds),
     price: (rows, beside, seconds, hits) =>
       `A tree of ${rows} rows, ${beside} of them beside the spine: together they cost ${ms(seconds)} more than the spine alone; ${hits} of them accepted.`,
   },
@@ -117,6 +120,8 @@ export const drafter = {
     return `${name}, layer ${layer}: ${share === 1 ? "skipped" : some}`;
   },
   row: (name, shares) => `${name}: ${shares.filter((share) => share > 0).length} of ${shares.length} layers are skipped`,
+  pool: "phrases that may follow here, newest first",
+  phrase: (age, hits) => `${plural(age, "round")} old, ${plural(hits, "token")} right so far`,
   names: {
     ...{ score: "score", trials: "trials", tokens: "tokens in the table", keys: "keys", phrases: "phrases", copying: "copies" },
     ...{ drafter: "drafts now", gains: "gain", first: "first token right", copy: "copies right", exit: "exit layer right" },

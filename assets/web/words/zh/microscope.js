@@ -24,6 +24,9 @@ export const microscope = {
 
   tree: {
     label: "本轮草稿构成的树：第一行是主干，分支在其下方，被接受的路径带勾",
+    prices: "验证一行、两行直到本树所有行所需的实测时间",
+    pass: (rows, seconds) => `${rows} 行：${ms(seconds)}`,
+    most: (seconds) => ms(seconds),
     price: (rows, beside, seconds, hits) => `共 ${rows} 行的树，其中 ${beside} 行在主干之外：比只验证主干多花 ${ms(seconds)}；其中 ${hits} 个被接受。`,
   },
 
@@ -109,6 +112,8 @@ export const drafter = {
   feed: "前馈",
   layer: (name, layer, share) => `${name}，第 ${layer} 层：${share === 1 ? "跳过" : share ? `在 ${Math.round(100 * share)}% 的起草步中跳过` : "运行"}`,
   row: (name, shares) => `${name}：${shares.length} 层中跳过 ${shares.filter((share) => share > 0).length} 层`,
+  pool: "此处可能接续的短语，最新的在前",
+  phrase: (age, hits) => `${age} 轮前，已猜对 ${hits} 个词元`,
   names: {
     ...{ score: "得分", trials: "试验次数", tokens: "表中的词元", keys: "键", phrases: "短语", copying: "正在复制" },
     ...{ drafter: "当前起草器", gains: "收益", first: "首个词元正确", copy: "复制正确", exit: "退出层正确" },
