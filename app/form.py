@@ -112,7 +112,7 @@ WRONG = Field("wrong", "Wrong drafts", "share made random", None, "number", 0, 1
 WRONG_FROM = Field("wrong_from", "Wrong from", "first new token", None, "whole", 0, MOST_NEW_TOKENS, optional=True, usual="the middle")
 QUANTIZE = Field("quantize", "Weights", "precision of the next run", None, "choice", choices=CHOICES, optional=True)
 MODEL = Field("model", "Model", "who writes", None, "choice", choices=NAMES_OF_MODELS, optional=True)
-STOP = Field("stop", "Stop text", "the text ends in front of it", "", "text", 0, LONGEST, optional=True, own_id="stop-text")
+STOP = Field("stop", "Stop text", "the text ends just before it", "", "text", 0, LONGEST, optional=True, own_id="stop-text")
 SYSTEM = Field("system", "System prompt", "told to the model first", "", "text", 0, MOST_SYSTEM, optional=True)
 # Earlier requests of a conversation and their replies, as JSON: [["request", "reply"], ...].
 HISTORY = Field("history", "Conversation", "", "", "history", 0, MOST_HISTORY, optional=True)

@@ -69,7 +69,7 @@ def rows(usual: int) -> Setting:
 
 def every(usual: int) -> Setting:
     """The setting `every` of drafters that search for layers to skip while they write."""
-    return Setting("every", "whole", "rounds between two looks for a better set", usual, 1, 1000)
+    return Setting("every", "whole", "rounds between two searches for a better set", usual, 1, 1000)
 
 
 PHRASE = Setting("phrase", "whole", "tokens of a phrase", 4, 2, 10)
@@ -146,7 +146,7 @@ ROWS = (
         needs_exit_layer=True,
     ),
     Entry(
-        "hedge", "hedge.HedgeDrafter", "the one of four drafters that would have earned most so far", "HedgeSpec, arXiv 2510.20064",
+        "hedge", "hedge.HedgeDrafter", "one of four drafters, usually the one that would have earned most so far", "HedgeSpec, arXiv 2510.20064",
         (rows(8),),
         needs_exit_layer=True,
     ),

@@ -46,9 +46,11 @@ class Log:
         self.at = time.perf_counter()
 
     def prefilled(self, tokens: int, seconds: float | None = None) -> None:
-        """Call it when prefill ends and decoding begins. `seconds`: of prefill. Optional: without it, prefill counts to the first round."""
+        """Call it when prefill ends and decoding begins. `seconds`: of prefill. Optional: without it, prefill counts to the first round.
+        Raises UserError outside a text, and for impossible numbers."""
+        self._check(fits(tokens, "integer") and tokens >= 0, f"a prefill reads a whole number of tokens, not {tokens!r}", seconds)
         taken = time.perf_counter() - self.at
-        self._say(PrefillDone(tokens, taken if seconds is None else float(seconds)))
+        self._say(PrefillDone(int(tokens), taken if seconds is None else float(seconds)))
         self.at = time.perf_counter()
 
     def round(
@@ -56,15 +58,9 @@ class Log:
     ) -> None:
         """One draft-verify cycle. `ids` and `text`: all that it wrote, including the target's own token. Raises UserError for impossible
         counts."""
-        if not self.open:
-            raise UserError("a round needs a text: call begin first")
         counts = fits(drafted, "integer") and fits(accepted, "integer") and 0 <= accepted <= drafted <= MOST_TOLD
-        if (
-            not counts
-            or (ids is not None and len(ids) > accepted + 1)
-            or (seconds is not None and not (fits(seconds, "number") and seconds >= 0))
-        ):
-            raise UserError(f"no round accepts {accepted} of {drafted} drafts (at most {MOST_TOLD}) and writes more than one token beside")
+        problem = f"no round accepts {accepted} of {drafted} drafts (at most {MOST_TOLD}) and writes more than one token beside"
+        self._check(counts and (ids is None or len(ids) <= accepted + 1), problem, seconds)
         now = time.perf_counter()
         taken, self.at = now - self.at if seconds is None else float(seconds), now
         self.t += taken
@@ -94,6 +90,15 @@ class Log:
         if self.open:
             self._say(RunCancelled(self.tokens))
             self.open = False
+
+    def _check(self, good: bool, problem: str, seconds: float | None) -> None:
+        """Raises UserError outside a text, with `problem` unless the call is good, and for a time that is none."""
+        if not self.open:
+            raise UserError("nothing is being written: call begin first")
+        if not good:
+            raise UserError(problem)
+        if seconds is not None and not (fits(seconds, "number") and seconds >= 0):
+            raise UserError(f"seconds must be a number from 0 on, not {seconds!r}")
 
     def _say(self, event: Event) -> None:
         self.file.write(to_line(Record("foreign", "eesd", self.seq, self.t, event, self.row)))

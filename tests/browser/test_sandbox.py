@@ -62,7 +62,7 @@ def test_it_is_on_the_page_without_any_run(visit):
 def test_everything_can_be_set_by_keyboard(offline):
     panel = shown(offline(reduced_motion="reduce"))
     before = row(panel, "throughput")
-    alpha, discount, fall = (panel.get_by_label(name, exact=True) for name in ("prior alpha", "discount", "times, per draft"))
+    alpha, discount, fall = (panel.get_by_label(name, exact=True) for name in ("prior alpha", "discount", "factor per draft"))
     alpha.focus()
     alpha.press("End")
     expect(panel.locator(".b-alpha output")).to_have_text("50")

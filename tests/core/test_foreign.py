@@ -169,7 +169,14 @@ def test_logger_refuses_what_cannot_be(tmp_path):
     with Log(tmp_path / "log", "my loop") as log:
         with pytest.raises(UserError, match="begin first"):
             log.round(1, 1)
+        with pytest.raises(UserError, match="begin first"):
+            log.prefilled(3)
         log.begin()
+        for tokens, seconds in ((-1, None), (1.5, None), (3, -1.0), (3, float("nan"))):
+            with pytest.raises(UserError):
+                log.prefilled(tokens, seconds)
+        with pytest.raises(UserError, match="seconds must be a number"):
+            log.round(2, 1, seconds="long")
         for wrong in ((1, 2), (-1, 0), (1.5, 1), (10**6, 1), (float("nan"), 0), (2, 1, [1, 2, 3]), (2, 1, None, None, -1.0)):
             with pytest.raises(UserError):
                 log.round(*wrong)

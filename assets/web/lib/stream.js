@@ -49,5 +49,3 @@ export class Stream {
     }
   }
 }
-
-Stream = Stream;

@@ -126,5 +126,3 @@ export class Timeline {
     return round < 0 ? this.records.length : Math.max(round, this.countAt(0));
   }
 }
-
-Timeline = Timeline;

@@ -95,7 +95,7 @@ export const charts = {
     axes: { confidence: "drafter's confidence", certainty: "drafter's certainty: lead of its choice" },
     arm: (label) => label,
     share: "probability of acceptance",
-    calibrated: "as confident as right",
+    calibrated: "perfectly calibrated",
     hover: "%{text}: %{y:.2f}",
     label: (arms) => `${plural(arms.length, "belief")}: ${arms.map(({ label, alpha, beta }) => `${label} ${number(alpha / (alpha + beta))}`).join(", ")}.`,
     columns: ["context", "alpha", "beta", "mean", "90 % from", "to"],

@@ -24,7 +24,7 @@ export const glossary = {
     ["posterior", "what the controller believes about the next draft: Beta(α, β), where α counts accepted drafts and β rejected ones; the more, the narrower"],
     ["draw", "a probability θ taken at random from the posterior (Thompson sampling)"],
     ["prior", "the posterior before the first draft"],
-    ["discount", "what a round leaves of earlier counts; below 1 the controller forgets"],
+    ["discount", "the factor on all earlier counts after a round; below 1 the controller forgets"],
     ["regret", "time lost compared with the best draft lengths in hindsight"],
     ["lossless", "the same tokens as the target alone; with rejection sampling, the same distribution"],
     ["margin", "how far the target's choice leads the second best, in logits"],

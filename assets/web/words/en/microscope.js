@@ -105,7 +105,7 @@ export const microscope = {
     none: () => "No draft: this round is one plain step.",
     told: (program, drafted, accepted) => `${program} says: ${plural(drafted, "draft")}, ${accepted || "none"} accepted.`,
     right: "In hindsight one more might have paid off: nothing was rejected.",
-    wrong: (accepted, wasted) => `In hindsight ${accepted || "none"} would have been best: ${plural(wasted, "draft")} came to nothing.`,
+    wrong: (accepted, wasted) => `In hindsight ${accepted || "none"} would have been best: ${plural(wasted, "draft")} wasted.`,
     tree: ({ accepted, drafted }) => `Its tree had ${plural(drafted, "draft")}, and ${accepted || "none"} of them stood on the target's path.`,
   },
 };

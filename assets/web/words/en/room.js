@@ -19,7 +19,7 @@ export const room = {
   accepted: ["no", "yes"],
   count: (choice, most) => (choice === most ? `${most} or more` : String(choice)),
   reveal: "Show the answer",
-  noRound: "There is no round to come from here: step back, or wait for the run.",
+  noRound: "No round follows this one yet: step back, or wait for the run.",
   truth: "what happened",
   guess: "the controller",
   belief: (chance) => `The controller gave the next draft a chance of ${number(100 * chance, 0)} %.`,

@@ -23,7 +23,7 @@ export const sandbox = {
   kind: "true acceptance",
   kinds: { constant: "the same everywhere", falling: "falls along the draft", switching: "switches back and forth" },
   rate: "acceptance rate",
-  fall: "times, per draft",
+  fall: "factor per draft",
   other: "after a switch",
   cost: "draft cost c",
   alpha: "prior alpha",
@@ -55,14 +55,14 @@ export const sandbox = {
     ],
     stale: [
       "drafts that grow stale",
-      "The first draft is nearly always accepted, the fifth seldom. Whoever believes in one theta for all positions drafts too far; ucb only counts what " +
+      "The first draft is nearly always accepted, the fifth seldom. A controller that believes in one theta for all positions drafts too far; ucb only counts what " +
         "each length earned.",
     ],
   },
   columns: ["controller", "tokens per step", "regret, steps", "mean draft length", "mean accepted length"],
   best: (length) => `best fixed: ${length}`,
   bestFixed: "best fixed",
-  running: "All of them write the same text. What each lost or gained is told when it stops.",
+  running: "All of them write the same text. When it stops, you see what each gained or lost.",
   says: (tokens, best, speed, regrets) => {
     const lost = regrets.map(([name, value]) => (value < 0 ? `${name} gained ${number(-value, 0)}` : `${name} lost ${number(value, 0)}`));
     const fixed = best ? `the best fixed draft length is ${best}` : "the best fixed draft length is 0, plain decoding";

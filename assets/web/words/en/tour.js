@@ -110,7 +110,7 @@ export const tour = {
         "hidden-transfer, chimera, feature and block. Settings, Drafter chooses one for the next run; step 2 of the microscope says what it does.",
       question: "You choose a drafter that guesses badly. What changes?",
       options: ["The clock and the guesses, but not one word of the text", "The text gets worse", "The model learns from it"],
-      because: "Whoever guesses, every token that stays is the full model's own choice.",
+      because: "Whichever drafter guesses, every token that stays is the full model's own choice.",
     },
     takeAway: {
       title: "Take the run with you",

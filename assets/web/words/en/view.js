@@ -37,7 +37,7 @@ export const race = {
   prefill: (time) => `prefill ${seconds(time)}`,
   prefillHint: "time to read the prompt; not on the clock",
   preparing: "preparing...",
-  loading: (seconds) => `loading the weights, ${seconds} s so far (only once, and on nobody's clock)`,
+  loading: (seconds) => `loading the weights, ${seconds} s so far (only once; neither lane's clock counts it)`,
   waitingForWeights: (place, seconds) => `waiting for the device: place ${place}; it is loading weights of another precision, ${seconds} s so far`,
   waiting: (place, wait) => `waiting for the device: place ${place}${wait > 0 ? `, about ${Math.ceil(wait)} s` : ""}`,
   progress: (round, tokens) => `round ${round}, ${plural(tokens, "token")}`,
