@@ -146,7 +146,7 @@ ROWS = (
         needs_exit_layer=True,
     ),
     Entry(
-        "hedge", "hedge.HedgeDrafter", "one of four drafters, usually the one that would have earned most so far", "HedgeSpec, arXiv 2510.20064",
+        "hedge", "hedge.HedgeDrafter", "of four drafters, mostly the one that would have earned most", "HedgeSpec, arXiv 2510.20064",
         (rows(8),),
         needs_exit_layer=True,
     ),
