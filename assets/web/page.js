@@ -1,7 +1,7 @@
 // The page around the view: the recorded race, links, plotly.js, the theme, and what the form's buttons mean to the browser.
 import { page as given } from "./given.js";
 import { button, el, setText } from "./lib/elements.js";
-import { soon, wantsLessMotion } from "./lib/frames.js";
+import { soon, wantsLessMotion, whenIdle } from "./lib/frames.js";
 import { read, VIEW, viewOf, write } from "./lib/link.js";
 import { unpack } from "./lib/packed.js";
 import { plotly } from "./lib/plotly.js";
@@ -25,7 +25,9 @@ import { attach } from "./stage.js";
 const formButton = (id) => document.getElementById(id);
 const address = (path) => new URL(path, document.baseURI).href;
 const onServer = (name) => address(`gradio_api/eesd/${name}`);
-const update = (interactive) => ({ __type__: "update", interactive });
+const update = (changes) => ({ __type__: "update", ...changes });
+const AS_IT_IS = update({});
+const EMPTY = update({ value: undefined });
 
 plotly.isComing = true;
 
@@ -37,22 +39,21 @@ export const page = {
     element.addEventListener("eesd-source", ({ detail }) => (document.documentElement.dataset.source = detail ? "recorded" : "live"));
     const toolbar = document.querySelector(".eesd-tools");
     this.view = attach(element, { toolbar, link: () => this.address, history: () => this.history });
-    this.addPanels(this.view);
+    this.view.add(new Title(this.view, given));
+    this.addRoom(this.view);
+    this.view.add(new Reply(this.view, (request, turns) => this.reply(request, turns)), "race");
     this.translate();
     this.offer();
     new Arrivals({ at: onServer("models"), waiting: given.models ?? [] });
-    this.show().then(() => soon(() => soon(() => this.loadPlotly())));
-    if (this.refused) this.takeAway.say(this.refused);
+    this.show().finally(() => soon(() => soon(() => whenIdle(() => this.addRest(this.view)))));
     return this.view;
   },
 
-  // The panels that an offline file does not have: those of the form and, if the server has its own engine (`studies`), the studies.
-  addPanels(view) {
+  // Added after the first frames of the recorded race, which need none of it: the panels that an offline file does not have, those of the form
+  // and, if the server has its own engine (`studies`), the studies; and plotly.js.
+  addRest(view) {
     const form = () => this.named;
     const quantize = () => ({ quantize: form().quantize });
-    view.add(new Title(view, given));
-    this.addRoom(view);
-    view.add(new Reply(view, (request, turns) => this.reply(request, turns)), "race");
     if (given.studies) view.add(new LawTest(view, { path: onServer("law"), form }), "more");
     view.add(new WhatIf(view), "below");
     view.add(new Runs(view), "below");
@@ -66,6 +67,10 @@ export const page = {
     view.add(new Benchmark({ at: onServer, form: quantize, live: given.studies }), "below");
     this.takeAway = view.add(new TakeAway(view, this.behind), "below");
     this.takeAway.onOpen = () => formButton("stop").click(); // the run is no longer shown
+    if (this.refused) this.takeAway.say(this.refused);
+    this.offer();
+    view.request();
+    this.loadPlotly();
   },
 
   // Phones follow what this page shows, on a page of their own (follow.js).
@@ -124,12 +129,14 @@ export const page = {
     };
   },
 
-  // The form's initial values, except those that the address sets.
+  // What the address sets; the other fields are left alone. For each change Gradio reads the state of all fields, so a value that is already
+  // there is not set again. An empty number must be set, or Gradio shows 0; `undefined` is how Gradio stores it, so this is no change.
   fromLink(values) {
     const { values: asked, refused } = read([...this.form, ...VIEW], window.location.search);
     this.refused = refused.length ? say.takeaway.refused(refused.join(", ")) : "";
     if (this.refused) this.takeAway?.say(this.refused);
-    return this.remember(values.map((value, i) => asked[i] ?? value));
+    this.remember(values.map((value, i) => asked[i] ?? value));
+    return this.values.map((value, i) => (value !== values[i] ? value : value === null ? EMPTY : AS_IT_IS));
   },
 
   // The form's current values. Folded fields are not in the DOM, so the values cannot be read from there.
@@ -137,7 +144,6 @@ export const page = {
     this.values = values;
     this.offer();
     this.view?.request();
-    return values;
   },
 
   get named() {
@@ -187,7 +193,7 @@ export const page = {
     return write([...this.form, ...VIEW], values, window.location.href);
   },
 
-  // Loaded after the first frames: fetching and parsing it takes longer than everything else together, and only charts wait for it.
+  // Fetching and parsing it takes longer than everything else together, and only charts wait for it.
   loadPlotly() {
     const script = el("script", { src: address(given.plotly) });
     script.onerror = () => (plotly.isComing = false);
@@ -196,7 +202,7 @@ export const page = {
   },
 
   // New values for Run and Stop.
-  buttons: (running) => [update(!running), update(running)],
+  buttons: (running) => [update({ interactive: !running }), update({ interactive: running })],
 
   // Stops a run and clears the stage; returns the form's initial values.
   reset(values) {

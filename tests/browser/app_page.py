@@ -44,9 +44,10 @@ STILL = """new Promise((still) => {
 
 
 def until_ready(page) -> None:
-    """The form and the view are as the address asks, and nothing moves them any more. Gradio mounts its components one after the other:
-    a button that moves between mouse down and mouse up is not clicked."""
-    page.wait_for_function("window.EESD?.page?.ready && ['stop', 'run', 'reset', 'examples'].every((id) => document.getElementById(id))")
+    """The form and the view are as the address asks, all panels are there, and nothing moves them any more. Gradio mounts its components
+    one after the other: a button that moves between mouse down and mouse up is not clicked."""
+    page.wait_for_function("['stop', 'run', 'reset', 'examples'].every((id) => document.getElementById(id)) && window.EESD?.page?.ready")
+    page.wait_for_function("EESD.page.takeAway")
     until_still(page)
 
 

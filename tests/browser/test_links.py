@@ -132,6 +132,26 @@ def test_until_the_page_is_as_its_address_asks_that_address_is_the_link(app, ope
     assert "seed=99" in link and "round=3" in link and "at=0.500" in link and "prompt=Once" in link
 
 
+COUNTED = """Object.defineProperty(window, "EESD", { configurable: true, set(value) {
+    Object.defineProperty(window, "EESD", { value });
+    const { remember } = value.page;
+    window.changes = -1;  // the first time is no change
+    value.page.remember = function (values) { window.changes += 1; return remember.call(this, values); };
+} })"""
+
+
+def test_only_what_a_link_asks_for_changes(app, open_page):
+    """For every change Gradio asks all fields for their state, and that while the page is loading."""
+    page = open_page(app[1] + "?paused=1&seed=99&limit=5", script=COUNTED)
+    until_ready(page)
+    page.wait_for_function("changes >= 2")
+    page.wait_for_timeout(300)
+    assert page.evaluate("changes") == 2
+    settings(page, controller="throughput")
+    expect(page.locator("#limit input")).to_have_value("5")
+    expect(page.locator("#explore input")).to_have_value("")  # and not 0
+
+
 def test_a_link_outlives_the_server(paced, open_page):
     """Nothing of it is kept there: opened at a server that was started anew, it brings back form and view."""
     with socket.socket() as free:  # not one of those that Gradio tries: another test's server could take it meanwhile

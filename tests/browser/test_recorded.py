@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from app_page import reach, run, settings, state
+from app_page import reach, run, settings, state, until_ready
 from playwright.sync_api import expect
+from test_links import HELD
 
 from app.page import OPENING
 
@@ -33,6 +34,17 @@ def test_nothing_moves_if_asked(visit, query, options):
     reach(page, "running" if "paused" in query else "finished")
     assert not page.evaluate("EESD.page.view.player.playing")
     assert (state(page)["tokens"]["eesd"] == 0) == ("paused" in query)
+
+
+def test_what_the_recorded_race_does_not_need_comes_behind_it(app, open_page):
+    page = open_page(app[1], script=HELD)
+    page.wait_for_function("window.EESD?.page?.values")
+    page.wait_for_timeout(300)
+    assert not page.evaluate("EESD.page.view.panels.methods || [...document.scripts].some(({ src }) => src.includes('plotly'))")
+    page.evaluate("unpack()")
+    until_ready(page)
+    page.wait_for_function("EESD.page.view.player.time > 0 && window.Plotly")
+    assert page.evaluate("Boolean(EESD.page.view.panels.methods)")
 
 
 def test_typing_a_prompt_moves_no_playhead(visit):

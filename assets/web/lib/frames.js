@@ -12,6 +12,12 @@ export function soon(work) {
   setTimeout(once, document.hidden ? 50 : 250);
 }
 
+// Does the work when the browser has nothing else to do, at the latest after two seconds. Safari has no idle callback.
+export function whenIdle(work) {
+  if (window.requestIdleCallback) window.requestIdleCallback(work, { timeout: 2000 });
+  else setTimeout(work, 200);
+}
+
 // Does the work once, when the node comes into sight.
 export function whenSeen(node, work) {
   const seen = new IntersectionObserver(([{ isIntersecting }]) => {
