@@ -35,7 +35,7 @@ from .form import (
     visibility,
 )
 from .inside_gradio import UNASKED, rest_between_looks
-from .routes import TRACES, NoUploads, PackedPage, plotly_address, routes
+from .routes import TRACES, NoUploads, OwnPart, PackedPage, plotly_address, routes
 from .runs import Visits
 from .studies import CONTESTANTS, TEXTS, examples_of
 
@@ -64,12 +64,6 @@ FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "mon
 THEME = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **FONTS)
 ATTACH = "const view = EESD.page.attach(element.firstElementChild); watch('value', () => view.feed(props.value)); view.feed(props.value);"
 
-# The page may be there before our scripts, especially when it was rendered on the server.
-FROM_LINK = """async (...values) => {
-    while (!window.EESD?.page) await new Promise((next) => setTimeout(next, 20));
-    return EESD.page.fromLink(values);
-}"""
-
 
 def launch(visits: Visits, host: str | None = None, port: int | None = None, openai: bool = False, **options) -> gr.Blocks:
     """Serve the page. Without host and port, Gradio's environment variables apply. `openai` adds the OpenAI-compatible API (openai.py).
@@ -83,7 +77,8 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, ope
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
     settings["state_session_capacity"] = STREAMS_AT_ONCE  # for this many visitors Gradio keeps the last text, long after they have left
     settings["show_error"] = True  # tells a program that it sent too few values; a failed run has its own message (device.py)
-    settings["app_kwargs"] = {"routes": routes(visits, openai), "middleware": [Middleware(PackedPage), Middleware(NoUploads)]}
+    middleware = [Middleware(PackedPage), Middleware(OwnPart, own_part(visits)), Middleware(NoUploads)]
+    settings["app_kwargs"] = {"routes": routes(visits, openai), "middleware": middleware}
     page.launch(server_name=host, server_port=port, **UNASKED | settings | options)
     return page
 
@@ -129,8 +124,8 @@ def build_page(visits: Visits) -> gr.Blocks:
                 controller = [component(field) for field in (CONTROLLER, *KNOBS, *DRAFTING)]
                 weights = weights_choice(engines, visits.engine)
             bare = {"padding": False, "apply_default_css": False}
-            gr.HTML("", html_template="<p class='eesd-drafter-note'></p>", js_on_load="window.EESD?.page.offer()", **bare)
-        stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head(visits), elem_id="stage", **bare)
+            gr.HTML("", html_template="<p class='eesd-drafter-note'></p>", js_on_load="EESD.page.offer()", **bare)
+        stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, elem_id="stage", **bare)
 
         with gr.Column(elem_classes="eesd-unseen"):  # hidden fields and buttons that the view fills in and presses
             history = gr.Textbox("", label=HISTORY.label, elem_id=HISTORY.element)
@@ -154,7 +149,7 @@ def build_page(visits: Visits) -> gr.Blocks:
         stop_button.click(stop, queue=False, show_progress="hidden", api_visibility="private")
         first_values = json.dumps([component.value for component in (*form, examples)])
         reset_button.click(outputs=[*form, examples], js=f"() => EESD.page.reset({first_values})", **in_browser)
-        page.load(inputs=form, outputs=form, js=FROM_LINK, **in_browser)
+        page.load(inputs=form, outputs=form, js="(...values) => EESD.page.fromLink(values)", **in_browser)
         changes = [component.change for component in form]
         gr.on(changes, inputs=form, js="(...values) => void EESD.page.remember(values)", trigger_mode="multiple", **in_browser)
         add_endpoints(visits, STREAMS_AT_ONCE)
@@ -224,8 +219,8 @@ def recorded(chip: str) -> str:
     return chip.format("eesd-mode eesd-recorded", "RECORDED") + chip.format("eesd-recorded eesd-where", html.escape(facts))
 
 
-def head(visits: Visits) -> str:
-    """Style and scripts, inline because they are small. They are in the component's own head, which is loaded before it is drawn."""
+def own_part(visits: Visits) -> str:
+    """Style and scripts, inline because they are small."""
     style = "\n".join((WEB / name).read_text(encoding="utf-8") for name in STYLES)
     facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import plotly
 import segno
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -43,6 +44,35 @@ class PackedPage:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await (self.packed if scope.get("path") == "/" else self.app)(scope, receive, send)
+
+
+class OwnPart:
+    """Puts our style and scripts at the end of the page. The browser runs them while it fetches Gradio's; from a component's `head`, Gradio
+    would insert them only after it has mounted the whole page."""
+
+    def __init__(self, app: ASGIApp, own: str):
+        self.app, self.own = app, own.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("path") != "/":
+            return await self.app(scope, receive, send)
+        start, body = {}, b""
+
+        async def complete(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            before, end, after = body.rpartition(b"</body>")
+            page = b"".join((before, self.own if end else b"", end, after))
+            MutableHeaders(raw=start["headers"])["content-length"] = str(len(page))
+            await send(start)
+            await send({"type": "http.response.body", "body": page})
+
+        await self.app(scope, receive, complete)
 
 
 class NoUploads:

@@ -29,6 +29,8 @@ const update = (changes) => ({ __type__: "update", ...changes });
 const AS_IT_IS = update({});
 const EMPTY = update({ value: undefined });
 
+const opening = unpack(given.opening); // while Gradio mounts the page
+
 plotly.isComing = true;
 
 export const page = {
@@ -101,7 +103,7 @@ export const page = {
 
   async showRecorded(at) {
     const { view } = this;
-    const text = await unpack(given.opening);
+    const text = await opening;
     if (view.stream.consumed) return; // Run was pressed meanwhile
     view.open(text, at === undefined ? this.start : "paused");
     this.recorded = view.recording;

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from app_page import reach, run, until_free, until_ready
 
-from app.page import head, launch
+from app.page import launch, own_part
 from app.routes import plotly_address
 from app.runs import Visits
 from eesd_core.export.standalone import PLOTLY_JS
@@ -70,7 +70,7 @@ def test_what_is_large_is_packed_on_its_way_and_plotly_kept_by_the_browser(app):
 
 def test_what_is_our_own_weighs_little(paced):
     """Scripts, style, words in every language, and the recorded race, as they are and packed. plotly.js and Gradio come on top."""
-    own = head(Visits(paced)).encode()
+    own = own_part(Visits(paced)).encode()
     assert len(own) < 500_000 and len(gzip.compress(own)) < 200_000
 
 
