@@ -1,8 +1,12 @@
 """All uses of Gradio internals, for which there is no public setting. tests/app/test_inside_gradio.py fails when Gradio changes them."""
 
+from pathlib import Path
+
 import gradio as gr
+from gradio.routes import BUILD_PATH_LIB
 
 REST = 0.02  # seconds
+GRADIO_ASSETS = Path(BUILD_PATH_LIB)  # a flat folder, served as /assets
 UNASKED = {"_frontend": False}  # an option of launch: otherwise Gradio gives up if the first answer takes 3 seconds, as on a busy machine
 
 

@@ -64,6 +64,12 @@ FONTS = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "mon
 THEME = gr.themes.Default(primary_hue="blue", neutral_hue="slate", **FONTS)
 ATTACH = "const view = EESD.page.attach(element.firstElementChild); watch('value', () => view.feed(props.value)); view.feed(props.value);"
 
+# The page may be there before our scripts if it was rendered on the server.
+FROM_LINK = """async (...values) => {
+    while (!window.EESD?.page) await new Promise((next) => setTimeout(next, 20));
+    return EESD.page.fromLink(values);
+}"""
+
 
 def launch(visits: Visits, host: str | None = None, port: int | None = None, openai: bool = False, **options) -> gr.Blocks:
     """Serve the page. Without host and port, Gradio's environment variables apply. `openai` adds the OpenAI-compatible API (openai.py).
@@ -71,19 +77,21 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, ope
 
     Server-side rendering (ssr_mode) is off by default, so the page renders the same way here and on Spaces.
     """
-    page = build_page(visits)
+    own, rendered = own_part(visits), options.get("ssr_mode")  # a page rendered on the server goes to the browser past our middleware
+    page = build_page(visits, head=own if rendered else "")
     page.queue(max_size=2 * STREAMS_AT_ONCE)
     rest_between_looks(page)
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
     settings["state_session_capacity"] = STREAMS_AT_ONCE  # for this many visitors Gradio keeps the last text, long after they have left
     settings["show_error"] = True  # tells a program that it sent too few values; a failed run has its own message (device.py)
-    middleware = [Middleware(PackedPage), Middleware(OwnPart, own_part(visits)), Middleware(NoUploads)]
+    middleware = [Middleware(PackedPage), Middleware(OwnPart, "" if rendered else own), Middleware(NoUploads)]
     settings["app_kwargs"] = {"routes": routes(visits, openai), "middleware": middleware}
     page.launch(server_name=host, server_port=port, **UNASKED | settings | options)
     return page
 
 
-def build_page(visits: Visits) -> gr.Blocks:
+def build_page(visits: Visits, head: str = "") -> gr.Blocks:
+    """`head` is loaded with the component in which the view is drawn."""
     engines = visits.engines
     replies = engines.replies(engines.model)
     prompts = examples_of(replies)
@@ -124,8 +132,8 @@ def build_page(visits: Visits) -> gr.Blocks:
                 controller = [component(field) for field in (CONTROLLER, *KNOBS, *DRAFTING)]
                 weights = weights_choice(engines, visits.engine)
             bare = {"padding": False, "apply_default_css": False}
-            gr.HTML("", html_template="<p class='eesd-drafter-note'></p>", js_on_load="EESD.page.offer()", **bare)
-        stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, elem_id="stage", **bare)
+            gr.HTML("", html_template="<p class='eesd-drafter-note'></p>", js_on_load="window.EESD?.page.offer()", **bare)
+        stage = gr.HTML("", html_template="<div class='eesd'></div>", js_on_load=ATTACH, head=head, elem_id="stage", **bare)
 
         with gr.Column(elem_classes="eesd-unseen"):  # hidden fields and buttons that the view fills in and presses
             history = gr.Textbox("", label=HISTORY.label, elem_id=HISTORY.element)
@@ -149,7 +157,7 @@ def build_page(visits: Visits) -> gr.Blocks:
         stop_button.click(stop, queue=False, show_progress="hidden", api_visibility="private")
         first_values = json.dumps([component.value for component in (*form, examples)])
         reset_button.click(outputs=[*form, examples], js=f"() => EESD.page.reset({first_values})", **in_browser)
-        page.load(inputs=form, outputs=form, js="(...values) => EESD.page.fromLink(values)", **in_browser)
+        page.load(inputs=form, outputs=form, js=FROM_LINK, **in_browser)
         changes = [component.change for component in form]
         gr.on(changes, inputs=form, js="(...values) => void EESD.page.remember(values)", trigger_mode="multiple", **in_browser)
         add_endpoints(visits, STREAMS_AT_ONCE)

@@ -2,8 +2,10 @@
 
 import gzip
 import io
+import os
 import time
 from functools import cache
+from mimetypes import guess_type
 from pathlib import Path
 
 import plotly
@@ -22,6 +24,7 @@ from eesd_core.memory import memory_mb
 from eesd_core.trace import open_trace
 
 from .api import MOST_TRACE
+from .inside_gradio import GRADIO_ASSETS
 from .openai import completion_routes
 from .room_routes import room_routes
 from .rooms import Rooms
@@ -113,6 +116,7 @@ def routes(visits: Visits, openai: bool = False) -> list[Route]:
 
     own = {"health": health, "models": models, "plotly.js": plotly_js, "offline.txt": offline, "lecture.html": lecture, "qr.svg": qr}
     pages = [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items())]
+    pages.append(Route("/assets/{name}", gradio_asset))
     pages += completion_routes(visits) if openai else []
     return [*pages, *study_routes(visits, OWN), *room_routes(Rooms(), OWN, visits.limits.rooms_a_minute, plotly_address())]
 
@@ -139,9 +143,33 @@ def packed_plotly() -> bytes:
 
 
 def plotly_js(request: Request) -> Response:
-    packed = "gzip" in request.headers.get("accept-encoding", "")
-    headers = FOR_GOOD | {"Vary": "Accept-Encoding"} | ({"Content-Encoding": "gzip"} if packed else {})
-    return Response(packed_plotly() if packed else PLOTLY_JS.read_bytes(), media_type="text/javascript", headers=headers)
+    return lasting(request, packed_plotly(), PLOTLY_JS.name)
+
+
+@cache
+def packed_asset(name: str) -> bytes:
+    """Compressed once. Gradio would read and compress all sixty for every visitor."""
+    return gzip.compress((GRADIO_ASSETS / name).read_bytes(), mtime=0)
+
+
+async def gradio_asset(request: Request) -> Response:
+    """Gradio's own scripts and styles. Their names contain a hash of their content."""
+    name = request.path_params["name"]
+    if name not in gradio_assets():
+        return PlainTextResponse("no such file", 404)
+    return lasting(request, packed_asset(name), name)
+
+
+@cache
+def gradio_assets() -> frozenset[str]:
+    return frozenset(os.listdir(GRADIO_ASSETS))
+
+
+def lasting(request: Request, packed: bytes, name: str) -> Response:
+    """A file that the browser may keep for good."""
+    plain = "gzip" not in request.headers.get("accept-encoding", "")
+    headers = FOR_GOOD | {"Vary": "Accept-Encoding"} | ({} if plain else {"Content-Encoding": "gzip"})
+    return Response(gzip.decompress(packed) if plain else packed, media_type=guess_type(name)[0], headers=headers)
 
 
 def offline(request: Request) -> Response:

@@ -6,7 +6,7 @@ import { read, VIEW, viewOf, write } from "./lib/link.js";
 import { unpack } from "./lib/packed.js";
 import { plotly } from "./lib/plotly.js";
 import { translate } from "./lib/translate.js";
-import { say } from "./lib/words.js";
+import { language, say } from "./lib/words.js";
 import { Arrivals } from "./panels/arrivals.js";
 import { Benchmark } from "./panels/benchmark.js";
 import { LawTest } from "./panels/law_test.js";
@@ -38,6 +38,7 @@ export const page = {
 
   attach(element) {
     if (this.view?.root === element) return this.view;
+    document.documentElement.lang = language.codes[language.now]; // again: Gradio has put its own there
     element.addEventListener("eesd-source", ({ detail }) => (document.documentElement.dataset.source = detail ? "recorded" : "live"));
     const toolbar = document.querySelector(".eesd-tools");
     this.view = attach(element, { toolbar, link: () => this.address, history: () => this.history });

@@ -4,7 +4,7 @@ import inspect
 
 import gradio as gr
 
-from app.inside_gradio import REST, UNASKED, rest_between_looks
+from app.inside_gradio import GRADIO_ASSETS, REST, UNASKED, rest_between_looks
 
 
 def test_the_queue_rests_by_two_numbers():
@@ -21,3 +21,10 @@ def test_the_queue_rests_by_two_numbers():
 def test_launch_can_leave_out_asking_itself():
     assert UNASKED.keys() <= inspect.signature(gr.Blocks.launch).parameters.keys()
     assert "if _frontend and not networking.url_ok" in inspect.getsource(gr.Blocks.launch)
+
+
+def test_the_folder_of_its_scripts_is_flat_and_their_names_hold_a_hash():
+    assert '@app.get("/assets/{path:path}")' in inspect.getsource(gr.routes)
+    files = list(GRADIO_ASSETS.iterdir())
+    assert len(files) > 100 and all(file.is_file() for file in files)
+    assert all("-" in file.stem for file in files if file.suffix == ".js")

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ import httpx
 import pytest
 from app_page import reach, run, until_free, until_ready
 
+from app.inside_gradio import GRADIO_ASSETS
 from app.page import launch, own_part
 from app.routes import plotly_address
 from app.runs import Visits
@@ -66,6 +68,21 @@ def test_what_is_large_is_packed_on_its_way_and_plotly_kept_by_the_browser(app):
     assert "immutable" in plotly.headers["cache-control"] and int(plotly.headers["content-length"]) < len(plotly.content) / 3
     unpacked = httpx.get(app[1] + plotly_address(), headers={"accept-encoding": "identity"})
     assert "content-encoding" not in unpacked.headers and unpacked.content == plotly.content == PLOTLY_JS.read_bytes()
+
+
+def test_gradios_own_files_are_packed_once_and_kept_by_the_browser(app):
+    own = re.search(r"assets/(index-[\w-]+\.js)", httpx.get(app[1]).text)[1]
+    packed = httpx.get(f"{app[1]}assets/{own}")
+    assert packed.headers["content-encoding"] == "gzip" and packed.headers["content-type"].startswith("text/javascript")
+    assert "immutable" in packed.headers["cache-control"] and int(packed.headers["content-length"]) < len(packed.content) / 2
+    unpacked = httpx.get(f"{app[1]}assets/{own}", headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in unpacked.headers and unpacked.content == packed.content == (GRADIO_ASSETS / own).read_bytes()
+    assert [httpx.get(f"{app[1]}assets/{name}").status_code for name in ("none.js", "..%2Findex.html", "%2Fetc%2Fpasswd")] == [404] * 3
+
+
+def test_our_scripts_come_with_the_page_and_once(app):
+    page = httpx.get(app[1]).text
+    assert page.count("globalThis.EESD = ") == 1 and page.index("globalThis.EESD = ") > page.index("</gradio-app>")
 
 
 def test_what_is_our_own_weighs_little(paced):
