@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Names, keys, formulas and patterns that are the same in both languages.
 SAME = {
     "charts.contexts.hover", "charts.law.curve", "charts.law.formula", "keys.list.2.0", "keys.list.4.0", "microscope.draft.token",
-    "microscope.draw.belief", "race.lanes.eesd", "scrubber.times",
+    "microscope.draw.belief", "microscope.tree.most", "race.lanes.eesd", "scrubber.times",
     "takeaway.csv.0", "takeaway.paper", "takeaway.perfetto.0", "together.forms.ems",
     *(f"glossary.links.{i}.{j}" for i in range(12) for j in range(2)),
 }  # fmt: skip

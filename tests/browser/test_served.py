@@ -77,7 +77,8 @@ def test_gradios_own_files_are_packed_once_and_kept_by_the_browser(app):
     assert "immutable" in packed.headers["cache-control"] and int(packed.headers["content-length"]) < len(packed.content) / 2
     unpacked = httpx.get(f"{app[1]}assets/{own}", headers={"accept-encoding": "identity"})
     assert "content-encoding" not in unpacked.headers and unpacked.content == packed.content == (GRADIO_ASSETS / own).read_bytes()
-    assert [httpx.get(f"{app[1]}assets/{name}").status_code for name in ("none.js", "..%2Findex.html", "%2Fetc%2Fpasswd")] == [404] * 3
+    for name in ("none.js", "..%2Findex.html", "%2Fetc%2Fpasswd"):
+        assert httpx.get(f"{app[1]}assets/{name}").is_client_error
 
 
 def test_our_scripts_come_with_the_page_and_once(app):

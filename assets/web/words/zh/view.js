@@ -111,7 +111,7 @@ export const page = {
     Cape: "CaPE 候选",
     "1: candidates beside the spine as CaPE's table says": "1：主干旁的候选数按 CaPE 的表",
     Every: "间隔轮数",
-    "rounds between two looks for a better set": "每隔几轮寻找更好的集合",
+    "rounds between two searches for a better set": "每隔几轮寻找更好的集合",
     Window: "窗口",
     "most tokens that a trial reads": "一次试验最多读多少个词元",
     Share: "比例",
@@ -130,7 +130,7 @@ export const page = {
     Send: "发送",
     "System prompt": "系统提示词",
     "told to the model first": "最先告诉模型的话",
-    "the text ends in front of it": "文本到它之前为止",
+    "the text ends just before it": "文本到它之前为止",
     Weights: "权重",
     "q8 and q4 on a CPU, 8 and 4 bits by bitsandbytes; the first run with one loads it":
       "q8 与 q4 用于 CPU，8 位与 4 位由 bitsandbytes 提供；首次使用时载入",
