@@ -8,7 +8,10 @@ export const drafters = {
     "early-exit": ["What the model's first layers and the exit layer guess.", `${KEEPS} ${EXIT}`],
     "prompt-lookup": ["What followed the last few tokens where they stood before in the text.", "It keeps nothing, and no layer runs."],
     "layer-skip": ["What the model guesses without some of its attention and feed-forward parts.", "It keeps nothing of its own."],
-    swift: ["What the model guesses when it skips some of its parts. It searches for the best parts to skip while it writes.", "It keeps the best set of parts so far."],
+    swift: [
+      "What the model guesses when it skips some of its parts. It searches for the best parts to skip while it writes.",
+      "It keeps the best set of parts so far.",
+    ],
     clasp: ["What the model guesses without some of its layers, chosen by the last token's hidden states.", "It keeps the set of layers."],
     "ffn-skip": ["What the model guesses without the feed-forward parts that would change little.", "It keeps nothing of its own."],
     recycling: ["What the model last thought would follow each token: a look into a table.", "It keeps the table, and no layer runs."],

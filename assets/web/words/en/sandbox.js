@@ -55,8 +55,8 @@ export const sandbox = {
     ],
     stale: [
       "drafts that grow stale",
-      "The first draft is nearly always accepted, the fifth seldom. A controller that believes in one theta for all positions drafts too far; ucb only counts what " +
-        "each length earned.",
+      "The first draft is nearly always accepted, the fifth seldom. A controller that believes in one theta for all positions drafts too far; ucb only " +
+        "counts what each length earned.",
     ],
   },
   columns: ["controller", "tokens per step", "regret, steps", "mean draft length", "mean accepted length"],
