@@ -126,6 +126,8 @@ class RowCache(KVCache):
         self.capacity = capacity
         self.prompt: int | None = None
         self._stored = [tuple(np.zeros((capacity, heads, head_dim), np.float32) for _ in range(2)) for _ in range(layers)]
+        addresses = [[array.__array_interface__["data"][0] for array in both] for both in self._stored]
+        self.addresses = np.array(addresses, np.int64)  # of every layer's keys and values, (layers, 2)
         self.lengths = [0] * layers
 
     @property

@@ -9,7 +9,7 @@ pytest.importorskip("numba", reason="numba is not installed")
 from eesd_core.model.cpu import threads
 from eesd_core.model.cpu.packed_linear import PanelLinear
 from eesd_core.model.cpu.panels import Store, in_two_bytes, pack, unpack
-from eesd_core.model.cpu.threads import product_with
+from eesd_core.model.cpu.threads import PanelProduct
 
 SHAPES = [(96, 64), (50, 1536), (8, 40), (17, 33)]  # outputs, inputs
 
@@ -26,19 +26,19 @@ def product_of(kind: str, outputs: int, inputs: int):
     whole = random.integers(-8191, 8192, (60, inputs)).astype(np.int16)
     if kind == "int8":
         weight = random.integers(-127, 128, (outputs, inputs)).astype(np.int8)
-        return product_with(pack(weight, store), outputs, inputs, scale), weight * scale[:outputs, None].astype(np.float64), whole
+        return PanelProduct(pack(weight, store), outputs, inputs, scale), weight * scale[:outputs, None].astype(np.float64), whole
     if kind == "uint8":
         numbers = random.integers(0, 16, (outputs, inputs // 32, 2, 16)).astype(np.uint8)
         panels = pack((numbers[:, :, 0] | numbers[:, :, 1] << 4).reshape(outputs, -1), store)
         facts = random.random((2, outputs // 8, inputs // 32, 8)).astype(np.float32)
         by, offset = (part.swapaxes(1, 2).reshape(outputs, -1).repeat(32, 1).astype(np.float64) for part in facts)
-        return product_with(panels, outputs, inputs, *facts), by * numbers.reshape(outputs, -1) + offset, whole
+        return PanelProduct(panels, outputs, inputs, *facts), by * numbers.reshape(outputs, -1) + offset, whole
     weight = random.standard_normal((outputs, inputs)).astype(np.float32)
     weight = weight if kind == "float32" else cut(weight)
     x = random.standard_normal((60, inputs)).astype(np.float32)
     panels = pack(weight, store)
     assert panels.dtype == kind
-    return product_with(panels, outputs, inputs, scale), weight * scale[:outputs, None].astype(np.float64), x
+    return PanelProduct(panels, outputs, inputs, scale), weight * scale[:outputs, None].astype(np.float64), x
 
 
 @pytest.mark.parametrize("kind", ["float32", "uint16", "int8", "uint8"])
@@ -52,7 +52,7 @@ def test_products_are_plain_sums_and_rows_are_alike(kind, shape, monkeypatch):
     assert np.abs(single - expected).max() < 1e-6 * np.abs(expected).max() * len(weight.T) ** 0.5
     for rows in (*range(2, 18), 60):
         assert np.array_equal(product(x[-rows:].copy()), single[-rows:])
-    if threads._found is not None:
+    if threads.LIBRARY is not None:
         monkeypatch.setattr(threads, "_threads", lambda work: 3)
         assert np.array_equal(product(x), single)
 

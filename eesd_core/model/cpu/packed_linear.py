@@ -80,11 +80,13 @@ class PanelLinear(nn.Module):
     def __init__(self, linear: nn.Linear, store=None):
         super().__init__()
         from .panels import Store, pack, unpack
-        from .threads import product_with
+        from .threads import PanelProduct
 
         weight, bias = linear.weight.detach().contiguous(), linear.bias
         shape, panels = weight.shape, pack(weight.numpy(), store or Store())
-        times = product_with(panels, *shape, np.ones(panels.shape[0] * panels.shape[2], np.float32))
+        times = PanelProduct(panels, *shape, np.ones(panels.shape[0] * panels.shape[2], np.float32))
+
+        self.panels = times if bias is None else None  # for region.py
 
         def product(x: Tensor) -> Tensor:
             if x.requires_grad:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 from .panels import Store, pack
-from .threads import product_with
+from .threads import PanelProduct
 
 GROUP = 32  # weights in a block
 LEVELS, FINE = 127, 8191  # the largest integer of a weight or of uint8 activations, and of int16 activations
@@ -39,7 +39,8 @@ class Int8Linear(nn.Module):
         if not exact and self.inputs > MOST_INPUTS:
             raise UserError(f"q8 takes layers of at most {MOST_INPUTS:,} inputs on this processor: leave the model unquantised")
         self.door = torch.uint8 if exact else torch.int16
-        self.product = _packed(numbers, scale) if exact else _ours(numbers, scale, store)
+        self.panels = None if exact else _ours(numbers, scale, store)  # for region.py
+        self.product = _packed(numbers, scale) if exact else _by_torch(self.panels)
 
     def forward(self, x: Tensor) -> Tensor:
         whole, by = _whole(x.reshape(-1, self.inputs).float(), self.door)
@@ -60,12 +61,15 @@ def _packed(numbers: Tensor, scale: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda x: product(x, 1.0, 128, packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], "")
 
 
-def _ours(numbers: Tensor, scale: Tensor, store: Store | None = None) -> Callable[[Tensor], Tensor]:
+def _by_torch(product: PanelProduct) -> Callable[[Tensor], Tensor]:
+    return lambda x: torch.from_numpy(product(x.numpy()))
+
+
+def _ours(numbers: Tensor, scale: Tensor, store: Store | None = None) -> PanelProduct:
     """Our product of int16 activations and int8 weights: x (m, K) -> (m, N) float32."""
     panels = pack(numbers.numpy(), store or Store())
     missing = len(panels) * panels.shape[2] - len(scale)
-    product = product_with(panels, *numbers.shape, np.pad(scale.numpy(), (0, missing)))
-    return lambda x: torch.from_numpy(product(x.numpy()))
+    return PanelProduct(panels, *numbers.shape, np.pad(scale.numpy(), (0, missing)))
 
 
 @cache
@@ -91,7 +95,8 @@ class Int4Linear(nn.Module):
         super().__init__()
         native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
         self.door = torch.bfloat16 if native else torch.int16
-        self.product = _torchs_blocks(numbers, scale, middle) if native else _our_blocks(numbers, scale, middle, store)
+        self.panels = None if native else _our_blocks(numbers, scale, middle, store)  # for region.py
+        self.product = _torchs_blocks(numbers, scale, middle) if native else _by_torch(self.panels)
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
@@ -133,7 +138,7 @@ def _torchs_blocks(numbers: Tensor, scale: Tensor, middle: Tensor) -> Callable[[
     return lambda x: torch._weight_int4pack_mm_for_cpu(x, packed, GROUP, pairs)
 
 
-def _our_blocks(numbers: Tensor, scale: Tensor, middle: Tensor, store: Store | None = None) -> Callable[[Tensor], Tensor]:
+def _our_blocks(numbers: Tensor, scale: Tensor, middle: Tensor, store: Store | None = None) -> PanelProduct:
     """x (m, K) int16 -> (m, N) float32. N is a multiple of 16, so no panel needs padding."""
     store, (low, high) = store or Store(), numbers.to(torch.uint8).unflatten(1, (-1, 2, 16)).unbind(2)
     panels = pack((low | high << 4).flatten(1).numpy(), store)
@@ -143,8 +148,7 @@ def _our_blocks(numbers: Tensor, scale: Tensor, middle: Tensor, store: Store | N
         held[:] = facts.numpy().reshape(len(panels), panels.shape[2], -1).swapaxes(1, 2)
         return held
 
-    product = product_with(panels, *numbers.shape, of_panels(scale), of_panels(middle - 8 * scale))
-    return lambda x: torch.from_numpy(product(x.numpy()))
+    return PanelProduct(panels, *numbers.shape, of_panels(scale), of_panels(middle - 8 * scale))
 
 
 def fits_4_bits(weight: Tensor) -> bool:

@@ -22,6 +22,7 @@ from ..target import Target
 from .fused import FusedAttention, FusedLayer, FusedMLP, with_twins
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
 from .packed_linear import product_of
+from .region import address, product_columns, run_all
 from .threads import attend_by_threads
 
 ALL = 1 << 40  # positions: no window
@@ -66,6 +67,7 @@ class Linear:
 
     def __init__(self, module: nn.Module):
         self.product, self.door = product_of(module)
+        self.panels = getattr(module, "panels", None)  # a threads.PanelProduct
 
     def room(self, rows: int, width: int) -> tuple[Tensor, np.ndarray]:
         """An empty input (m, K), as torch and as numba see it."""
@@ -82,6 +84,8 @@ class Attention:
         self.heads, self.groups, self.width, self.index = module.heads, module.groups, module.width, module.layer_idx
         self.scaling, self.kind, self.tables = np.float32(module.scaling), kind, tables
         self.weight, self.eps = _weight(norm)
+        sizes = self.index, self.heads, self.groups, self.width, *map(address, tables)
+        self.row, self.numbers = _row(self, 0, *sizes), (self.eps, self.scaling)
 
     def mix(self, x: Tensor, by: np.ndarray, texts: Sequence[Pass]) -> tuple[np.ndarray, np.ndarray]:
         """Normed rows x (m, D), and factors by (m,) for the product of x -> what to add to the hidden states, (m, D), and factors for it,
@@ -103,8 +107,9 @@ class Attention:
 
 class Feed:
     def __init__(self, module: nn.Module, norm: nn.Module):
-        self.into, self.out = Linear(module.gate_up_proj), Linear(module.down_proj)
+        self.into, self.out, self.kind = Linear(module.gate_up_proj), Linear(module.down_proj), None
         self.weight, self.eps = _weight(norm)
+        self.row, self.numbers = _row(self, 1, 0, 0, 0, 0, 0, 0), (self.eps, 0.0)
 
     def mix(self, x: Tensor, by: np.ndarray, texts: Sequence[Pass]) -> tuple[np.ndarray, np.ndarray]:
         y = self.into(x)
@@ -113,8 +118,27 @@ class Feed:
         return self.out(x), scale
 
 
+def _row(part: "Attention | Feed", *columns: int) -> list[int] | None:
+    """The sub-layer as region.py reads it: it says whether it feeds forward, then the columns from LAYER to SIN. None: it does not fit."""
+    both = part.into.panels, part.out.panels
+    part.weights = sum(product.panels.size for product in both) // 2 if all(both) else 0
+    if not all(both) or any(product.padded for product in both) or both[0].panels.dtype != both[1].panels.dtype:
+        return None
+    inputs = (product.panels.shape[1] * product.group for product in both)
+    return [columns[0], address(part.weight), *product_columns(both[0]), *product_columns(both[1]), *inputs, *columns[1:], 0]
+
+
 def run(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]) -> Tensor:
     """hidden (1, m, D) float32, the rows of all texts -> (1, m, D)."""
+    if parts and all(part.row for part in parts) and len({part.into.panels.panels.dtype for part in parts}) == 1:
+        x = hidden[0].numpy().copy()
+        run_all(parts, x, texts)
+        return torch.from_numpy(x)[None]
+    return run_apart(parts, hidden, texts)
+
+
+def run_apart(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]) -> Tensor:
+    """As `run`, with every kernel and product called from here: for products that region.py does not know, and its reference."""
     x, y, by = hidden[0].numpy().copy(), None, None
     for part in parts:
         (read, seen), scale = part.into.room(*x.shape), np.ones(len(x), np.float32)

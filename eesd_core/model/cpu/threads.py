@@ -7,14 +7,14 @@ compilers use for `omp parallel`, which takes a few microseconds. Where torch us
 
 import ctypes
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import llvmlite.binding
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import carray, cfunc, types
+from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 
 from .kept import kept
@@ -52,7 +52,31 @@ bytes_at = _pointer(types.int8, ir.IntType(8))
 halves_at = _pointer(types.uint16, ir.IntType(16))
 blocks_at = _pointer(types.uint8, ir.IntType(8))
 IN_FLOATS, IN_HALVES, IN_BYTES, IN_BLOCKS = (chunk.elements for chunk in CHUNKS.values())
-this_thread = types.ExternalFunction("omp_get_thread_num", types.int32())
+
+LIBRARY = _library()
+if LIBRARY:
+    for symbol in ("omp_get_thread_num", "omp_get_num_threads"):
+        llvmlite.binding.add_symbol(symbol, ctypes.cast(getattr(LIBRARY, symbol), ctypes.c_void_p).value)
+    LIBRARY.GOMP_parallel.argtypes, LIBRARY.GOMP_parallel.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    this_thread = types.ExternalFunction("omp_get_thread_num", types.int32())
+    team = types.ExternalFunction("omp_get_num_threads", types.int32())  # may be fewer threads than were asked for
+else:
+
+    @njit(nogil=True)
+    def this_thread():
+        return np.int32(0)
+
+    @njit(nogil=True)
+    def team():
+        return np.int32(1)
+
+
+def in_parallel(code, given: np.ndarray, work: int) -> None:
+    """Call a compiled function of one pointer on every thread. `work`: see FEW."""
+    if LIBRARY:
+        LIBRARY.GOMP_parallel(code.address, given.ctypes.data, _threads(work), 0)
+    else:
+        code.ctypes(given.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)))
 
 
 def _attend(given):
@@ -97,26 +121,21 @@ def _multiply_blocks(given):
     multiply_blocks(this_thread(), it[0], x, weight, out, scale, offset, sums)
 
 
-def _compiled(library: ctypes.CDLL, share) -> Callable[[tuple[int, ...], tuple[np.ndarray, ...]], None]:
+@cache
+def _shares(share: Callable) -> Callable[[tuple[int, ...], tuple[np.ndarray, ...]], None]:
     """A function that makes every thread do its share."""
-    llvmlite.binding.add_symbol(this_thread.symbol, ctypes.cast(library.omp_get_thread_num, ctypes.c_void_p).value)
-    code, parallel = kept(cfunc, types.void(types.CPointer(types.int64)))(share), library.GOMP_parallel
-    parallel.argtypes, parallel.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    code = kept(cfunc, types.void(types.CPointer(types.int64)))(share)
 
     def run(numbers: tuple[int, ...], arrays: tuple[np.ndarray, ...]) -> None:
         """`numbers`: the number of threads, then sizes."""
         given = np.array([*numbers, *(array.ctypes.data for array in arrays)], np.int64)
-        parallel(code.address, given.ctypes.data, numbers[0], 0)
+        LIBRARY.GOMP_parallel(code.address, given.ctypes.data, numbers[0], 0)
 
     return run
 
 
-_found = _library()
-_shares = cache(partial(_compiled, _found))
-
-
 def _threads(work: int) -> int:
-    return 1 if _found is None or work < FEW else torch.get_num_threads()
+    return 1 if LIBRARY is None or work < FEW else torch.get_num_threads()
 
 
 def attend_by_threads(queries, keys, values, start, paths, depths, windows, out) -> None:
@@ -129,24 +148,31 @@ def attend_by_threads(queries, keys, values, start, paths, depths, windows, out)
         _shares(_attend)(sizes, (queries, keys, values, paths, depths, windows, out))
 
 
-def product_with(panels: np.ndarray, outputs: int, inputs: int, *facts: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """The product with packed weights, rows (m, inputs) -> (m, outputs) float32, on all threads. `facts`: scale, and in 4 bits offset."""
-    chunk, width = CHUNKS[panels.dtype], len(panels) * OUTPUTS
-    missing, share = panels.shape[1] * chunk.inputs - inputs, _PRODUCTS[panels.dtype]
+class PanelProduct:
+    """The product with packed weights, on all threads."""
 
-    def product(x: np.ndarray) -> np.ndarray:
-        if missing:
-            x = np.pad(x, ((0, 0), (0, missing)))
-        out = np.empty((len(x), width), np.float32)
-        sums = [x.reshape(len(x), -1, chunk.inputs).sum(-1, dtype=np.float32)] if len(facts) == 2 else []
-        given, threads = (x, panels, out, *facts, *sums), _threads(panels.size)
+    def __init__(self, panels: np.ndarray, outputs: int, inputs: int, *facts: np.ndarray):
+        """`facts`: scale, and in 4 bits offset."""
+        self.panels, self.outputs, self.facts, chunk = panels, outputs, facts, CHUNKS[panels.dtype]
+        self.width, self.group = len(panels) * OUTPUTS, chunk.inputs
+        self.missing = panels.shape[1] * chunk.inputs - inputs  # inputs that pad the last chunk
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Rows (m, inputs) -> (m, outputs) float32."""
+        if self.missing:
+            x = np.pad(x, ((0, 0), (0, self.missing)))
+        out = np.empty((len(x), self.width), np.float32)
+        sums = [x.reshape(len(x), -1, self.group).sum(-1, dtype=np.float32)] if len(self.facts) == 2 else []
+        given, threads = (x, self.panels, out, *self.facts, *sums), _threads(self.panels.size)
         if threads == 1:
             (multiply_blocks if sums else multiply)(0, 1, *given)
         else:
-            _shares(share)((threads, *x.shape, *panels.shape[:2]), given)
-        return out if width == outputs else np.ascontiguousarray(out[:, :outputs])
+            _shares(_PRODUCTS[self.panels.dtype])((threads, *x.shape, *self.panels.shape[:2]), given)
+        return out if self.width == self.outputs else np.ascontiguousarray(out[:, : self.outputs])
 
-    return product
+    @property
+    def padded(self) -> bool:
+        return self.missing > 0 or self.width != self.outputs
 
 
 _PRODUCTS = dict(zip(CHUNKS, (_multiply_floats, _multiply_halves, _multiply_bytes, _multiply_blocks)))

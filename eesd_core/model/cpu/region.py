@@ -1,0 +1,284 @@
+"""A pass through many layers in one parallel region.
+
+Between two products of a step lie a few microseconds of work. Started from Python one by one, kernels and products spend more time on
+being called, and on waking and joining threads, than a small model spends on its weights. Here one compiled function goes through all
+layers on every thread. The threads share the rows or the outputs of each stage and meet at a barrier behind it. Ours.
+
+It calls the kernels and products that step.py calls from Python, on the same numbers in the same order: step.py is the reference, and a
+test compares them bit for bit. It needs products with panels that all hold weights of one type, without biases and padding.
+
+Compiled code reads plain tables. A row of `parts` describes a sub-layer, a row of `texts` the rows of one text in the pass.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numba import carray, cfunc, njit, types
+from numba.extending import intrinsic, overload
+
+from .kept import kept
+from .kernels import add, add_norm, attend, close_rows, norm, silu_times, turn
+from .panels import multiply, multiply_blocks
+from .threads import LIBRARY, blocks_at, bytes_at, floats_at, halves_at, in_parallel, longs_at, shorts_at, team, this_thread
+from .tiles import CHUNKS, LONG, OUTPUTS
+
+# Columns of `parts`. A product (INTO, OUT) has five: addresses of weight, scale and offset, then the numbers of panels and of chunks.
+FEEDS, NORM, INTO, OUT, READS, WRITES, LAYER, HEADS, GROUPS, WIDTH, COS, SIN, WINDOW = 0, 1, 2, 7, 12, 13, 14, 15, 16, 17, 18, 19, 20
+COLUMNS = 21
+# Columns of `texts`: sizes, then addresses. SHARED: rows of `paths`.
+ROWS, START, CAPACITY, SHARED, POSITIONS, SLOTS, PATHS, DEPTHS, WINDOWS, CACHES = range(10)
+# What a pass is given: sizes, then addresses of tables and buffers. DOOR: bytes of an activation.
+PARTS, TEXTS, LENGTH, STREAM, DOOR, TABLE, NUMBERS, SPANS, X, READ, CLOSED, Y, QUERIES, MIXED, SUMS, BY, CLOSED_BY, BARRIER = range(18)
+PATIENCE = 4000  # looks before a waiting thread lets others have its core: some 20 microseconds
+GROUP = CHUNKS[np.dtype(np.uint8)].inputs
+CONTEXT = 1 << 30  # rows of the rotary tables, which compiled code does not check
+
+
+@intrinsic
+def _arrive(typing, at):
+    """Atomically add 1 to the number at an address. Returns what it was."""
+
+    def generate(context, builder, signature, given):
+        return builder.atomic_rmw("add", builder.inttoptr(given[0], LONG.as_pointer()), LONG(1), "seq_cst")
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def _look(typing, at):
+    """Atomically read the number at an address."""
+
+    def generate(context, builder, signature, given):
+        return builder.load_atomic(builder.inttoptr(given[0], LONG.as_pointer()), "seq_cst", 8)
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def _clear(typing, at):
+    """Atomically set the number at an address to 0."""
+
+    def generate(context, builder, signature, given):
+        builder.store_atomic(LONG(0), builder.inttoptr(given[0], LONG.as_pointer()), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@intrinsic
+def _like(typing, pointer, address):
+    """A pointer of the same type to another address."""
+    return pointer(pointer, types.int64), lambda context, builder, signature, given: builder.inttoptr(given[1], given[0].type)
+
+
+if LIBRARY:
+    _let_others = types.ExternalFunction("sched_yield", types.int32())
+
+    @njit(nogil=True)
+    def _meet(at, threads):
+        """Wait until all threads are here. `at`: address of how many have come, followed by how often all have met. A thread looks for a
+        moment and then lets other programs have its core: busy waiting could take it from the very thread that is waited for."""
+        met = _look(at + 8)
+        if _arrive(at) == threads - 1:
+            _clear(at)
+            _arrive(at + 8)
+            return
+        looks = 0
+        while _look(at + 8) == met:
+            looks += 1
+            if looks > PATIENCE:
+                _let_others()
+
+else:  # one thread does all the work
+
+    @njit(nogil=True)
+    def _meet(at, threads):
+        pass
+
+
+def _multiply(share, shares, x, sums, weight, parts, p, at, out):
+    """One thread's share of a product: rows x (m, K) -> out (m, N). `weight`: a pointer, for its type. at: INTO or OUT."""
+
+
+@overload(_multiply)
+def _multiply_kind(share, shares, x, sums, weight, parts, p, at, out):
+    elements = CHUNKS[np.dtype(str(weight.dtype))].elements
+    if weight.dtype == types.uint8:
+
+        def product(share, shares, x, sums, weight, parts, p, at, out):
+            panels, chunks = parts[p, at + 3], parts[p, at + 4]
+            weights = carray(_like(weight, parts[p, at]), (panels, chunks, OUTPUTS, elements))
+            scale = carray(floats_at(parts[p, at + 1]), (panels, chunks, OUTPUTS))
+            offset = carray(floats_at(parts[p, at + 2]), (panels, chunks, OUTPUTS))
+            multiply_blocks(share, shares, x, weights, out, scale, offset, sums)
+
+    else:
+
+        def product(share, shares, x, sums, weight, parts, p, at, out):
+            panels, chunks = parts[p, at + 3], parts[p, at + 4]
+            weights = carray(_like(weight, parts[p, at]), (panels, chunks, OUTPUTS, elements))
+            multiply(share, shares, x, weights, out, carray(floats_at(parts[p, at + 1]), (panels * OUTPUTS,)))
+
+    return product
+
+
+def _sum_groups(x, sums, weight):
+    """For 4 bits: sums (m, K / 32) of every 32 inputs of x (m, K). They are exact, since x holds integers."""
+
+
+@overload(_sum_groups)
+def _sum_groups_kind(x, sums, weight):
+    if weight.dtype != types.uint8:
+        return lambda x, sums, weight: None
+
+    def add_up(x, sums, weight):
+        for r in range(x.shape[0]):
+            for c in range(sums.shape[1]):
+                total = np.int32(0)
+                for i in range(GROUP):
+                    total += np.int32(x[r, c * GROUP + i])
+                sums[r, c] = np.float32(total)
+
+    return add_up
+
+
+@njit(nogil=True, error_model="numpy")
+def _share(given, weight, door):
+    """One thread's share of a pass. weight, door: pointers, for the types of weights and activations."""
+    g = carray(given, (BARRIER + 1,))
+    thread, threads, barrier = np.int64(this_thread()), np.int64(team()), g[BARRIER]
+    rows, stream, item = g[LENGTH], g[STREAM], g[DOOR]
+    parts = carray(longs_at(g[TABLE]), (g[PARTS], COLUMNS))
+    texts = carray(longs_at(g[SPANS]), (g[TEXTS], CACHES + 1))
+    numbers = carray(floats_at(g[NUMBERS]), (g[PARTS], 2))  # epsilon of the norm, scaling of the queries
+    low = rows * thread // threads  # this thread's rows, wherever rows are shared
+    own = rows * (thread + 1) // threads - low
+    x = carray(floats_at(g[X] + 4 * low * stream), (own, stream))
+    by, closed_by = carray(floats_at(g[BY] + 4 * low), (own,)), carray(floats_at(g[CLOSED_BY] + 4 * low), (own,))
+    y = x
+    for p in range(g[PARTS]):
+        reads, groups = parts[p, READS], parts[p, READS] // GROUP
+        weights, eps = carray(floats_at(parts[p, NORM]), (stream,)), numbers[p, 0]
+        mine = carray(_like(door, g[READ] + item * low * reads), (own, reads))
+        if p == 0:
+            norm(x, weights, eps, mine, by)
+        else:
+            add_norm(x, y, closed_by, weights, eps, mine, by)
+        _sum_groups(mine, carray(floats_at(g[SUMS] + 4 * low * groups), (own, groups)), weight)
+        _meet(barrier, threads)
+
+        whole, sums = carray(_like(door, g[READ]), (rows, reads)), carray(floats_at(g[SUMS]), (rows, groups))
+        outputs = parts[p, INTO + 3] * OUTPUTS
+        _multiply(thread, threads, whole, sums, weight, parts, p, INTO, carray(floats_at(g[Y]), (rows, outputs)))
+        _meet(barrier, threads)
+
+        writes, groups = parts[p, WRITES], parts[p, WRITES] // GROUP
+        mine = carray(_like(door, g[CLOSED] + item * low * writes), (own, writes))
+        if parts[p, FEEDS]:
+            silu_times(carray(floats_at(g[Y] + 4 * low * outputs), (own, outputs)), by, mine, closed_by)
+        else:
+            _attention(thread, threads, g, parts, texts, p, numbers[p, 1], barrier)
+            close_rows(carray(floats_at(g[MIXED] + 4 * low * writes), (own, writes)), mine, closed_by)
+        _sum_groups(mine, carray(floats_at(g[SUMS] + 4 * low * groups), (own, groups)), weight)
+        _meet(barrier, threads)
+
+        whole, sums = carray(_like(door, g[CLOSED]), (rows, writes)), carray(floats_at(g[SUMS]), (rows, groups))
+        outputs = parts[p, OUT + 3] * OUTPUTS
+        _multiply(thread, threads, whole, sums, weight, parts, p, OUT, carray(floats_at(g[Y]), (rows, outputs)))
+        _meet(barrier, threads)
+        y = carray(floats_at(g[Y] + 4 * low * outputs), (own, outputs))
+    add(x, y, closed_by)
+
+
+@njit(nogil=True, error_model="numpy")
+def _attention(thread, threads, g, parts, texts, p, scaling, barrier):
+    """Queries, keys and values from Y, and attention into MIXED; all threads have met behind it."""
+    heads, groups, width = parts[p, HEADS], parts[p, GROUPS], parts[p, WIDTH]
+    wide, across = heads * width, (heads + 2 * groups) * width
+    cos, sin = carray(floats_at(parts[p, COS]), (CONTEXT, width // 2)), carray(floats_at(parts[p, SIN]), (CONTEXT, width // 2))
+    for attends in range(2):
+        first = 0
+        for t in range(len(texts)):
+            rows, shape = texts[t, ROWS], (texts[t, CAPACITY], groups, width)
+            caches = carray(longs_at(texts[t, CACHES]), (parts[p, LAYER] + 1, 2))
+            keys, values = carray(floats_at(caches[parts[p, LAYER], 0]), shape), carray(floats_at(caches[parts[p, LAYER], 1]), shape)
+            if attends:
+                queries = carray(floats_at(g[QUERIES] + 4 * first * wide), (rows, heads, width))
+                paths = carray(longs_at(texts[t, PATHS]), (texts[t, SHARED], rows))
+                depths = carray(longs_at(texts[t, DEPTHS]), (rows,))
+                windows = carray(longs_at(texts[t, WINDOWS] + 8 * parts[p, WINDOW] * rows), (rows,))
+                out = carray(floats_at(g[MIXED] + 4 * first * wide), (rows, wide))
+                attend(thread, threads, queries, keys, values, texts[t, START], paths, depths, windows, out)
+            else:
+                low = rows * thread // threads
+                own = rows * (thread + 1) // threads - low
+                y = carray(floats_at(g[Y] + 4 * (first + low) * across), (own, across))
+                by = carray(floats_at(g[BY] + 4 * (first + low)), (own,))
+                positions = carray(longs_at(texts[t, POSITIONS] + 8 * low), (own,))
+                slots = carray(longs_at(texts[t, SLOTS] + 8 * low), (own,))
+                queries = carray(floats_at(g[QUERIES] + 4 * (first + low) * wide), (own, heads, width))
+                turn(y, by, positions, slots, cos, sin, queries, keys, values, scaling)
+            first += rows
+        _meet(barrier, threads)
+
+
+def _of_floats(given):
+    _share(given, floats_at(0), floats_at(0))
+
+
+def _of_halves(given):
+    _share(given, halves_at(0), floats_at(0))
+
+
+def _of_bytes(given):
+    _share(given, bytes_at(0), shorts_at(0))
+
+
+def _of_blocks(given):
+    _share(given, blocks_at(0), shorts_at(0))
+
+
+_KINDS = dict(zip(CHUNKS, (_of_floats, _of_halves, _of_bytes, _of_blocks)))
+_compiled = cache(lambda kind: kept(cfunc, types.void(types.CPointer(types.int64)))(_KINDS[kind]))
+
+
+def address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def product_columns(product) -> list[int]:
+    """The columns of a threads.PanelProduct."""
+    scale, offset = (*product.facts, None)[:2]
+    return [address(product.panels), address(scale), 0 if offset is None else address(offset), *product.panels.shape[:2]]
+
+
+def run_all(parts: Sequence, x: np.ndarray, texts: Sequence) -> None:
+    """Add to x (m, D) float32 what all sub-layers add, in place. parts: step.Attention or step.Feed, each with `row` (COLUMNS,), `numbers`
+    (2,), `kind` and, for attention, the `kind` of its window. texts: step.Pass."""
+    rows, kinds = len(x), {part.kind: None for part in parts if part.kind is not None}
+    table, numbers = np.array([part.row for part in parts]), np.array([part.numbers for part in parts], np.float32)
+    places = {kind: number for number, kind in enumerate(kinds)}
+    if len(places) > 1:
+        table[:, WINDOW] = [places.get(part.kind, 0) for part in parts]
+    spans, windows = np.empty((len(texts), CACHES + 1), np.int64), []
+    for span, text in zip(spans, texts):
+        windows.append(np.array([text.windows(kind) for kind in places]))
+        arrays = text.positions, text.slots, text.paths, text.depths, windows[-1], text.cache.addresses
+        span[:] = len(text.slots), text.start, text.cache.capacity, len(text.paths), *map(address, arrays)
+        for part in parts:
+            if part.kind is not None:
+                text.cache.lengths[part.index] = text.start + len(text.slots)
+    panels, reads = parts[0].into.panels.panels.dtype, max(int(table[:, READS].max()), int(table[:, WRITES].max()))
+    door = np.int16 if panels in (np.int8, np.uint8) else np.float32
+    most = OUTPUTS * int(max(table[:, INTO + 3].max(), table[:, OUT + 3].max()))
+    wide = int(table[:, WRITES].max())
+    read, closed = np.empty(rows * reads, door), np.empty(rows * reads, door)
+    y, queries, mixed = (np.empty(rows * width, np.float32) for width in (most, wide, wide))
+    sums = np.empty(rows * (reads // GROUP), np.float32)
+    by, closed_by, barrier = np.ones(rows, np.float32), np.ones(rows, np.float32), np.zeros(2, np.int64)
+    given = np.array([
+        len(parts), len(texts), rows, x.shape[1], read.itemsize,
+        *map(address, (table, numbers, spans, x, read, closed, y, queries, mixed, sums, by, closed_by, barrier)),
+    ], np.int64)  # fmt: skip
+    in_parallel(_compiled(panels), given, sum(part.weights for part in parts) // len(parts))
