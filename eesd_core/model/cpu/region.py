@@ -23,13 +23,14 @@ from .panels import multiply, multiply_blocks
 from .threads import LIBRARY, blocks_at, bytes_at, floats_at, halves_at, in_parallel, longs_at, shorts_at, team, this_thread
 from .tiles import CHUNKS, LONG, OUTPUTS
 
-# Columns of `parts`. A product (INTO, OUT) has five: addresses of weight, scale and offset, then the numbers of panels and of chunks.
-FEEDS, NORM, INTO, OUT, READS, WRITES, LAYER, HEADS, GROUPS, WIDTH, COS, SIN, WINDOW = 0, 1, 2, 7, 12, 13, 14, 15, 16, 17, 18, 19, 20
-COLUMNS = 21
+# Columns of `parts`. A product (INTO, OUT) has five: addresses of weight, scale and offset, then the numbers of panels and of chunks. The
+# last column holds two float32: epsilon of the norm, and scaling of the queries.
+FEEDS, NORM, INTO, OUT, READS, WRITES, LAYER, HEADS, GROUPS, WIDTH, COS, SIN, WINDOW, FLOATS = 0, 1, 2, 7, *range(12, 22)
+COLUMNS = FLOATS + 1
 # Columns of `texts`: sizes, then addresses. SHARED: rows of `paths`.
 ROWS, START, CAPACITY, SHARED, POSITIONS, SLOTS, PATHS, DEPTHS, WINDOWS, CACHES = range(10)
 # What a pass is given: sizes, then addresses of tables and buffers. DOOR: bytes of an activation.
-PARTS, TEXTS, LENGTH, STREAM, DOOR, TABLE, NUMBERS, SPANS, X, READ, CLOSED, Y, QUERIES, MIXED, SUMS, BY, CLOSED_BY, BARRIER = range(18)
+PARTS, TEXTS, LENGTH, STREAM, DOOR, TABLE, SPANS, X, READ, CLOSED, Y, QUERIES, MIXED, SUMS, BY, CLOSED_BY, BARRIER = range(17)
 PATIENCE = 4000  # looks before a waiting thread lets others have its core: some 20 microseconds
 GROUP = CHUNKS[np.dtype(np.uint8)].inputs
 CONTEXT = 1 << 30  # rows of the rotary tables, which compiled code does not check
@@ -151,7 +152,7 @@ def _share(given, weight, door):
     rows, stream, item = g[LENGTH], g[STREAM], g[DOOR]
     parts = carray(longs_at(g[TABLE]), (g[PARTS], COLUMNS))
     texts = carray(longs_at(g[SPANS]), (g[TEXTS], CACHES + 1))
-    numbers = carray(floats_at(g[NUMBERS]), (g[PARTS], 2))  # epsilon of the norm, scaling of the queries
+    numbers = carray(floats_at(g[TABLE]), (g[PARTS], COLUMNS, 2))
     low = rows * thread // threads  # this thread's rows, wherever rows are shared
     own = rows * (thread + 1) // threads - low
     x = carray(floats_at(g[X] + 4 * low * stream), (own, stream))
@@ -159,7 +160,7 @@ def _share(given, weight, door):
     y = x
     for p in range(g[PARTS]):
         reads, groups = parts[p, READS], parts[p, READS] // GROUP
-        weights, eps = carray(floats_at(parts[p, NORM]), (stream,)), numbers[p, 0]
+        weights, eps = carray(floats_at(parts[p, NORM]), (stream,)), numbers[p, FLOATS, 0]
         mine = carray(_like(door, g[READ] + item * low * reads), (own, reads))
         if p == 0:
             norm(x, weights, eps, mine, by)
@@ -178,7 +179,7 @@ def _share(given, weight, door):
         if parts[p, FEEDS]:
             silu_times(carray(floats_at(g[Y] + 4 * low * outputs), (own, outputs)), by, mine, closed_by)
         else:
-            _attention(thread, threads, g, parts, texts, p, numbers[p, 1], barrier)
+            _attention(thread, threads, g, parts, texts, p, numbers[p, FLOATS, 1], barrier)
             close_rows(carray(floats_at(g[MIXED] + 4 * low * writes), (own, writes)), mine, closed_by)
         _sum_groups(mine, carray(floats_at(g[SUMS] + 4 * low * groups), (own, groups)), weight)
         _meet(barrier, threads)
@@ -254,31 +255,29 @@ def product_columns(product) -> list[int]:
 
 
 def run_all(parts: Sequence, x: np.ndarray, texts: Sequence) -> None:
-    """Add to x (m, D) float32 what all sub-layers add, in place. parts: step.Attention or step.Feed, each with `row` (COLUMNS,), `numbers`
-    (2,), `kind` and, for attention, the `kind` of its window. texts: step.Pass."""
-    rows, kinds = len(x), {part.kind: None for part in parts if part.kind is not None}
-    table, numbers = np.array([part.row for part in parts]), np.array([part.numbers for part in parts], np.float32)
-    places = {kind: number for number, kind in enumerate(kinds)}
-    if len(places) > 1:
-        table[:, WINDOW] = [places.get(part.kind, 0) for part in parts]
+    """Add to x (m, D) float32 what all sub-layers add, in place. parts: step.Attention or step.Feed, each with its `row` (COLUMNS,).
+    texts: step.Pass."""
+    rows, table = len(x), np.array([part.row for part in parts])
+    attentions = [part for part in parts if part.kind]
+    kinds = list(dict.fromkeys(part.kind for part in attentions))
+    if len(kinds) > 1:
+        table[:, WINDOW] = [kinds.index(part.kind) if part.kind else 0 for part in parts]
     spans, windows = np.empty((len(texts), CACHES + 1), np.int64), []
     for span, text in zip(spans, texts):
-        windows.append(np.array([text.windows(kind) for kind in places]))
+        windows.append(np.array([text.windows(kind) for kind in kinds]))
         arrays = text.positions, text.slots, text.paths, text.depths, windows[-1], text.cache.addresses
         span[:] = len(text.slots), text.start, text.cache.capacity, len(text.paths), *map(address, arrays)
-        for part in parts:
-            if part.kind is not None:
-                text.cache.lengths[part.index] = text.start + len(text.slots)
-    panels, reads = parts[0].into.panels.panels.dtype, max(int(table[:, READS].max()), int(table[:, WRITES].max()))
+        for part in attentions:
+            text.cache.lengths[part.index] = text.start + len(text.slots)
+    panels, reads = parts[0].into.panels.panels.dtype, int(table[:, (READS, WRITES)].max())
     door = np.int16 if panels in (np.int8, np.uint8) else np.float32
-    most = OUTPUTS * int(max(table[:, INTO + 3].max(), table[:, OUT + 3].max()))
-    wide = int(table[:, WRITES].max())
+    outputs, wide = OUTPUTS * int(table[:, (INTO + 3, OUT + 3)].max()), max((part.heads * part.width for part in attentions), default=0)
     read, closed = np.empty(rows * reads, door), np.empty(rows * reads, door)
-    y, queries, mixed = (np.empty(rows * width, np.float32) for width in (most, wide, wide))
+    y, queries, mixed = (np.empty(rows * width, np.float32) for width in (outputs, wide, wide))
     sums = np.empty(rows * (reads // GROUP), np.float32)
     by, closed_by, barrier = np.ones(rows, np.float32), np.ones(rows, np.float32), np.zeros(2, np.int64)
     given = np.array([
         len(parts), len(texts), rows, x.shape[1], read.itemsize,
-        *map(address, (table, numbers, spans, x, read, closed, y, queries, mixed, sums, by, closed_by, barrier)),
+        *map(address, (table, spans, x, read, closed, y, queries, mixed, sums, by, closed_by, barrier)),
     ], np.int64)  # fmt: skip
-    in_parallel(_compiled(panels), given, sum(part.weights for part in parts) // len(parts))
+    in_parallel(_compiled(panels), given, sum(part.into.panels.panels.size for part in parts) // len(parts))

@@ -85,7 +85,7 @@ class Attention:
         self.scaling, self.kind, self.tables = np.float32(module.scaling), kind, tables
         self.weight, self.eps = _weight(norm)
         sizes = self.index, self.heads, self.groups, self.width, *map(address, tables)
-        self.row, self.numbers = _row(self, 0, *sizes), (self.eps, self.scaling)
+        self.row = _row(self, 0, *sizes, floats=(self.eps, self.scaling))
 
     def mix(self, x: Tensor, by: np.ndarray, texts: Sequence[Pass]) -> tuple[np.ndarray, np.ndarray]:
         """Normed rows x (m, D), and factors by (m,) for the product of x -> what to add to the hidden states, (m, D), and factors for it,
@@ -109,7 +109,7 @@ class Feed:
     def __init__(self, module: nn.Module, norm: nn.Module):
         self.into, self.out, self.kind = Linear(module.gate_up_proj), Linear(module.down_proj), None
         self.weight, self.eps = _weight(norm)
-        self.row, self.numbers = _row(self, 1, 0, 0, 0, 0, 0, 0), (self.eps, 0.0)
+        self.row = _row(self, 1, 0, 0, 0, 0, 0, 0, floats=(self.eps, 0.0))
 
     def mix(self, x: Tensor, by: np.ndarray, texts: Sequence[Pass]) -> tuple[np.ndarray, np.ndarray]:
         y = self.into(x)
@@ -118,19 +118,20 @@ class Feed:
         return self.out(x), scale
 
 
-def _row(part: "Attention | Feed", *columns: int) -> list[int] | None:
-    """The sub-layer as region.py reads it: it says whether it feeds forward, then the columns from LAYER to SIN. None: it does not fit."""
+def _row(part: "Attention | Feed", feeds: int, *sizes: int, floats: tuple[float, float]) -> np.ndarray | None:
+    """The sub-layer as region.py reads it, (COLUMNS,). `sizes`: the columns from LAYER to SIN. None: region.py cannot run it."""
     both = part.into.panels, part.out.panels
-    part.weights = sum(product.panels.size for product in both) // 2 if all(both) else 0
-    if not all(both) or any(product.padded for product in both) or both[0].panels.dtype != both[1].panels.dtype:
+    if None in both or any(product.padded for product in both) or both[0].panels.dtype != both[1].panels.dtype:
         return None
     inputs = (product.panels.shape[1] * product.group for product in both)
-    return [columns[0], address(part.weight), *product_columns(both[0]), *product_columns(both[1]), *inputs, *columns[1:], 0]
+    numbers = np.array(floats, np.float32).view(np.int64)
+    columns = feeds, address(part.weight), *product_columns(both[0]), *product_columns(both[1]), *inputs, *sizes, 0, *numbers
+    return np.array(columns, np.int64)
 
 
 def run(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]) -> Tensor:
     """hidden (1, m, D) float32, the rows of all texts -> (1, m, D)."""
-    if parts and all(part.row for part in parts) and len({part.into.panels.panels.dtype for part in parts}) == 1:
+    if parts and all(part.row is not None for part in parts) and len({part.into.panels.panels.dtype for part in parts}) == 1:
         x = hidden[0].numpy().copy()
         run_all(parts, x, texts)
         return torch.from_numpy(x)[None]
