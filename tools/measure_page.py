@@ -111,7 +111,7 @@ def open_page(browser: Browser, url: str) -> Page:
     page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.add_init_script(f"({WATCH})()")
     page.goto(url)
-    page.wait_for_function("window.__playing")
+    page.wait_for_function("window.__playing && performance.getEntriesByName('first-contentful-paint').length")  # told a while after it
     return page
 
 
