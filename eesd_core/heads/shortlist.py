@@ -57,6 +57,8 @@ class Words:
     def __init__(self, shortlist: Shortlist):
         self.shortlist, self.known, self.size = shortlist, set(), len(shortlist)
         weight, bias = shortlist.rows(shortlist.ids[:1].repeat(ROOM))
+        if weight.device.type == "cpu":  # few rows; processors without bf16 instructions take many times as long in bf16
+            weight = weight.float()
         self._ids, self._weight, self._bias = torch.cat([shortlist.ids, shortlist.ids[:1].repeat(ROOM)]), weight, bias
 
     @property

@@ -53,7 +53,7 @@ def test_products_are_plain_sums_and_rows_are_alike(kind, shape, monkeypatch):
     for rows in (*range(2, 18), 60):
         assert np.array_equal(product(x[-rows:].copy()), single[-rows:])
     if threads.LIBRARY is not None:
-        monkeypatch.setattr(threads, "_threads", lambda work: 3)
+        monkeypatch.setattr(threads, "_threads", lambda work, least: 3)
         assert np.array_equal(product(x), single)
 
 

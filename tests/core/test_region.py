@@ -61,7 +61,7 @@ def test_a_region_is_the_kernels_one_after_the_other(kind, threads, engine, monk
     target = target_of(kind, engine, monkeypatch)
     parts = [part for layer in target.layers for part in target.steps._parts_of(layer)]
     assert all(part.row is not None for part in parts)
-    monkeypatch.setattr("eesd_core.model.cpu.threads._threads", lambda work: threads)
+    monkeypatch.setattr("eesd_core.model.cpu.threads._threads", lambda work, least: threads)
     caches = [[target.new_cache(80) for _ in range(2)] for _ in range(2)]  # by the region, one after the other
     generator = torch.Generator().manual_seed(1)
     for spans in passes(target):

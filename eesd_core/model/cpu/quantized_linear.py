@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UserError
+from .kernels import close_rows
 from .panels import Store, pack
 from .threads import PanelProduct
 
@@ -48,10 +49,10 @@ class Int8Linear(nn.Module):
 
 
 def _whole(rows: Tensor, door: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Rows (m, K) as integers, and the factors (m, 1) that turn these back into the rows: as kernels.close_row."""
-    levels, zero = (LEVELS, 128) if door == torch.uint8 else (FINE, 0)
-    by = rows.abs().amax(-1, keepdim=True).clamp_min(1e-20) / levels
-    return ((rows / by).round() + zero).to(door), by
+    """Rows (m, K) float32 as integers, and the factors (m, 1) that turn these back into the rows (kernels.close_row)."""
+    whole, by = torch.empty(rows.shape, dtype=door), torch.empty(len(rows), 1)
+    close_rows(rows.detach().contiguous().numpy(), whole.numpy(), by.view(-1).numpy())
+    return whole, by
 
 
 def _packed(numbers: Tensor, scale: Tensor) -> Callable[[Tensor], Tensor]:

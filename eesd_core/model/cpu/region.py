@@ -280,4 +280,4 @@ def run_all(parts: Sequence, x: np.ndarray, texts: Sequence) -> None:
         len(parts), len(texts), rows, x.shape[1], read.itemsize,
         *map(address, (table, spans, x, read, closed, y, queries, mixed, sums, by, closed_by, barrier)),
     ], np.int64)  # fmt: skip
-    in_parallel(_compiled(panels), given, sum(part.into.panels.panels.size for part in parts) // len(parts))
+    in_parallel(_compiled(panels), given, rows * sum(part.into.panels.panels.size + part.out.panels.panels.size for part in parts))

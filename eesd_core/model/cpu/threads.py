@@ -23,7 +23,8 @@ from .panels import multiply, multiply_blocks
 from .tiles import CHUNKS, OUTPUTS
 
 MAPS = Path("/proc/self/maps")
-FEW = 1 << 14  # pairs of a query and a place, or weights: with fewer, one thread is as fast
+FEW = 1 << 14  # pairs of a query and a place: with fewer, one thread is as fast
+LIGHT = 1 << 22  # weights times rows: with fewer, waking a second thread costs more than it saves
 
 
 def _library() -> ctypes.CDLL | None:
@@ -72,9 +73,9 @@ else:
 
 
 def in_parallel(code, given: np.ndarray, work: int) -> None:
-    """Call a compiled function of one pointer on every thread. `work`: see FEW."""
+    """Call a compiled function of one pointer on every thread. `work`: weights times rows."""
     if LIBRARY:
-        LIBRARY.GOMP_parallel(code.address, given.ctypes.data, _threads(work), 0)
+        LIBRARY.GOMP_parallel(code.address, given.ctypes.data, _threads(work, LIGHT), 0)
     else:
         code.ctypes(given.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)))
 
@@ -134,13 +135,13 @@ def _shares(share: Callable) -> Callable[[tuple[int, ...], tuple[np.ndarray, ...
     return run
 
 
-def _threads(work: int) -> int:
-    return 1 if LIBRARY is None or work < FEW else torch.get_num_threads()
+def _threads(work: int, least: int) -> int:
+    return 1 if LIBRARY is None or work < least else torch.get_num_threads()
 
 
 def attend_by_threads(queries, keys, values, start, paths, depths, windows, out) -> None:
     """kernels.attend over all rows and groups."""
-    threads = _threads(len(depths) * (start + len(depths)) * queries.shape[1])
+    threads = _threads(len(depths) * (start + len(depths)) * queries.shape[1], FEW)
     if threads == 1:
         attend(0, 1, queries, keys, values, start, paths, depths, windows, out)
     else:
@@ -163,7 +164,7 @@ class PanelProduct:
             x = np.pad(x, ((0, 0), (0, self.missing)))
         out = np.empty((len(x), self.width), np.float32)
         sums = [x.reshape(len(x), -1, self.group).sum(-1, dtype=np.float32)] if len(self.facts) == 2 else []
-        given, threads = (x, self.panels, out, *self.facts, *sums), _threads(self.panels.size)
+        given, threads = (x, self.panels, out, *self.facts, *sums), _threads(len(x) * self.panels.size, LIGHT)
         if threads == 1:
             (multiply_blocks if sums else multiply)(0, 1, *given)
         else:
