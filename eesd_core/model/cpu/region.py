@@ -14,12 +14,14 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+import torch
 from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic, overload
+from torch import Tensor
 
 from .kept import kept
 from .kernels import add, add_norm, attend, close_rows, norm, silu_times, turn
-from .panels import multiply, multiply_blocks
+from .panels import ALIGNED, multiply, multiply_blocks
 from .threads import LIBRARY, blocks_at, bytes_at, floats_at, halves_at, in_parallel, longs_at, shorts_at, team, this_thread
 from .tiles import CHUNKS, LONG, OUTPUTS
 
@@ -245,7 +247,7 @@ _compiled = cache(lambda kind: kept(cfunc, types.void(types.CPointer(types.int64
 
 
 def address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
+    return torch.from_numpy(array).data_ptr()  # numpy takes five times as long
 
 
 def product_columns(product) -> list[int]:
@@ -254,10 +256,11 @@ def product_columns(product) -> list[int]:
     return [address(product.panels), address(scale), 0 if offset is None else address(offset), *product.panels.shape[:2]]
 
 
-def run_all(parts: Sequence, x: np.ndarray, texts: Sequence) -> None:
-    """Add to x (m, D) float32 what all sub-layers add, in place. parts: step.Attention or step.Feed, each with its `row` (COLUMNS,).
-    texts: step.Pass."""
-    rows, table = len(x), np.array([part.row for part in parts])
+def run_all(parts: Sequence, hidden: Tensor, texts: Sequence) -> Tensor:
+    """All sub-layers over hidden (1, m, D) float32 -> (1, m, D). parts: step.Attention or step.Feed, each with its `row` (COLUMNS,). texts:
+    step.Pass."""
+    x, table = hidden.clone(memory_format=torch.contiguous_format), np.array([part.row for part in parts])
+    _, rows, stream = x.shape
     attentions = [part for part in parts if part.kind]
     kinds = list(dict.fromkeys(part.kind for part in attentions))
     if len(kinds) > 1:
@@ -269,15 +272,18 @@ def run_all(parts: Sequence, x: np.ndarray, texts: Sequence) -> None:
         span[:] = len(text.slots), text.start, text.cache.capacity, len(text.paths), *map(address, arrays)
         for part in attentions:
             text.cache.lengths[part.index] = text.start + len(text.slots)
-    panels, reads = parts[0].into.panels.panels.dtype, int(table[:, (READS, WRITES)].max())
-    door = np.int16 if panels in (np.int8, np.uint8) else np.float32
-    outputs, wide = OUTPUTS * int(table[:, (INTO + 3, OUT + 3)].max()), max((part.heads * part.width for part in attentions), default=0)
-    read, closed = np.empty(rows * reads, door), np.empty(rows * reads, door)
-    y, queries, mixed = (np.empty(rows * width, np.float32) for width in (outputs, wide, wide))
-    sums = np.empty(rows * (reads // GROUP), np.float32)
-    by, closed_by, barrier = np.ones(rows, np.float32), np.ones(rows, np.float32), np.zeros(2, np.int64)
-    given = np.array([
-        len(parts), len(texts), rows, x.shape[1], read.itemsize,
-        *map(address, (table, spans, x, read, closed, y, queries, mixed, sums, by, closed_by, barrier)),
-    ], np.int64)  # fmt: skip
-    in_parallel(_compiled(panels), given, rows * sum(part.into.panels.panels.size + part.out.panels.panels.size for part in parts))
+    panels, reads = parts[0].into.panels.panels.dtype, int(table[:, READS : WRITES + 1].max())
+    item = 2 if panels in (np.int8, np.uint8) else 4
+    outputs = OUTPUTS * int(max(table[:, INTO + 3].max(), table[:, OUT + 3].max()))
+    wide = max((part.heads * part.width for part in attentions), default=0)
+    widths = item * reads, item * reads, 4 * outputs, 4 * wide, 4 * wide, 4 * (reads // GROUP)  # bytes of a row, from READ to SUMS
+    room = torch.empty(rows * sum(widths) + ALIGNED * len(widths), dtype=torch.uint8)
+    buffers, place = [], room.data_ptr()
+    for width in widths:
+        buffers.append(place)
+        place += -(-rows * width // ALIGNED) * ALIGNED
+    by, closed_by, barrier = torch.ones(rows), torch.ones(rows), torch.zeros(2, dtype=torch.int64)
+    own = *buffers, by.data_ptr(), closed_by.data_ptr(), barrier.data_ptr()
+    given = np.array([len(parts), len(texts), rows, stream, item, address(table), address(spans), x.data_ptr(), *own])
+    in_parallel(_compiled(panels), given, rows * sum(part.weights for part in parts))
+    return x

@@ -121,6 +121,7 @@ class Feed:
 def _row(part: "Attention | Feed", feeds: int, *sizes: int, floats: tuple[float, float]) -> np.ndarray | None:
     """The sub-layer as region.py reads it, (COLUMNS,). `sizes`: the columns from LAYER to SIN. None: region.py cannot run it."""
     both = part.into.panels, part.out.panels
+    part.weights = 0 if None in both else sum(product.panels.size for product in both)
     if None in both or any(product.padded for product in both) or both[0].panels.dtype != both[1].panels.dtype:
         return None
     inputs = (product.panels.shape[1] * product.group for product in both)
@@ -132,9 +133,7 @@ def _row(part: "Attention | Feed", feeds: int, *sizes: int, floats: tuple[float,
 def run(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]) -> Tensor:
     """hidden (1, m, D) float32, the rows of all texts -> (1, m, D)."""
     if parts and all(part.row is not None for part in parts) and len({part.into.panels.panels.dtype for part in parts}) == 1:
-        x = hidden[0].numpy().copy()
-        run_all(parts, x, texts)
-        return torch.from_numpy(x)[None]
+        return run_all(parts, hidden, texts)
     return run_apart(parts, hidden, texts)
 
 

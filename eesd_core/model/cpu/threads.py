@@ -75,7 +75,7 @@ else:
 def in_parallel(code, given: np.ndarray, work: int) -> None:
     """Call a compiled function of one pointer on every thread. `work`: weights times rows."""
     if LIBRARY:
-        LIBRARY.GOMP_parallel(code.address, given.ctypes.data, _threads(work, LIGHT), 0)
+        LIBRARY.GOMP_parallel(code.address, torch.from_numpy(given).data_ptr(), _threads(work, LIGHT), 0)
     else:
         code.ctypes(given.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)))
 
