@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -99,6 +100,12 @@ def gumbel_noise(seed: int, position: int, ids: Tensor, stream: int = SHARED) ->
     return -torch.log(-torch.log(u)).float()
 
 
+def few_gumbels(seed: int, positions: np.ndarray, ids: np.ndarray, stream: int) -> np.ndarray:
+    """`gumbel_noise` in numpy, where two dozen operations on a few numbers take a fifth of the time. int64 (n,), (n,) -> (n,) float32."""
+    u = (random_bits(seed, positions, ids, stream).astype(np.float64) + 0.5) / 2.0**32
+    return -np.log(-np.log(u)).astype(np.float32)
+
+
 def processed_log_probs(logits: Tensor, sampling: Sampling) -> Tensor:
     """log p after temperature, top-k, top-p and min-p. (m, V) float32 -> (m, V); cut tokens are -inf. Needs temperature > 0.
 
@@ -168,9 +175,10 @@ class Sampler:
     def _with_noise(self, log_probs: Tensor, positions: Sequence[int], ids: Tensor, stream: int) -> Tensor:
         """log p + noise, (m, n) -> (m, n); ids (n,). Noise is the slowest part, so after cuts it is computed only for the tokens left."""
         if self.sampling.cuts and log_probs.device.type == "cpu":  # on a GPU, finding out which tokens are left would force a sync
-            rows, places = (log_probs > -torch.inf).nonzero(as_tuple=True)
             scores = log_probs.clone()
-            scores[rows, places] += gumbel_noise(self.sampling.seed, torch.tensor(positions)[rows], ids[places], stream)
+            held = scores.numpy()
+            rows, places = np.nonzero(held > -np.inf)
+            held[rows, places] += few_gumbels(self.sampling.seed, np.array(positions)[rows], ids.numpy()[places], stream)
             return scores
         made = {position: self._noise_of(position, ids, stream) for position in set(positions)}  # nodes of a tree share positions
         return log_probs + torch.stack([made[position] for position in positions])

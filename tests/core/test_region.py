@@ -1,6 +1,7 @@
 """A pass in one parallel region computes what its kernels and products compute one after the other, bit for bit."""
 
 import copy
+import weakref
 
 import numpy as np
 import pytest
@@ -74,6 +75,32 @@ def test_a_region_is_the_kernels_one_after_the_other(kind, threads, engine, monk
         for ours, theirs in zip(*caches):
             assert ours.lengths == theirs.lengths
             assert all(np.array_equal(a, b) for both in zip(ours._stored, theirs._stored) for a, b in zip(*both))
+
+
+@torch.no_grad()
+def test_a_plan_is_used_again_and_dies_with_its_cache(engine, monkeypatch):
+    """Chains of the same length at other places, before and after a rollback, and of other layers."""
+    target = target_of("halves", engine, monkeypatch)
+    ours, theirs, random = target.new_cache(60), target.new_cache(60), torch.Generator().manual_seed(2)
+    for low, high, start, rows in (
+        (0, 4, 0, 20),
+        (0, 4, 20, 1),
+        (0, 4, 21, 3),
+        (0, 2, 24, 1),
+        (0, 4, 24, 3),
+        (0, 4, 27, 1),
+        (2, 4, 20, 3),
+        (0, 4, 20, 3),
+    ):
+        hidden, layers = torch.randn(1, rows, target.config.hidden_size, generator=random), target.layers[low:high]
+        parts = [part for layer in layers for part in layer.parts or target.steps._parts_of(layer)]
+        found = target.run_range(low, high, hidden, ours, start)
+        assert torch.equal(found, step.run_apart(parts, hidden, [step.Pass.of(Segment(theirs, Span(start), rows))]))
+        assert ours.lengths == theirs.lengths
+    assert len(ours.plans) == 4  # of 1 and 3 rows of all layers, of 1 row of the first and of 3 rows of the last
+    kept = weakref.ref(ours)
+    del ours
+    assert kept() is None, "no cycle: memory is free at once"
 
 
 def test_windows_of_two_kinds(engine, monkeypatch):

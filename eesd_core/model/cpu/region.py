@@ -256,34 +256,48 @@ def product_columns(product) -> list[int]:
     return [address(product.panels), address(scale), 0 if offset is None else address(offset), *product.panels.shape[:2]]
 
 
-def run_all(parts: Sequence, hidden: Tensor, texts: Sequence) -> Tensor:
-    """All sub-layers over hidden (1, m, D) float32 -> (1, m, D). parts: step.Attention or step.Feed, each with its `row` (COLUMNS,). texts:
-    step.Pass."""
-    x, table = hidden.clone(memory_format=torch.contiguous_format), np.array([part.row for part in parts])
-    _, rows, stream = x.shape
-    attentions = [part for part in parts if part.kind]
-    kinds = list(dict.fromkeys(part.kind for part in attentions))
-    if len(kinds) > 1:
-        table[:, WINDOW] = [kinds.index(part.kind) if part.kind else 0 for part in parts]
-    spans, windows = np.empty((len(texts), CACHES + 1), np.int64), []
-    for span, text in zip(spans, texts):
-        windows.append(np.array([text.windows(kind) for kind in kinds]))
-        arrays = text.positions, text.slots, text.paths, text.depths, windows[-1], text.cache.addresses
-        span[:] = len(text.slots), text.start, text.cache.capacity, len(text.paths), *map(address, arrays)
-        for part in attentions:
-            text.cache.lengths[part.index] = text.start + len(text.slots)
-    panels, reads = parts[0].into.panels.panels.dtype, int(table[:, READS : WRITES + 1].max())
-    item = 2 if panels in (np.int8, np.uint8) else 4
-    outputs = OUTPUTS * int(max(table[:, INTO + 3].max(), table[:, OUT + 3].max()))
-    wide = max((part.heads * part.width for part in attentions), default=0)
-    widths = item * reads, item * reads, 4 * outputs, 4 * wide, 4 * wide, 4 * (reads // GROUP)  # bytes of a row, from READ to SUMS
-    room = torch.empty(rows * sum(widths) + ALIGNED * len(widths), dtype=torch.uint8)
-    buffers, place = [], room.data_ptr()
-    for width in widths:
-        buffers.append(place)
-        place += -(-rows * width // ALIGNED) * ALIGNED
-    by, closed_by, barrier = torch.ones(rows), torch.ones(rows), torch.zeros(2, dtype=torch.int64)
-    own = *buffers, by.data_ptr(), closed_by.data_ptr(), barrier.data_ptr()
-    given = np.array([len(parts), len(texts), rows, stream, item, address(table), address(spans), x.data_ptr(), *own])
-    in_parallel(_compiled(panels), given, rows * sum(part.weights for part in parts))
-    return x
+class Plan:
+    """A pass over some layers and so many rows: its tables and buffers. It may be run again, for a chain at another place too, since making
+    them takes longer than a small model's layers."""
+
+    def __init__(self, parts: Sequence, rows: int, stream: int, texts: Sequence):
+        """parts: step.Attention or step.Feed, each with its `row` (COLUMNS,). texts: step.Pass."""
+        table, attentions = np.array([part.row for part in parts]), [part for part in parts if part.kind]
+        kinds = list(dict.fromkeys(part.kind for part in attentions))
+        if len(kinds) > 1:
+            table[:, WINDOW] = [kinds.index(part.kind) if part.kind else 0 for part in parts]
+        self.spans, self.cached, windows = np.empty((len(texts), CACHES + 1), np.int64), [part.index for part in attentions], []
+        for span, text in zip(self.spans, texts):
+            windows.append(np.array([text.windows(kind) for kind in kinds]))
+            arrays = text.positions, text.slots, text.paths, text.depths, windows[-1], text.cache.addresses
+            span[:] = len(text.slots), text.start, text.cache.capacity, len(text.paths), *map(address, arrays)
+        panels, reads = parts[0].into.panels.panels.dtype, int(table[:, READS : WRITES + 1].max())
+        item = 2 if panels in (np.int8, np.uint8) else 4
+        outputs = OUTPUTS * int(max(table[:, INTO + 3].max(), table[:, OUT + 3].max()))
+        wide = max((part.heads * part.width for part in attentions), default=0)
+        widths = item * reads, item * reads, 4 * outputs, 4 * wide, 4 * wide, 4 * (reads // GROUP)  # bytes of a row, from READ to SUMS
+        room = torch.empty(rows * sum(widths) + ALIGNED * len(widths), dtype=torch.uint8)
+        buffers, place = [], room.data_ptr()
+        for width in widths:
+            buffers.append(place)
+            place += -(-rows * width // ALIGNED) * ALIGNED
+        by, barrier = torch.ones(2, rows), torch.zeros(2, dtype=torch.int64)
+        own = *buffers, *(each.data_ptr() for each in by), barrier.data_ptr()
+        self.given = np.array([len(parts), len(texts), rows, stream, item, address(table), address(self.spans), 0, *own])
+        self.code, self.work = _compiled(panels), rows * sum(part.weights for part in parts)
+        self.steps, self.places = np.arange(rows), [(text.positions, text.slots) for text in texts]
+        # Whatever has its address in `given`. Caches are not among it: they live as long as their texts, and keep plans themselves.
+        self.alive = parts, table, windows, room, by, barrier, [(text.paths, text.depths) for text in texts]
+
+    def move(self, start: int) -> None:
+        """To another place, for a chain of one text whose windows do not depend on it."""
+        self.spans[0, START] = start
+        for place in self.places[0]:
+            np.add(self.steps, start, out=place)
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """hidden (1, m, D) float32 -> (1, m, D)."""
+        x = hidden.clone(memory_format=torch.contiguous_format)
+        self.given[X] = x.data_ptr()
+        in_parallel(self.code, self.given, self.work)
+        return x

@@ -9,12 +9,14 @@ follow any other row of its pass (`parents`): a branch of a tree sums as a chain
 """
 
 from collections.abc import Sequence
+from threading import get_ident
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...limits import MAX_ROWS
 from ..cache import RowCache
 from ..layer_facts import Kind
 from ..span import Segment
@@ -22,7 +24,7 @@ from ..target import Target
 from .fused import FusedAttention, FusedLayer, FusedMLP, with_twins
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
 from .packed_linear import product_of
-from .region import address, product_columns, run_all
+from .region import Plan, address, product_columns
 from .threads import attend_by_threads
 
 ALL = 1 << 40  # positions: no window
@@ -130,11 +132,24 @@ def _row(part: "Attention | Feed", feeds: int, *sizes: int, floats: tuple[float,
     return np.array(columns, np.int64)
 
 
+def fits(parts: Sequence[Attention | Feed]) -> bool:
+    """Whether region.py can run them together."""
+    return bool(parts) and all(part.row is not None for part in parts) and len({part.into.panels.panels.dtype for part in parts}) == 1
+
+
 def run(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]) -> Tensor:
     """hidden (1, m, D) float32, the rows of all texts -> (1, m, D)."""
-    if parts and all(part.row is not None for part in parts) and len({part.into.panels.panels.dtype for part in parts}) == 1:
-        return run_all(parts, hidden, texts)
-    return run_apart(parts, hidden, texts)
+    if not fits(parts):
+        return run_apart(parts, hidden, texts)
+    plan = Plan(parts, *hidden.shape[1:], texts)
+    for text in texts:
+        _lengthen(text.cache, plan, text.start + len(text.slots))
+    return plan(hidden)
+
+
+def _lengthen(cache: RowCache, plan: Plan, length: int) -> None:
+    for layer in plan.cached:
+        cache.lengths[layer] = length
 
 
 def run_apart(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]) -> Tensor:
@@ -188,8 +203,29 @@ class Steps:
         """hidden (1, m, D), the rows of all segments -> (1, m, D)."""
         if not hidden.shape[1]:
             return hidden
-        parts = [part for layer in layers for part in layer.parts or self._parts_of(layer)]
-        return run(parts, hidden, [Pass.of(segment) for segment in segments])
+        if len(segments) == 1 and not segments[0].span.parents:
+            return self._chain(layers, hidden, segments[0])
+        return run(self._parts(layers), hidden, [Pass.of(segment) for segment in segments])
+
+    def _parts(self, layers: Sequence[FusedLayer]) -> list[Attention | Feed]:
+        return [part for layer in layers for part in layer.parts or self._parts_of(layer)]
+
+    def _chain(self, layers: Sequence[FusedLayer], hidden: Tensor, segment: Segment) -> Tensor:
+        """A chain of one text. Its cache keeps the plan of a pass for the next one like it."""
+        cache, (start, _), rows = segment
+        if rows > MAX_ROWS:
+            return run(self._parts(layers), hidden, [Pass.of(segment)])
+        key = get_ident(), rows, *map(id, layers)
+        if key not in cache.plans:
+            parts, text = self._parts(layers), Pass.of(segment)
+            known = fits(parts) and not any(part.kind and part.kind.kept for part in parts)
+            cache.plans[key] = known and (Plan(parts, rows, hidden.shape[2], [text]), layers)
+        if not cache.plans[key]:
+            return run(self._parts(layers), hidden, [Pass.of(segment)])
+        plan, _ = cache.plans[key]
+        plan.move(start)
+        _lengthen(cache, plan, start + rows)
+        return plan(hidden)
 
     def _parts_of(self, layer: FusedLayer) -> list[Attention | Feed]:
         """Called at the first pass, when linear layers have been packed. Leaves out a sub-layer that drafting skips

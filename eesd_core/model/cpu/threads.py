@@ -24,7 +24,7 @@ from .tiles import CHUNKS, OUTPUTS
 
 MAPS = Path("/proc/self/maps")
 FEW = 1 << 14  # pairs of a query and a place: with fewer, one thread is as fast
-LIGHT = 1 << 22  # weights times rows: with fewer, waking a second thread costs more than it saves
+LIGHT = 1 << 18  # weights times rows: with fewer, waking a second thread costs more than it saves
 
 
 def _library() -> ctypes.CDLL | None:
