@@ -78,7 +78,7 @@ def test_a_region_is_the_kernels_one_after_the_other(kind, threads, engine, monk
 
 
 @torch.no_grad()
-def test_a_plan_is_used_again_and_dies_with_its_cache(engine, monkeypatch):
+def test_a_program_is_used_again_and_dies_with_its_cache(engine, monkeypatch):
     """Chains of the same length at other places, before and after a rollback, and of other layers."""
     target = target_of("halves", engine, monkeypatch)
     ours, theirs, random = target.new_cache(60), target.new_cache(60), torch.Generator().manual_seed(2)
@@ -97,7 +97,7 @@ def test_a_plan_is_used_again_and_dies_with_its_cache(engine, monkeypatch):
         found = target.run_range(low, high, hidden, ours, start)
         assert torch.equal(found, step.run_apart(parts, hidden, [step.Pass.of(Segment(theirs, Span(start), rows))]))
         assert ours.lengths == theirs.lengths
-    assert len(ours.plans) == 4  # of 1 and 3 rows of all layers, of 1 row of the first and of 3 rows of the last
+    assert len(ours.programs) == 4  # of 1 and 3 rows of all layers, of 1 row of the first and of 3 rows of the last
     kept = weakref.ref(ours)
     del ours
     assert kept() is None, "no cycle: memory is free at once"

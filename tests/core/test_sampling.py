@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +10,19 @@ from hypothesis import strategies as st
 from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from eesd_core.errors import UserError
-from eesd_core.sampling import ACCEPT, DRAFT, NEXT, SHARED, Sampler, Sampling, gumbel_noise, processed_log_probs, stream, uniform
+from eesd_core.sampling import (
+    ACCEPT,
+    DRAFT,
+    NEXT,
+    SHARED,
+    Sampler,
+    Sampling,
+    few_gumbels,
+    gumbel_noise,
+    processed_log_probs,
+    stream,
+    uniform,
+)
 
 IDS = torch.arange(6144)
 
@@ -20,6 +33,13 @@ def test_noise_depends_on_seed_position_and_id_alone():
     assert torch.equal(gumbel_noise(7, 19, picks), noise[picks])
     assert not torch.equal(noise, gumbel_noise(8, 19, IDS)) and not torch.equal(noise, gumbel_noise(7, 20, IDS))
     assert not torch.equal(noise, gumbel_noise(7 + 2**32, 19, IDS))
+
+
+@pytest.mark.parametrize("kind", [SHARED, NEXT, DRAFT + 3])
+def test_noise_of_few_tokens_is_the_same_noise(kind):
+    for seed, position in ((7, 19), (2**40 + 5, 8191)):
+        few = few_gumbels(seed, np.full(len(IDS), position), IDS.numpy(), kind)
+        assert np.array_equal(few, gumbel_noise(seed, position, IDS, kind).numpy())
 
 
 def test_noise_is_standard_gumbel_and_uncorrelated():

@@ -161,37 +161,38 @@ def _share(given, weight, door):
     by, closed_by = carray(floats_at(g[BY] + 4 * low), (own,)), carray(floats_at(g[CLOSED_BY] + 4 * low), (own,))
     y = x
     for p in range(g[PARTS]):
-        reads, groups = parts[p, READS], parts[p, READS] // GROUP
+        reads, writes = parts[p, READS], parts[p, WRITES]
         weights, eps = carray(floats_at(parts[p, NORM]), (stream,)), numbers[p, FLOATS, 0]
         mine = carray(_like(door, g[READ] + item * low * reads), (own, reads))
         if p == 0:
             norm(x, weights, eps, mine, by)
         else:
             add_norm(x, y, closed_by, weights, eps, mine, by)
-        _sum_groups(mine, carray(floats_at(g[SUMS] + 4 * low * groups), (own, groups)), weight)
-        _meet(barrier, threads)
-
-        whole, sums = carray(_like(door, g[READ]), (rows, reads)), carray(floats_at(g[SUMS]), (rows, groups))
-        outputs = parts[p, INTO + 3] * OUTPUTS
-        _multiply(thread, threads, whole, sums, weight, parts, p, INTO, carray(floats_at(g[Y]), (rows, outputs)))
-        _meet(barrier, threads)
-
-        writes, groups = parts[p, WRITES], parts[p, WRITES] // GROUP
+        y = _product(thread, threads, g, parts, p, weight, door, INTO, READ, reads)
         mine = carray(_like(door, g[CLOSED] + item * low * writes), (own, writes))
         if parts[p, FEEDS]:
-            silu_times(carray(floats_at(g[Y] + 4 * low * outputs), (own, outputs)), by, mine, closed_by)
+            silu_times(y, by, mine, closed_by)
         else:
             _attention(thread, threads, g, parts, texts, p, numbers[p, FLOATS, 1], barrier)
             close_rows(carray(floats_at(g[MIXED] + 4 * low * writes), (own, writes)), mine, closed_by)
-        _sum_groups(mine, carray(floats_at(g[SUMS] + 4 * low * groups), (own, groups)), weight)
-        _meet(barrier, threads)
-
-        whole, sums = carray(_like(door, g[CLOSED]), (rows, writes)), carray(floats_at(g[SUMS]), (rows, groups))
-        outputs = parts[p, OUT + 3] * OUTPUTS
-        _multiply(thread, threads, whole, sums, weight, parts, p, OUT, carray(floats_at(g[Y]), (rows, outputs)))
-        _meet(barrier, threads)
-        y = carray(floats_at(g[Y] + 4 * low * outputs), (own, outputs))
+        y = _product(thread, threads, g, parts, p, weight, door, OUT, CLOSED, writes)
     add(x, y, closed_by)
+
+
+@njit(nogil=True, error_model="numpy")
+def _product(thread, threads, g, parts, p, weight, door, at, buffer, inputs):
+    """The rows in `buffer` (READ or CLOSED), of which every thread has written its own, times the weights `at` INTO or OUT, into Y; all
+    threads have met behind it. Returns this thread's rows of Y."""
+    rows, groups, outputs = g[LENGTH], inputs // GROUP, parts[p, at + 3] * OUTPUTS
+    low = rows * thread // threads
+    own = rows * (thread + 1) // threads - low
+    mine = carray(_like(door, g[buffer] + g[DOOR] * low * inputs), (own, inputs))
+    _sum_groups(mine, carray(floats_at(g[SUMS] + 4 * low * groups), (own, groups)), weight)
+    _meet(g[BARRIER], threads)
+    whole, sums = carray(_like(door, g[buffer]), (rows, inputs)), carray(floats_at(g[SUMS]), (rows, groups))
+    _multiply(thread, threads, whole, sums, weight, parts, p, at, carray(floats_at(g[Y]), (rows, outputs)))
+    _meet(g[BARRIER], threads)
+    return carray(floats_at(g[Y] + 4 * low * outputs), (own, outputs))
 
 
 @njit(nogil=True, error_model="numpy")
@@ -256,7 +257,7 @@ def product_columns(product) -> list[int]:
     return [address(product.panels), address(scale), 0 if offset is None else address(offset), *product.panels.shape[:2]]
 
 
-class Plan:
+class Program:
     """A pass over some layers and so many rows: its tables and buffers. It may be run again, for a chain at another place too, since making
     them takes longer than a small model's layers."""
 
@@ -284,9 +285,10 @@ class Plan:
         by, barrier = torch.ones(2, rows), torch.zeros(2, dtype=torch.int64)
         own = *buffers, *(each.data_ptr() for each in by), barrier.data_ptr()
         self.given = np.array([len(parts), len(texts), rows, stream, item, address(table), address(self.spans), 0, *own])
-        self.code, self.work = _compiled(panels), rows * sum(part.weights for part in parts)
+        weights = sum(product.panels.size for part in parts for product in (part.into.panels, part.out.panels))
+        self.code, self.work = _compiled(panels), rows * weights
         self.steps, self.places = np.arange(rows), [(text.positions, text.slots) for text in texts]
-        # Whatever has its address in `given`. Caches are not among it: they live as long as their texts, and keep plans themselves.
+        # Whatever has its address in `given`. Caches are not among it: they live as long as their texts, and keep programs themselves.
         self.alive = parts, table, windows, room, by, barrier, [(text.paths, text.depths) for text in texts]
 
     def move(self, start: int) -> None:

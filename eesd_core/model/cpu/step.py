@@ -24,7 +24,7 @@ from ..target import Target
 from .fused import FusedAttention, FusedLayer, FusedMLP, with_twins
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
 from .packed_linear import product_of
-from .region import Plan, address, product_columns
+from .region import Program, address, product_columns
 from .threads import attend_by_threads
 
 ALL = 1 << 40  # positions: no window
@@ -123,7 +123,6 @@ class Feed:
 def _row(part: "Attention | Feed", feeds: int, *sizes: int, floats: tuple[float, float]) -> np.ndarray | None:
     """The sub-layer as region.py reads it, (COLUMNS,). `sizes`: the columns from LAYER to SIN. None: region.py cannot run it."""
     both = part.into.panels, part.out.panels
-    part.weights = 0 if None in both else sum(product.panels.size for product in both)
     if None in both or any(product.padded for product in both) or both[0].panels.dtype != both[1].panels.dtype:
         return None
     inputs = (product.panels.shape[1] * product.group for product in both)
@@ -141,14 +140,14 @@ def run(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]
     """hidden (1, m, D) float32, the rows of all texts -> (1, m, D)."""
     if not fits(parts):
         return run_apart(parts, hidden, texts)
-    plan = Plan(parts, *hidden.shape[1:], texts)
+    program = Program(parts, *hidden.shape[1:], texts)
     for text in texts:
-        _lengthen(text.cache, plan, text.start + len(text.slots))
-    return plan(hidden)
+        _lengthen(text.cache, program, text.start + len(text.slots))
+    return program(hidden)
 
 
-def _lengthen(cache: RowCache, plan: Plan, length: int) -> None:
-    for layer in plan.cached:
+def _lengthen(cache: RowCache, program: Program, length: int) -> None:
+    for layer in program.cached:
         cache.lengths[layer] = length
 
 
@@ -211,21 +210,21 @@ class Steps:
         return [part for layer in layers for part in layer.parts or self._parts_of(layer)]
 
     def _chain(self, layers: Sequence[FusedLayer], hidden: Tensor, segment: Segment) -> Tensor:
-        """A chain of one text. Its cache keeps the plan of a pass for the next one like it."""
+        """A chain of one text. Its cache keeps the program of a pass for the next one like it."""
         cache, (start, _), rows = segment
         if rows > MAX_ROWS:
             return run(self._parts(layers), hidden, [Pass.of(segment)])
         key = get_ident(), rows, *map(id, layers)
-        if key not in cache.plans:
+        if key not in cache.programs:
             parts, text = self._parts(layers), Pass.of(segment)
             known = fits(parts) and not any(part.kind and part.kind.kept for part in parts)
-            cache.plans[key] = known and (Plan(parts, rows, hidden.shape[2], [text]), layers)
-        if not cache.plans[key]:
+            cache.programs[key] = known and (Program(parts, rows, hidden.shape[2], [text]), layers)
+        if not cache.programs[key]:
             return run(self._parts(layers), hidden, [Pass.of(segment)])
-        plan, _ = cache.plans[key]
-        plan.move(start)
-        _lengthen(cache, plan, start + rows)
-        return plan(hidden)
+        program, _ = cache.programs[key]
+        program.move(start)
+        _lengthen(cache, program, start + rows)
+        return program(hidden)
 
     def _parts_of(self, layer: FusedLayer) -> list[Attention | Feed]:
         """Called at the first pass, when linear layers have been packed. Leaves out a sub-layer that drafting skips

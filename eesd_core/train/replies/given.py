@@ -4,8 +4,6 @@ own replies, and reading takes a third of the time of writing. Its own replies c
 Given text n is the same whoever asks for it and whenever, so that reading can stop and go on.
 """
 
-import json
-import lzma
 import time
 from itertools import islice
 from pathlib import Path
@@ -17,6 +15,7 @@ from torch import Tensor
 from ...errors import UserError
 from ...model.load import load_target
 from ...model.target import Target
+from ..corpus import read_records
 from ..lessons import states_of
 from .requests import excerpt
 from .store import PART, parts, save_part
@@ -31,19 +30,18 @@ ROWS = 16  # texts that are read together
 
 class Given:
     """(request or None, text) pairs of a folder of JSON Lines: a `prompt` with its `response`, and a piece of each `text`. Raises UserError
-    where there are none."""
+    if there are none, or for a broken file."""
 
     def __init__(self, folder: Path):
         random, found = np.random.default_rng(11), {}
         for path in sorted(p for p in folder.rglob("*") if p.name.endswith((".jsonl", ".jsonl.xz")) and "eval" not in p.parts):
             passage = path.name.startswith(PASSAGES)
-            with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as lines:
-                for line in lines:
-                    record = json.loads(line)
-                    if "response" in record and len(record["response"]) >= max(SHORTEST, len(record["prompt"]) / 2):
-                        found.setdefault(record.get("source"), []).append((record["prompt"], record["response"]))
-                    elif passage and "text" in record:
-                        found.setdefault(path.name, []).append((None, excerpt(record["text"], random, 120, 200)))
+            for record in read_records(path):
+                if "response" in record:
+                    if len(record["response"]) >= max(SHORTEST, len(record["prompt"]) / 2):
+                        found.setdefault(str(record.get("source")), []).append((record["prompt"], record["response"]))
+                elif passage:
+                    found.setdefault(path.name, []).append((None, excerpt(record["text"], random, 120, 200)))
         chosen = [texts[i] for _, texts in sorted(found.items()) for i in random.permutation(len(texts))[:MOST_OF_A_SOURCE]]
         if not chosen:
             raise UserError(f"{folder} holds no texts: JSON Lines with `prompt` and `response` are needed")
