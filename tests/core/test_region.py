@@ -26,10 +26,8 @@ PACKED = {
 TREE = (-1, 0, -1, 0, 1, 4, -1)
 
 
-def target_of(kind: str, engine, monkeypatch, variant: str = "mistral") -> Target:
-    """With our own products of this kind, whatever the processor has."""
-    monkeypatch.setattr(ql, "packed_product_is_exact", lambda: False)
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False, raising=False)
+def target_of(kind: str, engine, variant: str = "mistral") -> Target:
+    """With products of this kind."""
     model = tiny(variant)
     if kind == "halves":
         model = model.bfloat16().float()
@@ -59,7 +57,7 @@ def passes(target: Target) -> list[list[tuple[Span, int]]]:
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @torch.no_grad()
 def test_a_region_is_the_kernels_one_after_the_other(kind, threads, engine, monkeypatch):
-    target = target_of(kind, engine, monkeypatch)
+    target = target_of(kind, engine)
     parts = [part for layer in target.layers for part in target.steps._parts_of(layer)]
     assert all(part.row is not None for part in parts)
     monkeypatch.setattr("eesd_core.model.cpu.threads._threads", lambda work, least: threads)
@@ -80,7 +78,7 @@ def test_a_region_is_the_kernels_one_after_the_other(kind, threads, engine, monk
 @torch.no_grad()
 def test_a_program_is_used_again_and_dies_with_its_cache(engine, monkeypatch):
     """Chains of the same length at other places, before and after a rollback, and of other layers."""
-    target = target_of("halves", engine, monkeypatch)
+    target = target_of("halves", engine)
     ours, theirs, random = target.new_cache(60), target.new_cache(60), torch.Generator().manual_seed(2)
     for low, high, start, rows in (
         (0, 4, 0, 20),
@@ -103,9 +101,9 @@ def test_a_program_is_used_again_and_dies_with_its_cache(engine, monkeypatch):
     assert kept() is None, "no cycle: memory is free at once"
 
 
-def test_windows_of_two_kinds(engine, monkeypatch):
+def test_windows_of_two_kinds(engine):
     """Layers that see only the latest positions stand between others."""
-    target = target_of("halves", engine, monkeypatch)
+    target = target_of("halves", engine)
     parts = [part for layer in target.layers for part in target.steps._parts_of(layer)]
     parts[2].kind = copy.copy(parts[2].kind)._replace(window=5)
     caches, hidden = [target.new_cache(40) for _ in range(2)], torch.randn(1, 30, target.config.hidden_size)
@@ -117,8 +115,8 @@ def test_windows_of_two_kinds(engine, monkeypatch):
 
 @pytest.mark.parametrize("variant", ["qwen2", "mistral"])
 @torch.no_grad()
-def test_layers_with_biases_go_one_after_the_other(variant, engine, monkeypatch):
-    target = target_of("floats", engine, monkeypatch, variant)
+def test_layers_with_biases_go_one_after_the_other(variant, engine):
+    target = target_of("floats", engine, variant)
     fits = [part.row is not None for layer in target.layers for part in target.steps._parts_of(layer)]
     assert all(fits) == (variant == "mistral")
     assert target.run_range(0, target.depth, target.embed([5, 6, 7], 0), target.new_cache(8), 0).isfinite().all()

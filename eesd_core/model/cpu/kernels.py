@@ -14,8 +14,8 @@ from numba.extending import intrinsic, overload, register_jitable
 
 from .kept import kept
 
-ONE, HALF, ZERO_POINT = np.float32(1), np.float32(0.5), np.float32(128)
-LEVELS, FINE = np.float32(127), np.float32(8191)  # the largest integer of a row in uint8 (before 128 is added), and in int16
+ONE, HALF = np.float32(1), np.float32(0.5)
+LEVELS = np.float32(8191)  # the largest integer of a row
 LEAST = np.float32(1e-20)  # keeps the scale of a row of zeros above 0
 
 
@@ -61,8 +61,8 @@ def exp(x):
 
 
 def close_row(row, out, r, scale):
-    """Write a float32 row (n,) to out[r] as the next product reads it: float32, bfloat16 (rounded to nearest even), or integers that give
-    the row when multiplied by scale[r]: int16 from -8191 to 8191; uint8 from -127 to 127, plus 128."""
+    """Write a float32 row (n,) to out[r] as the next product reads it: float32, bfloat16 (rounded to nearest even), or int16 integers
+    that give the row when multiplied by scale[r]."""
 
 
 @overload(close_row)
@@ -81,16 +81,15 @@ def _close_row(row, out, r, scale):
                 out[r, i] = np.uint16((bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))) >> np.int32(16))
 
     else:
-        zero, levels = (ZERO_POINT, LEVELS) if out.dtype == types.uint8 else (np.float32(0), FINE)
 
         def close(row, out, r, scale):
             most = LEAST
             for i in range(len(row)):
                 most = max(most, abs(row[i]))
-            scale[r] = most / levels
-            by = levels / most
+            scale[r] = most / LEVELS
+            by = LEVELS / most
             for i in range(len(row)):
-                out[r, i] = np.int32(np.rint(row[i] * by) + zero)
+                out[r, i] = np.int32(np.rint(row[i] * by))
 
     return close
 
