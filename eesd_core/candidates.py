@@ -1,20 +1,22 @@
 """The target's best candidates for every token that a lane wrote. A race keeps them to explain a fork, if there is one.
 
-They stay on the device as tensors until they are needed, so keeping them costs almost nothing. They are not recomputed for display, because
-another pass could round differently.
+They are not recomputed for display, because another pass could round differently.
 """
 
-from torch import Tensor
+from math import exp
+
+from .sampling import Ranked
 
 MOST = 5
 
 
 class Candidates:
     def __init__(self):
-        self._rounds: list[tuple[Tensor, Tensor, Tensor]] = []  # for the n tokens of a round: scores, ids, log p, each (n, MOST)
+        self._rows: list[tuple[list[int], list[float], list[float]]] = []  # of every token: ids, scores, log p of the best
 
-    def keep(self, scores: Tensor, ids: Tensor, log_probs: Tensor) -> None:
-        self._rounds.append((scores, ids, log_probs))
+    def keep(self, found: Ranked, rows: list[int]) -> None:
+        """The rows of a pass that wrote a token each."""
+        self._rows += [(found.ids[row], found.scores[row], found.log_probs[row]) for row in rows]
 
     def at(self, token: int, temperature: float, spell) -> list[dict]:
         """The best candidates for the token with this 0-based index, best first: {id, text, probability, behind}.
@@ -22,10 +24,9 @@ class Candidates:
         `behind`: distance to the best score in logits, including noise. So with shared noise the first is not always the most likely.
         Tokens cut by top-k, top-p or min-p are left out. `spell` turns an id into text.
         """
-        for scores, ids, log_probs in self._rounds:
-            if token < len(ids):
-                behind = ((scores[token, 0] - scores[token]) * (temperature or 1.0)).tolist()
-                rows = zip(ids[token].tolist(), log_probs[token].exp().tolist(), behind)
-                return [{"id": i, "text": spell(i), "probability": p, "behind": b} for i, p, b in rows if p > 0]
-            token -= len(ids)
-        return []
+        if token >= len(self._rows):
+            return []
+        ids, scores, log_probs = self._rows[token]
+        behind = [(scores[0] - score) * (temperature or 1.0) for score in scores]
+        rows = zip(ids, map(exp, log_probs), behind)
+        return [{"id": i, "text": spell(i), "probability": p, "behind": b} for i, p, b in rows if p > 0]

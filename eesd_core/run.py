@@ -13,7 +13,7 @@ and yields events.
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import exp, inf, isfinite
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from .model.cache import KVCache
 from .model.parallel import first_ones
 from .model.span import Span
 from .model.target import Target
-from .sampling import NEXT, Sampler, Sampling
+from .sampling import NEXT, SHARED, Sampler, Sampling
 from .text.detokenizer import Detokenizer
 from .text.stop_strings import StoppedText
 from .verify import NOTHING, Verdict, by_matching, by_rejection
@@ -180,29 +180,29 @@ class Run:
         """The acceptance rule. logits (k + 1, V): the target's, for every row. The choice of the rule must not depend on the drafts."""
         target, text, draft, sampler = self.target, self.text, self.drafted, self.text.sampler
         ids, first = draft.ids, text.start + 1
-        log_probs = sampler.log_probs(logits)
+        places = [first, *(first + 1 + node.facts.depth for node in draft.nodes)]
+        asked = [(node.parent + 1, node.id) for node in draft.nodes]
         if sampler.sampling.rejects and self.drafter.rows == 1:
             uniforms, noise = sampler.uniforms(first, len(ids)), sampler.noise(first, NEXT)
-            scores, verdict = log_probs, by_rejection(ids, log_probs.exp(), laws_of(draft.nodes, target.vocab), uniforms, noise)
-            best, best_ids = scores.topk(MOST)  # (k + 1, MOST)
+            verdict = by_rejection(ids, sampler.log_probs(logits).exp(), laws_of(draft.nodes, target.vocab), uniforms, noise)
+            found = sampler.rank(logits, places, MOST, None, asked=[*asked, (verdict.next_row, verdict.next_id)])
+            next_chance = found.asked.pop()
         else:
-            scores = sampler.scores(logits, log_probs, [first, *(first + 1 + node.facts.depth for node in draft.nodes)])
-            best, best_ids = scores.topk(MOST)
-            choices = best_ids[:, 0] if (best[:, 0] > best[:, 1]).all() else scores.argmax(-1)  # argmax takes the first of equal scores
-            verdict = by_matching(draft.nodes, choices.tolist())
+            found = sampler.rank(logits, places, MOST, NEXT if sampler.sampling.rejects else SHARED, asked=asked)
+            verdict = by_matching(draft.nodes, [best[0] for best in found.ids])
+            next_chance = found.log_probs[verdict.next_row][0]
         end = self._end_of(verdict.path)
         ends = end is not None
         if ends:
             verdict = verdict._replace(path=verdict.path[:end], rejected=())
-        margins = ((best[:, 0] - best[:, 1]) * (sampler.sampling.temperature or 1.0)).clamp(max=MOST_MARGIN).tolist()
-        judges = [*(node.parent + 1 for node in draft.nodes), verdict.next_row]  # rows
-        *chances, next_chance = log_probs[judges, [*ids, verdict.next_id]].exp().tolist()
-        if not isfinite(next_chance + sum(chances)):
+        unit = sampler.sampling.temperature or 1.0
+        margins = [min((best[0] - best[1]) * unit, MOST_MARGIN) for best in found.scores]
+        if not isfinite(next_chance + sum(log_p for log_p in found.asked if log_p > -inf)):
             raise target.no_numbers()
         if self.candidates is not None:
-            rows = list(verdict.rows[: verdict.accepted + (not ends)])
-            self.candidates.keep(best[rows], best_ids[rows], log_probs.gather(-1, best_ids)[rows])
-        self._seen, self.judged = seen | {LOGITS: logits}, Judgement(verdict, tuple(chances), next_chance, tuple(margins), ends)
+            self.candidates.keep(found, list(verdict.rows[: verdict.accepted + (not ends)]))
+        chances = tuple(map(exp, found.asked))
+        self._seen, self.judged = seen | {LOGITS: logits}, Judgement(verdict, chances, exp(next_chance), tuple(margins), ends)
         return self.judged
 
     def _end_of(self, path: Sequence[int]) -> int | None:

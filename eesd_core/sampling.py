@@ -14,7 +14,8 @@ because the length of a round may depend on untested drafts, and their noise mus
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from importlib.util import find_spec
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -68,6 +69,17 @@ class Sampling:
         return bool(self.top_k or self.top_p < 1.0 or self.min_p)
 
 
+class Ranked(NamedTuple):
+    """The best tokens of m rows of logits, c each, best first, and more about each row."""
+
+    ids: list[list[int]]  # (m, c)
+    scores: list[list[float]]  # (m, c): see Sampler.scores
+    log_probs: list[list[float]]  # (m, c)
+    asked: list[float]  # log p of the tokens that were asked about
+    confidence: list[float]  # (m,): probability of the likeliest token, without noise
+    entropy: list[float]  # (m,), in nats
+
+
 def stream(kind: int, round: int = 0, sibling: int = 0) -> int:
     """The stream of random numbers for a kind, a round and a sibling, 32 bits. Streams are distinct as long as only DRAFT has rounds."""
     return kind + round % (MOST_ROUNDS - DRAFT) + MOST_ROUNDS * (sibling % MOST_SIBLINGS)
@@ -82,8 +94,13 @@ def mix(x: Tensor | int) -> Tensor | int:
 
 def random_bits(seed: int, position: int, ids: Tensor | int = 0, stream: int = SHARED) -> Tensor | int:
     """A 32-bit hash of (seed, position, token id, stream). ids: int64 of any shape, or one number; the result has the same form."""
-    key = mix(position + mix((seed & _MASK) + mix(seed >> 32))) + mix(stream) & _MASK
+    key = noise_key(seed, position, stream)
     return mix(mix(ids + key & _MASK) + key & _MASK)
+
+
+def noise_key(seed: int, position: int, stream: int) -> int:
+    """What all tokens of a position have in common, 32 bits."""
+    return mix(position + mix((seed & _MASK) + mix(seed >> 32))) + mix(stream) & _MASK
 
 
 def uniform(seed: int, position: int, stream: int) -> float:
@@ -138,6 +155,16 @@ def _last_kept(log_p: Tensor, top_p: float) -> Tensor:
     return values.masked_fill(before >= top_p, torch.inf).amin(-1, keepdim=True)
 
 
+def _ranker_of(sampling: Sampling):
+    """The kernel that does what `Sampler.rank` does, where it can. Rejection sampling goes through torch, because a draft must have been
+    drawn from the very distribution that it is judged by."""
+    if sampling.rejects or sampling.top_k or sampling.top_p < 1.0 or not find_spec("numba"):
+        return None
+    from .model.cpu.rank import Ranker
+
+    return Ranker(sampling)
+
+
 class Sampler:
     """Chooses tokens for one run. Shared noise of a position is computed once and used by both draft and target."""
 
@@ -145,6 +172,32 @@ class Sampler:
         self.sampling = sampling
         self.ids = torch.arange(vocab, device=device)
         self._noise: dict[int, Tensor] = {}
+        self._ranker = _ranker_of(sampling) if device.type == "cpu" else None
+
+    def rank(
+        self, logits: Tensor, positions: Sequence[int], count: int, noise: int | None = SHARED, ids: Tensor | None = None,
+        asked: Sequence[tuple[int, int]] = (),
+    ) -> Ranked:  # fmt: skip
+        """The `count` best tokens of every row by their scores. logits (m, V), or (m, S) over a list of tokens `ids` (S,), for m positions.
+        noise: the stream of the noise; None: without noise. asked: pairs of a row and a token, not together with a list."""
+        count, noise = min(count, logits.shape[1]), noise if self.sampling.temperature else None
+        if self._ranker:
+            return self._ranker(logits, positions, count, noise, ids, asked)
+        log_probs = self.log_probs(logits)
+        scores = log_probs if self.sampling.temperature else logits
+        if noise is not None:
+            scores = self._with_noise(log_probs, positions, self.ids if ids is None else ids, noise)
+        best, places = scores.topk(count)  # (m, count)
+        first = scores.argmax(-1, keepdim=True)  # topk may take any of equal scores, argmax takes the first
+        places = torch.where(places == first, places[:, :1], places)
+        places[:, :1] = first
+        probs = log_probs.exp()
+        told = [probs.amax(-1), torch.special.entr(probs).sum(-1)]
+        if asked:
+            rows, tokens = zip(*asked)
+            told.append(log_probs[rows, tokens])
+        own, (confidence, entropy, *found) = places if ids is None else ids[places], [part.tolist() for part in told]
+        return Ranked(own.tolist(), best.tolist(), log_probs.gather(-1, places).tolist(), found[0] if asked else [], confidence, entropy)
 
     def log_probs(self, logits: Tensor) -> Tensor:
         """Log probabilities: of the processed distribution, or of the plain softmax in greedy decoding. (m, V) -> (m, V)"""
@@ -161,16 +214,6 @@ class Sampler:
         if not self.sampling.temperature:
             return logits
         return self._with_noise(log_probs, positions, self.ids, NEXT if self.sampling.rejects else SHARED)
-
-    def draft_scores(
-        self, logits: Tensor, log_probs: Tensor, position: int, round: int, sibling: int = 0, ids: Tensor | None = None
-    ) -> Tensor:  # fmt: skip
-        """The drafter's scores: like `scores`, but under rejection sampling with the drafter's own noise. (1, V) -> (1, V). Over a list of
-        tokens `ids` (S,), each with the noise of its id: (1, S) -> (1, S)."""
-        if not self.sampling.temperature:
-            return logits
-        kind = stream(DRAFT, round, sibling) if self.sampling.rejects else SHARED
-        return self._with_noise(log_probs, (position,), self.ids if ids is None else ids, kind)
 
     def _with_noise(self, log_probs: Tensor, positions: Sequence[int], ids: Tensor, stream: int) -> Tensor:
         """log p + noise, (m, n) -> (m, n); ids (n,). Noise is the slowest part, so after cuts it is computed only for the tokens left."""

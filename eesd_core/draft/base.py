@@ -59,7 +59,7 @@ class Node(NamedTuple):
 
     id: int
     parent: int  # number of the node before it on its path; -1: the pending token
-    law: Law | None  # None: a definite choice, a point mass
+    law: Law | None  # None: a definite choice, a point mass, or a draw whose distribution no rule asks for (shared noise)
     facts: Facts
     probability: float = 1.0  # of this token under its law
     ranked: tuple[tuple[int, float], ...] = ()  # spine of a tree only: (token, chance) for this place, best first, starting with this one

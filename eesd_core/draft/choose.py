@@ -7,31 +7,35 @@ tokens and nothing is drawn here.
 """
 
 from collections.abc import Sequence
+from math import exp
 
-import torch
 from torch import Tensor
 
 from ..control import Facts
+from ..sampling import DRAFT, SHARED, stream
 from .base import MOST_LEAD, Law, Node, Text
 
 
-def choose(text: Text, nodes: Sequence[Node], logits: Tensor, listed: Tensor | None = None, width: int = 1) -> Node:
+def choose(
+    text: Text, nodes: Sequence[Node], logits: Tensor, listed: Tensor | None = None, width: int = 1, keeps_law: bool = False
+) -> Node:  # fmt: skip
     """The next node of a spine. `logits`: the drafter's, behind the last node, (1, V), or (1, S) over the tokens `listed` (S,). `width`:
-    number of tokens to rank for this place; 1: a chain."""
+    number of tokens to rank for this place; 1: a chain. `keeps_law`: the node must know its distribution even where no rule needs it."""
     sampler, depth = text.sampler, len(nodes)
-    log_probs = sampler.log_probs(logits)
-    definite = width > 1 and sampler.sampling.rejects
-    scores = log_probs if definite else sampler.draft_scores(logits, log_probs, text.start + depth + 1, text.round, ids=listed)
-    scores = scores[0]  # (V,) or (S,)
-    best, places = scores.topk(min(max(width, 2), len(scores)))
-    logs, probs = log_probs[0], log_probs[0].exp()
-    entropy = -probs.dot(logs.clamp(min=-MOST_LEAD))  # the clamp avoids 0 x -inf = nan
-    numbers = torch.stack([probs[places[0]], probs.amax(), entropy, (best[0] - best[1]).clamp(max=MOST_LEAD)])
-    probability, *facts = numbers.tolist()
-    ids = (places[:width] if listed is None else listed[places[:width]]).tolist()
+    rejects, shared = sampler.sampling.rejects, sampler.sampling.temperature and not sampler.sampling.rejects
+    definite = width > 1 and rejects
+    noise = None if definite else stream(DRAFT, text.round) if rejects else SHARED
+    found = sampler.rank(logits, [text.start + depth + 1], max(width, 2), noise, listed)
+    ids, scores, probs = found.ids[0], found.scores[0], [exp(log_p) for log_p in found.log_probs[0]]
     ranked = ()
     if width > 1:
-        shared = sampler.sampling.temperature and not definite
-        chances = best.softmax(-1) if shared else probs[places]  # tokens with lower scores hardly matter to the softmax
-        ranked = tuple(zip(ids, chances.tolist()))
-    return Node(ids[0], depth - 1, None if definite else Law(listed, probs), Facts(depth, *facts), probability, ranked)
+        ranked = tuple(zip(ids[:width], _softmax(scores) if shared else probs))
+    law = Law(listed, sampler.log_probs(logits)[0].exp()) if (rejects and not definite) or keeps_law else None
+    lead = min(scores[0] - scores[1], MOST_LEAD) if len(scores) > 1 else MOST_LEAD
+    return Node(ids[0], depth - 1, law, Facts(depth, found.confidence[0], found.entropy[0], lead), probs[0], ranked)
+
+
+def _softmax(scores: Sequence[float]) -> list[float]:
+    """Over the best scores of a place. Lower ones hardly matter."""
+    chances = [exp(score - scores[0]) for score in scores]
+    return [chance / sum(chances) for chance in chances]

@@ -20,6 +20,7 @@ class DisturbedDrafter(Drafter):
     def __init__(self, parts: Parts, share: float, first: int = 0):
         """`share`: share of drafts that become random. `first`: number, from 0, of the first new token whose draft may become random."""
         self.drafter, self.share, self.first = EarlyExitDrafter(parts), share, first
+        self.drafter.keeps_law = True
         self.name = f"disturbed:{share:g}:{first}"
         self.vocab, self.reuses, self.taps = parts.target.vocab, self.drafter.reuses, self.drafter.taps
 

@@ -23,6 +23,7 @@ from .tree import grow
 
 class EarlyExitDrafter(Drafter):
     width = 4  # tokens ranked per place in a tree
+    keeps_law = False  # whether nodes know their distribution even where no rule needs it
 
     def __init__(self, parts: Parts, rows: int = 1):
         """`rows`: siblings may fill up a verify pass to this many rows; 1: a chain."""
@@ -55,7 +56,7 @@ class EarlyExitDrafter(Drafter):
         logits, self.ready = self.ready, None
         if logits is None:
             logits = self.exit_layer(self.target, *self._asked(text, self._shallow(text, nodes)))  # (1, V) or (1, S)
-        return [choose(text, nodes, logits, self.words and self.words.ids, self.width if self.rows > 1 else 1)]
+        return [choose(text, nodes, logits, self.words and self.words.ids, self.width if self.rows > 1 else 1, self.keeps_law)]
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
         return grow(nodes, room)

@@ -15,6 +15,7 @@ from math import exp
 from torch import Tensor
 
 from ..control.base import Random64
+from ..sampling import DRAFT, SHARED, stream
 from ..verify import Verdict
 from .base import Drafter, Node, Parts, Room, Text, certain, whole_draft
 from .early_exit import EarlyExitDrafter
@@ -96,11 +97,10 @@ class HedgeDrafter(EarlyExitDrafter):
             return
         hidden = self.exit_layer.hidden(self.target, self.states[:, gap:end], self.cache, gap, self._deep(gap, end, text.start))
         logits = self.exit_layer.logits(self.target, hidden, self.words)  # (end - gap, V) or over the list
-        for i, row in enumerate(logits.split(1)):
-            place = gap + i + 1
-            scores = sampler.draft_scores(row, sampler.log_probs(row), place, text.round, ids=listed)[0]
-            best = int(scores.argmax())
-            self.right.setdefault(place, text.ids[place] == (best if listed is None else int(listed[best])))
+        noise = stream(DRAFT, text.round) if sampler.sampling.rejects else SHARED
+        found = sampler.rank(logits, range(gap + 1, end + 1), 1, noise, listed)
+        for place, (best,) in enumerate(found.ids, gap + 1):
+            self.right.setdefault(place, text.ids[place] == best)
 
     def _score(self, text: Text) -> None:
         """Scores the drafts of earlier rounds, once the text covers REACH tokens from their first place on."""

@@ -1,6 +1,7 @@
 """Noise is what it says: Gumbel, keyed by seed, position, stream and token id. Truncation is what its definition says."""
 
 import math
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -154,10 +155,13 @@ def test_nonsense_is_refused(wrong):
         Sampling(**wrong)
 
 
+CUTS = [{}, {"min_p": 0.1}, {"top_k": 7}, {"top_p": 0.9}, {"top_k": 50, "top_p": 0.8, "min_p": 0.01}]
+
+
 @pytest.mark.parametrize("acceptance", ["shared-noise", "rejection"])
-@pytest.mark.parametrize("cut", [{}, {"min_p": 0.1}, {"top_k": 7}, {"top_p": 0.9}, {"top_k": 50, "top_p": 0.8, "min_p": 0.01}])
+@pytest.mark.parametrize("cut", CUTS)
 def test_scores_are_log_p_and_noise_bit_for_bit(acceptance, cut):
-    """Also where noise is made only for the few tokens that are left, and over a list."""
+    """Also where noise is made only for the few tokens that are left."""
     how = Sampling(0.8, seed=5, acceptance=acceptance, **cut)
     sampler = Sampler(how, len(IDS), torch.device("cpu"))
     logits = 4 * torch.randn(5, len(IDS), generator=torch.Generator().manual_seed(0))
@@ -165,9 +169,62 @@ def test_scores_are_log_p_and_noise_bit_for_bit(acceptance, cut):
     assert torch.equal(log_probs, processed_log_probs(logits, how))
     plain = log_probs + torch.stack([gumbel_noise(5, place, IDS, NEXT if how.rejects else SHARED) for place in places])
     assert torch.equal(sampler.scores(logits, log_probs, places), plain)
-    listed, kind = IDS[3::7], stream(DRAFT, 2) if how.rejects else SHARED
-    for ids in (None, listed):
-        given = logits[:1] if ids is None else logits[:1, listed]
-        laws = sampler.log_probs(given)
-        expected = laws + gumbel_noise(5, 20, IDS if ids is None else ids, kind)
-        assert torch.equal(sampler.draft_scores(given, laws, 20, 2, ids=ids), expected)
+
+
+HOWS = [Sampling(), *(Sampling(0.8, seed=5, **cut) for cut in CUTS), Sampling(2.0, 0.9, 5, acceptance="rejection")]
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("noise", [None, SHARED, stream(DRAFT, 2)])
+@pytest.mark.parametrize("listed", [None, IDS[3::7]])
+def test_the_best_tokens_are_those_of_all_scores(how, noise, listed):
+    """By torch, and by the kernel where there is one."""
+    sampler, places, scale = Sampler(how, len(IDS), torch.device("cpu")), (9, 10, 10, 12, 13), 4
+    given = scale * torch.randn(5, len(IDS), generator=torch.Generator().manual_seed(0))
+    given = given if listed is None else given[:, listed].contiguous()
+    ids = IDS if listed is None else listed
+    log_probs = sampler.log_probs(given)
+    scores = log_probs if how.temperature else given
+    if how.temperature and noise is not None:
+        scores = log_probs + torch.stack([gumbel_noise(5, place, ids, noise) for place in places])
+    best, order = scores.topk(5)
+    asked = () if listed is not None else [(0, 3), (2, int(order[2, 1])), (2, 8), (4, 0)]
+    for ranker in (None, sampler._ranker):
+        sampler._ranker = ranker
+        found = sampler.rank(given, places, 5, noise, listed, asked)
+        kept = best > -torch.inf
+        assert torch.equal(torch.tensor(found.ids)[kept], ids[order][kept])
+        torch.testing.assert_close(torch.tensor(found.scores), best, rtol=1e-6, atol=3e-6)
+        torch.testing.assert_close(torch.tensor(found.log_probs)[kept], log_probs.gather(-1, order)[kept], rtol=1e-6, atol=3e-6)
+        torch.testing.assert_close(found.asked, [log_probs[each].item() for each in asked], rtol=1e-6, atol=3e-6)
+        torch.testing.assert_close(torch.tensor(found.confidence), log_probs.exp().amax(-1), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(torch.tensor(found.entropy), torch.special.entr(log_probs.exp()).sum(-1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("how", [Sampling(), Sampling(0.8, seed=5), Sampling(1e-30, seed=2, min_p=0.2), Sampling(0.8, top_k=3)])
+def test_rows_are_ranked_alone_ties_go_to_the_first_and_no_number_is_told(how):
+    sampler = Sampler(how, 64, torch.device("cpu"))
+    logits = torch.randn(6, 64, generator=torch.Generator().manual_seed(1))
+    logits[1] = 2.5  # all tokens alike
+    logits[2, 5:9] = 40.0
+    together = sampler.rank(logits, range(6), 4)
+    alone = [sampler.rank(row, [place], 4) for place, row in enumerate(logits.split(1))]
+    assert [row.ids[0] for row in alone] == together.ids and [row.scores[0] for row in alone] == together.scores
+    if not how.temperature:
+        assert together.ids[1][0] == 0 and together.ids[2][0] == 5
+    for wrong in (math.nan, math.inf):
+        logits[3, 7] = wrong
+        assert not math.isfinite(sampler.rank(logits, range(6), 4).log_probs[3][0])
+    logits[3, 7] = -math.inf
+    assert math.isfinite(sampler.rank(logits, range(6), 4).log_probs[3][0])
+
+
+@pytest.mark.skipif(not find_spec("numba"), reason="numba is not installed")
+def test_noise_that_is_passed_over_could_not_have_mattered():
+    """Over a large vocabulary with nearly equal tokens, where most noise is never computed."""
+    ids, how = torch.arange(50_000), Sampling(1.0, seed=11)
+    sampler = Sampler(how, len(ids), torch.device("cpu"))
+    logits = torch.randn(8, len(ids), generator=torch.Generator().manual_seed(3))
+    found = sampler.rank(logits, range(8), 5)
+    scores = sampler.scores(logits, sampler.log_probs(logits), range(8))
+    assert found.ids == scores.topk(5).indices.tolist()

@@ -8,6 +8,7 @@ same numbers, half of the memory.
 A row's sums have one order whatever the number of rows, so passes of one row, of several, and of a whole prompt agree bit for bit.
 """
 
+import llvmlite.binding
 import numpy as np
 from numba import njit
 
@@ -17,7 +18,9 @@ from .tiles import CHUNKS, OUTPUTS, begin_row, tile
 MANY = 48  # rows that are multiplied with a panel before the next one: they fit into the second-level cache
 ROOM = 32 << 20  # bytes taken from the system at once
 ALIGNED = 64  # bytes
-_ones, _twos, _fours = tile(1, 8), tile(2, 4), tile(4, 2)
+MORE = llvmlite.binding.get_host_cpu_features().get("avx512vl", False)  # 32 vector registers instead of 16: larger tiles fit into them
+IN_TWOS, IN_FOURS = (8, 4) if MORE else (4, 2)  # outputs of a tile
+_ones, _twos, _threes, _fours = tile(1, OUTPUTS), tile(2, IN_TWOS), tile(3, 4), tile(4, IN_FOURS)
 _exact = kept(njit, nogil=True, error_model="numpy")  # without `fastmath`, which would allow sums to be reordered
 
 
@@ -105,14 +108,19 @@ def multiply_blocks(share, shares, x, weight, out, scale, offset, sums):
 
 @njit(nogil=True, error_model="numpy", inline="always")
 def _panel(begin, end, x, weight, p, scale, out):
-    """Rows in fours, then two, then one."""
-    rows = end - begin
-    fours, twos = begin + rows // np.uint64(4) * np.uint64(4), begin + rows // np.uint64(2) * np.uint64(2)
+    """Rows in fours, then the rest: three at once where they fit into registers, else two and one."""
+    fours = begin + (end - begin) // np.uint64(4) * np.uint64(4)
     for r in range(begin, fours, np.uint64(4)):
-        for n in range(np.uint64(0), np.uint64(OUTPUTS), np.uint64(2)):
+        for n in range(np.uint64(0), np.uint64(OUTPUTS), np.uint64(IN_FOURS)):
             _fours(x, r, weight, p, n, scale, out)
-    for r in range(fours, twos, np.uint64(2)):
+    left, r = end - fours, fours
+    if MORE and left == np.uint64(3):
         for n in range(np.uint64(0), np.uint64(OUTPUTS), np.uint64(4)):
+            _threes(x, r, weight, p, n, scale, out)
+        return
+    if left >= np.uint64(2):
+        for n in range(np.uint64(0), np.uint64(OUTPUTS), np.uint64(IN_TWOS)):
             _twos(x, r, weight, p, n, scale, out)
-    for r in range(twos, end):
+        r += np.uint64(2)
+    if r < end:
         _ones(x, r, weight, p, np.uint64(0), scale, out)

@@ -1,0 +1,120 @@
+"""What `Sampler.rank` does, in one function: temperature, min-p, noise, order, and what is told about the choice.
+
+torch takes some twenty operations for it, each longer than its arithmetic where a pass has just emptied the caches. Sampler.rank does the
+same with torch: the reference, and the way for top-k, top-p and rejection sampling.
+
+Noise needs two logarithms a token, so it is computed only where it can matter: the first eight of its random bits bound it, and a token
+whose log p plus that bound is below the best ones found so far is passed over.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numba import njit
+from torch import Tensor
+
+from ...sampling import LEAST, Ranked, Sampling, noise_key
+from .kept import kept
+from .kernels import exp
+
+BUCKETS = 256  # of the first eight random bits
+SLACK = 1e-3  # keeps the bounds above rounding
+WHOLE = 2.0**32
+NONE, NO_KEYS = np.empty(0, np.int64), np.empty(0, np.uint32)
+_loop = kept(njit, fastmath={"reassoc", "contract", "arcp", "nsz"}, nogil=True, error_model="numpy")  # not numbers stay what they are
+
+
+def noise_bounds() -> np.ndarray:
+    """The largest Gumbel noise of every bucket, (BUCKETS,) float32."""
+    most = (np.arange(1, BUCKETS + 1) * (WHOLE / BUCKETS) - 0.5) / WHOLE
+    return (-np.log(-np.log(most)) + SLACK).astype(np.float32)
+
+
+@njit(nogil=True, inline="always")
+def _mix(x):
+    """sampling.mix. x: uint32, or a sum of two, of which the lower half counts; numba makes 64 bits of every sum and product."""
+    x = np.uint32(x)
+    x = np.uint32((x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B))
+    x = np.uint32((x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35))
+    return np.uint32(x ^ (x >> np.uint32(16)))
+
+
+@njit(nogil=True, inline="always")
+def _insert(score, log_p, place, scores, logs, places):
+    """Into a row's best tokens, behind equal ones."""
+    at = len(scores) - 1
+    while at > 0 and scores[at - 1] < score:
+        scores[at], logs[at], places[at] = scores[at - 1], logs[at - 1], places[at - 1]
+        at -= 1
+    scores[at], logs[at], places[at] = score, log_p, place
+
+
+@_loop
+def rank_rows(logits, temperature, least, ids, keys, bounds, asked_rows, asked, scores, logs, places, asked_logs, facts):
+    """logits (m, n) float32. temperature 0: scores are logits. least: log of min-p, or -inf. ids (n,) int64: the tokens; (0,): the
+    vocabulary. keys (m,) uint32: of the noise at each row; (0,): no noise. bounds: `noise_bounds`. asked_rows, asked (a,): places in
+    `logits` whose log p is wanted. Writes scores, logs, places (m, c): of the best tokens, best first, places in 0 .. n - 1; asked_logs
+    (a,); facts (m, 2): probability of the likeliest token, and entropy in nats. All log p are nan where a row is no number."""
+    greedy = temperature == 0
+    by = np.float32(1) if greedy else temperature
+    for r in range(logits.shape[0]):
+        row = logits[r]
+        most, strange = row[0], 0
+        for i in range(len(row)):
+            most = max(most, row[i])
+            strange += row[i] != row[i]
+        total, weighed = np.float32(0), np.float32(0)
+        for i in range(len(row)):
+            y = (row[i] - most) / by
+            chance = exp(y) if y >= least else np.float32(0)
+            total += chance
+            weighed += chance * max(y, np.float32(-100))
+        if strange or most == np.inf:
+            total = np.float32(np.nan)
+        whole = np.log(total)
+        facts[r, 0], facts[r, 1] = np.float32(1) / total, whole - weighed / total
+        best, best_logs, best_places = scores[r], logs[r], places[r]
+        best[:], best_logs[:], best_places[:] = -np.inf, -np.inf, 0
+        for i in range(len(row)):
+            y = (row[i] - most) / by
+            if not y >= least:
+                continue
+            log_p = y - whole
+            if len(keys):
+                bits = _mix(_mix((ids[i] if len(ids) else i) + keys[r]) + keys[r])
+                if log_p + bounds[bits >> np.uint32(24)] < best[-1]:
+                    continue
+                score = log_p + np.float32(-np.log(-np.log((np.float64(bits) + 0.5) / WHOLE)))
+            else:
+                score = row[i] if greedy else log_p
+            if score > best[-1]:
+                _insert(score, log_p, i, best, best_logs, best_places)
+        if strange or most == np.inf:
+            best_logs[:] = np.nan
+        for a in range(len(asked)):
+            if asked_rows[a] == r:
+                y = (row[asked[a]] - most) / by
+                asked_logs[a] = y - whole if y >= least else np.float32(-np.inf)
+
+
+class Ranker:
+    def __init__(self, sampling: Sampling):
+        """Without top-k, top-p and rejection sampling."""
+        self.seed, self.bounds = sampling.seed, noise_bounds()
+        self.temperature = np.float32(max(sampling.temperature, LEAST) if sampling.temperature else 0)
+        self.least = np.float32(math.log(sampling.min_p) if sampling.temperature and sampling.min_p else -np.inf)
+
+    def __call__(
+        self, logits: Tensor, positions: Sequence[int], count: int, noise: int | None, ids: Tensor | None, asked: Sequence[tuple[int, int]]
+    ) -> Ranked:
+        """As Sampler.rank."""
+        rows, listed = len(logits), NONE if ids is None else ids.numpy()
+        keys = NO_KEYS if noise is None else np.array([noise_key(self.seed, at, noise) for at in positions], np.uint32)
+        scores, logs, places = np.empty((rows, count), np.float32), np.empty((rows, count), np.float32), np.empty((rows, count), np.int64)
+        found, facts = np.empty(len(asked), np.float32), np.empty((rows, 2), np.float32)
+        at = np.array(asked, np.int64).reshape(-1, 2).T.copy()  # (2, a)
+        given = logits.detach().numpy(), self.temperature, self.least, listed, keys, self.bounds, *at
+        rank_rows(*given, scores, logs, places, found, facts)
+        own = places if ids is None else listed[places]
+        return Ranked(own.tolist(), scores.tolist(), logs.tolist(), found.tolist(), *facts.T.tolist())
