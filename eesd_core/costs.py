@@ -11,9 +11,12 @@ from functools import partial
 import torch
 
 from .control import Costs
+from .draft.base import Parts, Text
+from .draft.early_exit import EarlyExitDrafter
 from .heads.base import Head
 from .limits import MAX_ROWS
 from .model.target import Target
+from .sampling import Sampler, Sampling
 
 ROWS = (1, 2, 4, 8, MAX_ROWS)  # sizes of verify passes that are measured; T_v(m) is interpolated linearly between them
 
@@ -48,6 +51,7 @@ class CostTracker:
     """
 
     WEIGHT = 0.1  # weight of the newest round: the mean covers about ten rounds, a tenth of a second
+    FASTER = 0.5  # its weight where it took less than half of the mean: nothing makes a step shorter, so the mean was wrong
     MOST_CHANGE = 2.0  # a step counts as at most this many times its mean, since longer ones were probably interrupted
 
     def __init__(self, measured: Measured, reuses: int, cost_guess: float = 0.0, at_once: bool = False):
@@ -100,34 +104,38 @@ class CostTracker:
             self.draft = draft_seconds / steps / self._growth(self._in_a_step)
         elif drafted:
             mean = self._growth(self.texts) * self.shallow + steps * self._growth(self._in_a_step) * self.draft
-            scale = 1 + self.WEIGHT * self._change(mean, draft_seconds)
+            scale = self._scale(mean, draft_seconds)
             self.shallow, self.draft = scale * self.shallow, scale * self.draft  # both by one factor: only their sum was measured
         elif self.shallow:
-            self.shallow *= 1 + self.WEIGHT * self._change(self._growth(self.texts) * self.shallow, draft_seconds)
-        self.rest *= 1 + self.WEIGHT * self._change(self.rest, rest_seconds)
-        scale = 1 + self.WEIGHT * self._change(self._passes(self.rows or self.texts * (1 + drafted + siblings)), verify_seconds)
+            self.shallow *= self._scale(self._growth(self.texts) * self.shallow, draft_seconds)
+        self.rest *= self._scale(self.rest, rest_seconds)
+        scale = self._scale(self._passes(self.rows or self.texts * (1 + drafted + siblings)), verify_seconds)
         self.verify = tuple(scale * seconds for seconds in self.verify)
 
-    def _change(self, mean: float, seconds: float) -> float:
-        return min(seconds / mean, self.MOST_CHANGE) - 1
+    def _scale(self, mean: float, seconds: float) -> float:
+        """The factor by which a mean changes."""
+        ratio = min(seconds / mean, self.MOST_CHANGE)
+        return 1 + (self.FASTER if ratio < 0.5 else self.WEIGHT) * (ratio - 1)
 
 
 @torch.inference_mode()
-def measure_costs(target: Target, exit_layer: Head | None, position: int = 128, repeats: int = 4) -> Measured:
-    """Time every step at one context length. Takes the minimum of `repeats` times, because interruptions only add time. Steps take turns,
-    so that drift affects all alike. Each step ends with a copy to the host, because a GPU works asynchronously."""
+def measure_costs(
+    target: Target, exit_layer: Head | None, position: int = 128, repeats: int = 4, least_seconds: float = 0.25
+) -> Measured:  # fmt: skip
+    """Time every step at one context length. Takes the minimum of `repeats` times or more, because interruptions only add time. Steps take
+    turns for at least `least_seconds`, so that drift affects all alike and a short interruption not all repeats. Each step ends with a copy
+    to the host, because a GPU works asynchronously."""
     split, depth, position = exit_layer.exit_after if exit_layer else 0, target.depth, min(position, target.context - MAX_ROWS)
-    cache, exit_cache = target.new_cache(position + MAX_ROWS), exit_layer and exit_layer.new_cache(target, position + MAX_ROWS)
-    for each in filter(None, (cache, exit_cache)):  # times do not depend on the cache's content, so no prompt is computed
+    text = Text([0] * (position + 1), target.new_cache(position + MAX_ROWS), Sampler(Sampling(), target.vocab, target.device))
+    cache, drafter = text.cache, exit_layer and EarlyExitDrafter(Parts(target, exit_layer.at(0.0), position + MAX_ROWS))
+    caches = [cache, *([drafter.cache] if drafter else [])]
+    for each in caches:  # times do not depend on the cache's content, so no prompt is computed
         each.randomize()
         each.lengths = [position] * len(each.lengths)
     states = target.run_range(0, split, target.embed([0] * MAX_ROWS, position), cache, position)
 
     def shallow() -> torch.Tensor:  # (1, 1, D)
         return target.run_range(0, split, target.embed([0], position), cache, position)
-
-    def draft() -> None:
-        exit_layer(target, shallow(), exit_cache, position).argmax(-1).tolist()
 
     def verify(rows: int) -> None:
         target.logits(target.run_range(split, depth, states[:, :rows], cache, position)).argmax(-1).tolist()
@@ -136,16 +144,17 @@ def measure_costs(target: Target, exit_layer: Head | None, position: int = 128, 
         target.logits(target.run_range(split, depth, shallow(), cache, position)).argmax(-1).tolist()
 
     steps = {"plain": plain, "shallow": lambda: shallow()[0, 0, 0].item()}
-    steps |= ({"draft": draft} if exit_layer else {}) | {m: partial(verify, m) for m in ROWS}
-    times = {name: [] for name in steps}
-    for _ in range(repeats):
+    steps |= ({"draft": lambda: drafter.extend(text, [], 1)} if drafter else {}) | {m: partial(verify, m) for m in ROWS}
+    times: dict[str | int, list[float]] = {name: [] for name in steps}
+    took = 0.0
+    while len(times["plain"]) < repeats or took < least_seconds:
         for name, step in steps.items():
-            cache.truncate(position)
-            if exit_layer:
-                exit_cache.truncate(position)
+            for each in caches:
+                each.truncate(position)
             began = time.perf_counter()
             step()
             times[name].append(time.perf_counter() - began)
+            took += times[name][-1]
     seconds = {name: min(values) for name, values in times.items()}
     deep = {m: seconds[m] for m in ROWS}
     full = {m: seconds["plain"] + (deep[m] - deep[1]) * depth / (depth - split) for m in ROWS}  # a row costs the same in every layer

@@ -172,7 +172,7 @@ class Sampler:
         self.sampling = sampling
         self.ids = torch.arange(vocab, device=device)
         self._noise: dict[int, Tensor] = {}
-        self._ranker = _ranker_of(sampling) if device.type == "cpu" else None
+        self.ranker = _ranker_of(sampling) if device.type == "cpu" else None
 
     def rank(
         self, logits: Tensor, positions: Sequence[int], count: int, noise: int | None = SHARED, ids: Tensor | None = None,
@@ -181,8 +181,8 @@ class Sampler:
         """The `count` best tokens of every row by their scores. logits (m, V), or (m, S) over a list of tokens `ids` (S,), for m positions.
         noise: the stream of the noise; None: without noise. asked: pairs of a row and a token, not together with a list."""
         count, noise = min(count, logits.shape[1]), noise if self.sampling.temperature else None
-        if self._ranker:
-            return self._ranker(logits, positions, count, noise, ids, asked)
+        if self.ranker:
+            return self.ranker(logits, positions, count, noise, ids, asked)
         log_probs = self.log_probs(logits)
         scores = log_probs if self.sampling.temperature else logits
         if noise is not None:

@@ -12,7 +12,7 @@ from math import exp
 from torch import Tensor
 
 from ..control import Facts
-from ..sampling import DRAFT, SHARED, stream
+from ..sampling import DRAFT, SHARED, Ranked, stream
 from .base import MOST_LEAD, Law, Node, Text
 
 
@@ -21,16 +21,20 @@ def choose(
 ) -> Node:  # fmt: skip
     """The next node of a spine. `logits`: the drafter's, behind the last node, (1, V), or (1, S) over the tokens `listed` (S,). `width`:
     number of tokens to rank for this place; 1: a chain. `keeps_law`: the node must know its distribution even where no rule needs it."""
-    sampler, depth = text.sampler, len(nodes)
-    rejects, shared = sampler.sampling.rejects, sampler.sampling.temperature and not sampler.sampling.rejects
-    definite = width > 1 and rejects
-    noise = None if definite else stream(DRAFT, text.round) if rejects else SHARED
-    found = sampler.rank(logits, [text.start + depth + 1], max(width, 2), noise, listed)
+    sampler, definite = text.sampler, width > 1 and text.sampler.sampling.rejects
+    noise = None if definite else stream(DRAFT, text.round) if sampler.sampling.rejects else SHARED
+    found = sampler.rank(logits, [text.start + len(nodes) + 1], max(width, 2), noise, listed)
+    needed = (sampler.sampling.rejects and not definite) or keeps_law
+    return node_of(text, nodes, found, width, Law(listed, sampler.log_probs(logits)[0].exp()) if needed else None)
+
+
+def node_of(text: Text, nodes: Sequence[Node], found: Ranked, width: int, law: Law | None = None) -> Node:
+    """The next node, of the best tokens behind the last one: at least two, and at least `width`."""
+    depth, sampling = len(nodes), text.sampler.sampling
     ids, scores, probs = found.ids[0], found.scores[0], [exp(log_p) for log_p in found.log_probs[0]]
     ranked = ()
     if width > 1:
-        ranked = tuple(zip(ids[:width], _softmax(scores) if shared else probs))
-    law = Law(listed, sampler.log_probs(logits)[0].exp()) if (rejects and not definite) or keeps_law else None
+        ranked = tuple(zip(ids[:width], _softmax(scores) if sampling.temperature and not sampling.rejects else probs))
     lead = min(scores[0] - scores[1], MOST_LEAD) if len(scores) > 1 else MOST_LEAD
     return Node(ids[0], depth - 1, law, Facts(depth, found.confidence[0], found.entropy[0], lead), probs[0], ranked)
 

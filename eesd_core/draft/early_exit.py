@@ -8,17 +8,21 @@ public. Siblings need states of the first N layers too, so drafting ends with on
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..heads.base import Asked
 from ..model.span import Segment, Span, packed
+from ..sampling import Ranked, Sampler
 from ..verify import Verdict
 from .base import LOGITS, Drafter, Node, Parts, Room, Text, last_id, parents_of
-from .choose import choose
+from .choose import choose, node_of
 from .tree import grow
+
+if TYPE_CHECKING:
+    from ..model.cpu.draft_step import DraftStep
 
 
 class EarlyExitDrafter(Drafter):
@@ -40,6 +44,8 @@ class EarlyExitDrafter(Drafter):
         self.deep = torch.zeros(1, capacity + 1, width * len(self.exit_layer.taps), **kind)
         self.verified = 0  # number of verified positions
         self.tree: Tensor | None = None  # states of this round's rows, (1, m, D); None: a chain, whose states are in `states`
+        self.step, self.step_for = None, None  # see `_step_of`, and the sampler that it is for
+        self.added, self.added_at = None, -1  # what deep states add to the exit layer's input in a round, (1, 1, D), and the round's start
         self.ready: Tensor | None = None  # logits behind the last node if `step_together` computed them, (1, V) or (1, S)
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
@@ -54,9 +60,30 @@ class EarlyExitDrafter(Drafter):
         """The exit layer reads all positions that it has missed in the same pass. It misses the last draft when all were accepted, and
         every token of rounds without drafts."""
         logits, self.ready = self.ready, None
+        width = self.width if self.rows > 1 else 1
+        if logits is None and text.cache.lengths[0] <= text.start + len(nodes) and (step := self._step_of(text.sampler, width)):
+            return [node_of(text, nodes, self._in_one(step, text, nodes), width)]
         if logits is None:
             logits = self.exit_layer(self.target, *self._asked(text, self._shallow(text, nodes)))  # (1, V) or (1, S)
-        return [choose(text, nodes, logits, self.words and self.words.ids, self.width if self.rows > 1 else 1, self.keeps_law)]
+        return [choose(text, nodes, logits, self.words and self.words.ids, width, self.keeps_law)]
+
+    def _step_of(self, sampler: Sampler, width: int) -> "DraftStep | None":
+        """What does a whole draft step in one region; None where this is not possible."""
+        if self.step_for is not sampler:
+            fits = self.target.steps and sampler.ranker and not self.keeps_law
+            self.step = fits and self.target.steps.draft_step(self.exit_layer, sampler.ranker, max(width, 2))
+            self.step_for = sampler
+        return self.step
+
+    def _in_one(self, step: "DraftStep", text: Text, nodes: Sequence[Node]) -> Ranked:
+        """The best tokens behind the last one, in one region (model/cpu/draft_step.py), after the exit layer has read what it missed."""
+        position, gap, layer = text.start + len(nodes), self.cache.lengths[0], self.exit_layer
+        if gap < position:
+            layer.run(self.target, self.states[:, gap:position], self.cache, gap, self._deep(gap, position, text.start))
+        if layer.taps and self.added_at != text.start:
+            self.added, self.added_at = layer.from_deep(self.deep[:, text.start : text.start + 1]), text.start
+        hidden, state = self.target.embed([last_id(text, nodes)], position), self.states[:, position : position + 1]
+        return step(hidden, position, state, text.cache, self.cache, self.added, self.words)
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
         return grow(nodes, room)

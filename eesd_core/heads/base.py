@@ -33,6 +33,7 @@ class Head(ReadsFrozenRows):
         """Raises UserError for a depth that the target does not have."""
         super().__init__()
         self.exit_after = check_depth(target, exit_after)
+        self.mix: nn.Module | None = None  # see exit_layer.py
 
     def new_cache(self, target: Target, capacity: int) -> KVCache:
         """A cache for its own layers. Without layers, a cache of one layer of which only the length is used."""
@@ -61,7 +62,7 @@ class Head(ReadsFrozenRows):
                 self.run(target, text.states, text.cache, text.start)
         normed = self.norm(hidden[:, torch.tensor(sizes).cumsum(0) - 1])  # (1, texts, D)
         if self.shortlist is None:
-            return list(target.head(normed).split(1))
+            return list(target.rough_head(normed).split(1))
         frequent = self.shortlist(normed)[0].split(1)
         return [text.words.logits(row, own) if text.words else own for text, row, own in zip(texts, normed.split(1, 1), frequent)]
 

@@ -90,7 +90,7 @@ class BlockHead(TrainedHead):
 
     def at_once(self, target: Target, normed: Tensor) -> Tensor:
         """Logits of several places: (1, k, D) -> (k, V) float32, or (k, S) over the shortlist."""
-        return target.head(normed) if self.shortlist is None else self.shortlist(normed)[0]
+        return target.rough_head(normed) if self.shortlist is None else self.shortlist(normed)[0]
 
     def rows_hidden(self, target: Target, ids: Tensor, states: dict[int, Tensor], start: Tensor) -> Tensor:
         tokens = target.embed_rows(ids)

@@ -44,12 +44,12 @@ class ReadsFrozenRows(nn.Module):
         and `words` is None."""
         if words is not None:
             return words.logits(normed)
-        return target.head(normed) if self.shortlist is None else self.shortlist(normed)[0]
+        return target.rough_head(normed) if self.shortlist is None else self.shortlist(normed)[0]
 
     def along(self, target: Target, normed: Tensor, ids: Sequence[int], first: int) -> Tensor:
         """Logits that drafting would have computed at places first .. of the text `ids`. normed (1, m, D): the LM head's input -> (m, V),
         with -inf for tokens that were not in the text's list at that place."""
         if self.shortlist is None:
-            return target.head(normed)
+            return target.rough_head(normed)
         logits, listed = text_logits(self.shortlist, normed, ids, first)
         return logits.new_full((len(logits), target.vocab), float("-inf")).index_copy_(-1, listed, logits)

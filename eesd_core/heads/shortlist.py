@@ -66,6 +66,11 @@ class Words:
         """The listed tokens, in the order of the logits, (S + C,)."""
         return self._ids[: self.size]
 
+    @property
+    def context(self) -> Tensor | None:
+        """The LM head's rows of the tokens behind the shortlist, (C, D); None: there are none, or they have biases."""
+        return self._weight[: len(self.known)] if self.known and self._bias is None else None
+
     def see(self, ids: Iterable[int]) -> None:
         """Add these tokens of the text, unless they are listed already."""
         new = [id for id in dict.fromkeys(ids) if id not in self.shortlist.listed and id not in self.known]

@@ -2,8 +2,10 @@
 
 import copy
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 import torch
 from huggingface_hub.utils import logging as hub_logging
 from transformers import PreTrainedModel
@@ -13,6 +15,7 @@ from ..errors import UserError
 from . import attention
 from .catalog import locate
 from .checkpoint import broken_tensor, explain, read_config, read_tokenizer, read_weights
+from .cpu.fused import FAMILIES
 from .cpu.packed_linear import pack_linears
 from .lora import merge_lora
 from .placement import place_weights
@@ -83,13 +86,18 @@ def split_revision(model: str | Path) -> tuple[str, str | None]:
 
 @torch.no_grad()
 def auto_dtype(model: PreTrainedModel, tokenizer, device: torch.device) -> torch.dtype:
-    """bfloat16 where the processor computes in it and it measures faster, else float32.
+    """bfloat16 where the processor computes in it and it measures faster, else float32. Layers that run in one region (cpu/region.py) get
+    float32, if it fits into half of the free memory while they are packed: their weights take two bytes there too, and a pass took half the
+    time of one with torch's bf16 products.
 
     Measures what a round needs, a plain step and a verify pass of four tokens, through as many layers as hold MEASURED weights: a single
     layer would stay in the processor's cache, which the whole model may not.
     """
     if device.type == "cuda":
         return torch.bfloat16
+    in_region = find_spec("numba") and model.config.model_type in FAMILIES and model.config.hidden_act == "silu"
+    if in_region and 4 * model.num_parameters() < psutil.virtual_memory().available / 2:
+        return torch.float32
     if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return torch.float32
     target = Target(model, tokenizer, "")

@@ -42,6 +42,7 @@ class Target:
         self.device, self.dtype = model.device, model.dtype
         self.stream = self.dtype  # dtype of hidden states between layers
         self.steps: Callable[..., Tensor] | None = None  # runs layers as `run` does, where there is a faster way (cpu/step.py)
+        self.rough: nn.Module | None = None  # the LM head in 8 bits, for drafts (cpu/prepare.py)
         self.precision = precision_of(model)
         self.vocab = self.config.vocab_size
         self.source: Source | None = None  # the files it was loaded from
@@ -163,7 +164,13 @@ class Target:
         return self.head_rows(normed)[0]
 
     def head_rows(self, normed: Tensor) -> Tensor:  # (B, m, D) -> (B, m, V) float32
-        logits = self.model.lm_head(normed)
+        return self._capped(self.model.lm_head(normed))
+
+    def rough_head(self, normed: Tensor) -> Tensor:
+        """As `head`, good enough for drafts."""
+        return self.head(normed) if self.rough is None else self._capped(self.rough(normed))[0]
+
+    def _capped(self, logits: Tensor) -> Tensor:
         if self.softcap:
             logits = self.softcap * torch.tanh(logits / self.softcap)
         return logits.to(self.device, torch.float32)

@@ -175,14 +175,14 @@ def same_fields(found, golden):
 def test_every_run_goes_as_it_did(same_fields, golden):
     assert same_fields.keys() >= golden["digests"].keys()
     other = [name for name, stored in golden["digests"].items() if digest_of(plot(same_fields[name])) != stored["plot"]]
-    assert not other
+    assert not other, "\n".join(other)
 
 
 def test_every_number_is_what_it_was(found, same_fields, golden):
     """Bit for bit where this processor computes alike; elsewhere the whole traces, nearly."""
     if found[1] == golden["probe"]:
         other = [name for name, stored in golden["digests"].items() if digest_of(same_fields[name]) != stored["everything"]]
-        assert not other
+        assert not other, "\n".join(other)
     for name, trace in golden["whole"].items():
         assert len(same_fields[name]) == len(trace)
         for ours, stored in zip(same_fields[name], trace):

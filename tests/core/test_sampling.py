@@ -189,8 +189,8 @@ def test_the_best_tokens_are_those_of_all_scores(how, noise, listed):
         scores = log_probs + torch.stack([gumbel_noise(5, place, ids, noise) for place in places])
     best, order = scores.topk(5)
     asked = () if listed is not None else [(0, 3), (2, int(order[2, 1])), (2, 8), (4, 0)]
-    for ranker in (None, sampler._ranker):
-        sampler._ranker = ranker
+    for ranker in (None, sampler.ranker):
+        sampler.ranker = ranker
         found = sampler.rank(given, places, 5, noise, listed, asked)
         kept = best > -torch.inf
         assert torch.equal(torch.tensor(found.ids)[kept], ids[order][kept])

@@ -22,16 +22,37 @@ def prepare(target: Target, *heads: nn.Module | None, quantize: str = "none") ->
     fuse_layers(target, *heads)
     fast = quantize in OWN or can_pack(target.model)  # with slow products the kernels gain nothing
     if quantize in OWN:
-        _quantize(target, heads, quantize)
+        _quantize(target, quantize)
+    fused, compiled = type(target.layers[0]) is FusedLayer, find_spec("numba")
+    if fast and fused and compiled:
+        _roughen(target, heads)
     if target.shards == 1:
         for module in filter(None, (target.model, *heads)):
             pack_linears(module)
-    if fast and find_spec("numba"):
+    if fast and compiled:
         from .step import take_steps  # its import compiles its kernels, or reads them from disk
 
         take_steps(target, *heads)
-    elif fast and type(target.layers[0]) is FusedLayer:
+    elif fast and fused:
         target.note = "numba is missing: every step goes through torch, which takes two to three times as long; pip install numba"
+
+
+def _roughen(target: Target, heads: Sequence[nn.Module | None]) -> None:
+    """Heads read weights in 8 bits whatever the target's precision: half of the memory, and a draft may be a little wrong."""
+    from .panels import Store
+    from .quantized_linear import Int8Linear
+
+    store = Store()
+    for parent, name, child in [found for head in filter(None, heads) for found in _dense(head)]:
+        setattr(parent, name, Int8Linear(child.weight, store))
+    if type(target.model.lm_head) is nn.Linear and target.model.lm_head.bias is None:
+        target.rough = Int8Linear(target.model.lm_head.weight, store)
+
+
+def _dense(module: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
+    """Linear layers without a bias inside a module: parent, name, and layer."""
+    found = ((parent, name, child) for parent in module.modules() for name, child in parent.named_children())
+    return [(parent, name, child) for parent, name, child in found if type(child) is nn.Linear and child.bias is None]
 
 
 def all_in_panels(target: Target) -> bool:
@@ -40,9 +61,8 @@ def all_in_panels(target: Target) -> bool:
     return all(type(linear) is PanelLinear or getattr(linear, "door", None) == torch.int16 for linear in linears)
 
 
-def _quantize(target: Target, heads: Sequence[nn.Module | None], precision: str) -> None:
-    """Quantise linear layers without a bias. The LM head and all trained heads get 8 bits in any case; embeddings and norms stay as they
-    are."""
+def _quantize(target: Target, precision: str) -> None:
+    """Quantise linear layers without a bias. The LM head gets 8 bits in any case; embeddings and norms stay as they are."""
     if not find_spec("numba"):
         raise UserError(f"{precision} weights need one more package: pip install numba, or leave the model unquantised")
     from .panels import Store
@@ -52,18 +72,15 @@ def _quantize(target: Target, heads: Sequence[nn.Module | None], precision: str)
         kinds = "Llama-type models on a CPU"
         raise UserError(f"{precision} is for {kinds}: use --quantize 8bit or 4bit, or leave {target.name} unquantised")
     blocks, store = _blocks(target) if precision == "q4" else {}, Store()
-    for module in filter(None, (target.model, *heads)):
-        for prefix, parent in list(module.named_modules()):
-            for name, child in list(parent.named_children()):
-                if type(child) is not nn.Linear or child.bias is not None:
-                    continue
-                weight, inside = child.weight, module is target.model and prefix.startswith(target.family.body)
-                if precision == "q8" or not inside or not fits_4_bits(weight):
-                    packed = Int8Linear(weight, store)
-                else:
-                    parts = [blocks.get(f"{prefix}.{part}.weight") for part in PARTS.get(name, (name,))]
-                    packed = Int4Linear.of_blocks(parts, store) if all(parts) else Int4Linear.of(weight, store)
-                setattr(parent, name, packed)
+    names = {module: name for name, module in target.model.named_modules()}
+    for parent, name, child in _dense(target.model):
+        inside = names[parent].startswith(target.family.body)
+        if precision == "q8" or not inside or not fits_4_bits(child.weight):
+            packed = Int8Linear(child.weight, store)
+        else:
+            parts = [blocks.get(f"{names[parent]}.{part}.weight") for part in PARTS.get(name, (name,))]
+            packed = Int4Linear.of_blocks(parts, store) if all(parts) else Int4Linear.of(child.weight, store)
+        setattr(parent, name, packed)
     target.precision = precision
 
 

@@ -70,7 +70,7 @@ def _clear(typing, at):
 
 
 @intrinsic
-def _like(typing, pointer, address):
+def like(typing, pointer, address):
     """A pointer of the same type to another address."""
     return pointer(pointer, types.int64), lambda context, builder, signature, given: builder.inttoptr(given[1], given[0].type)
 
@@ -79,7 +79,7 @@ if LIBRARY:
     _let_others = types.ExternalFunction("sched_yield", types.int32())
 
     @njit(nogil=True)
-    def _meet(at, threads):
+    def meet(at, threads):
         """Wait until all threads are here. `at`: address of how many have come, followed by how often all have met. A thread looks for a
         moment and then lets other programs have its core: busy waiting could take it from the very thread that is waited for."""
         met = _look(at + 8)
@@ -96,7 +96,7 @@ if LIBRARY:
 else:  # one thread does all the work
 
     @njit(nogil=True)
-    def _meet(at, threads):
+    def meet(at, threads):
         pass
 
 
@@ -111,7 +111,7 @@ def _multiply_kind(share, shares, x, sums, weight, parts, p, at, out):
 
         def product(share, shares, x, sums, weight, parts, p, at, out):
             panels, chunks = parts[p, at + 3], parts[p, at + 4]
-            weights = carray(_like(weight, parts[p, at]), (panels, chunks, OUTPUTS, elements))
+            weights = carray(like(weight, parts[p, at]), (panels, chunks, OUTPUTS, elements))
             scale = carray(floats_at(parts[p, at + 1]), (panels, chunks, OUTPUTS))
             offset = carray(floats_at(parts[p, at + 2]), (panels, chunks, OUTPUTS))
             multiply_blocks(share, shares, x, weights, out, scale, offset, sums)
@@ -120,7 +120,7 @@ def _multiply_kind(share, shares, x, sums, weight, parts, p, at, out):
 
         def product(share, shares, x, sums, weight, parts, p, at, out):
             panels, chunks = parts[p, at + 3], parts[p, at + 4]
-            weights = carray(_like(weight, parts[p, at]), (panels, chunks, OUTPUTS, elements))
+            weights = carray(like(weight, parts[p, at]), (panels, chunks, OUTPUTS, elements))
             multiply(share, shares, x, weights, out, carray(floats_at(parts[p, at + 1]), (panels * OUTPUTS,)))
 
     return product
@@ -147,7 +147,7 @@ def _sum_groups_kind(x, sums, weight):
 
 
 @njit(nogil=True, error_model="numpy")
-def _share(given, weight, door):
+def share_of_pass(given, weight, door):
     """One thread's share of a pass. weight, door: pointers, for the types of weights and activations."""
     g = carray(given, (BARRIER + 1,))
     thread, threads, barrier = np.int64(this_thread()), np.int64(team()), g[BARRIER]
@@ -163,13 +163,13 @@ def _share(given, weight, door):
     for p in range(g[PARTS]):
         reads, writes = parts[p, READS], parts[p, WRITES]
         weights, eps = carray(floats_at(parts[p, NORM]), (stream,)), numbers[p, FLOATS, 0]
-        mine = carray(_like(door, g[READ] + item * low * reads), (own, reads))
+        mine = carray(like(door, g[READ] + item * low * reads), (own, reads))
         if p == 0:
             norm(x, weights, eps, mine, by)
         else:
             add_norm(x, y, closed_by, weights, eps, mine, by)
         y = _product(thread, threads, g, parts, p, weight, door, INTO, READ, reads)
-        mine = carray(_like(door, g[CLOSED] + item * low * writes), (own, writes))
+        mine = carray(like(door, g[CLOSED] + item * low * writes), (own, writes))
         if parts[p, FEEDS]:
             silu_times(y, by, mine, closed_by)
         else:
@@ -186,12 +186,12 @@ def _product(thread, threads, g, parts, p, weight, door, at, buffer, inputs):
     rows, groups, outputs = g[LENGTH], inputs // GROUP, parts[p, at + 3] * OUTPUTS
     low = rows * thread // threads
     own = rows * (thread + 1) // threads - low
-    mine = carray(_like(door, g[buffer] + g[DOOR] * low * inputs), (own, inputs))
+    mine = carray(like(door, g[buffer] + g[DOOR] * low * inputs), (own, inputs))
     _sum_groups(mine, carray(floats_at(g[SUMS] + 4 * low * groups), (own, groups)), weight)
-    _meet(g[BARRIER], threads)
-    whole, sums = carray(_like(door, g[buffer]), (rows, inputs)), carray(floats_at(g[SUMS]), (rows, groups))
+    meet(g[BARRIER], threads)
+    whole, sums = carray(like(door, g[buffer]), (rows, inputs)), carray(floats_at(g[SUMS]), (rows, groups))
     _multiply(thread, threads, whole, sums, weight, parts, p, at, carray(floats_at(g[Y]), (rows, outputs)))
-    _meet(g[BARRIER], threads)
+    meet(g[BARRIER], threads)
     return carray(floats_at(g[Y] + 4 * low * outputs), (own, outputs))
 
 
@@ -224,23 +224,23 @@ def _attention(thread, threads, g, parts, texts, p, scaling, barrier):
                 queries = carray(floats_at(g[QUERIES] + 4 * (first + low) * wide), (own, heads, width))
                 turn(y, by, positions, slots, cos, sin, queries, keys, values, scaling)
             first += rows
-        _meet(barrier, threads)
+        meet(barrier, threads)
 
 
 def _of_floats(given):
-    _share(given, floats_at(0), floats_at(0))
+    share_of_pass(given, floats_at(0), floats_at(0))
 
 
 def _of_halves(given):
-    _share(given, halves_at(0), floats_at(0))
+    share_of_pass(given, halves_at(0), floats_at(0))
 
 
 def _of_bytes(given):
-    _share(given, bytes_at(0), shorts_at(0))
+    share_of_pass(given, bytes_at(0), shorts_at(0))
 
 
 def _of_blocks(given):
-    _share(given, blocks_at(0), shorts_at(0))
+    share_of_pass(given, blocks_at(0), shorts_at(0))
 
 
 _KINDS = dict(zip(CHUNKS, (_of_floats, _of_halves, _of_bytes, _of_blocks)))
@@ -286,7 +286,7 @@ class Program:
         own = *buffers, *(each.data_ptr() for each in by), barrier.data_ptr()
         self.given = np.array([len(parts), len(texts), rows, stream, item, address(table), address(self.spans), 0, *own])
         weights = sum(product.panels.size for part in parts for product in (part.into.panels, part.out.panels))
-        self.code, self.work = _compiled(panels), rows * weights
+        self.kind, self.work = panels, rows * weights
         self.steps, self.places = np.arange(rows), [(text.positions, text.slots) for text in texts]
         # Whatever has its address in `given`. Caches are not among it: they live as long as their texts, and keep programs themselves.
         self.alive = parts, table, windows, room, by, barrier, [(text.paths, text.depths) for text in texts]
@@ -301,5 +301,5 @@ class Program:
         """hidden (1, m, D) float32 -> (1, m, D)."""
         x = hidden.clone(memory_format=torch.contiguous_format)
         self.given[X] = x.data_ptr()
-        in_parallel(self.code, self.given, self.work)
+        in_parallel(_compiled(self.kind), self.given, self.work)
         return x

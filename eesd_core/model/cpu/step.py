@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ...limits import MAX_ROWS
 from ..cache import RowCache
 from ..layer_facts import Kind
-from ..span import Segment
+from ..span import Segment, Span
 from ..target import Target
 from .fused import FusedAttention, FusedLayer, FusedMLP, with_twins
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
@@ -136,17 +136,22 @@ def fits(parts: Sequence[Attention | Feed]) -> bool:
     return bool(parts) and all(part.row is not None for part in parts) and len({part.into.panels.panels.dtype for part in parts}) == 1
 
 
+def _can_be_kept(parts: Sequence[Attention | Feed]) -> bool:
+    """Whether a chain's passes through them differ in nothing but their place."""
+    return fits(parts) and not any(part.kind and part.kind.kept for part in parts)
+
+
 def run(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]) -> Tensor:
     """hidden (1, m, D) float32, the rows of all texts -> (1, m, D)."""
     if not fits(parts):
         return run_apart(parts, hidden, texts)
     program = Program(parts, *hidden.shape[1:], texts)
     for text in texts:
-        _lengthen(text.cache, program, text.start + len(text.slots))
+        lengthen(text.cache, program, text.start + len(text.slots))
     return program(hidden)
 
 
-def _lengthen(cache: RowCache, program: Program, length: int) -> None:
+def lengthen(cache: RowCache, program: Program, length: int) -> None:
     for layer in program.cached:
         cache.lengths[layer] = length
 
@@ -175,14 +180,14 @@ class StepNorm(nn.Module):
         door = product_of(head)[1]
         self.door = door if door.is_floating_point else torch.float32
         self.weight, self.variance_epsilon, self._plain = module.weight, module.variance_epsilon, module.forward
-        self._own = _weight(module)
+        self.own = _weight(module)
 
     def forward(self, hidden: Tensor) -> Tensor:
         if hidden.dtype != torch.float32 or hidden.requires_grad:
             return self._plain(hidden)
         rows = hidden.numpy().reshape(-1, hidden.shape[-1])
         out = np.empty_like(rows)
-        norm(rows, *self._own, out, np.empty(len(rows), np.float32))
+        norm(rows, *self.own, out, np.empty(len(rows), np.float32))
         return torch.from_numpy(out).view(hidden.shape).to(self.door)
 
 
@@ -210,21 +215,39 @@ class Steps:
         return [part for layer in layers for part in layer.parts or self._parts_of(layer)]
 
     def _chain(self, layers: Sequence[FusedLayer], hidden: Tensor, segment: Segment) -> Tensor:
-        """A chain of one text. Its cache keeps the program of a pass for the next one like it."""
         cache, (start, _), rows = segment
-        if rows > MAX_ROWS:
+        program = self.program(layers, cache, rows) if rows <= MAX_ROWS else None
+        if program is None:
             return run(self._parts(layers), hidden, [Pass.of(segment)])
+        program.move(start)
+        lengthen(cache, program, start + rows)
+        return program(hidden)
+
+    def program(self, layers: Sequence[FusedLayer], cache: RowCache, rows: int) -> Program | None:
+        """The program of passes over a chain of so many rows, which the text's cache keeps for the next one; region.py tells what a program
+        is. None: these layers have none."""
         key = get_ident(), rows, *map(id, layers)
         if key not in cache.programs:
-            parts, text = self._parts(layers), Pass.of(segment)
-            known = fits(parts) and not any(part.kind and part.kind.kept for part in parts)
-            cache.programs[key] = known and (Program(parts, rows, hidden.shape[2], [text]), layers)
-        if not cache.programs[key]:
-            return run(self._parts(layers), hidden, [Pass.of(segment)])
-        program, _ = cache.programs[key]
-        program.move(start)
-        _lengthen(cache, program, start + rows)
-        return program(hidden)
+            parts, text = self._parts(layers), Pass.of(Segment(cache, Span(0), rows))
+            program = Program(parts, rows, self.target.config.hidden_size, [text]) if _can_be_kept(parts) else None
+            cache.programs[key] = program, layers
+        return cache.programs[key][0]
+
+    def draft_step(self, head: nn.Module, ranker, count: int):
+        """What makes an exit layer's drafts (heads/base.py), each in one region: a DraftStep (draft_step.py) for the `count` best tokens.
+        None where that is not possible."""
+        from .draft_step import DraftStep
+
+        rows, first = head.shortlist.product if head.shortlist else self.target.rough or self.target.model.lm_head, head.exit_after
+        halves = self._parts(head.layers)
+        products = [product for half in halves for product in (half.into.panels, half.out.panels)]
+        products += [getattr(module, "panels", None) for module in (rows, head.mix) if module is not None]
+        rough = halves and all(product and product.panels.dtype == np.int8 and not product.padded for product in products)
+        kept = _can_be_kept(halves) and _can_be_kept(self._parts(self.target.layers[:first]))
+        if not rough or not kept or not isinstance(head.norm, StepNorm):
+            return None
+        mix = head.mix and head.mix.first(self.target.config.hidden_size)
+        return DraftStep(self, self.target.layers[:first], head, rows.panels, mix, ranker, count)
 
     def _parts_of(self, layer: FusedLayer) -> list[Attention | Feed]:
         """Called at the first pass, when linear layers have been packed. Leaves out a sub-layer that drafting skips

@@ -52,6 +52,7 @@ shorts_at = _pointer(types.int16, ir.IntType(16))
 bytes_at = _pointer(types.int8, ir.IntType(8))
 halves_at = _pointer(types.uint16, ir.IntType(16))
 blocks_at = _pointer(types.uint8, ir.IntType(8))
+keys_at = _pointer(types.uint32, ir.IntType(32))
 IN_FLOATS, IN_HALVES, IN_BYTES, IN_BLOCKS = (chunk.elements for chunk in CHUNKS.values())
 
 LIBRARY = _library()
