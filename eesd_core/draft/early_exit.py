@@ -45,7 +45,6 @@ class EarlyExitDrafter(Drafter):
         self.verified = 0  # number of verified positions
         self.tree: Tensor | None = None  # states of this round's rows, (1, m, D); None: a chain, whose states are in `states`
         self.step, self.step_for = None, None  # see `_step_of`, and the sampler that it is for
-        self.added, self.added_at = None, -1  # what deep states add to the exit layer's input in a round, (1, 1, D), and the round's start
         self.ready: Tensor | None = None  # logits behind the last node if `step_together` computed them, (1, V) or (1, S)
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
@@ -78,12 +77,19 @@ class EarlyExitDrafter(Drafter):
     def _in_one(self, step: "DraftStep", text: Text, nodes: Sequence[Node]) -> Ranked:
         """The best tokens behind the last one, in one region (model/cpu/draft_step.py), after the exit layer has read what it missed."""
         position, gap, layer = text.start + len(nodes), self.cache.lengths[0], self.exit_layer
-        if gap < position:
+        if gap < position - 2:
             layer.run(self.target, self.states[:, gap:position], self.cache, gap, self._deep(gap, position, text.start))
-        if layer.taps and self.added_at != text.start:
-            self.added, self.added_at = layer.from_deep(self.deep[:, text.start : text.start + 1]), text.start
-        hidden, state = self.target.embed([last_id(text, nodes)], position), self.states[:, position : position + 1]
-        return step(hidden, position, state, text.cache, self.cache, self.added, self.words)
+            gap = position
+        for missed in range(gap, position):
+            step.read(missed, *self._rows_at(missed, text.start), self.cache)
+        state, deep = self._rows_at(position, text.start)
+        hidden = self.target.embed([last_id(text, nodes)], position)
+        return step(hidden, position, state, deep, text.round, text.cache, self.cache, self.words)
+
+    def _rows_at(self, position: int, start: int) -> tuple[Tensor, Tensor | None]:
+        """The state at a position, and the deep states that the exit layer reads there (`_deep`), as views."""
+        row = min(position, start)
+        return self.states[:, position : position + 1], self.deep[:, row : row + 1] if self.exit_layer.taps else None
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
         return grow(nodes, room)

@@ -68,18 +68,11 @@ class ExitLayer(Head):
     def mixed(self, states: Tensor, deep: Tensor | None) -> Tensor:
         if self.mix is None:
             return states
+        width = states.shape[-1]
         if deep is None:
-            deep = states.new_zeros(*states.shape[:-1], states.shape[-1] * len(self.taps))
-        return states + self.mix(torch.cat([states, *self._scaled(deep.to(states.dtype))], -1))
-
-    def from_deep(self, deep: Tensor) -> Tensor:
-        """What deep states alone add to the exit states: (B, m, taps D) -> (B, m, D)."""
-        parts = self._scaled(deep)
-        return self.mix(torch.cat([torch.zeros_like(parts[0]), *parts], -1))
-
-    def _scaled(self, deep: Tensor) -> list[Tensor]:
-        width = deep.shape[-1] // len(self.taps)
-        return [nn.functional.rms_norm(part, (width,)) for part in deep.split(width, -1)]
+            deep = states.new_zeros(*states.shape[:-1], width * len(self.taps))
+        parts = [nn.functional.rms_norm(part, (width,)) for part in deep.to(states.dtype).split(width, -1)]
+        return states + self.mix(torch.cat([states, *parts], -1))
 
     def read_only(self, shortlist: Shortlist | None) -> None:
         """From now on it and its twin read only these rows of the frozen head."""

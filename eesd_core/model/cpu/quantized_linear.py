@@ -49,14 +49,15 @@ class Int8Linear(_Quantized):
         scale = weight.float().abs().amax(-1).clamp_min(1e-20) / LEVELS  # (N,)
         numbers = (weight.float() / scale[:, None]).round().to(torch.int8)
         super().__init__(_of_bytes(numbers, scale, store or Store()))
-        self._first: dict[int, PanelProduct] = {}
+        self._parts: dict[tuple[int, int], PanelProduct] = {}
 
-    def first(self, inputs: int) -> PanelProduct:
-        """The product with the first inputs alone, as many as fill whole chunks."""
-        if inputs not in self._first:
-            panels = np.ascontiguousarray(self.panels.panels[:, : inputs // self.panels.group])
-            self._first[inputs] = PanelProduct(panels, self.panels.outputs, inputs, *self.panels.facts)
-        return self._first[inputs]
+    def part(self, low: int, high: int) -> PanelProduct:
+        """The product with some of the inputs, which fill whole chunks."""
+        if (low, high) not in self._parts:
+            chunks = slice(low // self.panels.group, high // self.panels.group)
+            panels = np.ascontiguousarray(self.panels.panels[:, chunks])
+            self._parts[low, high] = PanelProduct(panels, self.panels.outputs, high - low, *self.panels.facts)
+        return self._parts[low, high]
 
 
 def _whole(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -239,15 +239,13 @@ class Steps:
         from .draft_step import DraftStep
 
         rows, first = head.shortlist.product if head.shortlist else self.target.rough or self.target.model.lm_head, head.exit_after
-        halves = self._parts(head.layers)
+        shallow, halves = self._parts(self.target.layers[:first]), self._parts(head.layers)
         products = [product for half in halves for product in (half.into.panels, half.out.panels)]
         products += [getattr(module, "panels", None) for module in (rows, head.mix) if module is not None]
         rough = halves and all(product and product.panels.dtype == np.int8 and not product.padded for product in products)
-        kept = _can_be_kept(halves) and _can_be_kept(self._parts(self.target.layers[:first]))
-        if not rough or not kept or not isinstance(head.norm, StepNorm):
+        if not rough or not _can_be_kept(halves) or not _can_be_kept(shallow) or not isinstance(head.norm, StepNorm):
             return None
-        mix = head.mix and head.mix.first(self.target.config.hidden_size)
-        return DraftStep(self, self.target.layers[:first], head, rows.panels, mix, ranker, count)
+        return DraftStep(self, shallow[0].into.panels.panels.dtype, head, rows.panels, ranker, count)
 
     def _parts_of(self, layer: FusedLayer) -> list[Attention | Feed]:
         """Called at the first pass, when linear layers have been packed. Leaves out a sub-layer that drafting skips
