@@ -13,12 +13,14 @@ from typing import Literal, get_args
 
 import gradio as gr
 
+from eesd_core.backends import backend
 from eesd_core.control import parse_controller
 from eesd_core.draft.registry import parse_drafter
 from eesd_core.errors import UserError
 from eesd_core.events import RaceFinished, Record, TokensCommitted
 from eesd_core.metrics import Metrics
 from eesd_core.request import Request
+from eesd_core.rounds import fold
 from eesd_core.trace import parse_trace, to_line
 
 from .form import Field
@@ -153,11 +155,12 @@ class Api:
         wanted = asked(form, controller, drafter, (METHOD, method))
 
         def work(engine, request, run, stopped):
-            return engine.run(request, method, run, stopped)
+            return engine.run(request, method, run, stopped, backend=backend(engine, request))
 
         async for state in self._run(request, wanted, quantize, model, work, method):
             if records := state.pop("records", None):
-                state = {"status": "finished", "method": method} | Metrics.fold(records, method).to_json()
+                state = {"status": "finished", "method": method, "backend": fold(records, method).backend}
+                state |= Metrics.fold(records, method).to_json()
             yield state
 
     async def replay(self, request: gr.Request, trace: str) -> dict:
@@ -260,7 +263,7 @@ def race_result(records: list[Record]) -> dict:
         if isinstance(e := record.event, RaceFinished):
             result |= {"identical": e.identical, "level": e.level, "first_difference": e.first_difference, "speedup": e.speedup}
             result["cache_difference"] = e.cache_difference
-    return result
+    return result | {"backend": fold(records, "eesd").backend}
 
 
 def refusal(problem: UserError) -> gr.Error:

@@ -1,68 +1,151 @@
-"""A run whose rounds stay on the device, with one copy to the host at the end of each (model/cuda/graph_steps.py).
+"""A run whose rounds stay on the device, with one copy to the host at the end of each (model/cuda/graph_steps.py). backends.py says when.
 
-It has the phases of every run. The draft length is fixed before a round begins, because reading a draft's confidence would take a copy per
-draft. So only controllers that ignore the confidence can be used. The text is the same as any run's; tests compare them.
+It has the phases and the facts of every run, but the facts come later: `draft` runs the whole round and then yields the drafts. How many
+is decided before, because reading a draft's confidence would take a copy per draft. So only controllers that ignore the confidence can be
+used. Tests compare the text with that of other runs.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
+from math import isfinite
 
 import torch
+from torch import nn
 
+from .candidates import Candidates
 from .control import Controller, Decision, Facts
-from .costs import CostTracker
-from .draft.base import CERTAIN, Draft, Node
+from .costs import CostTracker, Measured
+from .draft.base import CERTAIN, MOST_LEAD, Draft, Node
 from .draft.none import NoDrafter
+from .limits import MAX_ROWS
 from .model.cache import KVCache
-from .model.cuda.graph_steps import DeviceSteps
-from .run import Judgement, Run
-from .verify import Verdict
+from .model.cuda.graph_steps import VERIFY_ROWS, DeviceSteps, Report
+from .model.target import Target
+from .run import MOST_MARGIN, Judgement, Run
+from .sampling import Sampling
+from .verify import by_matching
 
-UNSEEN = -1  # placeholder for a draft's id, which stays on the device
+
+class OnDevice(NoDrafter):
+    """Stands for the exit layer, which drafts within the steps."""
+
+    name = "early-exit"
+
+    def __init__(self, reuses: int):
+        self.reuses = reuses
 
 
 class DeviceRun(Run):
-    def __init__(self, steps: DeviceSteps, ids: list[int], new_tokens: int, controller: Controller, costs: CostTracker):
+    backend = "device"
+
+    def __init__(
+        self, steps: DeviceSteps, ids: Sequence[int], new_tokens: int, controller: Controller, costs: CostTracker,
+        candidates: Candidates | None = None, stop: Sequence[str] = (),
+    ):  # fmt: skip
         """`steps` may come from an earlier run and keep their recorded graphs. They must have room for this run."""
-        self.steps = steps
-        super().__init__(steps.target, ids, new_tokens, steps.sampling, NoDrafter(), controller, costs)
+        self.steps, drafter = steps, OnDevice(steps.split) if steps.split else NoDrafter()
+        super().__init__(steps.target, ids, new_tokens, steps.sampling, drafter, controller, costs, candidates, stop)
 
     def _new_cache(self, capacity: int) -> KVCache:
         return self.steps.cache
 
     def prefill(self) -> float:
-        began = self._now()
+        began = now(self.target.device)
         self.steps.begin(self.text.ids)
-        return self._now() - began
+        return now(self.target.device) - began
 
     def draft(self) -> Iterator[tuple[Node, Decision]]:
-        """Decides only how many tokens to draft; yields nothing."""
-        nodes, go = [], self.budget > 0
+        """The whole round. Drafts behind an accepted end of the text are dropped: the target says nothing about them."""
+        decisions, stop = self._decide()
+        with self.clock.standing():
+            self.steps.record(len(decisions))  # the graphs that this round is the first to use
+        began = time.perf_counter()
+        report = self.steps.round(len(decisions))
+        self.drafted = Draft([node_of(report, i) for i in range(len(decisions))], None, stop, report.draft_seconds)
+        self.judged = self._judged(report)
+        self.judged.seconds = time.perf_counter() - began - report.draft_seconds
+        if self.judged.ends:
+            self.drafted.stop = "eos" if self.drafted.ids[-1] in self.target.end_ids else "stop"
+            decisions = decisions[: len(self.drafted.nodes)]
+            decisions[-1] = decisions[-1]._replace(go=False)
+        yield from zip(self.drafted.nodes, decisions)
+
+    def _decide(self) -> tuple[list[Decision], str]:
+        """The controller's decision after each draft, before any is made, and the reason to stop."""
+        decisions: list[Decision] = []
+        go = self.budget > 0
         while go:
-            nodes.append(Node(UNSEEN, len(nodes) - 1, None, Facts(len(nodes), *CERTAIN)))
-            go = self.controller.keep_drafting(nodes[-1].facts).go and len(nodes) < self.budget
-        self.drafted = Draft(nodes)
-        yield from ()
+            decision = self.controller.keep_drafting(Facts(len(decisions), *CERTAIN))
+            go = decision.go and len(decisions) + 1 < self.budget
+            decisions.append(decision._replace(go=go))
+        if not self.budget:
+            return decisions, "none"
+        if len(decisions) < self.budget:
+            return decisions, "controller"
+        return decisions, "length" if self.budget == self.left - 1 else "limit"
+
+    def _judged(self, report: Report) -> Judgement:
+        """The verdict on `drafted`, from which it takes the nodes behind an end."""
+        nodes, rows = self.drafted.nodes, report.rows
+        verdict = by_matching(nodes, [int(row.choice) for row in rows])
+        end = self._end_of(verdict.path)
+        if end is not None:
+            self.drafted.nodes, rows = nodes[:end], rows[: end + 1]
+            verdict = by_matching(self.drafted.nodes, verdict.choices[: end + 1])
+        chances, last = tuple(row.draft_chance for row in rows[:-1]), rows[verdict.next_row]
+        if not isfinite(last.chance + sum(chances)):
+            raise self.target.no_numbers()
+        unit = self.steps.sampling.temperature or 1.0
+        margins = tuple(min(unit * row.margin, MOST_MARGIN) for row in rows)
+        if self.candidates is not None:
+            written = verdict.accepted + (end is None)
+            self.candidates.keep(*(part[:written].clone() for part in self.steps.best))
+        return Judgement(verdict, chances, last.chance, margins, end is not None)
 
     def verify(self) -> Judgement:
-        """Drafts and verifies. Tokens behind one that ends the text are dropped."""
-        began = time.perf_counter()
-        accepted, choices = self.steps.round(len(self.drafted.nodes))
-        end = next((i for i in range(accepted) if choices[i] in self.target.end_ids), None)
-        path = range(accepted if end is None else end + 1)
-        self.drafted.nodes = [node._replace(id=choices[i]) if i in path else node for i, node in enumerate(self.drafted.nodes)]
-        rejected = () if accepted == len(self.drafted.nodes) or end is not None else (accepted,)
-        verdict = Verdict(tuple(path), choices[len(path)], len(path), rejected, tuple(choices))
-        self.judged = Judgement(verdict, (), 0.0, (), end is not None, time.perf_counter() - began)
+        """Nothing is left to do."""
         return self.judged
 
     def _roll_back(self, start: int) -> None:
-        """Nothing to do: the device has rolled back."""
+        """The device has rolled back. Only the lengths are kept here."""
+        self.text.cache.lengths = [self.text.start] * self.target.depth
 
-    def _learn_costs(self, rest: float, written: int) -> None:
-        """Only a round's total time is known, not that of its stages, so the costs stay as measured at load."""
 
-    def _now(self) -> float:
-        if self.target.device.type == "cuda":
-            torch.cuda.synchronize(self.target.device)
-        return time.perf_counter()
+def node_of(report: Report, number: int) -> Node:
+    row = report.rows[number]
+    facts = Facts(number, row.confidence, row.entropy, min(row.lead, MOST_LEAD))
+    return Node(int(row.draft), number - 1, None, facts, row.probability)
+
+
+def now(device: torch.device) -> float:
+    """The time when the device has done all its work so far."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+@torch.inference_mode()
+def measure_steps(target: Target, exit_layer: nn.Module | None, position: int = 128, repeats: int = 4) -> Measured:
+    """As costs.measure_costs, of the steps on the device. A verify pass takes what its padded size takes. The first time of every step is
+    left out, because it includes the recording."""
+    position, depth = min(position, target.context - MAX_ROWS), target.depth
+    steps = DeviceSteps(target, exit_layer, position + MAX_ROWS, Sampling())
+    for cache in (steps.cache, steps.exit_cache):  # times do not depend on the content
+        cache.randomize()
+    steps.start = position
+    reach, split = steps.reach(MAX_ROWS), steps.split
+    parts = {"plain": partial(steps.plain, reach)} | {rows: partial(steps.verify, rows, reach) for rows in VERIFY_ROWS}
+    parts |= {"shallow": partial(steps.shallow, reach), "draft": partial(steps.draft, reach)} if split else {}
+    times: dict = {name: [] for name in parts}
+    for _ in range(1 + repeats):
+        for name, step in parts.items():
+            steps.at.fill_(position)
+            steps.place.fill_(position)
+            began = now(target.device)
+            steps.recorder(name, step)
+            times[name].append(now(target.device) - began)
+    seconds = {name: min(values[1:]) for name, values in times.items()}
+    deep = {rows: seconds[next(size for size in VERIFY_ROWS if size >= rows)] for rows in range(1, MAX_ROWS + 1)}
+    full = {rows: seconds["plain"] + (deep[rows] - deep[1]) * depth / (depth - split) for rows in deep}
+    return Measured(seconds["plain"], seconds.get("shallow", 0.0), seconds.get("draft", 0.0), deep, full)

@@ -4,13 +4,16 @@ The rounds themselves are in run.py. The engine knows no user interface, and no 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 
+from .backends import Backend
 from .candidates import Candidates
 from .clock import Clock
 from .control import Controller, FixedController, make_controller
 from .control.agreed import agreed
 from .control.base import check_whole
-from .costs import CostTracker, measure_costs
+from .costs import CostTracker, Measured, measure_costs
+from .device_run import DeviceRun, measure_steps
 from .draft.base import Drafter, Parts
 from .draft.none import NoDrafter
 from .draft.registry import make_drafter
@@ -19,6 +22,7 @@ from .events import Event, PrefillDone, Record
 from .heads.base import Head
 from .heads.trained import TrainedHead
 from .limits import MAX_ROWS
+from .model.cuda.graph_steps import DeviceSteps
 from .model.target import Target
 from .narration import Narration
 from .padded import PaddedBatch
@@ -35,6 +39,11 @@ class Engine:
     def __init__(self, target: Target, exit_layer: Head | None, level: Level, heads: dict[str, TrainedHead] | None = None):
         self.target, self.exit_layer, self.level, self.heads = target, exit_layer, level, heads or {}
         self.measured = measure_costs(target, exit_layer)
+
+    @cached_property
+    def measured_on_device(self) -> Measured:
+        """The costs of steps that stay on the device, measured when they are first used."""
+        return measure_steps(self.target, self.exit_layer)
 
     def exit_layer_at(self, sampling: Sampling) -> Head | None:
         return self.exit_layer and self.exit_layer.at(sampling.temperature)
@@ -82,13 +91,25 @@ class Engine:
         costs = costs or self.costs(drafter)
         return Run(self.target, ids, request.max_new_tokens, request.sampling, drafter, controller, costs, candidates, request.stop)
 
+    def start_on_device(self, request: Request, candidates: Candidates | None = None, steps: DeviceSteps | None = None) -> DeviceRun:
+        """As `start`, a run whose rounds stay on the device, for requests that need no host (backends.py). `steps` may come from an earlier
+        run with the same sampling and keep their recorded graphs. They must have room for this run."""
+        if self.target.broken:
+            raise self.target.no_numbers()
+        ids, drafts = self.encode(request), request.method == "eesd"
+        layer = self.exit_layer_at(request.sampling) if drafts else None
+        steps = steps or DeviceSteps(self.target, layer, len(ids) + request.max_new_tokens, request.sampling)
+        controller = make_controller(request.controller, **request.settings) if drafts else FixedController(0)
+        costs = CostTracker(self.measured_on_device, steps.split)
+        return DeviceRun(steps, ids, request.max_new_tokens, controller, costs, candidates, request.stop)
+
     def run(
         self, request: Request, lane: str | None = None, run: str = "run", cancelled: Callable[[], bool] = bool,
-        begun: Callable[[Run], object] = bool, **parts,
+        begun: Callable[[Run], object] = bool, backend: Backend = "host", **parts,
     ) -> Iterator[Record]:  # fmt: skip
         """Write the text and yield a record for every step. Raises UserError before the first record. `cancelled` is called once per round,
-        `begun` once with the run. `parts`: arguments of `start`."""
-        started = self.start(request, **parts)
+        `begun` once with the run. `backend`: as backends.py decides. `parts`: arguments of `start`, or of `start_on_device`."""
+        started = (self.start_on_device if backend == "device" else self.start)(request, **parts)
         begun(started)
         return stamped(run, lane or request.method, started.clock, self.events(started, request, cancelled))
 

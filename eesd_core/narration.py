@@ -33,9 +33,11 @@ class Narration:
     """Call `begin`; for every round `plan`, `draft`, the verify pass (by the caller) and `commit`; then `finish` or `cancel`."""
 
     def __init__(self, run: Run, request: Request, level: Level, together: dict | None = None):
-        """`level`: the self-check's result. `together`: facts about passes shared with other texts, for the trace (together.py)."""
+        """`level`: the self-check's result, for passes that the host starts. `together`: facts about passes shared with other texts, for
+        the trace (together.py)."""
         self.together = together
-        self.run, self.request, self.level, self.target, self.drafts = run, request, level, run.target, request.method == "eesd"
+        self.run, self.request, self.target, self.drafts = run, request, run.target, request.method == "eesd"
+        self.level = level if run.backend == "host" else "exact-as-observed"
         self.words = StoppedText(Detokenizer(run.target.codec, run.text.ids), request.stop)
         self.counts, self.told = Acceptance(), {}
         self.number = self.position = 0  # the round's number; position of the first token that it writes
@@ -48,6 +50,7 @@ class Narration:
         settings["controller_settings"] = request.settings if self.drafts else {}
         settings |= {"stop": request.stop} if request.stop else {}
         settings |= {"together": self.together} if self.together else {}
+        settings |= {"backend": run.backend} if run.backend != "host" else {}
         settings |= {"chat": True, "system": request.system, "history": request.history} if request.chat else {}
         yield RunStarted(
             request.method, target.name, str(target.device), target.precision,

@@ -7,6 +7,7 @@ Prefill is reported separately and is on no clock.
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from .backends import backend
 from .candidates import Candidates
 from .engine import Engine
 from .events import RaceFinished, Record
@@ -24,7 +25,10 @@ def race(engine: Engine, request: Request, run: str = "run", cancelled: Callable
     """Yields the records of both lanes and, if both finished, the verdict. Raises UserError before the first record."""
     kept, runs = {name: Candidates() for name in LANES}, []
     asked = {name: replace(request, method=name) for name in LANES}
-    steps = {name: engine.run(asked[name], name, run, cancelled, runs.append, candidates=kept[name]) for name in LANES}
+    same = backend(engine, *asked.values())
+    steps = {}
+    for name in LANES:
+        steps[name] = engine.run(asked[name], name, run, cancelled, runs.append, same, candidates=kept[name])
     lanes = {name: Lane(name) for name in LANES}
     for record in in_turn(steps):
         lanes[record.lane].add(record)
@@ -55,8 +59,9 @@ def in_turn(steps: dict[str, Iterator[Record]]) -> Iterator[Record]:
 def race_methods(engine: Engine, requests: dict[str, Request], cancelled: Callable[[], bool] = bool) -> Iterator[Record | dict]:
     """Runs vanilla and up to four methods on one text. Yields their records with the method as lane, and {"rows": [...]} with one row per
     lane, in the order of `requests`, when all are done. Raises UserError before the first record."""
-    lanes = {name: Lane(name) for name in requests}
-    for record in in_turn({name: engine.run(request, name, "methods", cancelled) for name, request in requests.items()}):
+    lanes, same = {name: Lane(name) for name in requests}, backend(engine, *requests.values())
+    steps = {name: engine.run(request, name, "methods", cancelled, backend=same) for name, request in requests.items()}
+    for record in in_turn(steps):
         lanes[record.lane].add(record)
         yield record
     if all(lane.finished for lane in lanes.values()):

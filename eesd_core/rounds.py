@@ -183,6 +183,11 @@ class Lane:
         return self.started is not None and self.started.method not in ("eesd", "vanilla")
 
     @property
+    def backend(self) -> str:
+        """Which backend wrote it (backends.py); "" for another program's run."""
+        return "" if self.foreign or not self.started else self.started.settings.get("backend", "host")
+
+    @property
     def finished(self) -> bool:
         return isinstance(self.ended, RunFinished)
 

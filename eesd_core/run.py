@@ -50,6 +50,8 @@ class Judgement:
 
 
 class Run:
+    backend = "host"  # the host starts every step (backends.py)
+
     def __init__(
         self, target: Target, ids: Sequence[int], new_tokens: int, sampling: Sampling, drafter: Drafter, controller: Controller,
         costs: CostTracker, candidates: Candidates | None = None, stop: Sequence[str] = (),

@@ -145,12 +145,14 @@ def _cut(log_p: Tensor, lowest: Tensor) -> Tensor:
 
 
 def _last_kept(log_p: Tensor, top_p: float) -> Tensor:
-    """The smallest log p inside top-p, (m, V) -> (m, 1). It is searched among a few dozen tokens first, because sorting all is slow."""
-    for count in (64, 1024, log_p.shape[-1]):
-        values = log_p.topk(min(count, log_p.shape[-1])).values  # (m, count), descending
+    """The smallest log p inside top-p, (m, V) -> (m, 1). It is searched among a few dozen tokens first, because sorting all is slow. A GPU
+    sorts all at once: looking would force a sync, which a CUDA graph must not contain."""
+    all_tokens = log_p.shape[-1]
+    for count in (64, 1024, all_tokens) if log_p.device.type == "cpu" else (all_tokens,):
+        values = log_p.topk(min(count, all_tokens)).values  # (m, count), descending
         p = values.exp()
         before = p.cumsum(-1) - p  # total probability of all more likely tokens
-        if (before[:, -1] >= top_p).all():
+        if count == all_tokens or (before[:, -1] >= top_p).all():
             break
     return values.masked_fill(before >= top_p, torch.inf).amin(-1, keepdim=True)
 

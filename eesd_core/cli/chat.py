@@ -52,8 +52,10 @@ def _ask(terminal: bool) -> str | None:
 
 def _reply(engine, request) -> str:
     """Print the reply as it is written, and return it."""
+    from ..backends import backend
+
     text = ""
-    for record in engine.run(request):
+    for record in engine.run(request, backend=backend(engine, request)):
         if record.event.type == "tokens_committed":
             text += record.event.text
             sys.stdout.write(printable(record.event.text))

@@ -37,6 +37,7 @@ def add_commands(commands, shared: Shared) -> None:
 
 
 def generate(arguments) -> int:
+    from ..backends import backend
     from ..metrics import Metrics
     from ..trace import write_trace
 
@@ -44,9 +45,9 @@ def generate(arguments) -> int:
     if arguments.trace:
         check_writable(Path(arguments.trace), "the trace")
     engine = load_engine(arguments, request.needs_exit_layer)
-    records, show = [], lambda text: sys.stdout.write(printable(text))
+    records, show, used = [], lambda text: sys.stdout.write(printable(text)), backend(engine, request)
     show(request.prompt)
-    for record in engine.run(request):
+    for record in engine.run(request, backend=used):
         records.append(record)
         if record.event.type == "tokens_committed":
             show(record.event.text)
@@ -57,7 +58,8 @@ def generate(arguments) -> int:
     if arguments.trace:
         write_trace(Path(arguments.trace), records)
     if arguments.json:
-        print(json.dumps({"method": request.method, "controller": controller_of(request), "dtype": dtype_of(engine)} | metrics))
+        head = {"method": request.method, "controller": controller_of(request), "dtype": dtype_of(engine), "backend": used}
+        print(json.dumps(head | metrics))
     return 0
 
 
@@ -84,6 +86,7 @@ def race(arguments) -> int:
         head = {"identical": verdict.identical, "level": verdict.level, "first_difference": verdict.first_difference}
         head |= {"cache_difference": verdict.cache_difference}
         head |= {"speedup": verdict.speedup, "controller": controller_of(request), "dtype": dtype_of(engine)}
+        head |= {"backend": painter.lanes["eesd"].backend}
         print(json.dumps(head | lanes))
     return 0
 
@@ -138,6 +141,7 @@ def export(arguments) -> int:
 
 
 def doctor(arguments) -> int:
+    from ..backends import BLIND, why_host
     from ..environment import versions
     from ..memory import memory_mb
     from ..row_invariance import EXPLANATION
@@ -145,6 +149,9 @@ def doctor(arguments) -> int:
     began = time.perf_counter()
     engine = load_engine(arguments)
     facts = {"model": engine.target.name, "device": str(engine.target.device), "dtype": dtype_of(engine), "level": engine.level}
+    why = why_host(engine)
+    blind = f"device for vanilla and for chains of the exit layer with the controllers {', '.join(BLIND)}; host for all else"
+    facts |= {"backend": f"host: {why}" if why else blind}
     facts |= {"layers": engine.target.depth, "exit_after": engine.exit_layer.exit_after if engine.exit_layer else None}
     facts |= {"load_seconds": time.perf_counter() - began}
     source, memory = engine.target.source, memory_mb()

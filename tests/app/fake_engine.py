@@ -29,7 +29,7 @@ class FakeEngine:
             raise UserError("the prompt is <too> long")
         return [1]
 
-    def run(self, request, lane, run, cancelled, begun=bool, candidates=None):
+    def run(self, request, lane, run, cancelled, begun=bool, backend="host", candidates=None):
         if self.fail:
             raise self.fail
         events = self._events(request, lane, cancelled)

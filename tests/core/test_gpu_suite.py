@@ -20,7 +20,8 @@ def test_it_runs_to_the_end_on_tiny_shapes(monkeypatch, capsys, embedded):
     assert "not a measurement" in text and "injected acceptance" in text and "by the law" in text
     assert [row["precision"] for row in report["shapes"]] == ["bf16", "NF4"]
     assert all(len(row["verify_over_plain"]) == 8 and row["weight_gb"] > 0 for row in report["shapes"])
-    assert report["embedded"]["identical"] == report["embedded"]["prompts"] or report["embedded"]["level"] == "exact-as-observed"
+    own = report["embedded"]
+    assert own["prompts"] == 2 and 0 <= own["identical"] <= 2 and own["level"] == "exact-as-observed"  # in bf16 passes may round apart
     json.dumps(report, allow_nan=False)
 
 

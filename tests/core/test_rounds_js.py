@@ -78,6 +78,7 @@ def traces(engine) -> list[list[Record]]:
     for acceptance in ("shared-noise", "rejection"):
         request = Request("Once upon", 40, Sampling(0.8, seed=3, acceptance=acceptance))
         found.append(list(race(engine, request)))
+    found.append(list(engine.run(Request("Once upon", 40, controller="beta"), "eesd", backend="device")))
     found += [found[-1][: len(found[-1]) // 2], []]
     found += [stream("eesd", shape, True, seed) for seed, shape in enumerate(CHAINS + TREES)]
     return [[Record.from_json(json.loads(to_line(record))) for record in records] for records in found]  # times as a trace has them

@@ -87,9 +87,9 @@ def test_the_end_of_the_text_ends_a_run(engine):
 def test_what_needs_the_host_is_refused(engine):
     with pytest.raises(UserError, match="looks at every draft"):
         timed_run(engine, Request("Once", controller="throughput"))
-    with pytest.raises(UserError, match="stop strings"):
-        timed_run(engine, Request("Once", controller="fixed", settings={"length": 2}, stop="a"))
-    with pytest.raises(UserError, match="matching"):
+    with pytest.raises(UserError, match="no chain of the exit layer"):
+        timed_run(engine, Request("Once", controller="fixed", drafter="early-exit:8"))
+    with pytest.raises(UserError, match="rejection sampling"):
         timed_run(engine, Request("Once", sampling=Sampling(1.0, acceptance="rejection")))
 
 

@@ -3,14 +3,18 @@ recorded once as a CUDA graph and replayed without Python. Tests compare these s
 
 Positions are tensors here. A pass reads a fixed reach of the cache, one of a few sizes, and masks the rest; verify passes are padded to one
 of a few sizes. Padding is computed and thrown away, which costs little as long as reading the weights dominates.
-So far this has run on a CPU only, without graphs.
+So far this has run on a CPU only, without graphs (`python -m tools.gpu_check` runs it on a GPU).
 """
 
+import time
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ...candidates import MOST
 from ...errors import UserError
 from ...limits import MAX_ROWS
 from ...sampling import Sampling, gumbel_noise, processed_log_probs
@@ -20,6 +24,53 @@ from ..target import Target
 
 VERIFY_ROWS = (1, 2, 3, 5, 9, MAX_ROWS)
 SHORTEST_REACH = 256  # positions; each longer reach is twice the one before
+
+Part = tuple[tuple, Callable[[], None]]  # a step of a round: its key for the recorder, and the function
+
+
+def unfit(target: Target) -> str:
+    """Why the rounds of this model cannot stay on the device; "": they can."""
+    if any(layer.kind.kept for layer in target.layers):
+        return "the model has a sliding window that only generate()'s cache obeys"
+    if target.shards > 1 or len(set(getattr(target.model, "hf_device_map", {}).values())) > 1:
+        return "the model is spread over several devices"
+    return ""
+
+
+class Row(NamedTuple):
+    """What a round reports of one row of its verify pass, and of the draft behind that row. Behind the last row there is none."""
+
+    choice: float  # the target's choice; ids are whole numbers, which float64 holds exactly
+    chance: float  # its probability
+    margin: float  # its lead over the runner-up, in the unit of the scores
+    draft: float
+    draft_chance: float  # the target's probability of the draft
+    probability: float  # the exit layer's
+    confidence: float  # the exit layer's largest
+    entropy: float  # of the exit layer's distribution, in nats
+    lead: float  # of the draft's score over the runner-up's
+
+
+class Report(NamedTuple):
+    """A round, as far as the host is told."""
+
+    accepted: int
+    rows: list[Row]  # of the pending token and of every draft
+    draft_seconds: float  # of the device's work
+
+
+def moment(device: torch.device) -> "float | torch.cuda.Event":
+    """Marks this moment of the device's work."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def between(one: "float | torch.cuda.Event", other: "float | torch.cuda.Event") -> float:
+    """Seconds between two moments. On CUDA the host must have waited for the later one."""
+    return other - one if isinstance(one, float) else one.elapsed_time(other) / 1e3
 
 
 class StaticCache(KVCache):
@@ -44,15 +95,16 @@ class Recorder:
         self._recorded: dict = {}
 
     def __call__(self, key, function: Callable[[], None]) -> None:
-        if not self.graphs:
-            return function()
-        if key not in self._recorded:
+        self.prepare(key, function)
+        (self._recorded[key] if self.graphs else function)()
+
+    def prepare(self, key, function: Callable[[], None]) -> None:
+        """Record the function, unless that is done."""
+        if self.graphs and key not in self._recorded:
             try:
                 self._recorded[key] = self._record(function)
             except RuntimeError as problem:
                 self.graphs, self.note = False, f"CUDA graphs are refused here ({str(problem).splitlines()[0][:120]}): running without"
-                return function()
-        self._recorded[key]()
 
     def _record(self, function: Callable[[], None]) -> Callable[[], None]:
         before = [buffer.clone() for buffer in self.buffers]
@@ -61,43 +113,52 @@ class Recorder:
         try:
             with torch.cuda.stream(side):
                 for _ in range(2):
+                    self._restore(before)  # both from the same place: further on, a step could write behind the end of the cache
                     function()
-            torch.cuda.current_stream().wait_stream(side)
         finally:
-            for buffer, old in zip(self.buffers, before):
-                buffer.copy_(old)
+            torch.cuda.current_stream().wait_stream(side)
+            self._restore(before)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             function()
         return graph.replay
+
+    def _restore(self, before: list[Tensor]) -> None:
+        for buffer, old in zip(self.buffers, before):
+            buffer.copy_(old)
 
 
 class DeviceSteps:
     """Drafting, verification and plain steps for one text, greedy or with shared noise, batch size 1."""
 
     def __init__(self, target: Target, exit_layer: nn.Module | None, capacity: int, sampling: Sampling, graphs: bool | None = None):
-        """`capacity`: positions of prompt and text. `graphs`: None means on CUDA, where the model is on one device."""
+        """`capacity`: positions of prompt and text. `graphs`: None means on CUDA. Raises UserError for a model that does not fit."""
         device = target.device
         self.target, self.exit_layer, self.sampling = target, exit_layer, sampling
         self.split = exit_layer.exit_after if exit_layer else 0
-        self.layers = list(target.layers)
-        if any(layer.kind.kept for layer in self.layers):
-            raise UserError(f"{target.name} has a sliding window that only generate()'s cache obeys, which is not timed here")
+        self.taps, self.layers = exit_layer.taps if exit_layer else (), list(target.layers)
+        if why := unfit(target):
+            raise UserError(f"the rounds of {target.name} cannot stay on the device: {why}")
         self.reaches = [SHORTEST_REACH]
         while self.reaches[-1] < capacity + MAX_ROWS:
             self.reaches.append(2 * self.reaches[-1])
         shape = target.kv_heads, self.reaches[-1], target.head_width, target.dtype
         self.cache = StaticCache([device] * target.depth, *shape)
-        self.exit_cache = StaticCache([device] * (len(exit_layer.layers) if exit_layer else 1), target.kv_heads * target.shards, *shape[1:])
+        self.exit_cache = StaticCache([device] * (len(exit_layer.layers) if exit_layer else 1), *shape)
         self.tokens = torch.zeros(self.reaches[-1] + 1, dtype=torch.long, device=device)  # prompt, text, drafts
         self.states = torch.zeros(1, self.reaches[-1], target.config.hidden_size, dtype=target.dtype, device=device)
+        # Row t + 1 holds the deep states of position t, as in draft/early_exit.py.
+        self.deep = torch.zeros(1, self.reaches[-1] + 1, len(self.taps) * target.config.hidden_size, dtype=target.dtype, device=device)
         self.at, self.place, self.drafted = (torch.zeros(1, dtype=torch.long, device=device) for _ in range(3))
-        self.result = torch.zeros(MAX_ROWS + 1, dtype=torch.long, device=device)  # number accepted, then the target's choices
+        # Everything that the host is told is in one tensor: for every row of the pass the number accepted, then the fields of Row.
+        self.result = torch.zeros(MAX_ROWS, 1 + len(Row._fields), dtype=torch.float64, device=device)
+        self.guesses = torch.zeros(MAX_ROWS, 4, dtype=torch.float64, device=device)  # the exit layer's part of it
+        numbers = torch.float, torch.long, torch.float
+        self.best = [torch.zeros(MAX_ROWS, MOST, dtype=kind, device=device) for kind in numbers]  # scores, ids, log p (candidates.py)
         self.ids, self.rows = torch.arange(target.vocab, device=device), torch.arange(MAX_ROWS, device=device)
         self.keys = torch.arange(self.reaches[-1], device=device)
-        one_device = not hasattr(target.model, "hf_device_map") or len(set(target.model.hf_device_map.values())) == 1
-        use = device.type == "cuda" and one_device and target.shards == 1 if graphs is None else graphs
-        self.recorder = Recorder([self.tokens, self.at, self.place, self.drafted, self.result], use)
+        buffers = [self.tokens, self.at, self.place, self.drafted, self.result, self.guesses]
+        self.recorder = Recorder(buffers, device.type == "cuda" if graphs is None else graphs)
 
     @torch.inference_mode()
     def begin(self, ids: list[int]) -> None:
@@ -106,79 +167,118 @@ class DeviceSteps:
         self.at.fill_(len(ids) - 1)
         self.start = len(ids) - 1
         if self.start:
-            positions, reach = self.keys[: self.start], self._reach(0)
-            hidden = self._run(self.layers[: self.split], self._embed(positions), positions, reach, self.cache)
-            self.states[:, : self.start] = hidden
+            positions, reach = self.keys[: self.start], self.reach(0)
+            states = self._run(self.layers[: self.split], self._embed(positions), positions, reach, self.cache)
+            self.states[:, : self.start] = states
+            self._rest(states, positions, reach)
             if self.split:
-                self._exit(hidden, positions, reach)
-            self._run(self.layers[self.split :], hidden, positions, reach, self.cache)
+                self._exit(states, positions, reach)
 
     @torch.inference_mode()
-    def round(self, drafts: int) -> tuple[int, list[int]]:
-        """Draft `drafts` tokens and verify them. Returns how many were accepted, and the target's choices at all places: the round's only
-        copy to the host. The text continues with choices[: accepted + 1]."""
-        if not self.split:
-            reach = self._reach(1)
-            self.recorder(("plain", reach), lambda: self._plain(reach))
-            accepted, *choices = self.result[:2].tolist()
-        else:
-            reach = self._reach(drafts + 2)
-            self.place.copy_(self.at)
-            for _ in range(drafts):
-                self.recorder(("draft", reach), lambda: self._draft(reach))
-            last = self._shallow if drafts else self._draft  # without drafts only to show the exit layer the pending token
-            self.recorder(("shallow" if drafts else "draft", reach), lambda: last(reach))
-            rows = next(size for size in VERIFY_ROWS if size > drafts)
-            self.drafted.fill_(drafts)
-            reach = self._reach(rows)
-            self.recorder(("verify", rows, reach), lambda: self._verify(rows, reach))
-            accepted, *choices = self.result[: drafts + 2].tolist()
-        self.start += accepted + 1
-        return accepted, choices
+    def record(self, drafts: int) -> None:
+        """Record the steps that a round of `drafts` drafts needs, unless that is done. It takes longer than the round."""
+        self.place.copy_(self.at)
+        self.drafted.fill_(drafts)  # the warm-up counts on it: a pass has more rows than drafts
+        drafting, verifying = self._parts(drafts)
+        for part in (*drafting, verifying):
+            self.recorder.prepare(*part)
 
-    def _plain(self, reach: int) -> None:
+    @torch.inference_mode()
+    def round(self, drafts: int) -> Report:
+        """Draft `drafts` tokens and verify them. The report is the round's only copy to the host. The text continues with the target's
+        choices in the first accepted + 1 rows."""
+        device, (drafting, verifying) = self.target.device, self._parts(drafts)
+        began = moment(device)
+        self.place.copy_(self.at)
+        self.drafted.fill_(drafts)
+        for part in drafting:
+            self.recorder(*part)
+        drafted = moment(device)
+        self.recorder(*verifying)
+        told = self.result[: drafts + 1].tolist()
+        accepted = int(told[0][0])
+        self.start += accepted + 1
+        return Report(accepted, [Row(*row) for _, *row in told], between(began, drafted))
+
+    def _parts(self, drafts: int) -> tuple[list[Part], Part]:
+        """The steps of a round: those that draft, and the verify pass."""
+        if not self.split:
+            reach = self.reach(1)
+            return [], (("plain", reach), partial(self.plain, reach))
+        reach, rows = self.reach(drafts + 2), next(size for size in VERIFY_ROWS if size > drafts)
+        draft, shallow = (("draft", reach), partial(self.draft, reach)), (("shallow", reach), partial(self.shallow, reach))
+        drafting = [draft] * drafts + [shallow] if drafts else [draft]  # without drafts only to show the exit layer the pending token
+        reach = self.reach(rows)
+        return drafting, (("verify", rows, reach), partial(self.verify, rows, reach))
+
+    def plain(self, reach: int) -> None:
+        """A step without drafts."""
         hidden = self._run(self.layers, self._embed(self.at), self.at, reach, self.cache)
         self._judge(self.target.logits(hidden), 1)
 
-    def _draft(self, reach: int) -> None:
+    def draft(self, reach: int) -> None:
         """One draft token after `place`. The exit layer runs over two places, because after a fully accepted draft it has not yet seen the
         last draft's state."""
-        self._shallow(reach)
+        self.shallow(reach)
         pair = torch.cat([(self.place - 1).clamp(min=0), self.place])
         logits = self._exit(self.states[:, pair], pair, reach)
         following = self.place + 1
-        self.tokens.index_copy_(0, following, self._scores(logits, following).argmax(-1))
+        log_probs, scores = self._scores(logits, following)  # (1, V)
+        token, best, probs = scores.argmax(-1), scores.topk(2).values, log_probs.exp()
+        numbers = probs.gather(-1, token[:, None])[:, 0], probs.amax(-1), torch.special.entr(probs).sum(-1), best[:, 0] - best[:, 1]
+        self.guesses.index_copy_(0, self.place - self.at, torch.stack(numbers, -1).double())
+        self.tokens.index_copy_(0, following, token)
         self.place.add_(1)
 
-    def _shallow(self, reach: int) -> None:
+    def shallow(self, reach: int) -> None:
+        """The layers up to the exit over the token at `place`."""
         hidden = self._run(self.layers[: self.split], self._embed(self.place), self.place, reach, self.cache)
         self.states.index_copy_(1, self.place, hidden)
 
-    def _verify(self, rows: int, reach: int) -> None:
+    def verify(self, rows: int, reach: int) -> None:
+        """The verify pass, padded to `rows`, and the verdict."""
         positions = self.at + self.rows[:rows]
-        hidden = self._run(self.layers[self.split :], self.states[:, positions], positions, reach, self.cache)
-        self._judge(self.target.logits(hidden), rows)
+        self._judge(self.target.logits(self._rest(self.states[:, positions], positions, reach)), rows)
+
+    def _rest(self, hidden: Tensor, positions: Tensor, reach: int) -> Tensor:
+        """The target's layers behind the exit: (1, m, D) -> (1, m, D). Keeps the states that the exit layer wants to see."""
+        low, seen = self.split, []
+        for depth in (*self.taps, len(self.layers)):
+            hidden, low = self._run(self.layers[low:depth], hidden, positions, reach, self.cache), depth
+            seen.append(hidden)
+        if self.taps:
+            self.deep.index_copy_(1, positions + 1, torch.cat(seen[:-1], -1))
+        return hidden
 
     def _judge(self, logits: Tensor, rows: int) -> None:
         """Accept the longest prefix of the drafts that equals the target's choices, and append the target's token after it."""
         places = self.at + 1 + self.rows[:rows]
-        choices = self._scores(logits, places).argmax(-1)
-        right = (choices == self.tokens[places]) & (self.rows[:rows] < self.drafted)
+        log_probs, scores = self._scores(logits, places)
+        best, ids = scores.topk(MOST)  # (m, MOST)
+        choices, drafts = scores.argmax(-1), self.tokens[places]
+        right = (choices == drafts) & (self.rows[:rows] < self.drafted)
         accepted = right.long().cumprod(0).sum(0, keepdim=True)
-        self.result[:1], self.result[1 : rows + 1] = accepted, choices
+        chance, draft_chance = log_probs.gather(-1, torch.stack([choices, drafts], -1)).exp().unbind(-1)
+        told = accepted.expand(rows), choices, chance, best[:, 0] - best[:, 1], drafts, draft_chance
+        self.result[:rows] = torch.cat([torch.stack([part.double() for part in told], -1), self.guesses[:rows]], -1)
+        for kept, part in zip(self.best, (best, ids, log_probs.gather(-1, ids))):
+            kept[:rows] = part
         self.tokens.index_copy_(0, self.at + 1 + accepted, choices[accepted])
         self.at.add_(accepted + 1)
 
-    def _scores(self, logits: Tensor, places: Tensor) -> Tensor:
-        """As Sampler.scores: logits (m, V) for tokens at places (m,) -> (m, V)."""
+    def _scores(self, logits: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Log probabilities and scores, as Sampler.log_probs and Sampler.scores: logits (m, V) for tokens at places (m,) -> (m, V) each."""
         if not self.sampling.temperature:
-            return logits
-        return processed_log_probs(logits, self.sampling) + gumbel_noise(self.sampling.seed, places[:, None], self.ids)
+            return torch.log_softmax(logits, -1), logits
+        log_probs = processed_log_probs(logits, self.sampling)
+        return log_probs, log_probs + gumbel_noise(self.sampling.seed, places[:, None], self.ids)
 
     def _exit(self, states: Tensor, positions: Tensor, reach: int) -> Tensor:
-        """States (1, m, D) -> draft logits after the last one, (1, V)."""
+        """States (1, m, D) -> draft logits after the last one, (1, V). A head with taps reads a state that it reads again beside the deep
+        states known by now. In run.py it keeps what it read first, so its drafts may differ from those there."""
         head = self.exit_layer
-        hidden = self._run(head.layers, states, positions, reach, self.exit_cache)
+        deep = self.deep[:, positions.clamp(max=self.at)] if self.taps else None
+        hidden = self._run(head.layers, head.mixed(states, deep), positions, reach, self.exit_cache)
         return self.target.head(head.norm(hidden[:, -1:]))  # all rows: a GPU reads them fast, and a shortlist changes its length
 
     def _embed(self, positions: Tensor) -> Tensor:
@@ -205,5 +305,6 @@ class DeviceSteps:
             told["position_embeddings"] = tuple(table.index_select(1, known) for table in self.target.rope_tables(kind.rope))
         return told
 
-    def _reach(self, rows: int) -> int:
+    def reach(self, rows: int) -> int:
+        """Positions of the cache that a pass over `rows` more rows reads."""
         return next(reach for reach in self.reaches if reach >= self.start + rows)
