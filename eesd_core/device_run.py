@@ -8,7 +8,6 @@ used. Tests compare the text with that of other runs.
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from math import isfinite
 
 import torch
 from torch import nn
@@ -20,10 +19,10 @@ from .draft.base import CERTAIN, MOST_LEAD, Draft, Node
 from .draft.none import NoDrafter
 from .limits import MAX_ROWS
 from .model.cache import KVCache
-from .model.cuda.graph_steps import VERIFY_ROWS, DeviceSteps, Report
+from .model.cuda.graph_steps import VERIFY_ROWS, DeviceSteps, Guess
 from .model.target import Target
-from .run import MOST_MARGIN, Judgement, Run
-from .sampling import Sampling
+from .run import Judgement, Run
+from .sampling import Ranked, Sampling
 from .verify import by_matching
 
 
@@ -62,8 +61,8 @@ class DeviceRun(Run):
             self.steps.record(len(decisions))  # the graphs that this round is the first to use
         began = time.perf_counter()
         report = self.steps.round(len(decisions))
-        self.drafted = Draft([node_of(report, i) for i in range(len(decisions))], None, stop, report.draft_seconds)
-        self.judged = self._judged(report)
+        self.drafted = Draft([node_of(guess, i) for i, guess in enumerate(report.guesses)], None, stop, report.draft_seconds)
+        self.judged = self._judged(report.found)
         self.judged.seconds = time.perf_counter() - began - report.draft_seconds
         if self.judged.ends:
             self.drafted.stop = "eos" if self.drafted.ids[-1] in self.target.end_ids else "stop"
@@ -85,23 +84,14 @@ class DeviceRun(Run):
             return decisions, "controller"
         return decisions, "length" if self.budget == self.left - 1 else "limit"
 
-    def _judged(self, report: Report) -> Judgement:
+    def _judged(self, found: Ranked) -> Judgement:
         """The verdict on `drafted`, from which it takes the nodes behind an end."""
-        nodes, rows = self.drafted.nodes, report.rows
-        verdict = by_matching(nodes, [int(row.choice) for row in rows])
-        end = self._end_of(verdict.path)
-        if end is not None:
-            self.drafted.nodes, rows = nodes[:end], rows[: end + 1]
-            verdict = by_matching(self.drafted.nodes, verdict.choices[: end + 1])
-        chances, last = tuple(row.draft_chance for row in rows[:-1]), rows[verdict.next_row]
-        if not isfinite(last.chance + sum(chances)):
-            raise self.target.no_numbers()
-        unit = self.steps.sampling.temperature or 1.0
-        margins = tuple(min(unit * row.margin, MOST_MARGIN) for row in rows)
-        if self.candidates is not None:
-            written = verdict.accepted + (end is None)
-            self.candidates.keep(*(part[:written].clone() for part in self.steps.best))
-        return Judgement(verdict, chances, last.chance, margins, end is not None)
+        verdict = by_matching(self.drafted.nodes, [best[0] for best in found.ids])
+        if (end := self._end_of(verdict.path)) is not None:
+            self.drafted.nodes = self.drafted.nodes[:end]
+            found = Ranked(*(part[: end + 1] for part in found))._replace(asked=found.asked[:end])
+            verdict = by_matching(self.drafted.nodes, [best[0] for best in found.ids])
+        return self._judgement(verdict, found, found.log_probs[verdict.next_row][0])
 
     def verify(self) -> Judgement:
         """Nothing is left to do."""
@@ -112,10 +102,9 @@ class DeviceRun(Run):
         self.text.cache.lengths = [self.text.start] * self.target.depth
 
 
-def node_of(report: Report, number: int) -> Node:
-    row = report.rows[number]
-    facts = Facts(number, row.confidence, row.entropy, min(row.lead, MOST_LEAD))
-    return Node(int(row.draft), number - 1, None, facts, row.probability)
+def node_of(guess: Guess, number: int) -> Node:
+    facts = Facts(number, guess.confidence, guess.entropy, min(guess.lead, MOST_LEAD))
+    return Node(int(guess.id), number - 1, None, facts, guess.probability)
 
 
 def now(device: torch.device) -> float:

@@ -28,7 +28,7 @@ from .model.cache import KVCache
 from .model.parallel import first_ones
 from .model.span import Span
 from .model.target import Target
-from .sampling import NEXT, SHARED, Sampler, Sampling
+from .sampling import NEXT, SHARED, Ranked, Sampler, Sampling
 from .text.detokenizer import Detokenizer
 from .text.stop_strings import StoppedText
 from .verify import NOTHING, Verdict, by_matching, by_rejection
@@ -193,19 +193,24 @@ class Run:
             found = sampler.rank(logits, places, MOST, NEXT if sampler.sampling.rejects else SHARED, asked=asked)
             verdict = by_matching(draft.nodes, [best[0] for best in found.ids])
             next_chance = found.log_probs[verdict.next_row][0]
+        self._seen, self.judged = seen | {LOGITS: logits}, self._judgement(verdict, found, next_chance)
+        return self.judged
+
+    def _judgement(self, verdict: Verdict, found: Ranked, next_chance: float) -> Judgement:
+        """The verdict up to the end of the text, with the target's certainty. found: the rows of the pass. next_chance: log p of the
+        verdict's own token."""
         end = self._end_of(verdict.path)
         ends = end is not None
         if ends:
             verdict = verdict._replace(path=verdict.path[:end], rejected=())
-        unit = sampler.sampling.temperature or 1.0
+        unit = self.text.sampler.sampling.temperature or 1.0
         margins = [min((best[0] - best[1]) * unit, MOST_MARGIN) for best in found.scores]
         if not isfinite(next_chance + sum(log_p for log_p in found.asked if log_p > -inf)):
-            raise target.no_numbers()
+            raise self.target.no_numbers()
         if self.candidates is not None:
             self.candidates.keep(found, list(verdict.rows[: verdict.accepted + (not ends)]))
         chances = tuple(map(exp, found.asked))
-        self._seen, self.judged = seen | {LOGITS: logits}, Judgement(verdict, chances, exp(next_chance), tuple(margins), ends)
-        return self.judged
+        return Judgement(verdict, chances, exp(next_chance), tuple(margins), ends)
 
     def _end_of(self, path: Sequence[int]) -> int | None:
         """Number of nodes of the path up to the first one that ends the text; None if none does."""

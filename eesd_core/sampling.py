@@ -157,6 +157,15 @@ def _last_kept(log_p: Tensor, top_p: float) -> Tensor:
     return values.masked_fill(before >= top_p, torch.inf).amin(-1, keepdim=True)
 
 
+def best_of(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` highest scores of every row, best first, and their places: (m, V) -> (m, count) each."""
+    best, places = scores.topk(count)
+    first = scores.argmax(-1, keepdim=True)  # topk may take any of equal scores, argmax takes the first
+    places = torch.where(places == first, places[:, :1], places)
+    places[:, :1] = first
+    return best, places
+
+
 def _ranker_of(sampling: Sampling):
     """The kernel that does what `Sampler.rank` does, where it can. Rejection sampling goes through torch, because a draft must have been
     drawn from the very distribution that it is judged by."""
@@ -189,10 +198,7 @@ class Sampler:
         scores = log_probs if self.sampling.temperature else logits
         if noise is not None:
             scores = self._with_noise(log_probs, positions, self.ids if ids is None else ids, noise)
-        best, places = scores.topk(count)  # (m, count)
-        first = scores.argmax(-1, keepdim=True)  # topk may take any of equal scores, argmax takes the first
-        places = torch.where(places == first, places[:, :1], places)
-        places[:, :1] = first
+        best, places = best_of(scores, count)
         probs = log_probs.exp()
         told = [probs.amax(-1), torch.special.entr(probs).sum(-1)]
         if asked:

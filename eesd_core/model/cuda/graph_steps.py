@@ -9,6 +9,7 @@ So far this has run on a CPU only, without graphs (`python -m tools.gpu_check` r
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from ...candidates import MOST
 from ...errors import UserError
 from ...limits import MAX_ROWS
-from ...sampling import Sampling, gumbel_noise, processed_log_probs
+from ...sampling import Ranked, Sampling, best_of, gumbel_noise, processed_log_probs
 from ..cache import KVCache
 from ..layer_facts import Kind
 from ..target import Target
@@ -37,25 +38,21 @@ def unfit(target: Target) -> str:
     return ""
 
 
-class Row(NamedTuple):
-    """What a round reports of one row of its verify pass, and of the draft behind that row. Behind the last row there is none."""
+class Guess(NamedTuple):
+    """A draft, and what the exit layer says of it."""
 
-    choice: float  # the target's choice; ids are whole numbers, which float64 holds exactly
-    chance: float  # its probability
-    margin: float  # its lead over the runner-up, in the unit of the scores
-    draft: float
-    draft_chance: float  # the target's probability of the draft
-    probability: float  # the exit layer's
-    confidence: float  # the exit layer's largest
-    entropy: float  # of the exit layer's distribution, in nats
+    id: float  # a whole number, which float64 holds exactly
+    probability: float
+    confidence: float  # its largest probability
+    entropy: float  # in nats
     lead: float  # of the draft's score over the runner-up's
 
 
 class Report(NamedTuple):
     """A round, as far as the host is told."""
 
-    accepted: int
-    rows: list[Row]  # of the pending token and of every draft
+    found: Ranked  # the target's best tokens in every row of the pass, asked about the draft behind it; without confidence and entropy
+    guesses: list[Guess]
     draft_seconds: float  # of the device's work
 
 
@@ -150,11 +147,11 @@ class DeviceSteps:
         # Row t + 1 holds the deep states of position t, as in draft/early_exit.py.
         self.deep = torch.zeros(1, self.reaches[-1] + 1, len(self.taps) * target.config.hidden_size, dtype=target.dtype, device=device)
         self.at, self.place, self.drafted = (torch.zeros(1, dtype=torch.long, device=device) for _ in range(3))
-        # Everything that the host is told is in one tensor: for every row of the pass the number accepted, then the fields of Row.
-        self.result = torch.zeros(MAX_ROWS, 1 + len(Row._fields), dtype=torch.float64, device=device)
-        self.guesses = torch.zeros(MAX_ROWS, 4, dtype=torch.float64, device=device)  # the exit layer's part of it
-        numbers = torch.float, torch.long, torch.float
-        self.best = [torch.zeros(MAX_ROWS, MOST, dtype=kind, device=device) for kind in numbers]  # scores, ids, log p (candidates.py)
+        # All that the host is told is in one tensor. A row of it is a row of the pass: the number of accepted drafts; ids, scores and log p
+        # of the target's best tokens; log p of the draft behind it, and the fields of Guess.
+        self.best = min(MOST, target.vocab)
+        self.result = torch.zeros(MAX_ROWS, 2 + 3 * self.best + len(Guess._fields), dtype=torch.float64, device=device)
+        self.guesses = torch.zeros(MAX_ROWS, len(Guess._fields), dtype=torch.float64, device=device)
         self.ids, self.rows = torch.arange(target.vocab, device=device), torch.arange(MAX_ROWS, device=device)
         self.keys = torch.arange(self.reaches[-1], device=device)
         buffers = [self.tokens, self.at, self.place, self.drafted, self.result, self.guesses]
@@ -185,8 +182,8 @@ class DeviceSteps:
 
     @torch.inference_mode()
     def round(self, drafts: int) -> Report:
-        """Draft `drafts` tokens and verify them. The report is the round's only copy to the host. The text continues with the target's
-        choices in the first accepted + 1 rows."""
+        """Draft `drafts` tokens and verify them. The report is the round's only copy to the host. The text goes on with the target's best
+        tokens, up to the first row whose draft is another."""
         device, (drafting, verifying) = self.target.device, self._parts(drafts)
         began = moment(device)
         self.place.copy_(self.at)
@@ -195,10 +192,12 @@ class DeviceSteps:
             self.recorder(*part)
         drafted = moment(device)
         self.recorder(*verifying)
-        told = self.result[: drafts + 1].tolist()
-        accepted = int(told[0][0])
-        self.start += accepted + 1
-        return Report(accepted, [Row(*row) for _, *row in told], between(began, drafted))
+        told, many = self.result[: drafts + 1].tolist(), self.best
+        ends = 1, 1 + many, 1 + 2 * many, 1 + 3 * many  # columns
+        ids, scores, log_probs = ([row[low:high] for row in told] for low, high in pairwise(ends))
+        found = Ranked([list(map(int, row)) for row in ids], scores, log_probs, [row[ends[-1]] for row in told[:-1]], [], [])
+        self.start += int(told[0][0]) + 1
+        return Report(found, [Guess(*row[ends[-1] + 1 :]) for row in told[:-1]], between(began, drafted))
 
     def _parts(self, drafts: int) -> tuple[list[Part], Part]:
         """The steps of a round: those that draft, and the verify pass."""
@@ -224,9 +223,10 @@ class DeviceSteps:
         logits = self._exit(self.states[:, pair], pair, reach)
         following = self.place + 1
         log_probs, scores = self._scores(logits, following)  # (1, V)
-        token, best, probs = scores.argmax(-1), scores.topk(2).values, log_probs.exp()
-        numbers = probs.gather(-1, token[:, None])[:, 0], probs.amax(-1), torch.special.entr(probs).sum(-1), best[:, 0] - best[:, 1]
-        self.guesses.index_copy_(0, self.place - self.at, torch.stack(numbers, -1).double())
+        best, ids = best_of(scores, 2)
+        token, probs = ids[:, 0], log_probs.exp()
+        said = token, probs[:, token][0], probs.amax(-1), torch.special.entr(probs).sum(-1), best[:, 0] - best[:, 1]
+        self.guesses.index_copy_(0, self.place - self.at, torch.stack([part.double() for part in said], -1))
         self.tokens.index_copy_(0, following, token)
         self.place.add_(1)
 
@@ -254,15 +254,12 @@ class DeviceSteps:
         """Accept the longest prefix of the drafts that equals the target's choices, and append the target's token after it."""
         places = self.at + 1 + self.rows[:rows]
         log_probs, scores = self._scores(logits, places)
-        best, ids = scores.topk(MOST)  # (m, MOST)
-        choices, drafts = scores.argmax(-1), self.tokens[places]
+        best, ids = best_of(scores, self.best)
+        choices, drafts = ids[:, 0], self.tokens[places]
         right = (choices == drafts) & (self.rows[:rows] < self.drafted)
         accepted = right.long().cumprod(0).sum(0, keepdim=True)
-        chance, draft_chance = log_probs.gather(-1, torch.stack([choices, drafts], -1)).exp().unbind(-1)
-        told = accepted.expand(rows), choices, chance, best[:, 0] - best[:, 1], drafts, draft_chance
-        self.result[:rows] = torch.cat([torch.stack([part.double() for part in told], -1), self.guesses[:rows]], -1)
-        for kept, part in zip(self.best, (best, ids, log_probs.gather(-1, ids))):
-            kept[:rows] = part
+        told = accepted.expand(rows, 1), ids, best, log_probs.gather(-1, ids), log_probs.gather(-1, drafts[:, None]), self.guesses[:rows]
+        self.result[:rows] = torch.cat([part.double() for part in told], -1)
         self.tokens.index_copy_(0, self.at + 1 + accepted, choices[accepted])
         self.at.add_(accepted + 1)
 
