@@ -65,6 +65,8 @@ class Painter:
             line = f"{lane:>8}  {m['seconds']:6.2f} s  {known(m['tokens_per_second'], '6.1f')} tokens/s  "
             line += f"{known(m['mean_accepted_length'], '.2f')} tokens per round"
             self.out.write(line + f"  (prefill {m['prefill_seconds'] * 1e3:.0f} ms)\n")
+        if self.lanes["eesd"].backend == "device":
+            self.out.write(" backend  device: the rounds of both lanes stayed on the GPU\n")
         if verdict.speedup is not None:
             self.out.write(f" speedup  {verdict.speedup:.2f}x against this engine without drafts\n")
         if verdict.identical is None:
