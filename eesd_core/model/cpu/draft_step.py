@@ -10,7 +10,9 @@ from functools import cache
 
 import numpy as np
 import torch
+from llvmlite import ir
 from numba import carray, cfunc, njit, types
+from numba.extending import intrinsic
 from torch import Tensor, nn
 
 from ...sampling import SHARED, Ranked, noise_key
@@ -18,20 +20,21 @@ from ..cache import RowCache
 from .kept import kept
 from .kernels import close_rows, norm
 from .panels import multiply
-from .rank import Ranker, rank_rows
+from .rank import BUCKETS, Ranker, rank_rows
 from .region import X as PROGRAM_X
-from .region import address, meet, share_of_pass
+from .region import address, meet
 from .step import lengthen
-from .threads import PanelProduct, blocks_at, bytes_at, floats_at, halves_at, in_parallel, keys_at, longs_at, shorts_at, team, this_thread
-from .tiles import CHUNKS, OUTPUTS
+from .threads import PanelProduct, bytes_at, floats_at, in_parallel, keys_at, longs_at, shorts_at, team, this_thread
+from .tiles import LONG, OUTPUTS
 
-# What a step is given: addresses, and sizes where said. SHALLOW: 0 where the row has passed the first layers. MIX, DEEP_MIX, HEAD are
+# What a step is given: addresses, and sizes where said. SHALLOW, EXIT: a program's code and table. SHALLOW 0: the row has passed the first
+# layers. MIX, DEEP_MIX, HEAD are
 # products (weight, scale, number of panels, of chunks). MIX 0: the exit layer reads the first layers' output as it is. DEEP: the deep
 # states, or 0 where ADDED holds what they add. HEAD 0: the row is only read. TAPS, WORDS, LISTED, COUNT: numbers of deep states, of context
 # rows, of tokens in IDS, of best tokens. NOISY: 1 with noise.
-SHALLOW, EXIT, STATE, STREAM, X, MIX, DEEP_MIX, DEEP, TAPS, ADDED = *range(6), 9, *range(13, 16)
-NORM, NUMBERS, NORMED, CLOSED, BY, Y, HEAD = range(16, 23)
-CONTEXT, WORDS, LOGITS, LISTED, IDS, NOISY, KEY, BOUNDS, COUNT, SCORES, LOGS, PLACES, FACTS, BARRIER = range(26, 40)
+SHALLOW, EXIT, STATE, STREAM, X, MIX, DEEP_MIX, DEEP, TAPS, ADDED, ONES, SCALED = 0, 2, *range(4, 8), 11, *range(15, 20)
+NORM, NUMBERS, NORMED, CLOSED, BY, Y, HEAD = range(20, 27)
+CONTEXT, WORDS, LOGITS, LISTED, IDS, NOISY, KEY, BOUNDS, COUNT, SCORES, LOGS, PLACES, FACTS, BARRIER = range(30, 44)
 EPS, TEMPERATURE, LOWEST = range(3)  # of NUMBERS
 UNIT = np.float32(torch.finfo(torch.float32).eps)  # rms_norm's own epsilon
 
@@ -60,9 +63,9 @@ def _mix(thread, threads, g, x, closed, by, owner):
     if g[DEEP]:
         deep, deep_closed = carray(floats_at(g[DEEP]), (taps, width)), carray(shorts_at(g[CLOSED]), (1, taps * width))
         if owner:
-            scaled, one = np.empty((taps, width), np.float32), np.ones(taps, np.float32)
-            norm(deep, np.ones(width, np.float32), UNIT, scaled, one)
-            close_rows(scaled.reshape(1, taps * width), deep_closed, by)
+            scaled = carray(floats_at(g[SCALED]), (taps, width))
+            norm(deep, carray(floats_at(g[ONES]), (width,)), UNIT, scaled, by)
+            close_rows(carray(floats_at(g[SCALED]), (1, taps * width)), deep_closed, by)
         meet(barrier, threads)
         _times(thread, threads, g, DEEP_MIX, deep_closed, y)
         meet(barrier, threads)
@@ -79,25 +82,38 @@ def _mix(thread, threads, g, x, closed, by, owner):
             x[0, i] += y[0, i] * by[0] + added[i]
 
 
-@njit(nogil=True, error_model="numpy")
-def _step(given, weight, door):
-    """One thread's share. weight, door: pointers, for the types of the first layers. The last thread owns the row."""
+@intrinsic
+def _run(typing, code, given):
+    """Call a program's code, by its address, on the table at an address."""
+
+    def generate(context, builder, signature, values):
+        code = builder.inttoptr(values[0], ir.FunctionType(ir.VoidType(), [LONG.as_pointer()]).as_pointer())
+        builder.call(code, [builder.inttoptr(values[1], LONG.as_pointer())])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+def _step(given):
+    """One thread's share. The last thread owns the row."""
     g = carray(given, (BARRIER + 1,))
     thread, threads, width, barrier = np.int64(this_thread()), np.int64(team()), g[STREAM], g[BARRIER]
     numbers, owner = carray(floats_at(g[NUMBERS]), (3,)), thread == threads - 1
     x, closed, by = carray(floats_at(g[X]), (1, width)), carray(shorts_at(g[CLOSED]), (1, width)), carray(floats_at(g[BY]), (1,))
     if g[SHALLOW]:
-        share_of_pass(longs_at(g[SHALLOW]), weight, door)
+        _run(g[SHALLOW], g[SHALLOW + 1])
         if owner:
-            carray(floats_at(g[STATE]), (1, width))[:] = x
+            state = carray(floats_at(g[STATE]), (width,))
+            for i in range(width):
+                state[i] = x[0, i]
     if g[MIX]:
         _mix(thread, threads, g, x, closed, by, owner)
-    share_of_pass(longs_at(g[EXIT]), bytes_at(0), shorts_at(0))
+    _run(g[EXIT], g[EXIT + 1])
     if not g[HEAD]:
         return
-    normed, one = carray(floats_at(g[NORMED]), (1, width)), np.ones(1, np.float32)
+    normed = carray(floats_at(g[NORMED]), (1, width))
     if owner:
-        norm(x, carray(floats_at(g[NORM]), (width,)), numbers[EPS], normed, one)
+        norm(x, carray(floats_at(g[NORM]), (width,)), numbers[EPS], normed, by)
         close_rows(normed, closed, by)
     meet(barrier, threads)
     frequent, words = g[HEAD + 2] * OUTPUTS, g[WORDS]
@@ -113,29 +129,12 @@ def _step(given, weight, door):
         ids, keys = carray(longs_at(g[IDS]), (g[LISTED],)), carray(keys_at(g[KEY]), (g[NOISY],))
         scores, logs = carray(floats_at(g[SCORES]), (1, g[COUNT])), carray(floats_at(g[LOGS]), (1, g[COUNT]))
         places, facts = carray(longs_at(g[PLACES]), (1, g[COUNT])), carray(floats_at(g[FACTS]), (1, 2))
-        nothing = np.empty(0, np.int64)
-        told = numbers[TEMPERATURE], numbers[LOWEST], ids, keys, carray(floats_at(g[BOUNDS]), (256,)), nothing, nothing
-        rank_rows(logits, *told, scores, logs, places, one[:0], facts)
+        nothing, bounds = carray(longs_at(g[IDS]), (0,)), carray(floats_at(g[BOUNDS]), (BUCKETS,))
+        told = numbers[TEMPERATURE], numbers[LOWEST], ids, keys, bounds, nothing, nothing
+        rank_rows(logits, *told, scores, logs, places, carray(floats_at(g[BY]), (0,)), facts)
 
 
-def _behind_floats(given):
-    _step(given, floats_at(0), floats_at(0))
-
-
-def _behind_halves(given):
-    _step(given, halves_at(0), floats_at(0))
-
-
-def _behind_bytes(given):
-    _step(given, bytes_at(0), shorts_at(0))
-
-
-def _behind_blocks(given):
-    _step(given, blocks_at(0), shorts_at(0))
-
-
-_KINDS = dict(zip(CHUNKS, (_behind_floats, _behind_halves, _behind_bytes, _behind_blocks)))
-_compiled = cache(lambda kind: kept(cfunc, types.void(types.CPointer(types.int64)))(_KINDS[kind]))
+_compiled = cache(lambda: kept(cfunc, types.void(types.CPointer(types.int64)))(_step))
 
 
 def _product(product: PanelProduct) -> list[int]:
@@ -145,11 +144,11 @@ def _product(product: PanelProduct) -> list[int]:
 class DraftStep:
     """The draft steps of one text."""
 
-    def __init__(self, steps, kind: np.dtype, head: nn.Module, rows: PanelProduct, ranker: Ranker, count: int):
-        """steps: step.Steps. kind: type of the target's weights. head: an exit layer (heads/base.py) in 8 bits. rows: of the LM head, in 8
-        bits, (S, D). count: how many best tokens are wanted."""
+    def __init__(self, steps, head: nn.Module, rows: PanelProduct, ranker: Ranker, count: int):
+        """steps: step.Steps. head: an exit layer (heads/base.py) in 8 bits. rows: of the LM head, in 8 bits, (S, D). count: how many best
+        tokens are wanted."""
         (weight, eps), width, taps = head.norm.own, steps.target.config.hidden_size, len(head.taps)
-        self.steps, self.code, self.ranker, self.rows = steps, _compiled(kind), ranker, rows
+        self.steps, self.code, self.ranker, self.rows = steps, _compiled(), ranker, rows
         self.layers = steps.target.layers[: head.exit_after], head.layers
         self.x, normed, y, self.added = np.zeros((4, width), np.float32)
         self.key, self.logits, self.round = np.empty(1, np.uint32), np.empty(0, np.float32), -1
@@ -157,7 +156,7 @@ class DraftStep:
         self.places, self.facts = np.empty(count, np.int64), np.empty(2, np.float32)
         self.given, own = np.zeros(BARRIER + 1, np.int64), {
             X: self.x, ADDED: self.added, NORM: weight, NUMBERS: np.array([eps, ranker.temperature, ranker.least], np.float32),
-            NORMED: normed, CLOSED: np.empty(width * max(1, taps), np.int16), BY: np.empty(1, np.float32), Y: y, KEY: self.key,
+            ONES: np.ones(width, np.float32), SCALED: np.empty((max(1, taps), width), np.float32), NORMED: normed, CLOSED: np.empty(width * max(1, taps), np.int16), BY: np.empty(1, np.float32), Y: y, KEY: self.key,
             BOUNDS: ranker.bounds, SCORES: self.scores, LOGS: self.logs, PLACES: self.places, FACTS: self.facts,
             BARRIER: np.zeros(2, np.int64),
         }  # fmt: skip
@@ -206,6 +205,7 @@ class DraftStep:
             program = self.steps.program(layers, held, 1)
             program.move(position)
             lengthen(held, program, position + 1)
-            program.given[PROGRAM_X], self.given[place] = self.given[X], address(program.given)
+            program.given[PROGRAM_X] = self.given[X]
+            self.given[place : place + 2] = program.code.address, address(program.given)
             work += program.work
         in_parallel(self.code, self.given, work)

@@ -75,7 +75,8 @@ def rank_rows(logits, temperature, least, ids, keys, bounds, asked_rows, asked, 
         whole = np.log(total)
         facts[r, 0], facts[r, 1] = np.float32(1) / total, whole - weighed / total
         best, best_logs, best_places = scores[r], logs[r], places[r]
-        best[:], best_logs[:], best_places[:] = -np.inf, -np.inf, 0
+        for at in range(len(best)):
+            best[at], best_logs[at], best_places[at] = -np.inf, -np.inf, 0
         for i in range(len(row)):
             y = (row[i] - most) / by
             if not y >= least:
@@ -91,7 +92,8 @@ def rank_rows(logits, temperature, least, ids, keys, bounds, asked_rows, asked, 
             if score > best[-1]:
                 _insert(score, log_p, i, best, best_logs, best_places)
         if strange or most == np.inf:
-            best_logs[:] = np.nan
+            for at in range(len(best)):
+                best_logs[at] = np.nan
         for a in range(len(asked)):
             if asked_rows[a] == r:
                 y = (row[asked[a]] - most) / by

@@ -147,7 +147,7 @@ def _sum_groups_kind(x, sums, weight):
 
 
 @njit(nogil=True, error_model="numpy")
-def share_of_pass(given, weight, door):
+def _share(given, weight, door):
     """One thread's share of a pass. weight, door: pointers, for the types of weights and activations."""
     g = carray(given, (BARRIER + 1,))
     thread, threads, barrier = np.int64(this_thread()), np.int64(team()), g[BARRIER]
@@ -228,19 +228,19 @@ def _attention(thread, threads, g, parts, texts, p, scaling, barrier):
 
 
 def _of_floats(given):
-    share_of_pass(given, floats_at(0), floats_at(0))
+    _share(given, floats_at(0), floats_at(0))
 
 
 def _of_halves(given):
-    share_of_pass(given, halves_at(0), floats_at(0))
+    _share(given, halves_at(0), floats_at(0))
 
 
 def _of_bytes(given):
-    share_of_pass(given, bytes_at(0), shorts_at(0))
+    _share(given, bytes_at(0), shorts_at(0))
 
 
 def _of_blocks(given):
-    share_of_pass(given, blocks_at(0), shorts_at(0))
+    _share(given, blocks_at(0), shorts_at(0))
 
 
 _KINDS = dict(zip(CHUNKS, (_of_floats, _of_halves, _of_bytes, _of_blocks)))
@@ -286,7 +286,7 @@ class Program:
         own = *buffers, *(each.data_ptr() for each in by), barrier.data_ptr()
         self.given = np.array([len(parts), len(texts), rows, stream, item, address(table), address(self.spans), 0, *own])
         weights = sum(product.panels.size for part in parts for product in (part.into.panels, part.out.panels))
-        self.kind, self.work = panels, rows * weights
+        self.code, self.work = _compiled(panels), rows * weights
         self.steps, self.places = np.arange(rows), [(text.positions, text.slots) for text in texts]
         # Whatever has its address in `given`. Caches are not among it: they live as long as their texts, and keep programs themselves.
         self.alive = parts, table, windows, room, by, barrier, [(text.paths, text.depths) for text in texts]
@@ -301,5 +301,5 @@ class Program:
         """hidden (1, m, D) float32 -> (1, m, D)."""
         x = hidden.clone(memory_format=torch.contiguous_format)
         self.given[X] = x.data_ptr()
-        in_parallel(_compiled(self.kind), self.given, self.work)
+        in_parallel(self.code, self.given, self.work)
         return x

@@ -245,7 +245,7 @@ class Steps:
         rough = halves and all(product and product.panels.dtype == np.int8 and not product.padded for product in products)
         if not rough or not _can_be_kept(halves) or not _can_be_kept(shallow) or not isinstance(head.norm, StepNorm):
             return None
-        return DraftStep(self, shallow[0].into.panels.panels.dtype, head, rows.panels, ranker, count)
+        return DraftStep(self, head, rows.panels, ranker, count)
 
     def _parts_of(self, layer: FusedLayer) -> list[Attention | Feed]:
         """Called at the first pass, when linear layers have been packed. Leaves out a sub-layer that drafting skips
