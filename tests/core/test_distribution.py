@@ -28,7 +28,7 @@ class Chain:
     """A target whose next token depends on the last one alone: its exact law is a table, and 20,000 tokens fit into one run."""
 
     name, device, dtype, vocab, depth, context, end_ids = "chain", torch.device("cpu"), torch.float32, VOCAB, 2, TOKENS + 64, frozenset()
-    config, precision, shards, stream, broken = SimpleNamespace(hidden_size=VOCAB), "float32", 1, torch.float32, None
+    config, precision, shards, stream, broken, steps = SimpleNamespace(hidden_size=VOCAB), "float32", 1, torch.float32, None, None
 
     def __init__(self, tokenizer):
         self.tokenizer = tokenizer

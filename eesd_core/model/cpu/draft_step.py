@@ -10,49 +10,38 @@ from functools import cache
 
 import numpy as np
 import torch
-from llvmlite import ir
 from numba import carray, cfunc, njit, types
-from numba.extending import intrinsic
 from torch import Tensor, nn
 
 from ...sampling import SHARED, Ranked, noise_key
 from ..cache import RowCache
 from .kept import kept
 from .kernels import close_rows, norm
-from .panels import multiply
 from .rank import BUCKETS, Ranker, rank_rows
 from .region import X as PROGRAM_X
 from .region import address, meet
 from .step import lengthen
-from .threads import PanelProduct, bytes_at, floats_at, in_parallel, keys_at, longs_at, shorts_at, team, this_thread
-from .tiles import LONG, OUTPUTS
+from .threads import PanelProduct, call, floats_at, in_parallel, keys_at, longs_at, product_code, shorts_at, team, this_thread
+from .tiles import OUTPUTS
 
 # What a step is given: addresses, and sizes where said. SHALLOW, EXIT: a program's code and table. SHALLOW 0: the row has passed the first
 # layers. MIX, DEEP_MIX, HEAD are
 # products (weight, scale, number of panels, of chunks). MIX 0: the exit layer reads the first layers' output as it is. DEEP: the deep
 # states, or 0 where ADDED holds what they add. HEAD 0: the row is only read. TAPS, WORDS, LISTED, COUNT: numbers of deep states, of context
-# rows, of tokens in IDS, of best tokens. NOISY: 1 with noise.
+# rows, of tokens in IDS, of best tokens. NOISY: 1 with noise. BYTES: code of products in 8 bits.
 SHALLOW, EXIT, STATE, STREAM, X, MIX, DEEP_MIX, DEEP, TAPS, ADDED, ONES, SCALED = 0, 2, *range(4, 8), 11, *range(15, 20)
 NORM, NUMBERS, NORMED, CLOSED, BY, Y, HEAD = range(20, 27)
-CONTEXT, WORDS, LOGITS, LISTED, IDS, NOISY, KEY, BOUNDS, COUNT, SCORES, LOGS, PLACES, FACTS, BARRIER = range(30, 44)
+CONTEXT, WORDS, LOGITS, LISTED, IDS, NOISY, KEY, BOUNDS, COUNT, SCORES, LOGS, PLACES, FACTS, BYTES, BARRIER = range(30, 45)
 EPS, TEMPERATURE, LOWEST = range(3)  # of NUMBERS
 UNIT = np.float32(torch.finfo(torch.float32).eps)  # rms_norm's own epsilon
 
 
 @njit(nogil=True, error_model="numpy")
-def _times(thread, threads, g, at, closed, out):
-    """One thread's share of a product of one row, without the row's factor."""
-    panels, chunks = g[at + 2], g[at + 3]
-    weight = carray(bytes_at(g[at]), (panels, chunks, OUTPUTS, 16))
-    multiply(thread, threads, closed, weight, out, carray(floats_at(g[at + 1]), (panels * OUTPUTS,)))
-
-
-@njit(nogil=True, error_model="numpy", fastmath=True)
-def _dot(a, b):
-    total = np.float32(0)
-    for i in range(len(a)):
-        total += a[i] * b[i]
-    return total
+def _times(thread, threads, g, at, inputs, out):
+    """One thread's share of a product of the row in CLOSED, without the row's factor. out: an address."""
+    sizes = thread, threads, 1, inputs, g[at + 2], g[at + 3]
+    addresses = g[CLOSED], g[at], out, g[at + 1], 0, 0
+    call(g[BYTES], sizes + addresses)
 
 
 @njit(nogil=True, error_model="numpy")
@@ -67,7 +56,7 @@ def _mix(thread, threads, g, x, closed, by, owner):
             norm(deep, carray(floats_at(g[ONES]), (width,)), UNIT, scaled, by)
             close_rows(carray(floats_at(g[SCALED]), (1, taps * width)), deep_closed, by)
         meet(barrier, threads)
-        _times(thread, threads, g, DEEP_MIX, deep_closed, y)
+        _times(thread, threads, g, DEEP_MIX, taps * width, g[Y])
         meet(barrier, threads)
         if owner:
             for i in range(width):
@@ -75,23 +64,19 @@ def _mix(thread, threads, g, x, closed, by, owner):
     if owner:
         close_rows(x, closed, by)
     meet(barrier, threads)
-    _times(thread, threads, g, MIX, closed, y)
+    _times(thread, threads, g, MIX, width, g[Y])
     meet(barrier, threads)
     if owner:
         for i in range(width):
             x[0, i] += y[0, i] * by[0] + added[i]
 
 
-@intrinsic
-def _run(typing, code, given):
-    """Call a program's code, by its address, on the table at an address."""
-
-    def generate(context, builder, signature, values):
-        code = builder.inttoptr(values[0], ir.FunctionType(ir.VoidType(), [LONG.as_pointer()]).as_pointer())
-        builder.call(code, [builder.inttoptr(values[1], LONG.as_pointer())])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), generate
+@njit(nogil=True, error_model="numpy", fastmath=True)
+def _dot(a, b):
+    total = np.float32(0)
+    for i in range(len(a)):
+        total += a[i] * b[i]
+    return total
 
 
 def _step(given):
@@ -101,14 +86,14 @@ def _step(given):
     numbers, owner = carray(floats_at(g[NUMBERS]), (3,)), thread == threads - 1
     x, closed, by = carray(floats_at(g[X]), (1, width)), carray(shorts_at(g[CLOSED]), (1, width)), carray(floats_at(g[BY]), (1,))
     if g[SHALLOW]:
-        _run(g[SHALLOW], g[SHALLOW + 1])
+        call(g[SHALLOW], (g[SHALLOW + 1],))
         if owner:
             state = carray(floats_at(g[STATE]), (width,))
             for i in range(width):
                 state[i] = x[0, i]
     if g[MIX]:
         _mix(thread, threads, g, x, closed, by, owner)
-    _run(g[EXIT], g[EXIT + 1])
+    call(g[EXIT], (g[EXIT + 1],))
     if not g[HEAD]:
         return
     normed = carray(floats_at(g[NORMED]), (1, width))
@@ -118,7 +103,7 @@ def _step(given):
     meet(barrier, threads)
     frequent, words = g[HEAD + 2] * OUTPUTS, g[WORDS]
     logits = carray(floats_at(g[LOGITS]), (1, frequent + words))
-    _times(thread, threads, g, HEAD, closed, carray(floats_at(g[LOGITS]), (1, frequent)))
+    _times(thread, threads, g, HEAD, width, g[LOGITS])
     rows = carray(floats_at(g[CONTEXT]), (words, width))
     for c in range(words * thread // threads, words * (thread + 1) // threads):
         logits[0, frequent + c] = _dot(rows[c], normed[0])
@@ -155,14 +140,16 @@ class DraftStep:
         self.scores, self.logs = np.empty((2, count), np.float32)
         self.places, self.facts = np.empty(count, np.int64), np.empty(2, np.float32)
         self.given, own = np.zeros(BARRIER + 1, np.int64), {
-            X: self.x, ADDED: self.added, NORM: weight, NUMBERS: np.array([eps, ranker.temperature, ranker.least], np.float32),
-            ONES: np.ones(width, np.float32), SCALED: np.empty((max(1, taps), width), np.float32), NORMED: normed, CLOSED: np.empty(width * max(1, taps), np.int16), BY: np.empty(1, np.float32), Y: y, KEY: self.key,
-            BOUNDS: ranker.bounds, SCORES: self.scores, LOGS: self.logs, PLACES: self.places, FACTS: self.facts,
+            X: self.x, ADDED: self.added, Y: y, NORM: weight, NORMED: normed, ONES: np.ones(width, np.float32),
+            SCALED: np.empty((max(1, taps), width), np.float32), CLOSED: np.empty(width * max(1, taps), np.int16),
+            BY: np.empty(max(1, taps), np.float32), NUMBERS: np.array([eps, ranker.temperature, ranker.least], np.float32),
+            KEY: self.key, BOUNDS: ranker.bounds, SCORES: self.scores, LOGS: self.logs, PLACES: self.places, FACTS: self.facts,
             BARRIER: np.zeros(2, np.int64),
         }  # fmt: skip
         for place, array in own.items():
             self.given[place] = address(array)
-        self.given[[STREAM, TAPS, COUNT, NOISY]] = width, taps, count, ranker.temperature > 0
+        code = product_code(rows.panels.dtype).address
+        self.given[[STREAM, TAPS, COUNT, NOISY, BYTES]] = width, taps, count, ranker.temperature > 0, code
         parts = (head.mix.part(0, width), head.mix.part(width, (1 + taps) * width)) if head.mix else ()
         for place, product in zip((MIX, DEEP_MIX), parts):
             self.given[place : place + 4] = _product(product)

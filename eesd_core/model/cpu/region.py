@@ -5,7 +5,9 @@ being called, and on waking and joining threads, than a small model spends on it
 layers on every thread. The threads share the rows or the outputs of each stage and meet at a barrier behind it. Ours.
 
 It calls the kernels and products that step.py calls from Python, on the same numbers in the same order: step.py is the reference, and a
-test compares them bit for bit. It needs products with panels that all hold weights of one type, without biases and padding.
+test compares them bit for bit. It needs products with panels, without biases and padding, which all read rows of one type.
+
+Products and attention are called by their address, so they are compiled once for whatever calls them (threads.call).
 
 Compiled code reads plain tables. A row of `parts` describes a sub-layer, a row of `texts` the rows of one text in the pass.
 """
@@ -16,23 +18,26 @@ from functools import cache
 import numpy as np
 import torch
 from numba import carray, cfunc, njit, types
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 from torch import Tensor
 
 from .kept import kept
 from .kernels import add, add_norm, attend, close_rows, norm, silu_times, turn
-from .panels import ALIGNED, multiply, multiply_blocks
-from .threads import LIBRARY, blocks_at, bytes_at, floats_at, halves_at, in_parallel, longs_at, shorts_at, team, this_thread
+from .panels import ALIGNED
+from .threads import LIBRARY, call, floats_at, in_parallel, longs_at, product_code, shorts_at, team, this_thread
 from .tiles import CHUNKS, LONG, OUTPUTS
 
-# Columns of `parts`. A product (INTO, OUT) has five: addresses of weight, scale and offset, then the numbers of panels and of chunks. The
-# last column holds two float32: epsilon of the norm, and scaling of the queries.
-FEEDS, NORM, INTO, OUT, READS, WRITES, LAYER, HEADS, GROUPS, WIDTH, COS, SIN, WINDOW, FLOATS = 0, 1, 2, 7, *range(12, 22)
+# Columns of `parts`. A product (INTO, OUT) has six: addresses of weight, scale, offset and code, numbers of panels and of chunks. The last
+# column holds two float32: epsilon of the norm, and scaling of the queries.
+FEEDS, NORM, INTO, OUT, READS, WRITES, LAYER, HEADS, GROUPS, WIDTH, COS, SIN, WINDOW, FLOATS = 0, 1, 2, 8, *range(14, 24)
+WEIGHT, SCALE, OFFSET, CODE, PANELS, PIECES = range(6)  # of a product
 COLUMNS = FLOATS + 1
 # Columns of `texts`: sizes, then addresses. SHARED: rows of `paths`.
 ROWS, START, CAPACITY, SHARED, POSITIONS, SLOTS, PATHS, DEPTHS, WINDOWS, CACHES = range(10)
-# What a pass is given: sizes, then addresses of tables and buffers. DOOR: bytes of an activation.
-PARTS, TEXTS, LENGTH, STREAM, DOOR, TABLE, SPANS, X, READ, CLOSED, Y, QUERIES, MIXED, SUMS, BY, CLOSED_BY, BARRIER = range(17)
+# What a pass is given: sizes, then addresses of tables and buffers. DOOR: bytes of an activation. SELF: address of all this. ATTENTION: of
+# code.
+PARTS, TEXTS, LENGTH, STREAM, DOOR, SELF, ATTENTION, TABLE, SPANS, X = range(10)
+READ, CLOSED, Y, QUERIES, MIXED, SUMS, BY, CLOSED_BY, BARRIER = range(10, 19)
 PATIENCE = 4000  # looks before a waiting thread lets others have its core: some 20 microseconds
 GROUP = CHUNKS[np.dtype(np.uint8)].inputs
 CONTEXT = 1 << 30  # rows of the rotary tables, which compiled code does not check
@@ -100,60 +105,24 @@ else:  # one thread does all the work
         pass
 
 
-def _multiply(share, shares, x, sums, weight, parts, p, at, out):
-    """One thread's share of a product: rows x (m, K) -> out (m, N). `weight`: a pointer, for its type. at: INTO or OUT."""
-
-
-@overload(_multiply)
-def _multiply_kind(share, shares, x, sums, weight, parts, p, at, out):
-    elements = CHUNKS[np.dtype(str(weight.dtype))].elements
-    if weight.dtype == types.uint8:
-
-        def product(share, shares, x, sums, weight, parts, p, at, out):
-            panels, chunks = parts[p, at + 3], parts[p, at + 4]
-            weights = carray(like(weight, parts[p, at]), (panels, chunks, OUTPUTS, elements))
-            scale = carray(floats_at(parts[p, at + 1]), (panels, chunks, OUTPUTS))
-            offset = carray(floats_at(parts[p, at + 2]), (panels, chunks, OUTPUTS))
-            multiply_blocks(share, shares, x, weights, out, scale, offset, sums)
-
-    else:
-
-        def product(share, shares, x, sums, weight, parts, p, at, out):
-            panels, chunks = parts[p, at + 3], parts[p, at + 4]
-            weights = carray(like(weight, parts[p, at]), (panels, chunks, OUTPUTS, elements))
-            multiply(share, shares, x, weights, out, carray(floats_at(parts[p, at + 1]), (panels * OUTPUTS,)))
-
-    return product
-
-
-def _sum_groups(x, sums, weight):
+@njit(nogil=True, error_model="numpy")
+def _sum_groups(x, sums):
     """For 4 bits: sums (m, K / 32) of every 32 inputs of x (m, K). They are exact, since x holds integers."""
-
-
-@overload(_sum_groups)
-def _sum_groups_kind(x, sums, weight):
-    if weight.dtype != types.uint8:
-        return lambda x, sums, weight: None
-
-    def add_up(x, sums, weight):
-        for r in range(x.shape[0]):
-            for c in range(sums.shape[1]):
-                total = np.int32(0)
-                for i in range(GROUP):
-                    total += np.int32(x[r, c * GROUP + i])
-                sums[r, c] = np.float32(total)
-
-    return add_up
+    for r in range(x.shape[0]):
+        for c in range(sums.shape[1]):
+            total = np.int32(0)
+            for i in range(GROUP):
+                total += np.int32(x[r, c * GROUP + i])
+            sums[r, c] = np.float32(total)
 
 
 @njit(nogil=True, error_model="numpy")
-def _share(given, weight, door):
-    """One thread's share of a pass. weight, door: pointers, for the types of weights and activations."""
+def _share(given, door):
+    """One thread's share of a pass. door: a pointer, for the type of activations."""
     g = carray(given, (BARRIER + 1,))
-    thread, threads, barrier = np.int64(this_thread()), np.int64(team()), g[BARRIER]
+    thread, threads = np.int64(this_thread()), np.int64(team())
     rows, stream, item = g[LENGTH], g[STREAM], g[DOOR]
     parts = carray(longs_at(g[TABLE]), (g[PARTS], COLUMNS))
-    texts = carray(longs_at(g[SPANS]), (g[TEXTS], CACHES + 1))
     numbers = carray(floats_at(g[TABLE]), (g[PARTS], COLUMNS, 2))
     low = rows * thread // threads  # this thread's rows, wherever rows are shared
     own = rows * (thread + 1) // threads - low
@@ -168,36 +137,41 @@ def _share(given, weight, door):
             norm(x, weights, eps, mine, by)
         else:
             add_norm(x, y, closed_by, weights, eps, mine, by)
-        y = _product(thread, threads, g, parts, p, weight, door, INTO, READ, reads)
+        y = _product(thread, threads, g, parts, p, door, INTO, READ, reads)
         mine = carray(like(door, g[CLOSED] + item * low * writes), (own, writes))
         if parts[p, FEEDS]:
             silu_times(y, by, mine, closed_by)
         else:
-            _attention(thread, threads, g, parts, texts, p, numbers[p, FLOATS, 1], barrier)
+            call(g[ATTENTION], (thread, threads, g[SELF], np.int64(p)))
             close_rows(carray(floats_at(g[MIXED] + 4 * low * writes), (own, writes)), mine, closed_by)
-        y = _product(thread, threads, g, parts, p, weight, door, OUT, CLOSED, writes)
+        y = _product(thread, threads, g, parts, p, door, OUT, CLOSED, writes)
     add(x, y, closed_by)
 
 
 @njit(nogil=True, error_model="numpy")
-def _product(thread, threads, g, parts, p, weight, door, at, buffer, inputs):
+def _product(thread, threads, g, parts, p, door, at, buffer, inputs):
     """The rows in `buffer` (READ or CLOSED), of which every thread has written its own, times the weights `at` INTO or OUT, into Y; all
     threads have met behind it. Returns this thread's rows of Y."""
-    rows, groups, outputs = g[LENGTH], inputs // GROUP, parts[p, at + 3] * OUTPUTS
+    rows, groups, panels, chunks = g[LENGTH], inputs // GROUP, parts[p, at + PANELS], parts[p, at + PIECES]
     low = rows * thread // threads
     own = rows * (thread + 1) // threads - low
-    mine = carray(like(door, g[buffer] + g[DOOR] * low * inputs), (own, inputs))
-    _sum_groups(mine, carray(floats_at(g[SUMS] + 4 * low * groups), (own, groups)), weight)
+    if parts[p, at + OFFSET]:
+        mine = carray(like(door, g[buffer] + g[DOOR] * low * inputs), (own, inputs))
+        _sum_groups(mine, carray(floats_at(g[SUMS] + 4 * low * groups), (own, groups)))
     meet(g[BARRIER], threads)
-    whole, sums = carray(like(door, g[buffer]), (rows, inputs)), carray(floats_at(g[SUMS]), (rows, groups))
-    _multiply(thread, threads, whole, sums, weight, parts, p, at, carray(floats_at(g[Y]), (rows, outputs)))
+    sizes = thread, threads, rows, inputs, panels, chunks
+    addresses = g[buffer], parts[p, at + WEIGHT], g[Y], parts[p, at + SCALE], parts[p, at + OFFSET], g[SUMS]
+    call(parts[p, at + CODE], sizes + addresses)
     meet(g[BARRIER], threads)
-    return carray(floats_at(g[Y] + 4 * low * outputs), (own, outputs))
+    return carray(floats_at(g[Y] + 4 * low * panels * OUTPUTS), (own, panels * OUTPUTS))
 
 
-@njit(nogil=True, error_model="numpy")
-def _attention(thread, threads, g, parts, texts, p, scaling, barrier):
-    """Queries, keys and values from Y, and attention into MIXED; all threads have met behind it."""
+def _attention(thread, threads, given, p):
+    """Queries, keys and values of part p from Y, and attention into MIXED; all threads have met behind it."""
+    g = carray(longs_at(given), (BARRIER + 1,))
+    parts = carray(longs_at(g[TABLE]), (g[PARTS], COLUMNS))
+    texts = carray(longs_at(g[SPANS]), (g[TEXTS], CACHES + 1))
+    scaling = carray(floats_at(g[TABLE]), (g[PARTS], COLUMNS, 2))[p, FLOATS, 1]
     heads, groups, width = parts[p, HEADS], parts[p, GROUPS], parts[p, WIDTH]
     wide, across = heads * width, (heads + 2 * groups) * width
     cos, sin = carray(floats_at(parts[p, COS]), (CONTEXT, width // 2)), carray(floats_at(parts[p, SIN]), (CONTEXT, width // 2))
@@ -224,27 +198,19 @@ def _attention(thread, threads, g, parts, texts, p, scaling, barrier):
                 queries = carray(floats_at(g[QUERIES] + 4 * (first + low) * wide), (own, heads, width))
                 turn(y, by, positions, slots, cos, sin, queries, keys, values, scaling)
             first += rows
-        meet(barrier, threads)
+        meet(g[BARRIER], threads)
 
 
 def _of_floats(given):
-    _share(given, floats_at(0), floats_at(0))
+    _share(given, floats_at(0))
 
 
-def _of_halves(given):
-    _share(given, halves_at(0), floats_at(0))
+def _of_shorts(given):
+    _share(given, shorts_at(0))
 
 
-def _of_bytes(given):
-    _share(given, bytes_at(0), shorts_at(0))
-
-
-def _of_blocks(given):
-    _share(given, blocks_at(0), shorts_at(0))
-
-
-_KINDS = dict(zip(CHUNKS, (_of_floats, _of_halves, _of_bytes, _of_blocks)))
-_compiled = cache(lambda kind: kept(cfunc, types.void(types.CPointer(types.int64)))(_KINDS[kind]))
+_attention_code = cache(lambda: kept(cfunc, types.void(*[types.int64] * 4))(_attention))
+_pass_code = cache(lambda door: kept(cfunc, types.void(types.CPointer(types.int64)))(_of_floats if door == 4 else _of_shorts))
 
 
 def address(array: np.ndarray) -> int:
@@ -254,7 +220,8 @@ def address(array: np.ndarray) -> int:
 def product_columns(product) -> list[int]:
     """The columns of a threads.PanelProduct."""
     scale, offset = (*product.facts, None)[:2]
-    return [address(product.panels), address(scale), 0 if offset is None else address(offset), *product.panels.shape[:2]]
+    places = address(product.panels), address(scale), 0 if offset is None else address(offset)
+    return [*places, product_code(product.panels.dtype).address, *product.panels.shape[:2]]
 
 
 class Program:
@@ -272,9 +239,8 @@ class Program:
             windows.append(np.array([text.windows(kind) for kind in kinds]))
             arrays = text.positions, text.slots, text.paths, text.depths, windows[-1], text.cache.addresses
             span[:] = len(text.slots), text.start, text.cache.capacity, len(text.paths), *map(address, arrays)
-        panels, reads = parts[0].into.panels.panels.dtype, int(table[:, READS : WRITES + 1].max())
-        item = 2 if panels in (np.int8, np.uint8) else 4
-        outputs = OUTPUTS * int(max(table[:, INTO + 3].max(), table[:, OUT + 3].max()))
+        item, reads = parts[0].into.door.itemsize, int(table[:, READS : WRITES + 1].max())
+        outputs = OUTPUTS * int(table[:, [INTO + PANELS, OUT + PANELS]].max())
         wide = max((part.heads * part.width for part in attentions), default=0)
         widths = item * reads, item * reads, 4 * outputs, 4 * wide, 4 * wide, 4 * (reads // GROUP)  # bytes of a row, from READ to SUMS
         room = torch.empty(rows * sum(widths) + ALIGNED * len(widths), dtype=torch.uint8)
@@ -284,9 +250,11 @@ class Program:
             place += -(-rows * width // ALIGNED) * ALIGNED
         by, barrier = torch.ones(2, rows), torch.zeros(2, dtype=torch.int64)
         own = *buffers, *(each.data_ptr() for each in by), barrier.data_ptr()
-        self.given = np.array([len(parts), len(texts), rows, stream, item, address(table), address(self.spans), 0, *own])
+        places = 0, _attention_code().address, address(table), address(self.spans), 0
+        self.given = np.array([len(parts), len(texts), rows, stream, item, *places, *own])
+        self.given[SELF] = address(self.given)
         weights = sum(product.panels.size for part in parts for product in (part.into.panels, part.out.panels))
-        self.code, self.work = _compiled(panels), rows * weights
+        self.code, self.work = _pass_code(item), rows * weights
         self.steps, self.places = np.arange(rows), [(text.positions, text.slots) for text in texts]
         # Whatever has its address in `given`. Caches are not among it: they live as long as their texts, and keep programs themselves.
         self.alive = parts, table, windows, room, by, barrier, [(text.paths, text.depths) for text in texts]

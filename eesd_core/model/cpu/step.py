@@ -123,7 +123,7 @@ class Feed:
 def _row(part: "Attention | Feed", feeds: int, *sizes: int, floats: tuple[float, float]) -> np.ndarray | None:
     """The sub-layer as region.py reads it, (COLUMNS,). `sizes`: the columns from LAYER to SIN. None: region.py cannot run it."""
     both = part.into.panels, part.out.panels
-    if None in both or any(product.padded for product in both) or both[0].panels.dtype != both[1].panels.dtype:
+    if None in both or any(product.padded for product in both) or part.into.door != part.out.door:
         return None
     inputs = (product.panels.shape[1] * product.group for product in both)
     numbers = np.array(floats, np.float32).view(np.int64)
@@ -133,7 +133,7 @@ def _row(part: "Attention | Feed", feeds: int, *sizes: int, floats: tuple[float,
 
 def fits(parts: Sequence[Attention | Feed]) -> bool:
     """Whether region.py can run them together."""
-    return bool(parts) and all(part.row is not None for part in parts) and len({part.into.panels.panels.dtype for part in parts}) == 1
+    return bool(parts) and all(part.row is not None for part in parts) and len({part.into.door for part in parts}) == 1
 
 
 def _can_be_kept(parts: Sequence[Attention | Feed]) -> bool:

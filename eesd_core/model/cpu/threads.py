@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from llvmlite import ir
 from numba import carray, cfunc, njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .kept import kept
@@ -92,46 +93,69 @@ def _attend(given):
     attend(this_thread(), it[0], queries, keys, values, it[6], paths, depths, windows, out)
 
 
-def _multiply_floats(given):
-    """One thread's share of `multiply`. `given`: threads, m, K, panels, chunks, then four addresses."""
-    it = carray(given, 9)
-    x, out = carray(floats_at(it[5]), (it[1], it[2])), carray(floats_at(it[7]), (it[1], it[3] * OUTPUTS))
-    weight, scale = carray(floats_at(it[6]), (it[3], it[4], OUTPUTS, IN_FLOATS)), carray(floats_at(it[8]), (it[3] * OUTPUTS,))
-    multiply(this_thread(), it[0], x, weight, out, scale)
+@intrinsic
+def call(typing, code, arguments):
+    """Call machine code by its address, with a tuple of whole numbers and addresses. It is then compiled once, and not again inside of
+    whatever calls it."""
+    count = len(arguments)
+
+    def generate(context, builder, signature, given):
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * count)
+        builder.call(builder.inttoptr(given[0], kind.as_pointer()), cgutils.unpack_tuple(builder, given[1], count))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.UniTuple(types.int64, count)), generate
 
 
-def _multiply_halves(given):
-    it = carray(given, 9)
-    x, out = carray(floats_at(it[5]), (it[1], it[2])), carray(floats_at(it[7]), (it[1], it[3] * OUTPUTS))
-    weight, scale = carray(halves_at(it[6]), (it[3], it[4], OUTPUTS, IN_HALVES)), carray(floats_at(it[8]), (it[3] * OUTPUTS,))
-    multiply(this_thread(), it[0], x, weight, out, scale)
+def _floats(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset, sums):
+    weights, scales = carray(floats_at(weight), (panels, chunks, OUTPUTS, IN_FLOATS)), carray(floats_at(scale), (panels * OUTPUTS,))
+    multiply(share, shares, carray(floats_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, panels * OUTPUTS)), scales)
 
 
-def _multiply_bytes(given):
-    it = carray(given, 9)
-    x, out = carray(shorts_at(it[5]), (it[1], it[2])), carray(floats_at(it[7]), (it[1], it[3] * OUTPUTS))
-    weight, scale = carray(bytes_at(it[6]), (it[3], it[4], OUTPUTS, IN_BYTES)), carray(floats_at(it[8]), (it[3] * OUTPUTS,))
-    multiply(this_thread(), it[0], x, weight, out, scale)
+def _halves(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset, sums):
+    weights, scales = carray(halves_at(weight), (panels, chunks, OUTPUTS, IN_HALVES)), carray(floats_at(scale), (panels * OUTPUTS,))
+    multiply(share, shares, carray(floats_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, panels * OUTPUTS)), scales)
 
 
-def _multiply_blocks(given):
-    """As above, with two more addresses."""
-    it = carray(given, 11)
-    x, out = carray(shorts_at(it[5]), (it[1], it[2])), carray(floats_at(it[7]), (it[1], it[3] * OUTPUTS))
-    weight, scale = carray(blocks_at(it[6]), (it[3], it[4], OUTPUTS, IN_BLOCKS)), carray(floats_at(it[8]), (it[3], it[4], OUTPUTS))
-    offset, sums = carray(floats_at(it[9]), (it[3], it[4], OUTPUTS)), carray(floats_at(it[10]), (it[1], it[4]))
-    multiply_blocks(this_thread(), it[0], x, weight, out, scale, offset, sums)
+def _bytes(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset, sums):
+    weights, scales = carray(bytes_at(weight), (panels, chunks, OUTPUTS, IN_BYTES)), carray(floats_at(scale), (panels * OUTPUTS,))
+    multiply(share, shares, carray(shorts_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, panels * OUTPUTS)), scales)
+
+
+def _blocks(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset, sums):
+    facts = panels, chunks, OUTPUTS
+    multiply_blocks(
+        share, shares, carray(shorts_at(x), (rows, inputs)), carray(blocks_at(weight), (panels, chunks, OUTPUTS, IN_BLOCKS)),
+        carray(floats_at(out), (rows, panels * OUTPUTS)), carray(floats_at(scale), facts), carray(floats_at(offset), facts),
+        carray(floats_at(sums), (rows, chunks)),
+    )  # fmt: skip
+
+
+_KINDS = dict(zip(CHUNKS, (_floats, _halves, _bytes, _blocks)))
 
 
 @cache
-def _shares(share: Callable) -> Callable[[tuple[int, ...], tuple[np.ndarray, ...]], None]:
+def product_code(kind: np.dtype):
+    """One thread's share of a product with weights of this type: panels.multiply or multiply_blocks, for `call`. Arguments: share, shares;
+    rows, inputs, panels, chunks; addresses of x, weight, out, scale, offset, sums (the last two in 4 bits only)."""
+    return kept(cfunc, types.void(*[types.int64] * 12))(_KINDS[kind])
+
+
+def _multiply(given):
+    """One thread's share. `given`: the product's code and its arguments."""
+    it = carray(given, 11)
+    share, shares = np.int64(this_thread()), np.int64(team())
+    call(it[0], (share, shares, it[1], it[2], it[3], it[4], it[5], it[6], it[7], it[8], it[9], it[10]))
+
+
+@cache
+def _shares(share: Callable) -> Callable[[tuple[int, ...], tuple[np.ndarray, ...], int], None]:
     """A function that makes every thread do its share."""
     code = kept(cfunc, types.void(types.CPointer(types.int64)))(share)
 
-    def run(numbers: tuple[int, ...], arrays: tuple[np.ndarray, ...]) -> None:
-        """`numbers`: the number of threads, then sizes."""
+    def run(numbers: tuple[int, ...], arrays: tuple[np.ndarray, ...], threads: int) -> None:
         given = np.array([*numbers, *(array.ctypes.data for array in arrays)], np.int64)
-        LIBRARY.GOMP_parallel(code.address, given.ctypes.data, numbers[0], 0)
+        LIBRARY.GOMP_parallel(code.address, given.ctypes.data, threads, 0)
 
     return run
 
@@ -147,7 +171,7 @@ def attend_by_threads(queries, keys, values, start, paths, depths, windows, out)
         attend(0, 1, queries, keys, values, start, paths, depths, windows, out)
     else:
         sizes = (threads, *queries.shape, keys.shape[1], keys.shape[0], start, len(paths))
-        _shares(_attend)(sizes, (queries, keys, values, paths, depths, windows, out))
+        _shares(_attend)(sizes, (queries, keys, values, paths, depths, windows, out), threads)
 
 
 class PanelProduct:
@@ -164,17 +188,15 @@ class PanelProduct:
         if self.missing:
             x = np.pad(x, ((0, 0), (0, self.missing)))
         out = np.empty((len(x), self.width), np.float32)
-        sums = [x.reshape(len(x), -1, self.group).sum(-1, dtype=np.float32)] if len(self.facts) == 2 else []
-        given, threads = (x, self.panels, out, *self.facts, *sums), _threads(len(x) * self.panels.size, LIGHT)
+        sums = x.reshape(len(x), -1, self.group).sum(-1, dtype=np.float32) if len(self.facts) == 2 else self.facts[0]
+        arrays = np.ascontiguousarray(x), self.panels, out, self.facts[0], self.facts[-1], sums
+        numbers, threads = (*x.shape, *self.panels.shape[:2]), _threads(len(x) * self.panels.size, LIGHT)
         if threads == 1:
-            (multiply_blocks if sums else multiply)(0, 1, *given)
+            product_code(self.panels.dtype).ctypes(0, 1, *numbers, *(array.ctypes.data for array in arrays))
         else:
-            _shares(_PRODUCTS[self.panels.dtype])((threads, *x.shape, *self.panels.shape[:2]), given)
+            _shares(_multiply)((product_code(self.panels.dtype).address, *numbers), arrays, threads)
         return out if self.width == self.outputs else np.ascontiguousarray(out[:, : self.outputs])
 
     @property
     def padded(self) -> bool:
         return self.missing > 0 or self.width != self.outputs
-
-
-_PRODUCTS = dict(zip(CHUNKS, (_multiply_floats, _multiply_halves, _multiply_bytes, _multiply_blocks)))
