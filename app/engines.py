@@ -17,7 +17,6 @@ from eesd_core.model.quantize import CHOICES
 from .arrival import Arrival
 
 Load = Callable[[str], Engine]  # takes the precision
-OPENS_IN = {name: "q8" for name in KNOWN}  # on a CPU; verify passes over several tokens cost least there (docs/benchmark.md)
 
 
 class Wanted(NamedTuple):
@@ -58,12 +57,7 @@ class Engines:
             self.beside[model].arrival.check()
         elif quantize is not None and quantize not in self.offered:
             raise UserError(f"this server has its model in one precision (quantize={self.start}): leave the choice as it is")
-        return Wanted(model, self.usual(model) if quantize is None else quantize)
-
-    def usual(self, model: str) -> str:
-        """The precision that a model's runs begin in: the host's choice, or for a model beside it the one that suits it on a CPU."""
-        free = model != self.model and self.start == "none" and self._host.target.device.type == "cpu"
-        return OPENS_IN.get(model, self.start) if free else self.start
+        return Wanted(model, self.start if quantize is None else quantize)
 
     def engine(self, wanted: Wanted) -> Engine:
         """The engine, loaded if need be. Call it in the device's thread only. Raises UserError if the weights cannot be loaded or
@@ -85,7 +79,7 @@ class Engines:
 
     def heads(self, model: str) -> list[str]:
         """Kinds of trained heads that this model has, beside its exit layer."""
-        engine = self.loaded(Wanted(model, self.usual(model)))
+        engine = self.loaded(Wanted(model, self.start))
         return list(engine.heads) if engine else kinds_in(KNOWN[model].heads)
 
     def state(self) -> list[dict]:
@@ -93,7 +87,7 @@ class Engines:
         told = [{"model": self.model, "state": "ready"}]
         told += [{"model": name, **beside.arrival.state()} for name, beside in self.beside.items()]
         for entry in told:
-            if engine := self.loaded(Wanted(entry["model"], self.usual(entry["model"]))):
+            if engine := self.loaded(Wanted(entry["model"], self.start)):
                 target = engine.target
                 entry |= {"name": target.name, "dtype": target.precision, "device": str(target.device), "level": engine.level}
         return told

@@ -13,7 +13,6 @@ from starlette.middleware import Middleware
 from eesd_core.engine import Engine
 from eesd_core.environment import processor, versions
 from eesd_core.export.scripts import WEB, join_modules
-from eesd_core.model.catalog import STORYTELLER
 from eesd_core.model.cpu.prepare import OWN
 from eesd_core.schema import SCHEMA
 
@@ -105,11 +104,9 @@ def build_page(visits: Visits, head: str = "") -> gr.Blocks:
         own = examples_of(engines.replies(name))
         return gr.Dropdown(choices(own), value=own[0]["prompt"])
 
-    def begin_with(name: str) -> tuple[str, bool, str, str, str]:
-        """Prompt, chat or not, earlier turns, precision and controller after a model was chosen. A conversation with another model ends
-        here. The storyteller begins with the paper's controller; it costs the other models more than it earns (docs/benchmark.md)."""
-        controller = CONTROLLER.value if name == STORYTELLER else "throughput"
-        return examples_of(engines.replies(name))[0]["prompt"], engines.replies(name), "", engines.usual(name), controller
+    def begin_with(name: str) -> tuple[str, bool, str]:
+        """Prompt, chat or not, and earlier turns after a model was chosen. A conversation with another model ends here."""
+        return examples_of(engines.replies(name))[0]["prompt"], engines.replies(name), ""
 
     async def stop(request: gr.Request) -> None:
         await visits.stop(request.session_hash)
@@ -149,7 +146,7 @@ def build_page(visits: Visits, head: str = "") -> gr.Blocks:
         in_browser = {"fn": None, "show_progress": "hidden", "api_visibility": "private"}
         told = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
         model.change(examples_for, model, examples, **told)  # a link may choose the model too
-        model.input(begin_with, model, [prompt, chat, history, weights, controller[0]], **told)
+        model.input(begin_with, model, [prompt, chat, history], **told)
         examples.input(inputs=examples, outputs=[prompt, history], js="text => [text, '']", **in_browser)
         run_button.click(outputs=buttons, js="() => EESD.page.buttons(true)", **in_browser)
         streaming = {"show_progress": "hidden", "concurrency_limit": STREAMS_AT_ONCE, "concurrency_id": "race"}

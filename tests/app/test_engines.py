@@ -157,7 +157,7 @@ def test_a_model_beside_the_hosts_is_chosen_by_name_and_loaded_once():
     visits.contest = race
     runs = lines_of(visits, {}, {"model": "smollm2"}, {"model": "storyteller"}, {"model": "smollm2", "quantize": "8bit"})
     assert [run[-1]["type"] for run in runs] == ["race_finished"] * 4
-    assert (host.loaded, other.loaded) == (["none"], ["q8", "8bit"])
+    assert (host.loaded, other.loaded) == (["none"], ["none", "8bit"])
     assert [entry["state"] for entry in visits.engines.state()] == ["ready", "ready"]
     refused = lines_of(visits, {"model": "../../x"}, {"model": 7}, {"model": "gpt"})
     assert [run[-1]["type"] for run in refused] == ["error"] * 3
@@ -219,13 +219,3 @@ def test_the_heads_of_a_model_are_known_before_it_is_loaded(tmp_path, monkeypatc
     engine.heads = {"glide": None}
     engines = Engines(engine, "none", model="storyteller", beside={"smollm2": Beside(Loader(), Arrival("smollm2", print))})
     assert {name: engines.heads(name) for name in engines.models} == {"storyteller": ["glide"], "smollm2": ["block"]}
-
-
-def test_a_model_beside_the_hosts_opens_in_the_precision_that_suits_it():
-    """On a CPU, and unless the host chose a precision for all."""
-    host, beside = FakeEngine(), {"smollm2": Beside(Loader(), Arrival("smollm2", print))}
-    usual = Engines(host, "none", Loader(), "storyteller", beside).usual
-    assert (usual("storyteller"), usual("smollm2")) == ("none", "q8")
-    assert Engines(host, "q4", Loader(), "storyteller", beside).usual("smollm2") == "q4"
-    host.target = SimpleNamespace(**vars(host.target) | {"device": torch.device("cuda")})
-    assert Engines(host, "none", Loader(), "storyteller", beside).usual("smollm2") == "none"
