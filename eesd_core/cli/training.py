@@ -77,6 +77,7 @@ def add_commands(commands, shared: Shared) -> None:
     kept.add_argument("--bits", type=int, choices=[4, 16], default=4, help="of a stored weight; training rounds as it will be stored")
     kept.add_argument("--rows", type=whole, default=16, metavar="B", help="texts a step")
     kept.add_argument("--rate", type=number, default=2e-3, help="learning rate")
+    kept.add_argument("--begin-with", type=Path, metavar="DIR", help="a stored exit layer that learns on (default: anew)")
     sweep = commands.add_parser("sweep", parents=[lessons], help="exit depth against acceptance, cost, speedup: `distill` at every depth")
     sweep.add_argument("--depths", type=whole, nargs="+", metavar="N", help="exit depths (default: 1, and eighths of the model up to half)")
 
@@ -183,6 +184,8 @@ def distill(arguments) -> int:
         raise UserError("an exit layer stands on the first N layers: say --exit-after N, or train another --head")
     if kind == EXIT and settings:
         raise UserError("the settings of an exit layer are --exit-after, --layers and --taps")
+    if a.begin_with and not a.texts:
+        raise UserError("--begin-with is for learning from texts that are kept: give --texts their folder too")
     if kind != EXIT and not a.texts:
         raise UserError(f"a {kind} head learns from texts that are kept: write some with `write-replies`, and give --texts their folder")
     if a.texts:
@@ -194,7 +197,7 @@ def distill(arguments) -> int:
             config = TextsConfig(a.exit_after, layers=a.layers, taps=tuple(a.taps), **pace)
         else:
             config = HeadConfig(kind, settings_of(settings) | ({"taps": a.taps} if a.taps else {}), **pace)
-        distill_texts(a.model, a.texts, a.work, a.out, config, a.device)
+        distill_texts(a.model, a.texts, a.work, a.out, config, a.device, a.begin_with)
         return 0
     config = DistillConfig(a.exit_after, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, greedy_steps=a.greedy_steps)
     distill(a.model, a.data, a.prompts, a.work, a.out, config, a.device, a.quantize)

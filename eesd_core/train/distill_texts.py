@@ -123,10 +123,11 @@ class HeadConfig(TrainingConfig):
 
 
 def distill_texts(
-    model: str | None, folders: Sequence[Path], work: Path, out: Path, config: TrainingConfig, device: str = "auto"
+    model: str | None, folders: Sequence[Path], work: Path, out: Path, config: TrainingConfig, device: str = "auto",
+    begin_with: Path | None = None,
 ) -> dict:  # fmt: skip
     """Train, evaluate on held-out texts, and save to `out`; prints and returns the facts. Resumes from `work`. `folders` hold the texts;
-    only texts of the first folder are held out. Raises UserError."""
+    only texts of the first folder are held out. begin_with: a stored exit layer that learns on, with its shortlist. Raises UserError."""
     place = choose_device(device)
     target = load_target(model, device, "float32" if place.type == "cpu" else "bfloat16", alone=True)
     target.model.requires_grad_(False)
@@ -134,11 +135,14 @@ def distill_texts(
     if target.softcap or target.model.lm_head.bias is not None:
         raise UserError(f"the LM head of {target.name} is more than a product: leave --texts out, and `distill` has texts written anew")
     lessons = Lessons(*folders)
-    layer = config.made(target)
+    layer = stored(begin_with, target, config) if begin_with else config.made(target)
     layer.float()
     layer.bits = config.bits
     work.mkdir(parents=True, exist_ok=True)
-    shortlist = Shortlist(target, chosen(work, lessons, target, config.shortlist)) if config.shortlist else None
+    shortlist, before = layer.shortlist, layer.facts.get("training", {}).get("curve")
+    if config.shortlist and not shortlist:
+        shortlist = Shortlist(target, chosen(work, lessons, target, config.shortlist))
+    layer.read_only(None)
     everything = torch.arange(target.vocab, device=target.device)
     words = shortlist or Shortlist(target, everything)
     checkpoint = work / f"{config.name}.safetensors"
@@ -152,12 +156,25 @@ def distill_texts(
         curves["greedy_curve"] = train(target, twin, lessons, greedy, words, config, checkpoint, greedy=True)
         layer.greedy = twin
     facts = asdict(config) | {"data": "the model's own texts", "texts": len(lessons.texts)}
+    facts |= {"curve_before": before} if before else {}
     facts |= {"replies": int(lessons.reply.sum()) - lessons.given, "given": lessons.given}
     facts |= curves | judge(target, layer, lessons, lessons.held[:MOST_JUDGED], words, config)
     layer.read_only(shortlist)
     layer.save(out, target, facts)
     print(json.dumps({name: value for name, value in facts.items() if "curve" not in name}))
     return facts
+
+
+def stored(folder: Path, target: Target, config: TrainingConfig) -> ExitLayer:
+    """An exit layer that learns on. Raises UserError unless its shape is the one asked for."""
+    layer = ExitLayer.load(folder, target)
+    shape = layer.exit_after, len(layer.layers), layer.taps, len(layer.shortlist or ())
+    wanted = (config.exit_after, config.layers, tuple(config.taps), config.shortlist) if isinstance(config, TextsConfig) else None
+    if shape != wanted or layer.greedy:
+        depth, layers, taps, listed = shape
+        asked = f"--exit-after {depth} --layers {layers} --taps {' '.join(map(str, taps))} --shortlist {listed}"
+        raise UserError(f"only an exit layer without a twin learns on, in its own shape: the one in {folder} has {asked}")
+    return layer
 
 
 def chosen(work: Path, lessons: Lessons, target: Target, size: int) -> Tensor:

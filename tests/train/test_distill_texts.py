@@ -204,6 +204,16 @@ def test_it_learns_resumes_and_saves_a_twin(folder, model_folder, tmp_path, monk
         distill_texts(str(model_folder), [folder], tmp_path / "work", tmp_path / "out", replace(few, rows=3), "cpu")
 
 
+def test_a_stored_exit_layer_learns_on(folder, model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LOOKS", 6)
+    config, made = TextsConfig(2, shortlist=40, rows=4, steps=12, taps=(3, 4)), []
+    for out, before in (("first", None), ("second", tmp_path / "first")):
+        made.append(distill_texts(str(model_folder), [folder], tmp_path / out / "work", tmp_path / out, config, "cpu", before))
+    assert made[1]["curve_before"] == made[0]["curve"] and made[1]["curve"][0][1] >= made[0]["curve"][0][1]
+    with pytest.raises(UserError, match="--exit-after 2 --layers 1 --taps 3 4 --shortlist 40"):
+        distill_texts(str(model_folder), [folder], tmp_path / "w", tmp_path / "o", replace(config, taps=()), "cpu", tmp_path / "first")
+
+
 def test_bad_folders_are_one_line(folder, tmp_path):
     with pytest.raises(UserError, match="too few texts"):
         Lessons(tmp_path)
