@@ -82,6 +82,7 @@ def _dense(owner: nn.Module, parameter: Tensor) -> Tensor:
     if type(parameter).__name__ == "Params4bit":
         from bitsandbytes.functional import dequantize_4bit
 
+        owner.state_dict()  # on processors with bf16 a first pass lays the weights out anew; this undoes it
         return dequantize_4bit(parameter.data, parameter.quant_state)
     if type(parameter).__name__ == "Int8Params":
         scales = parameter.SCB if parameter.SCB is not None else owner.state.SCB

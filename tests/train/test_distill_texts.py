@@ -209,7 +209,7 @@ def test_a_stored_exit_layer_learns_on(folder, model_folder, tmp_path, monkeypat
     config, made = TextsConfig(2, shortlist=40, rows=4, steps=12, taps=(3, 4)), []
     for out, before in (("first", None), ("second", tmp_path / "first")):
         made.append(distill_texts(str(model_folder), [folder], tmp_path / out / "work", tmp_path / out, config, "cpu", before))
-    assert made[1]["curve_before"] == made[0]["curve"] and made[1]["curve"][0][1] >= made[0]["curve"][0][1]
+    assert made[1]["curve_before"] == list(map(list, made[0]["curve"])) and made[1]["curve"][0][1] >= made[0]["curve"][0][1]
     with pytest.raises(UserError, match="--exit-after 2 --layers 1 --taps 3 4 --shortlist 40"):
         distill_texts(str(model_folder), [folder], tmp_path / "w", tmp_path / "o", replace(config, taps=()), "cpu", tmp_path / "first")
 
