@@ -5,28 +5,65 @@ import os
 import shlex
 import socket
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 
 from app import ZERO_GPU
 from app.arrival import Arrival
-from app.engines import Beside
-from app.form_values import Limits
-from app.page import launch
-from app.runs import Visits
-from eesd_core.cli.flags import MODELS
+from eesd_core.cli.flags import MODELS, PRECISIONS
 from eesd_core.errors import UserError
-from eesd_core.loading import load_engine
-from eesd_core.model.catalog import KNOWN, STORYTELLER, in_cache, locate
-from eesd_core.model.fetch import offline
-from eesd_core.model.quantize import CHOICES
+from eesd_core.model.catalog import KNOWN, STORYTELLER, bring, in_cache, locate
+from eesd_core.model.cpu.ahead import beside_this, compile_ahead, step_aside
+from eesd_core.model.fetch import Progress, offline
 
 LOCAL = "127.0.0.1"
 MOST_TOGETHER = 8  # visitors
 PRIVATE = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # networks
 
 
+def flags_of(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", metavar="MODEL", help=MODELS)
+    parser.add_argument("--exit-layer", metavar="DIR", help="folder of its exit layer (default: the model's folder)")
+    others = "folder of its other trained heads, a folder for each kind (default: those shipped, or in the model's folder)"
+    parser.add_argument("--heads", metavar="DIR", help=others)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    weights = "precision of the weights: q8 and q4 on a CPU, 8bit and 4bit by bitsandbytes (default: none)"
+    parser.add_argument("--quantize", choices=PRECISIONS, default="none", help=weights)
+    parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, metavar="PORT", help="default: the first free one from 7860 on")
+    parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")
+    each = "most runs of one address in line; raise it where a lecture hall shares one (default: 2)"
+    parser.add_argument("--waiting-per-address", type=int, default=2, metavar="N", help=each)
+    shared = f"up to N visitors share passes, 1 to {MOST_TOGETHER}; each clock then counts the passes of all (default: 1)"
+    parser.add_argument("--together", type=int, default=1, metavar="N", help=shared)
+    parser.add_argument("--ssr", action="store_true", help="render the page on the server too; needs Node 24")
+    parser.add_argument("--mcp", action="store_true", help="offer the endpoints as MCP tools; needs hosting/requirements-mcp.txt")
+    parser.add_argument("--openai", action="store_true", help="serve /v1/completions and /v1/chat/completions too")
+    parser.add_argument("--offline", action="store_true", help="fetch nothing")
+    return parser.parse_args(arguments)
+
+
+def check(flags: argparse.Namespace) -> None:
+    """Whatever can be refused before the libraries are imported, which takes seconds. Raises UserError."""
+    if flags.runs_per_minute < 1:
+        raise UserError("--runs-per-minute must be at least 1")
+    if flags.waiting_per_address < 1:
+        raise UserError("--waiting-per-address must be at least 1")
+    if not 1 <= flags.together <= MOST_TOGETHER:
+        raise UserError(f"--together must be from 1 to {MOST_TOGETHER}")
+    if ZERO_GPU and flags.together > 1:
+        raise UserError("a GPU that is lent has one visitor at a time: leave out --together")
+    if ZERO_GPU and flags.openai:
+        raise UserError("a GPU that is lent run by run serves no completions: leave out --openai")
+    check_address(flags.host, flags.port)
+    if flags.mcp and not find_spec("mcp"):
+        raise UserError("MCP tools need one more package: pip install -r hosting/requirements-mcp.txt")
+
+
 def check_address(host: str | None, port: int | None) -> None:
-    """Called before the model is loaded, which takes longer. Gradio needs the port on 127.0.0.1 too. Raises UserError."""
+    """Gradio needs the port on 127.0.0.1 too. Raises UserError."""
     try:
         for name in {host or LOCAL, LOCAL}:
             family, *_, address = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0]
@@ -42,65 +79,56 @@ def available() -> list[str]:
     return [name for name in names if in_cache(name) or not offline()]
 
 
-def arrival_of(name: str) -> Arrival:
-    return Arrival(name, lambda progress: locate(name, progress))
+def fetched(name: str, progress: Progress) -> None:
+    """Fetch and convert a known model. Converting computes for seconds, so another process does it, and not this one beside a race."""
+    if not in_cache(name):
+        bring(name, progress)
+        with suppress(OSError):
+            step_aside(converting := beside_this("eesd_core", "fetch", name))
+            converting.wait()
+    locate(name, progress)  # converts what is left to convert, and says what is wrong
+
+
+def visits_of(flags: argparse.Namespace):
+    """The visits of a server whose model is loaded. Raises UserError."""
+    from app.engines import Beside
+    from app.form_values import Limits
+    from app.runs import Visits
+    from eesd_core.loading import load_engine
+
+    limits = Limits(runs_a_minute=flags.runs_per_minute, waiting_each=flags.waiting_per_address, together=flags.together)
+    if ZERO_GPU:
+        from app.zero_gpu import lent_visits
+
+        own = flags.model, flags.exit_layer
+        return lent_visits(lambda device: load_engine(*own, device, flags.dtype, flags.quantize, heads=flags.heads), limits)
+
+    def loader(model: str | None, exit_layer: str | None = None, heads: str | None = None):
+        return lambda quantize: load_engine(model, exit_layer, flags.device, flags.dtype, quantize, heads=heads)
+
+    choice = flags.model is None  # the host's own model may be too large to load twice
+    arrivals = {name: Arrival(name, lambda progress, name=name: fetched(name, progress)) for name in available()} if choice else {}
+    beside = {name: Beside(loader(name), arrival) for name, arrival in arrivals.items()}
+    load, model = loader(flags.model, flags.exit_layer, flags.heads), flags.model or STORYTELLER
+    visits = Visits.load(load, limits, flags.quantize, choice, model, beside)
+    for arrival in arrivals.values():  # only now, because what else runs while the engine measures its costs would be among them
+        arrival.begin()
+    return visits
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", metavar="MODEL", help=MODELS)
-    parser.add_argument("--exit-layer", metavar="DIR", help="folder of its exit layer (default: the model's folder)")
-    others = "folder of its other trained heads, a folder for each kind (default: those shipped, or in the model's folder)"
-    parser.add_argument("--heads", metavar="DIR", help=others)
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
-    weights = "precision of the weights: q8 and q4 on a CPU, 8bit and 4bit by bitsandbytes (default: none)"
-    parser.add_argument("--quantize", choices=CHOICES, default="none", help=weights)
-    parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, metavar="PORT", help="default: the first free one from 7860 on")
-    parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")
-    each = "most runs of one address in line; raise it where a lecture hall shares one (default: 2)"
-    parser.add_argument("--waiting-per-address", type=int, default=2, metavar="N", help=each)
-    shared = f"up to N visitors share passes, 1 to {MOST_TOGETHER}; each clock then counts the passes of all (default: 1)"
-    parser.add_argument("--together", type=int, default=1, metavar="N", help=shared)
-    parser.add_argument("--ssr", action="store_true", help="render the page on the server too; needs Node 24")
-    parser.add_argument("--mcp", action="store_true", help="offer the endpoints as MCP tools; needs hosting/requirements-mcp.txt")
-    parser.add_argument("--openai", action="store_true", help="serve /v1/completions and /v1/chat/completions too")
     if "SPACE_ID" in os.environ:  # trust the Hub's proxies, whose addresses are private: the run limit needs each visitor's own address
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE)
-    parser.add_argument("--offline", action="store_true", help="fetch nothing")
-    flags = parser.parse_args([*shlex.split(os.environ.get("EESD_FLAGS", "")), *sys.argv[1:]])
+    flags = flags_of([*shlex.split(os.environ.get("EESD_FLAGS", "")), *sys.argv[1:]])
     if flags.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
-    limits = Limits(runs_a_minute=flags.runs_per_minute, waiting_each=flags.waiting_per_address, together=flags.together)
     try:
-        if flags.runs_per_minute < 1:
-            raise UserError("--runs-per-minute must be at least 1")
-        if flags.waiting_per_address < 1:
-            raise UserError("--waiting-per-address must be at least 1")
-        if not 1 <= flags.together <= MOST_TOGETHER:
-            raise UserError(f"--together must be from 1 to {MOST_TOGETHER}")
-        if ZERO_GPU and flags.together > 1:
-            raise UserError("a GPU that is lent has one visitor at a time: leave out --together")
-        check_address(flags.host, flags.port)
-        if flags.mcp and not find_spec("mcp"):
-            raise UserError("MCP tools need one more package: pip install -r hosting/requirements-mcp.txt")
-        if ZERO_GPU:
-            from app.zero_gpu import lent_visits
+        check(flags)
+        if flags.device != "cuda" and flags.dtype != "bfloat16":
+            compile_ahead(flags.quantize)
+        from app.page import launch  # behind the flags, because it imports torch, transformers and gradio
 
-            if flags.openai:
-                raise UserError("a GPU that is lent run by run serves no completions: leave out --openai")
-            own = flags.model, flags.exit_layer
-            visits = lent_visits(lambda device: load_engine(*own, device, flags.dtype, flags.quantize, heads=flags.heads), limits)
-        else:
-
-            def loader(model: str | None, exit_layer: str | None = None, heads: str | None = None):
-                return lambda quantize: load_engine(model, exit_layer, flags.device, flags.dtype, quantize, heads=heads)
-
-            choice = flags.model is None  # the host's own model may be too large to load twice
-            beside = {name: Beside(loader(name), arrival_of(name).begin()) for name in available()} if choice else {}
-            load, model = loader(flags.model, flags.exit_layer, flags.heads), flags.model or STORYTELLER
-            visits = Visits.load(load, limits, flags.quantize, choice, model, beside)
+        visits = visits_of(flags)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

@@ -1,5 +1,6 @@
 """From names to a ready engine: target, exit layer, self-check."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from .engine import Engine
@@ -13,6 +14,7 @@ from .heads.hub import find_exit_layer
 from .heads.kinds import KINDS, load_heads
 from .heads.trained import TrainedHead
 from .model.catalog import EMBEDDED
+from .model.cpu import ahead
 from .model.cpu.huge_pages import give_back, private_memory, use_large_pages
 from .model.cpu.prepare import OWN, all_in_panels, prepare
 from .model.load import load_target
@@ -43,8 +45,11 @@ def load_engine(
     others = load_heads(target.source.trained, target, layer)
     if heads:
         others |= given_heads(Path(heads), target, layer)
+    ahead.finish(quantize)
     prepare(target, layer, *others.values(), quantize=quantize)
     if target.device.type == "cpu":
+        if find_spec("numba"):
+            ahead.compile_choice()
         give_back()
         if not all_in_panels(target):
             use_large_pages(before)
