@@ -83,7 +83,7 @@ def both(engine, request) -> tuple[Lane, Lane]:
 def test_its_rounds_are_those_of_every_run(which, sampling, graphs, request):
     engine = request.getfixturevalue(which)
     for controller, settings in CONTROLLERS:
-        host, device = both(engine, Request(PROMPT, 40, sampling, "eesd", controller, settings))
+        host, device = both(engine, Request(PROMPT, 20, sampling, "eesd", controller, settings))
         assert list(map(facts, device.rounds)) == list(map(facts, host.rounds))
         for ours, theirs in zip(device.rounds, host.rounds):
             assert numbers(ours) == pytest.approx(numbers(theirs), rel=1e-3, abs=1e-4)
@@ -152,9 +152,9 @@ def test_the_end_of_the_text_ends_it(agreeing, length):
 def test_stop_strings_end_it(engine, agreeing, disagreeing):
     for each in (engine, agreeing, disagreeing):
         for sampling in SAMPLINGS.values():
-            text = fold(each.run(Request(PROMPT, 40, sampling)), "eesd").text
-            for stop in {text[3:5], text[9:10], text[20:23]} - {""}:
-                host, device = both(each, Request(PROMPT, 40, sampling, stop=(stop,), **THREE))
+            text = fold(each.run(Request(PROMPT, 24, sampling)), "eesd").text
+            for stop in {text[3:5], text[9:10], text[15:18]} - {""}:
+                host, device = both(each, Request(PROMPT, 24, sampling, stop=(stop,), **THREE))
                 assert (device.token_ids, device.text, device.ended.reason) == (host.token_ids, host.text, host.ended.reason)
                 assert stop not in device.text
 
@@ -220,14 +220,15 @@ def test_who_decides(engine, gpu, monkeypatch):
         assert not why_host(engine, Request(PROMPT, controller=name))
     assert not why_host(engine, Request(PROMPT, method="vanilla", controller="throughput"))
     reasons = {
-        "looks at every draft": Request(PROMPT, controller="throughput"),
-        "prompt-lookup is no chain": Request(PROMPT, drafter="prompt-lookup"),
-        "early-exit:8 is no chain": Request(PROMPT, controller="fixed", drafter="early-exit:8"),
-        "rejection": Request(PROMPT, sampling=Sampling(1.0, acceptance="rejection"), **THREE),
+        "looks at every draft": Request(PROMPT, 8, controller="throughput"),
+        "prompt-lookup is no chain": Request(PROMPT, 8, drafter="prompt-lookup"),
+        "early-exit:8 is no chain": Request(PROMPT, 8, controller="fixed", drafter="early-exit:8"),
+        "rejection": Request(PROMPT, 8, sampling=Sampling(1.0, acceptance="rejection"), **THREE),
     }
     for reason, request in reasons.items():
         assert reason in why_host(engine, request) and backend(engine, Request(PROMPT, **THREE), request) == "host"
-        assert {fold(race(engine, request), lane).backend for lane in ("vanilla", "eesd")} == {"host"}
+        records = list(race(engine, request))
+        assert {fold(records, lane).backend for lane in ("vanilla", "eesd")} == {"host"}
     none = Engine(engine.target, None, "exact-as-observed")
     assert "no exit layer" in why_host(none, Request(PROMPT, **THREE)) and not why_host(none, Request(PROMPT, method="vanilla"))
     monkeypatch.setattr(backends, "on_gpu", lambda engine: False)
