@@ -25,7 +25,8 @@ def why_host(engine: "Engine", *requests: Request) -> str:
     """Why these runs need the host, in a few words; "": they do not."""
     if not on_gpu(engine):
         return "the model is not on a GPU"
-    return unfit(engine.target) or next(filter(None, (needs_host(engine, request) for request in requests)), "")
+    reasons = (needs_host(engine, request) for request in requests)
+    return unfit(engine.target) or next(filter(None, reasons), "") or engine.on_device.refused
 
 
 def on_gpu(engine: "Engine") -> bool:

@@ -8,6 +8,7 @@ used. Tests compare the text with that of other runs.
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -114,10 +115,17 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
+class Trial(NamedTuple):
+    """What came of the steps on this device."""
+
+    measured: Measured
+    refused: str  # why CUDA graphs are refused; "": they are not
+
+
 @torch.inference_mode()
-def measure_steps(target: Target, exit_layer: nn.Module | None, position: int = 128, repeats: int = 4) -> Measured:
-    """As costs.measure_costs, of the steps on the device. A verify pass takes what its padded size takes. The first time of every step is
-    left out, because it includes the recording."""
+def try_steps(target: Target, exit_layer: nn.Module | None, position: int = 128, repeats: int = 4) -> Trial:
+    """Measures the steps on the device, as costs.measure_costs does those of the host. A verify pass takes what its padded size takes. The
+    first time of every step is left out, because it includes the recording."""
     position, depth = min(position, target.context - MAX_ROWS), target.depth
     steps = DeviceSteps(target, exit_layer, position + MAX_ROWS, Sampling())
     for cache in (steps.cache, steps.exit_cache):  # times do not depend on the content
@@ -137,4 +145,5 @@ def measure_steps(target: Target, exit_layer: nn.Module | None, position: int = 
     seconds = {name: min(values[1:]) for name, values in times.items()}
     deep = {rows: seconds[next(size for size in VERIFY_ROWS if size >= rows)] for rows in range(1, MAX_ROWS + 1)}
     full = {rows: seconds["plain"] + (deep[rows] - deep[1]) * depth / (depth - split) for rows in deep}
-    return Measured(seconds["plain"], seconds.get("shallow", 0.0), seconds.get("draft", 0.0), deep, full)
+    measured = Measured(seconds["plain"], seconds.get("shallow", 0.0), seconds.get("draft", 0.0), deep, full)
+    return Trial(measured, steps.recorder.note)

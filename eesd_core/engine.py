@@ -12,8 +12,8 @@ from .clock import Clock
 from .control import Controller, FixedController, make_controller
 from .control.agreed import agreed
 from .control.base import check_whole
-from .costs import CostTracker, Measured, measure_costs
-from .device_run import DeviceRun, measure_steps
+from .costs import CostTracker, measure_costs
+from .device_run import DeviceRun, Trial, try_steps
 from .draft.base import Drafter, Parts
 from .draft.none import NoDrafter
 from .draft.registry import make_drafter
@@ -41,9 +41,9 @@ class Engine:
         self.measured = measure_costs(target, exit_layer)
 
     @cached_property
-    def measured_on_device(self) -> Measured:
-        """The costs of steps that stay on the device, measured when they are first used."""
-        return measure_steps(self.target, self.exit_layer)
+    def on_device(self) -> Trial:
+        """The costs of steps that stay on the device, measured when it is first asked for, and whether CUDA graphs work."""
+        return try_steps(self.target, self.exit_layer)
 
     def exit_layer_at(self, sampling: Sampling) -> Head | None:
         return self.exit_layer and self.exit_layer.at(sampling.temperature)
@@ -100,7 +100,7 @@ class Engine:
         layer = self.exit_layer_at(request.sampling) if drafts else None
         steps = steps or DeviceSteps(self.target, layer, len(ids) + request.max_new_tokens, request.sampling)
         controller = make_controller(request.controller, **request.settings) if drafts else FixedController(0)
-        costs = CostTracker(self.measured_on_device, steps.split)
+        costs = CostTracker(self.on_device.measured, steps.split)
         return DeviceRun(steps, ids, request.max_new_tokens, controller, costs, candidates, request.stop)
 
     def run(

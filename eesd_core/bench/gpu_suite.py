@@ -202,7 +202,7 @@ def embedded(device: torch.device) -> dict:
         drafted += sum(runs["eesd"].draft_lengths)
     facts = {"prompts": len(prompts), "identical": same, "as_host": as_host, "speedup": median(speedups)}
     facts |= {"acceptance_rate": accepted / drafted, "level": "exact-as-observed"}
-    return facts | {"costs": engine.measured.to_json(), "costs_on_device": engine.measured_on_device.to_json()}
+    return facts | {"costs": engine.measured.to_json(), "costs_on_device": engine.on_device.measured.to_json()}
 
 
 def _again(steps: DeviceSteps, key, step: Callable[[], None]) -> None:

@@ -60,6 +60,19 @@ def graphs(monkeypatch):
     return made
 
 
+def refusing(init):
+    """A recorder whose graphs cannot be recorded."""
+
+    def record(function):
+        raise RuntimeError("not while a stream is capturing")
+
+    def made(self, buffers, graphs):
+        init(self, buffers, True)
+        self._record = record
+
+    return made
+
+
 def facts(round: Round) -> dict:
     """What must be equal, without times and the last digits."""
     names = ("id", "state", "text", "position", "parent")
@@ -231,6 +244,9 @@ def test_who_decides(engine, gpu, monkeypatch):
         assert {fold(records, lane).backend for lane in ("vanilla", "eesd")} == {"host"}
     none = Engine(engine.target, None, "exact-as-observed")
     assert "no exit layer" in why_host(none, Request(PROMPT, **THREE)) and not why_host(none, Request(PROMPT, method="vanilla"))
+    monkeypatch.setattr(Recorder, "__init__", refusing(Recorder.__init__))
+    other = Engine(engine.target, engine.exit_layer, "exact-as-observed")
+    assert "graphs are refused here (not while a stream is capturing)" in why_host(other, Request(PROMPT, **THREE))
     monkeypatch.setattr(backends, "on_gpu", lambda engine: False)
     assert "not on a GPU" in why_host(engine) and backend(engine) == "host"
 
@@ -265,7 +281,8 @@ def test_methods_are_compared_on_one_backend(engine, gpu):
 
 
 def test_costs_are_those_of_the_device(engine, gpu):
-    measured = engine.measured_on_device
+    measured, refused = engine.on_device
+    assert not refused
     assert min(measured.plain, measured.shallow, measured.draft, *measured.verify.values()) > 0 and len(measured.verify) == 16
     assert measured.verify[6] == measured.verify[9] != measured.verify[5]  # padded sizes
     run = engine.start_on_device(Request(PROMPT, 40, controller="ucb"))

@@ -101,7 +101,7 @@ class Recorder:
             try:
                 self._recorded[key] = self._record(function)
             except RuntimeError as problem:
-                self.graphs, self.note = False, f"CUDA graphs are refused here ({str(problem).splitlines()[0][:120]}): running without"
+                self.graphs, self.note = False, f"CUDA graphs are refused here ({str(problem).splitlines()[0][:120]})"
 
     def _record(self, function: Callable[[], None]) -> Callable[[], None]:
         before = [buffer.clone() for buffer in self.buffers]
