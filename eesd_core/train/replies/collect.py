@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from ...errors import UserError
 from ...model.load import load_target
 from ...model.target import Target
+from .given import with_states
 from .openings import Openings
 from .requests import Requests
 from .store import PART, load_ids, load_replies, parts, save_part, save_replies
@@ -36,9 +37,12 @@ def write_replies(
     out.mkdir(parents=True, exist_ok=True)
     done = numbers(out)
     if known:
-        restored = [(text, None) for text in restore(target, requests, known) if text.number not in done]
+        restored = [text for text in restore(target, requests, known) if text.number not in done]
+        target.see_whole_rows()
         for low in range(0, len(restored), PART):
-            save_part(out, max(parts(out), default=-1) + 1, restored[low : low + PART], (), states=False)
+            index = max(parts(out), default=-1) + 1
+            save_part(out, index, with_states(target, restored[low : low + PART], taps), taps, states=bool(taps))
+            print(f"part {index + 1}: {min(low + PART, len(restored)):,} of {len(restored):,} known texts", flush=True)
         done = numbers(out)
 
     def texts() -> Iterator[Text]:

@@ -17,6 +17,7 @@ from ...model.load import load_target
 from ...model.target import Target
 from ..corpus import read_records
 from ..lessons import states_of
+from ..students import computing
 from .requests import excerpt
 from .store import PART, parts, save_part
 from .writer import Text
@@ -69,14 +70,19 @@ def read_given(model: str | None, data: Path, out: Path, count: int, taps: tuple
     numbers = iter(range(first, min(count, len(given.pairs))))
     began, read, index = time.monotonic(), 0, len(parts(out))
     while chunk := list(islice(numbers, PART)):
-        texts = sorted(filter(None, (given.text(target, number) for number in chunk)), key=lambda text: len(text.ids))
-        done = []
-        for low in range(0, len(texts), ROWS):
-            some = texts[low : low + ROWS]
-            done += zip(some, states_behind(target, some, taps))
-        save_part(out, index, done, taps, states=bool(taps))
+        texts = list(filter(None, (given.text(target, number) for number in chunk)))
+        save_part(out, index, with_states(target, texts, taps), taps, states=bool(taps))
         read, index = read + sum(len(text.ids) for text in texts), index + 1
         print(f"part {index}: {read:,} tokens read, {read / (time.monotonic() - began):.0f} a second", flush=True)
+
+
+def with_states(target: Target, texts: list[Text], taps: tuple[int, ...]) -> list[tuple[Text, Tensor | None]]:
+    """Texts, shortest first, with their states (`states_behind`), or None without taps."""
+    texts, found = sorted(texts, key=lambda text: len(text.ids)), []
+    for low in range(0, len(texts) if taps else 0, ROWS):
+        with computing(target):
+            found += states_behind(target, texts[low : low + ROWS], taps)
+    return list(zip(texts, found or [None] * len(texts)))
 
 
 def states_behind(target: Target, texts: list[Text], taps: tuple[int, ...]) -> list[Tensor]:
