@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .draft.base import Draft
-from .draft.early_exit import EarlyExitDrafter, Step
+from .draft.early_exit import EarlyExitDrafter, Step, step_together
 from .events import Event
 from .model.span import Span
 from .run import Judgement, Run
@@ -46,7 +46,7 @@ class PaddedBatch(Batch):
         for step in again:
             for cache in (step.text.cache, step.drafter.cache):
                 cache.truncate(step.position)
-        super()._step(steps + again)
+        step_together(steps + again)
         for step in again:
             step.drafter.ready = None
 

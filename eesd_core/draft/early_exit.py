@@ -24,6 +24,8 @@ from .tree import grow
 if TYPE_CHECKING:
     from ..model.cpu.draft_step import DraftStep
 
+APART = 2  # texts
+
 
 class EarlyExitDrafter(Drafter):
     width = 4  # tokens ranked per place in a tree
@@ -156,6 +158,11 @@ class Step(NamedTuple):
     id: int
     position: int
     goes: bool
+
+
+def better_apart(steps: Sequence[Step]) -> bool:
+    """Whether so few texts are quicker with a draft step each, where that is one region."""
+    return len(steps) <= APART and all(step.drafter._step_of(step.text.sampler, 1) for step in steps)
 
 
 def step_together(steps: Sequence[Step]) -> None:
