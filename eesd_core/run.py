@@ -233,7 +233,8 @@ class Run:
         start = text.start
         text.ids += new
         self._roll_back(start)
-        on_spine = sum(number == place for place, number in enumerate(verdict.path))  # an accepted sibling means that the spine was wrong
+        # An accepted sibling means that the spine was wrong. A node that hangs behind the spine says nothing about it.
+        on_spine = sum(number == place for place, number in enumerate(verdict.path[: len(draft.spine)]))
         self.controller.observe(Outcome.of([node.facts for node in draft.spine], on_spine))
         if self.watch:
             self.watch.push(new)

@@ -231,6 +231,15 @@ def test_the_controller_learns_from_the_spine_alone(engine):
     assert seen[0].drafted == 3 and seen[0].accepted == 1 and [right for _, right in seen[0].tested] == [True, False]
 
 
+def test_accepted_nodes_behind_the_spine_are_not_the_controllers(engine):
+    """Else its posterior would lose more rejections than it has, and nothing could be drawn from it."""
+    seen = []
+    run, _ = by_hand(engine, [(0, -1), (0, 0), (0, 1)], 1)
+    run.controller.observe = seen.append
+    run.round()
+    assert run.judged.verdict.accepted == 3 and seen[0].drafted == seen[0].accepted == len(seen[0].tested) == 1
+
+
 # Growing
 
 
