@@ -24,10 +24,10 @@ from .step import lengthen
 from .threads import PanelProduct, call, floats_at, in_parallel, keys_at, longs_at, product_code, shorts_at, team, this_thread
 from .tiles import OUTPUTS
 
-# What a step is given: addresses, and sizes where said. SHALLOW, EXIT: a program's code and table; SHALLOW 0: the row has passed the first
-# layers. MIX, DEEP_MIX, HEAD: products (weight, scale, number of panels, of chunks); MIX 0: the exit layer reads the first layers' output
-# as it is; HEAD 0: the row is only read. DEEP: the deep states, or 0 where ADDED holds what they add. TAPS, WORDS, LISTED, COUNT: numbers of
-# deep states, of context rows, of tokens in IDS, of best tokens. NOISY: 1 with noise. BYTES: code of products in 8 bits.
+# What a step is given: addresses, and sizes where said. SHALLOW, EXIT: a program's code and table; SHALLOW 0: the row has passed the
+# first layers. MIX, DEEP_MIX, HEAD: products (weight, scale, number of panels, of chunks); MIX 0: the exit layer reads the first layers'
+# output as it is; HEAD 0: the row is only read. DEEP: the deep states, or 0 where ADDED holds what they add. TAPS, WORDS, LISTED, COUNT:
+# numbers of deep states, of context rows, of tokens in IDS, of best tokens. NOISY: 1 with noise. BYTES: code of products in 8 bits.
 SHALLOW, EXIT, STATE, STREAM, X, MIX, DEEP_MIX, DEEP, TAPS, ADDED, ONES, SCALED = 0, 2, *range(4, 8), 11, *range(15, 20)
 NORM, NUMBERS, NORMED, CLOSED, BY, Y, HEAD = range(20, 27)
 CONTEXT, WORDS, LOGITS, LISTED, IDS, NOISY, KEY, BOUNDS, COUNT, SCORES, LOGS, PLACES, FACTS, BYTES, BARRIER = range(30, 45)
