@@ -76,10 +76,10 @@ class Job:
 
 
 class Device:
-    def __init__(self, most_seconds: float, together: int = 1):
+    def __init__(self, most_seconds: float, together: int = 1, between: Callable[[], object] = bool):
         """`most_seconds`: the longest a run may hold the device, whether or not its visitor is still there. `together`: how many jobs of
-        one party may share it."""
-        self.most_seconds, self.together = most_seconds, together
+        one party may share it. `between` is called between two steps."""
+        self.most_seconds, self.together, self.between = most_seconds, together, between
         self.runs = 0  # finished so far
         self.mean_seconds: float | None = None  # running mean of the device time of finished jobs
         self._since = 0.0  # when a job last began or ended
@@ -176,6 +176,7 @@ class Device:
                     self._end(job, said.problem and in_words(said.problem))
                 else:
                     job.records.append(said)
+                self.between()
         except Exception as problem:  # a visitor's run must never take the device down with it
             return in_words(problem)
         finally:

@@ -7,13 +7,10 @@ ends (end of the run, Stop, a closed tab), the device is released in `finally`.
 
 import asyncio
 import json
-import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
-
-import torch
 
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
@@ -23,6 +20,7 @@ from eesd_core.request import Request
 from eesd_core.simulate.hindsight import hindsight
 from eesd_core.trace import to_line
 
+from .cores import Cores
 from .device import Device, Job, Share
 from .engines import Beside, Engines, Load, Wanted
 from .form_values import Limits, model_from_form, quantize_from_form, request_from_form
@@ -99,7 +97,9 @@ class Visits:
         self.contest = work or partial(contest, others=self.others)
         self.engines = Engines(engine)
         self.studies = True  # False on ZeroGPU, where the GPU is lent
-        self.device, self.pace = Device(self.limits.seconds, self.limits.together), Pace(self.limits.runs_a_minute)
+        self.cores = Cores()
+        self.device = Device(self.limits.seconds, self.limits.together, self.cores.look)
+        self.pace = Pace(self.limits.runs_a_minute)
         self._parties: dict[Wanted, SharedRaces] = {}
         self.seconds = Pace(self.limits.seconds_a_minute)
         self.machine: str | None = None  # name of the device, if it cannot be read from the engine
@@ -112,17 +112,14 @@ class Visits:
         beside: Mapping[str, Beside] | None = None,
     ) -> "Visits":  # fmt: skip
         """Load the engine of `model` in the device's thread. `load` takes the precision of the weights. With `choice` visitors may choose
-        another precision; they may also choose a model `beside` the host's.
-
-        One core is left to the server and to a browser on the same machine. Torch's threads wait for each other, so one thread that shares
-        its core halves the speed of all (two cores and Chromium: 37 tokens/s with two threads, 80 with one).
-        """
+        another precision; they may also choose a model `beside` the host's."""
         visits = cls(None, limits)
 
         def prepare() -> Engine:
-            if "OMP_NUM_THREADS" not in os.environ:
-                torch.set_num_threads(max(1, torch.get_num_threads() - 1))
-            return load(quantize)
+            visits.cores.leave_one()
+            engine = load(quantize)
+            visits.cores.serve(engine)
+            return engine
 
         visits.engine = visits.device.call(prepare)
         visits.engines = Engines(visits.engine, quantize, load if choice else None, model, beside)
@@ -198,7 +195,14 @@ class Visits:
             raise Busy(f"{most} is the most for one address while others wait: try again in {wait:.0f} seconds")
         if wait := self.pace.ask(address):
             raise Busy(f"{self.limits.runs_a_minute} runs a minute is the most here: try again in {wait:.0f} seconds")
-        prepare = partial(self.engines.engine, wanted)
+
+        def prepare() -> Engine:
+            engine = self.engines.loaded(wanted)
+            if engine is None:
+                self.cores.leave_one()
+                engine = self.engines.engine(wanted)
+            self.cores.serve(engine)
+            return engine
 
         def queue_up() -> Job:
             self._check_room(address)  # again: others may have joined in between
