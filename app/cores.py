@@ -17,7 +17,7 @@ from eesd_core.engine import Engine
 from eesd_core.model.cpu.prepare import all_in_panels
 
 PERIOD = 0.25  # seconds between two looks
-LITTLE = 0.7  # cores: so much may others use of a thread's core. Chromium that draws a race uses 0.6; a busy program what it can get
+LITTLE = 0.8  # cores: so much may others use of a thread's core. Chromium that draws a race uses 0.6 to 0.8; a busy program all it can get
 CALM = 4  # looks in a row that found room, before a thread more
 
 
