@@ -17,7 +17,7 @@ from eesd_core.model.cpu import ahead, draft_step, kernels, panels, rank, region
 def known():
     modules = (kernels, panels, rank)
     found = {(name, *value.signatures) for each in modules for name, value in vars(each).items() if isinstance(value, Dispatcher)}
-    made = (threads.product_code, region._attention_code, region._pass_code, draft_step._compiled, threads._shares)
+    made = (threads.product_code, region.attention_code, region.pass_code, draft_step.step_code, threads.in_shares)
     return found, [each.cache_info().misses for each in made]
 
 ahead.compile_all(sys.argv[1])

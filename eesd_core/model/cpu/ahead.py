@@ -76,11 +76,11 @@ def compile_all(quantize: str) -> None:
     kernels.close_rows(row, row.astype(np.int16), one)
     for kind in TYPES[quantize]:
         threads.product_code(np.dtype(kind))
-    region._attention_code()
+    region.attention_code()
     for bytes_read in (4, 2) if quantize == "none" else (2,):
-        region._pass_code(bytes_read)
-    draft_step._compiled()
-    threads._shares(threads._multiply)
+        region.pass_code(bytes_read)
+    draft_step.step_code()
+    threads.in_shares(threads.multiply_share)
     compile_choice()
     mark(quantize).touch()
 

@@ -19,8 +19,7 @@ from .kept import kept
 from .kernels import close_rows, norm
 from .rank import BUCKETS, Ranker, rank_rows
 from .region import X as PROGRAM_X
-from .region import address, meet
-from .step import lengthen
+from .region import address, lengthen, meet
 from .threads import PanelProduct, call, floats_at, in_parallel, keys_at, longs_at, product_code, shorts_at, team, this_thread
 from .tiles import OUTPUTS
 
@@ -118,7 +117,7 @@ def _step(given):
         rank_rows(logits, *told, scores, logs, places, carray(floats_at(g[BY]), (0,)), facts)
 
 
-_compiled = cache(lambda: kept(cfunc, types.void(types.CPointer(types.int64)))(_step))
+step_code = cache(lambda: kept(cfunc, types.void(types.CPointer(types.int64)))(_step))
 
 
 def _product(product: PanelProduct) -> list[int]:
@@ -132,7 +131,7 @@ class DraftStep:
         """steps: step.Steps. head: an exit layer (heads/base.py) in 8 bits. rows: of the LM head, in 8 bits, (S, D). count: how many best
         tokens are wanted."""
         (weight, eps), width, taps = head.norm.own, steps.target.config.hidden_size, len(head.taps)
-        self.steps, self.code, self.ranker, self.rows = steps, _compiled(), ranker, rows
+        self.steps, self.code, self.ranker, self.rows = steps, step_code(), ranker, rows
         self.layers = steps.target.layers[: head.exit_after], head.layers
         self.x, normed, y, self.added = np.zeros((4, width), np.float32)
         self.key, self.logits, self.round = np.empty(1, np.uint32), np.empty(0, np.float32), -1

@@ -21,6 +21,7 @@ from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
+from ..cache import RowCache
 from .kept import kept
 from .kernels import add, add_norm, attend, close_rows, norm, silu_times, turn
 from .panels import ALIGNED
@@ -209,8 +210,8 @@ def _of_shorts(given):
     _share(given, shorts_at(0))
 
 
-_attention_code = cache(lambda: kept(cfunc, types.void(*[types.int64] * 4))(_attention))
-_pass_code = cache(lambda door: kept(cfunc, types.void(types.CPointer(types.int64)))(_of_floats if door == 4 else _of_shorts))
+attention_code = cache(lambda: kept(cfunc, types.void(*[types.int64] * 4))(_attention))
+pass_code = cache(lambda door: kept(cfunc, types.void(types.CPointer(types.int64)))(_of_floats if door == 4 else _of_shorts))
 
 
 def address(array: np.ndarray) -> int:
@@ -250,11 +251,11 @@ class Program:
             place += -(-rows * width // ALIGNED) * ALIGNED
         by, barrier = torch.ones(2, rows), torch.zeros(2, dtype=torch.int64)
         own = *buffers, *(each.data_ptr() for each in by), barrier.data_ptr()
-        places = 0, _attention_code().address, address(table), address(self.spans), 0
+        places = 0, attention_code().address, address(table), address(self.spans), 0
         self.given = np.array([len(parts), len(texts), rows, stream, item, *places, *own])
         self.given[SELF] = address(self.given)
         weights = sum(product.panels.size for part in parts for product in (part.into.panels, part.out.panels))
-        self.code, self.work = _pass_code(item), rows * weights
+        self.code, self.work = pass_code(item), rows * weights
         self.steps, self.places = np.arange(rows), [(text.positions, text.slots) for text in texts]
         # Whatever has its address in `given`. Caches are not among it: they live as long as their texts, and keep programs themselves.
         self.alive = parts, table, windows, room, by, barrier, [(text.paths, text.depths) for text in texts]
@@ -271,3 +272,8 @@ class Program:
         self.given[X] = x.data_ptr()
         in_parallel(self.code, self.given, self.work)
         return x
+
+
+def lengthen(cache: RowCache, program: Program, length: int) -> None:
+    for layer in program.cached:
+        cache.lengths[layer] = length

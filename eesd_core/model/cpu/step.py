@@ -24,7 +24,7 @@ from ..target import Target
 from .fused import FusedAttention, FusedLayer, FusedMLP, with_twins
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
 from .packed_linear import product_of
-from .region import Program, address, product_columns
+from .region import Program, address, lengthen, product_columns
 from .threads import attend_by_threads
 
 ALL = 1 << 40  # positions: no window
@@ -149,11 +149,6 @@ def run(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]
     for text in texts:
         lengthen(text.cache, program, text.start + len(text.slots))
     return program(hidden)
-
-
-def lengthen(cache: RowCache, program: Program, length: int) -> None:
-    for layer in program.cached:
-        cache.lengths[layer] = length
 
 
 def run_apart(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]) -> Tensor:

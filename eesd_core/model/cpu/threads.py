@@ -141,7 +141,7 @@ def product_code(kind: np.dtype):
     return kept(cfunc, types.void(*[types.int64] * 12))(_KINDS[kind])
 
 
-def _multiply(given):
+def multiply_share(given):
     """One thread's share. `given`: the product's code and its arguments."""
     it = carray(given, 11)
     share, shares = np.int64(this_thread()), np.int64(team())
@@ -149,7 +149,7 @@ def _multiply(given):
 
 
 @cache
-def _shares(share: Callable) -> Callable[[tuple[int, ...], tuple[np.ndarray, ...], int], None]:
+def in_shares(share: Callable) -> Callable[[tuple[int, ...], tuple[np.ndarray, ...], int], None]:
     """A function that makes every thread do its share."""
     code = kept(cfunc, types.void(types.CPointer(types.int64)))(share)
 
@@ -171,7 +171,7 @@ def attend_by_threads(queries, keys, values, start, paths, depths, windows, out)
         attend(0, 1, queries, keys, values, start, paths, depths, windows, out)
     else:
         sizes = (threads, *queries.shape, keys.shape[1], keys.shape[0], start, len(paths))
-        _shares(_attend)(sizes, (queries, keys, values, paths, depths, windows, out), threads)
+        in_shares(_attend)(sizes, (queries, keys, values, paths, depths, windows, out), threads)
 
 
 class PanelProduct:
@@ -194,7 +194,7 @@ class PanelProduct:
         if threads == 1:
             product_code(self.panels.dtype).ctypes(0, 1, *numbers, *(array.ctypes.data for array in arrays))
         else:
-            _shares(_multiply)((product_code(self.panels.dtype).address, *numbers), arrays, threads)
+            in_shares(multiply_share)((product_code(self.panels.dtype).address, *numbers), arrays, threads)
         return out if self.width == self.outputs else np.ascontiguousarray(out[:, : self.outputs])
 
     @property
