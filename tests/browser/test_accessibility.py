@@ -53,6 +53,7 @@ def test_axe_finds_nothing_on_the_whole_page(visit, theme, width):
 
 
 def check(page, stage: str) -> None:
+    page.wait_for_function("document.getAnimations().every((each) => each.playState !== 'running')")  # a button's colour fades in
     answer = Axe().run(page, options={"preload": False}).response
     found = [(rule["id"], node["target"], node["html"][:160]) for rule in answer["violations"] for node in rule["nodes"]]
     assert not found, f"{stage}: " + "\n".join(map(str, found))
