@@ -99,7 +99,7 @@ def test_drafting_on_the_cpus_own_steps_is_what_was_trained(engine, which, quant
     prepare(targets[0], heads[0], quantize=quantize)
     assert targets[0].steps and not any(type(module) is torch.nn.Linear for module in heads[0].modules())
     found = difference(targets[0], heads[0], drafter_of(which), (targets[1], heads[1]))
-    assert found < 1.0  # of values of about 1: heads are in 8 bits
+    assert found < 0.5  # of values of about 1: heads are in 8 bits
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -38,14 +38,16 @@ def prepare(target: Target, *heads: nn.Module | None, quantize: str = "none") ->
 
 
 def _roughen(target: Target, heads: Sequence[nn.Module | None]) -> None:
-    """Heads read weights in 8 bits whatever the target's precision: half of the memory, and a draft may be a little wrong."""
+    """Heads read weights in 8 bits whatever the target's precision, the LM head among them if one has no shortlist: half of the memory, and
+    a draft may be a little wrong."""
     from .panels import Store
     from .quantized_linear import Int8Linear
 
-    store = Store()
-    for parent, name, child in [found for head in filter(None, heads) for found in _dense(head)]:
+    store, heads = Store(), list(filter(None, heads))
+    for parent, name, child in [found for head in heads for found in _dense(head)]:
         setattr(parent, name, Int8Linear(child.weight, store))
-    if type(target.model.lm_head) is nn.Linear and target.model.lm_head.bias is None:
+    whole = any(head.shortlist is None for head in heads)
+    if whole and type(target.model.lm_head) is nn.Linear and target.model.lm_head.bias is None:
         target.rough = Int8Linear(target.model.lm_head.weight, store)
 
 

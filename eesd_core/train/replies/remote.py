@@ -117,8 +117,8 @@ async def _gather(server: Server, target: Target, requests: Requests, out: Path,
         if finished:
             save_part(out, index, [(text, None) for text in finished], (), states=False)
             index, finished = index + 1, []
-            pace = new / (time.monotonic() - began)
-            print(f"part {index}: {new:,} tokens came, {pace:.0f} a second; {dropped} texts dropped", flush=True)
+        pace = new / (time.monotonic() - began)
+        print(f"{index} parts: {new:,} tokens came, {pace:.0f} a second; {dropped} texts dropped", flush=True)
 
     try:
         async with server:
