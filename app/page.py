@@ -39,7 +39,7 @@ from .routes import TRACES, NoUploads, OwnPart, PackedPage, plotly_address, rout
 from .runs import Visits
 from .studies import CONTESTANTS, TEXTS, examples_of
 
-OPENING = TRACES / "opening.ndjson"  # a recorded race, made by `python -m eesd_core record`
+OPENING = TRACES / "opening.ndjson"  # a recorded race, made by `python -m tools.record_opening`
 STYLES = ("base.css", "style.css", "guide.css", "takeaway.css", "studies.css", "together.css", "sandbox.css", "rooms.css", "page.css")
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
 TAGLINE = "Early-exiting speculative decoding: the same text, two clocks."
@@ -223,7 +223,7 @@ def recorded(chip: str) -> str:
     with OPENING.open(encoding="ascii") as lines:
         head, started = json.loads(next(lines)), json.loads(next(lines))
     cores = f"{head['cores']} core{'' if head['cores'] == 1 else 's'}"
-    facts = f"{head['date']}, {head['machine']}, {cores}, {started['dtype']}"
+    facts = f"{started['model']}, {head['date']}, {head['machine']}, {cores}"
     return chip.format("eesd-mode eesd-recorded", "RECORDED") + chip.format("eesd-recorded eesd-where", html.escape(facts))
 
 

@@ -1,7 +1,7 @@
 """The race as an animated picture for the README: `python -m tools.moving_picture [TRACE] --out docs/race.svg`, from a recorded race.
 
 Both lanes run on the recorded clocks, slowed down by one factor. Every draft appears when it was drafted, and gets its state when the
-target has verified it. Text beyond the last line is left out. The picture is an SVG without scripts.
+target has verified it. A reply begins on a line of its own. Text beyond the last line is left out. The picture is an SVG without scripts.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from eesd_core.trace import open_trace
 
 WIDTH, MARGIN, LINE = 880, 20, 26
 CHARACTER, PER_LINE = 8.4, 98  # 14 px monospace: pixels per character, characters per line
-LINES = {"eesd": 9, "vanilla": 5}
+LINES = {"eesd": 12, "vanilla": 8}
 NAMES = {"eesd": "EESD", "vanilla": "Vanilla"}
 SLOWER, PAUSE = 4.0, 3.0  # factor; seconds of rest at the end
 COLOURS = {
@@ -28,10 +28,12 @@ STYLE = """text { font: 14px ui-monospace, Menlo, Consolas, monospace; fill: #1b
 
 
 def shown(lane: Lane) -> Iterator[tuple[Token, float, float]]:
-    """Tokens of the lane's rounds, each with the times on its clock at which it appears and is judged. Siblings are left out."""
+    """Tokens of the lane's rounds, each with the times on its clock at which it appears and is judged. Siblings and control tokens, such as
+    the one that ends the text, are left out."""
     for round in lane.judged:
         for token in (*round.spine, *filter(None, [round.next])):
-            yield token, (token.end if token.draft else round.verified), round.verified
+            if token.id not in (lane.started.special_ids or ()):
+                yield token, (token.end if token.draft else round.verified), round.verified
 
 
 def picture(eesd: Lane, vanilla: Lane) -> str:
@@ -65,15 +67,18 @@ def clock(lane: Lane, top: float, length: float) -> list[str]:
 def words(lane: Lane, top: float, lines: int, length: float) -> Iterator[str]:
     prompt = "".join(filter(str.isprintable, lane.started.prompt))[:PER_LINE]
     yield f'<text class="prompt" x="{MARGIN}" y="{top}">{escape(prompt)}</text>'
-    line, column = 0, len(prompt)
+    line, column = (1, 0) if lane.started.settings.get("chat") else (0, len(prompt))
     for token, begins, judged in shown(lane):
         text = "".join(sign if sign.isprintable() else " " for sign in token.text)
         if column + len(text) > PER_LINE:
-            line, column, text = line + 1, 0, text.lstrip()
+            line, column = line + 1, 0
+        text = text if column else text.lstrip()
         if line == lines:
             return
         x, y = MARGIN + CHARACTER * column, top + LINE * line
         column += len(text)
+        if "\n" in token.text and token.state not in ("rejected", "untested"):
+            line, column = line + 1, 0
         if text.strip():
             yield from mark(token, text, x, y, SLOWER * begins / length, SLOWER * judged / length, length)
 

@@ -2,9 +2,13 @@
 
 import re
 
+import pytest
+
 from app.routes import TRACES, lecture_page
+from eesd_core.errors import UserError
 from eesd_core.rounds import fold
 from eesd_core.trace import open_trace
+from tools.record_opening import LECTURE, OPENING, lessons, linked
 
 MOST = 3 * 2**20  # bytes
 
@@ -17,10 +21,19 @@ def test_it_has_every_bundled_run_and_is_small():
     assert len(page.encode()) < MOST
 
 
-def test_the_lectures_links_stop_where_they_say():
+def test_the_lectures_links_stop_at_rounds_that_show_what_it_says():
     """A round in view must have happened at the playhead's place, and be the last one there: of the recording that ships."""
-    words = (TRACES.parents[1] / "docs" / "lecture.md").read_text(encoding="utf-8")
+    words, lane = LECTURE.read_text(encoding="utf-8"), fold(open_trace(OPENING).records, "eesd")
     links = [(int(round), float(at)) for round, at in re.findall(r"round=(\d+)&at=([\d.]+)", words)]
-    ends = [round.end for round in fold(open_trace(TRACES / "opening.ndjson").records, "eesd").rounds]
-    assert links and "round=" not in re.sub(r"round=\d+&at=", "", words)
-    assert [sum(end <= at for end in ends) for _, at in links] == [round for round, _ in links]
+    assert words.count("round=") == len(links) == 3
+    assert [sum(round.end <= at for round in lane.rounds) for _, at in links] == [round for round, _ in links]
+    first, free, long = (lane.rounds[round - 1] for round, _ in links)
+    assert first.accepted == long.accepted == 0 and first.drafted > 1  # "no guess is right", "none of them right"
+    assert long.drafted > max(2, first.drafted)  # "more guesses"
+    assert free.accepted == free.drafted > 1 and free.next.state == "bonus"  # "all guesses are right, and one more token is free"
+    assert linked(words, lane) == words
+
+
+def test_a_recording_without_such_rounds_is_refused():
+    with pytest.raises(UserError, match="another example or seed"):
+        lessons(fold(open_trace(OPENING).records, "vanilla").rounds)

@@ -2,9 +2,11 @@
 
 from xml.etree import ElementTree
 
+from app.page import OPENING
 from eesd_core.racing import race
 from eesd_core.request import Request
 from eesd_core.rounds import fold
+from eesd_core.trace import open_trace
 from tools.moving_picture import PAUSE, SLOWER, picture
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -23,3 +25,13 @@ def test_it_shows_both_lanes_and_every_state(engine):
     for node in drawn.iter(f"{SVG}animate"):
         times = [float(share) for share in node.get("keyTimes").split(";")]
         assert times == sorted(times) and times[0] == 0 and times[-1] <= 1
+
+
+def test_a_reply_has_its_own_lines_and_no_end_mark():
+    lanes = [fold(open_trace(OPENING).records, name) for name in ("eesd", "vanilla")]
+    drawn = ElementTree.fromstring(picture(*lanes))
+    texts = [(float(node.get("x")), float(node.get("y")), node.text) for node in drawn.iter(f"{SVG}text")]
+    request = next(y for _, y, text in texts if text == lanes[0].started.prompt)
+    assert all(y > request for x, y, text in texts if x > 20 and request - 20 < y)  # nothing stands behind the request
+    end = {token.text for lane in lanes for round in lane.rounds for token in round.tokens if token.id in lane.started.end_ids}
+    assert end and not end & {text for *_, text in texts}

@@ -15,8 +15,8 @@ def test_the_page_opens_on_a_recorded_race_and_run_makes_it_live(visit):
     recorded, live = page.locator(".eesd-mode.eesd-recorded"), page.locator(".eesd-mode.eesd-live")
     expect(recorded).to_be_visible()
     expect(live).to_be_hidden()
-    head, *_, verdict = map(json.loads, OPENING.read_text("ascii").splitlines())
-    for fact in (head["machine"], head["date"]):
+    head, started, *_, verdict = map(json.loads, OPENING.read_text("ascii").splitlines())
+    for fact in (started["model"], head["machine"], head["date"], "live here: tiny"):  # there is no other model to choose
         expect(page.locator(".eesd-title")).to_contain_text(fact)
     reach(page, "finished")
     assert abs(page.evaluate("EESD.page.view.player.time") - verdict["t"]) < 1e-6

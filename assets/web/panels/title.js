@@ -1,5 +1,5 @@
-// Updates the page's title bar: where a recorded run was made, or a live run's model, precision and promise. The visitor may have chosen another
-// model, precision or acceptance rule than the host's.
+// Updates the page's title bar: a recorded run's model and where it was made, or a live run's model, precision and promise. The visitor may have
+// chosen another model, precision or acceptance rule than the host's.
 import { recordedWhere } from "../lib/citation.js";
 import { setText } from "../lib/elements.js";
 import { say } from "../lib/words.js";
@@ -8,15 +8,22 @@ const said = (text) => say.page.form[text] ?? text;
 const put = (selector, text) => setText(document.querySelector(selector), text);
 
 export class Title {
-  // `host`: {model, level, device, dtype} of the server's model; `levels`: name and hint of every level of exactness.
-  constructor(view, { host, levels }) {
-    Object.assign(this, { name: "title", view, host, levels });
+  // `host`: {model, level, device, dtype} of the server's model; `levels`: name and hint of every level of exactness; `heads`: by model that
+  // visitors may choose.
+  constructor(view, { host, levels, heads }) {
+    Object.assign(this, { name: "title", view, host, levels, only: Object.keys(heads).length === 1 });
+  }
+
+  // Where the visitor cannot choose the model that was recorded, the page says which one Run starts.
+  about(recording, run) {
+    const other = this.only && run?.model !== this.host.model ? say.arrivals.live(this.host.model) : "";
+    return [run?.model, recordedWhere(recording), other].filter(Boolean).join(", ");
   }
 
   draw() {
     const { recording, player } = this.view;
-    if (recording) return put(".eesd-where", recordedWhere(recording));
     const run = player.timeline.records.find(({ type }) => type === "run_started");
+    if (recording) return put(".eesd-where", this.about(recording, run));
     const { model, level, device, dtype } = run ?? this.host;
     const [name, hint] = this.levels[level];
     put(".eesd-model-live", model);

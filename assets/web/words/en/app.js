@@ -6,6 +6,7 @@ const signed = ({ measured, chance, most }) => `${number(measured)}; chance alon
 const megabytes = (bytes) => number(bytes / 1e6, 0);
 
 export const arrivals = {
+  live: (model) => `live here: ${model}`,
   state: ({ model, state, done, total, problem }) => {
     if (state === "ready") return `${model} is ready: choose it beside the prompt`;
     if (state === "failed") return `${model} could not be fetched: ${problem}`;

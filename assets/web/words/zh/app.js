@@ -7,6 +7,7 @@ const signed = ({ measured, chance, most }) => `${number(measured)}；仅凭偶�
 const megabytes = (bytes) => number(bytes / 1e6, 0);
 
 export const arrivals = {
+  live: (model) => `此处实时运行：${model}`,
   state: ({ model, state, done, total, problem }) => {
     if (state === "ready") return `${model} 已就绪：请在提示词旁选择`;
     if (state === "failed") return `无法获取 ${model}：${problem}`;
