@@ -67,7 +67,7 @@ def test_race_generate_and_replay(client, visits):
     plain = client.predict("Once", method="vanilla", api_name="/generate")
     assert plain["text"] == result["eesd"]["text"] and plain["method"] == "vanilla"
     told = client.predict(OPENING.read_text(), api_name="/replay")
-    assert told["eesd"]["new_tokens"] == 128 and told["identical"]
+    assert told["eesd"]["new_tokens"] == told["vanilla"]["new_tokens"] > 60 and told["identical"]
 
 
 def test_drafts_are_made_wrong_on_purpose_as_on_the_page(client, visits):
