@@ -83,11 +83,14 @@ class Engines:
         return list(engine.heads) if engine else kinds_in(KNOWN[model].heads)
 
     def state(self) -> list[dict]:
-        """For the page: the models, which of them are loaded, and how far each download is."""
+        """For the page and for monitoring: the models, how far each download is, what is known of those that are loaded as the host chose,
+        and the precision and level of exactness of every engine that is loaded, since each is tested by itself."""
         told = [{"model": self.model, "state": "ready"}]
         told += [{"model": name, **beside.arrival.state()} for name, beside in self.beside.items()]
         for entry in told:
-            if engine := self.loaded(Wanted(entry["model"], self.start)):
+            loaded = {wanted.quantize: engine for wanted, engine in list(self._engines.items()) if wanted.model == entry["model"]}
+            if engine := loaded.get(self.start):
                 target = engine.target
                 entry |= {"name": target.name, "dtype": target.precision, "device": str(target.device), "level": engine.level}
+            entry["loaded"] = {name: {"dtype": engine.target.precision, "level": engine.level} for name, engine in loaded.items()}
         return told

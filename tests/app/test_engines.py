@@ -15,6 +15,7 @@ from app.arrival import Arrival
 from app.engines import Beside, Engines, Wanted
 from app.form import FIELDS
 from app.form_values import Limits, quantize_from_form
+from app.routes import state_of
 from app.runs import Visits
 from eesd_core.errors import UserError
 from eesd_core.heads.files import HEAD_FACTS
@@ -164,6 +165,20 @@ def test_a_model_beside_the_hosts_is_chosen_by_name_and_loaded_once():
     assert refused[2][-1]["message"] == "this server has no model 'gpt': choose one of storyteller, smollm2"
 
 
+def test_the_level_of_every_engine_is_told_whatever_its_precision():
+    """A visitor may begin with another precision than the host's."""
+    visits = Visits.load(Loader(), model="storyteller", beside={"smollm2": Beside(Loader(), Arrival("smollm2"))})
+    visits.contest = race
+    lines_of(visits, {"model": "smollm2", "quantize": "q8"})
+    visits.engines.engine(Wanted("smollm2", "q8")).level = "exact-as-observed"
+    host, other = state_of(visits)["models"]
+    assert host["level"] == host["loaded"]["none"]["level"] == "exact-by-construction"
+    assert "level" not in other and other["loaded"] == {"q8": {"dtype": "float32", "level": "exact-as-observed"}}
+    lines_of(visits, {"model": "smollm2"})
+    other = state_of(visits)["models"][1]
+    assert other["level"] == "exact-by-construction" and list(other["loaded"]) == ["q8", "none"]
+
+
 def test_what_is_still_on_its_way_is_said_and_comes_without_a_restart():
     gate, told = threading.Event(), threading.Event()
 
@@ -178,7 +193,7 @@ def test_what_is_still_on_its_way_is_said_and_comes_without_a_restart():
     assert told.wait(60)
     waiting, meanwhile = lines_of(visits, {"model": "smollm2"}, {})
     assert waiting[-1]["message"].startswith("smollm2 is still on its way (30 of 98 MB)") and meanwhile[-1]["type"] == "race_finished"
-    assert visits.engines.state()[1] == {"model": "smollm2", "state": "fetching", "done": 30_000_000, "total": 98_000_000}
+    assert visits.engines.state()[1] == {"model": "smollm2", "state": "fetching", "done": 30_000_000, "total": 98_000_000, "loaded": {}}
     gate.set()
     while not arrival.ready:
         time.sleep(0.01)
