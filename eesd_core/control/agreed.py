@@ -26,6 +26,12 @@ class Agreed:
     def snapshot(self) -> dict:
         return self.controller.snapshot()
 
+    def state(self) -> dict:
+        return self.controller.state()
+
+    def restore(self, state: dict) -> None:
+        self.controller.restore(state)
+
 
 def agreed(controller: Controller, shards: int) -> Controller:
     return Agreed(controller) if shards > 1 else controller

@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import suppress
 from math import atanh, sqrt
 from statistics import mean, pvariance
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eesd_core.control import CONTROLLERS, Costs, Facts, Outcome, Plan, make_controller, parse_controller
+from eesd_core.control.agreed import agreed
 from eesd_core.control.base import Random64
 from eesd_core.control.calibrated import moments
 from eesd_core.control.throughput import CONTEXT_BORROWS, hurdles
@@ -86,6 +88,26 @@ def test_a_state_restored_at_any_point_decides_alike(spec, text, seed, data):
             break
     assert found == expected
     assert plain(found) == json.loads(json.dumps(expected))  # terms and snapshots are plain numbers
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_what_several_processes_agree_on_is_saved_and_restored_too(spec, monkeypatch):
+    """They decide as the controller alone would have done: here the first process is the only one."""
+    monkeypatch.setattr("eesd_core.control.agreed.first_ones", lambda value: value)
+    name, values = parse_controller(spec, 3)
+    rng = random.Random(2)
+    text = [(rng.random(), 3 * rng.random(), rng.random() < 0.7) for _ in range(120)]
+    expected = list(play(make_controller(name, **values), text))
+    moved = agreed(make_controller(name, **values), 2)
+    steps = play(moved, text)
+    found = [next(steps)]
+    with suppress(StopIteration):
+        while True:
+            fresh = agreed(make_controller(name, **values), 2)
+            fresh.restore(plain(moved.state()))
+            moved = fresh
+            found.append(steps.send(fresh))
+    assert found == expected
 
 
 @settings(max_examples=200)

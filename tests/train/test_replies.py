@@ -192,6 +192,18 @@ def test_openings_are_the_same_whoever_asks(tales):
     assert {bool("fox" in text or "sea" in text) for text in drawn} == {True, False} and not any("never" in text for text in drawn)
 
 
+@pytest.mark.parametrize("record", [None, {"text": " "}, {"prompt": "Who is there?", "response": "An owl."}])
+def test_a_folder_without_texts_is_one_line(record, tmp_path, model_folder, capsys):
+    (tmp_path / "data" / "eval").mkdir(parents=True)
+    (tmp_path / "data" / "eval" / "secret.jsonl").write_text(json.dumps({"text": "never to be seen " * 9}) + "\n")
+    if record:
+        (tmp_path / "data" / "asked.jsonl").write_text(json.dumps(record) + "\n")
+    flags = ["--model", str(model_folder), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--requests", "2"]
+    assert main(["write-replies", *flags, "--openings"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "JSON Lines" in said and str(tmp_path / "data") in said
+
+
 def test_the_command_goes_on_with_openings_and_resumes(tales, model_folder, tmp_path, capsys):
     """The tiny model has no chat template: it cannot be asked."""
     flags = ["--model", str(model_folder), "--data", str(tales), "--out", str(tmp_path / "out"), "--new-tokens", "5", "--requests"]

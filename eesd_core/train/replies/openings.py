@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...errors import UserError
 from ..corpus import documents, find_sources
 from ..tokenizer import TURN_TOKENS
 from .requests import excerpt
@@ -23,6 +24,8 @@ class Openings:
         folders = sorted({path.parent for path in folder.rglob("*.jsonl*") if "eval" not in path.relative_to(folder).parts}) or [folder]
         self.texts = {name: first_of(paths) for name, paths in find_sources(folders).items()}
         self.sources = sorted(name for name, texts in self.texts.items() if texts)
+        if not self.sources:
+            raise UserError(f"{folder} holds no texts to go on with: JSON Lines whose field `text` is prose, no turns, are needed")
 
     def draw(self, number: int) -> str:
         """LEAST to MOST words, breaking off anywhere. Sources are drawn in proportion to the square root of their size, so that a large one
@@ -35,10 +38,10 @@ class Openings:
 
 
 def first_of(paths: list[Path]) -> list[str]:
-    """The first documents of a source, up to ENOUGH characters together, without those that are written as turns."""
+    """The first documents of a source, up to ENOUGH characters together, without empty ones and those that are written as turns."""
     found, size = [], 0
     for text in documents(paths):
-        if text.startswith(TURN_TOKENS[0]):
+        if not text or text.startswith(TURN_TOKENS[0]):
             continue
         found.append(text)
         size += len(text)
