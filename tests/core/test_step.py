@@ -105,7 +105,7 @@ def test_a_branch_of_a_tree_is_a_chain(engine, monkeypatch):
 
 def test_attention_by_threads_is_attention(monkeypatch):
     from eesd_core.model.cpu import threads
-    from eesd_core.model.cpu.kernels import attend
+    from eesd_core.model.cpu.attention import attend
 
     if threads.LIBRARY is None:
         pytest.skip("torch's threads are not libgomp's here")

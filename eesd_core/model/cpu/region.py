@@ -22,11 +22,13 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from ..cache import RowCache
+from .attention import attend
 from .kept import kept
-from .kernels import add, add_norm, attend, close_rows, norm, silu_times, turn
+from .kernels import add, add_norm, close_rows, norm, silu_times, turn
 from .panels import ALIGNED
 from .threads import LIBRARY, call, floats_at, in_parallel, longs_at, product_code, shorts_at, team, this_thread
-from .tiles import CHUNKS, LONG, OUTPUTS
+from .tiles import CHUNKS, OUTPUTS
+from .vectors import LONG
 
 # Columns of `parts`. A product (INTO, OUT) has six: addresses of weight, scale, offset and code, numbers of panels and of chunks. The last
 # column holds two float32: epsilon of the norm, and scaling of the queries.

@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .kept import kept
-from .kernels import attend
+from .attention import attend
 from .panels import multiply, multiply_blocks
 from .tiles import CHUNKS, OUTPUTS
 

@@ -17,10 +17,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .vectors import BYTE, FLOAT, FLOATS, LANES, LONG, LONGS, SHORT, WORD, WORDS, fma, filled, load, pick, prefetch, spread
+
 OUTPUTS = 8  # in a panel
-LANES = 8
-BYTE, SHORT, WORD, LONG, FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
-FLOATS, WORDS, LONGS = (ir.VectorType(kind, LANES) for kind in (FLOAT, WORD, LONG))
 CACHE_LINE = 64  # bytes
 
 
@@ -65,9 +64,9 @@ def begin_row(typing, sums, r, offset, p, out):
         panel = b.gep(offsets.data, [b.mul(given[3], b.mul(chunks, LONG(OUTPUTS)))])
         total = cgutils.alloca_once_value(b, ir.Constant(FLOATS, [0] * LANES))
         with cgutils.for_range(b, chunks) as loop:
-            by = _spread(b, b.load(b.gep(inputs, [loop.index])))
-            chunk = _load(b, b.gep(panel, [b.mul(loop.index, LONG(OUTPUTS))]), FLOATS)
-            b.store(_fma(b, by, chunk, b.load(total)), total)
+            by = spread(b, b.load(b.gep(inputs, [loop.index])))
+            chunk = load(b, b.gep(panel, [b.mul(loop.index, LONG(OUTPUTS))]), FLOATS)
+            b.store(fma(b, by, chunk, b.load(total)), total)
         place = b.gep(outs.data, [b.add(b.mul(given[1], width), b.mul(given[3], LONG(OUTPUTS)))])
         b.store(b.load(total), b.bitcast(place, FLOATS.as_pointer()), align=1)
         return context.get_dummy_value()
@@ -103,7 +102,7 @@ class _Tile:
             by = []
             if self.kind == np.uint8:
                 row = b.gep(scales, [b.mul(loop.index, LONG(OUTPUTS))])
-                by = [_spread(b, b.load(b.gep(row, [LONG(j)]))) for j in range(outputs)]
+                by = [spread(b, b.load(b.gep(row, [LONG(j)]))) for j in range(outputs)]
             for i in range(rows):
                 self._add(b.gep(xs[i], [b.mul(loop.index, LONG(chunk.inputs))]), parts, by, sums[i])
         for j in range(outputs):
@@ -118,45 +117,43 @@ class _Tile:
         """Prefetch the next panel from memory while this one is multiplied with all rows. Tiles of a few outputs fetch it piece by piece in
         memory order, not each its own outputs: memory is read faster in one stream than in strides."""
         b, line = self.b, CACHE_LINE * self.chunk.elements // self.chunk.bytes
-        kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), WORD, WORD, WORD])
-        fetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
         for place in range(0, outputs * self.chunk.elements, line):
-            b.call(fetch, [b.bitcast(b.gep(at, [LONG(place)]), BYTE.as_pointer()), WORD(0), WORD(2), WORD(1)])
+            prefetch(b, b.gep(at, [LONG(place)]))
 
     def _read(self, at) -> list:
         """A chunk, as vectors of the type that the rows have."""
         b = self.b
         if self.kind == np.float32:
-            return [_load(b, at, FLOATS)]
+            return [load(b, at, FLOATS)]
         if self.kind == np.uint16:  # pairs of inputs i and i + 8, the first in the lower half
-            both = _load(b, at, WORDS)
-            return [b.bitcast(b.shl(both, _all(WORDS, 16)), FLOATS), b.bitcast(b.and_(both, _all(WORDS, 0xFFFF0000)), FLOATS)]
+            both = load(b, at, WORDS)
+            return [b.bitcast(b.shl(both, filled(WORDS, 16)), FLOATS), b.bitcast(b.and_(both, filled(WORDS, 0xFFFF0000)), FLOATS)]
         held, shorts = ir.VectorType(BYTE, 16), ir.VectorType(SHORT, 16)
-        numbers = _load(b, at, held)
+        numbers = load(b, at, held)
         if self.whole:
             return [b.sext(numbers, shorts)]
-        return [b.zext(part, shorts) for part in (b.and_(numbers, _all(held, 15)), b.lshr(numbers, _all(held, 4)))]
+        return [b.zext(part, shorts) for part in (b.and_(numbers, filled(held, 15)), b.lshr(numbers, filled(held, 4)))]
 
     def _add(self, x, parts: list, by: list, sums: list) -> None:
         """Add one row's products with a chunk of every output."""
         b, kind = self.b, parts[0][0].type
-        vectors = [_load(b, b.gep(x, [LONG(i * kind.count)]), kind) for i in range(len(parts[0]))]
+        vectors = [load(b, b.gep(x, [LONG(i * kind.count)]), kind) for i in range(len(parts[0]))]
         for j, part in enumerate(parts):
             total = b.load(sums[j])
             if kind == FLOATS:
                 for vector, weight in zip(vectors, part):
-                    total = _fma(b, vector, weight, total)
+                    total = fma(b, vector, weight, total)
             else:
                 pairs = [self._pairs(vector, weight) for vector, weight in zip(vectors, part)]
                 whole = pairs[0] if len(pairs) == 1 else b.add(*pairs)
-                total = _fma(b, b.sitofp(whole, FLOATS), by[j], total) if by else b.add(total, whole)
+                total = fma(b, b.sitofp(whole, FLOATS), by[j], total) if by else b.add(total, whole)
             b.store(total, sums[j])
 
     def _pairs(self, x, weight):
         """Sums of neighbouring products: one instruction (vpmaddwd) where the processor has it."""
         b, wide = self.b, ir.VectorType(WORD, 16)
         products = b.mul(b.sext(x, wide), b.sext(weight, wide))
-        return b.add(*(_pick(b, products, range(first, 16, 2)) for first in (0, 1)))
+        return b.add(*(pick(b, products, range(first, 16, 2)) for first in (0, 1)))
 
     def _total(self, sums):
         """The sum of all lanes, as float32."""
@@ -166,27 +163,7 @@ class _Tile:
         while sums.type.count > 1:
             half = sums.type.count // 2
             add = b.add if self.whole else b.fadd
-            sums = add(_pick(b, sums, range(half)), _pick(b, sums, range(half, 2 * half)))
+            sums = add(pick(b, sums, range(half)), pick(b, sums, range(half, 2 * half)))
         total = b.extract_element(sums, WORD(0))
         return b.sitofp(total, FLOAT) if self.whole else total
 
-
-def _fma(b: ir.IRBuilder, x, y, z):
-    return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(FLOATS, [FLOATS] * 3), f"llvm.fma.v{LANES}f32"), [x, y, z])
-
-
-def _load(b: ir.IRBuilder, at, kind: ir.VectorType):
-    return b.load(b.bitcast(at, kind.as_pointer()), align=1)
-
-
-def _pick(b: ir.IRBuilder, vector, lanes):
-    chosen = ir.Constant(ir.VectorType(WORD, len(lanes)), list(lanes))
-    return b.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), chosen)
-
-
-def _spread(b: ir.IRBuilder, number):
-    return _pick(b, b.insert_element(ir.Constant(FLOATS, ir.Undefined), number, WORD(0)), [0] * LANES)
-
-
-def _all(kind: ir.VectorType, number: int) -> ir.Constant:
-    return ir.Constant(kind, [number] * kind.count)

@@ -1,0 +1,48 @@
+"""LLVM vectors of eight lanes, for loops whose sums must have one order whatever the processor and the number of rows: a compiler that is
+free to vectorise a plain loop sums in another order for one row than for four. `b` is llvmlite's builder."""
+
+from llvmlite import ir
+from numba.core import cgutils
+
+LANES = 8
+BYTE, SHORT, WORD, LONG, FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
+FLOATS, WORDS, LONGS = (ir.VectorType(kind, LANES) for kind in (FLOAT, WORD, LONG))
+
+
+def fma(b: ir.IRBuilder, x, y, z):
+    """x y + z, rounded once."""
+    return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(FLOATS, [FLOATS] * 3), f"llvm.fma.v{LANES}f32"), [x, y, z])
+
+
+def load(b: ir.IRBuilder, at, kind: ir.VectorType):
+    return b.load(b.bitcast(at, kind.as_pointer()), align=1)
+
+
+def store(b: ir.IRBuilder, vector, at) -> None:
+    b.store(vector, b.bitcast(at, vector.type.as_pointer()), align=1)
+
+
+def shuffle(b: ir.IRBuilder, one, other, lanes):
+    """Lanes of two vectors; those of the second are numbered on."""
+    return b.shuffle_vector(one, other, ir.Constant(ir.VectorType(WORD, len(lanes)), list(lanes)))
+
+
+def pick(b: ir.IRBuilder, vector, lanes):
+    return shuffle(b, vector, ir.Constant(vector.type, ir.Undefined), lanes)
+
+
+def spread(b: ir.IRBuilder, number):
+    """A number in all lanes."""
+    kind = ir.VectorType(number.type, LANES)
+    return pick(b, b.insert_element(ir.Constant(kind, ir.Undefined), number, WORD(0)), [0] * LANES)
+
+
+def filled(kind: ir.VectorType, number) -> ir.Constant:
+    return ir.Constant(kind, [number] * kind.count)
+
+
+def prefetch(b: ir.IRBuilder, at) -> None:
+    """Ask for the cache line at a pointer, into the second-level cache."""
+    kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), WORD, WORD, WORD])
+    fetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
+    b.call(fetch, [b.bitcast(at, BYTE.as_pointer()), WORD(0), WORD(2), WORD(1)])
