@@ -9,7 +9,9 @@ pytest.importorskip("numba", reason="numba is not installed")
 from eesd_core.model.cpu import threads
 from eesd_core.model.cpu.packed_linear import PanelLinear
 from eesd_core.model.cpu.panels import Store, in_two_bytes, pack, unpack
+from eesd_core.model.cpu.quantized_linear import closed
 from eesd_core.model.cpu.threads import PanelProduct
+from eesd_core.model.cpu.tiles import CHUNKS
 
 SHAPES = [(96, 64), (50, 1536), (8, 40), (17, 33)]  # outputs, inputs
 
@@ -20,35 +22,53 @@ def cut(numbers: np.ndarray) -> np.ndarray:
 
 
 def product_of(kind: str, outputs: int, inputs: int):
-    """A product, its weights in float64, and rows for it."""
+    """A product, its weights in float64, and rows for it: as it reads them, and in float64."""
     random, store = np.random.default_rng(0), Store()
-    scale = random.random((-(-outputs // 8)) * 8).astype(np.float32)
-    whole = random.integers(-8191, 8192, (60, inputs)).astype(np.int16)
+    across = CHUNKS[np.dtype(kind)].outputs
+    scale = random.random((-(-outputs // across)) * across).astype(np.float32)
+    x = random.standard_normal((60, inputs)).astype(np.float32)
+    x[1], x[2, ::2], x[3, :32] = 0, 0, -9
+    if kind in ("int8", "uint8"):
+        read = closed(torch.from_numpy(x)).numpy()
+        seen = opened(read, inputs)
+        assert np.abs(seen - x).max() <= np.abs(x).max() / 254 + 1e-6
     if kind == "int8":
         weight = random.integers(-127, 128, (outputs, inputs)).astype(np.int8)
-        return PanelProduct(pack(weight, store), outputs, inputs, scale), weight * scale[:outputs, None].astype(np.float64), whole
+        weight[0], weight[1] = 127, -127
+        product = PanelProduct(pack(weight, store), outputs, inputs, scale)
+        return product, weight * scale[:outputs, None].astype(np.float64), read, seen
     if kind == "uint8":
         numbers = random.integers(0, 16, (outputs, inputs // 32, 2, 16)).astype(np.uint8)
+        numbers[0] = 15
         panels = pack((numbers[:, :, 0] | numbers[:, :, 1] << 4).reshape(outputs, -1), store)
-        facts = random.random((2, outputs // 8, inputs // 32, 8)).astype(np.float32)
+        facts = random.standard_normal((2, outputs // across, inputs // 32, across)).astype(np.float16)
+        facts[:, 0, 0, :4] = 0, 3e-7, -6e-8, 60000  # zero, and the smallest and largest numbers
         by, offset = (part.swapaxes(1, 2).reshape(outputs, -1).repeat(32, 1).astype(np.float64) for part in facts)
-        return PanelProduct(panels, outputs, inputs, *facts), by * numbers.reshape(outputs, -1) + offset, whole
+        product = PanelProduct(panels, outputs, inputs, *facts.view(np.uint16))
+        return product, by * numbers.reshape(outputs, -1) + offset, read, seen
     weight = random.standard_normal((outputs, inputs)).astype(np.float32)
     weight = weight if kind == "float32" else cut(weight)
-    x = random.standard_normal((60, inputs)).astype(np.float32)
     panels = pack(weight, store)
     assert panels.dtype == kind
-    return PanelProduct(panels, outputs, inputs, scale), weight * scale[:outputs, None].astype(np.float64), x
+    return PanelProduct(panels, outputs, inputs, scale), weight * scale[:outputs, None].astype(np.float64), x, x
+
+
+def opened(read: np.ndarray, inputs: int) -> np.ndarray:
+    """The numbers that rows of 8-bit blocks stand for, by plain arithmetic as the format is defined."""
+    blocks = read.reshape(len(read), -1, 10)
+    scale, numbers = blocks[..., :1].copy().view(np.float32).astype(np.float64), blocks[..., 2:].copy().view(np.int8)
+    assert np.array_equal(numbers.sum(-1, dtype=np.int32), blocks[..., 1]) and np.abs(numbers).max() <= 127
+    return (scale * numbers).reshape(len(read), -1)[:, :inputs]
 
 
 @pytest.mark.parametrize("kind", ["float32", "uint16", "int8", "uint8"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_products_are_plain_sums_and_rows_are_alike(kind, shape, monkeypatch):
-    if kind == "uint8" and (shape[0] % 8 or shape[1] % 32):
-        pytest.skip("4 bits are for whole blocks of 32, and for outputs in eights")
-    product, weight, x = product_of(kind, *shape)
+    if kind == "uint8" and (shape[0] % 16 or shape[1] % 32):
+        pytest.skip("4 bits are for whole blocks of 32, and for outputs in sixteens")
+    product, weight, x, seen = product_of(kind, *shape)
     single = np.concatenate([product(x[i : i + 1]) for i in range(len(x))])
-    expected = x.astype(np.float64) @ weight.T
+    expected = seen.astype(np.float64) @ weight.T
     assert np.abs(single - expected).max() < 1e-6 * np.abs(expected).max() * len(weight.T) ** 0.5
     for rows in (*range(2, 18), 60):
         assert np.array_equal(product(x[-rows:].copy()), single[-rows:])

@@ -66,19 +66,19 @@ def compile_all(quantize: str) -> None:
     import numpy as np
     import torch
 
-    from . import draft_step, kernels, region, threads
+    from . import draft_step, kernels, quantized_linear, region, threads
     from .kept import mark
 
     if torch.cuda.is_available():
         return
-    row, one = np.ones((1, 64), np.float32), np.ones(1, np.float32)
-    kernels.norm(row, row[0], np.float32(1e-5), row.copy(), one)
-    kernels.close_rows(row, row.astype(np.int16), one)
+    row = np.ones((1, 64), np.float32)
+    kernels.norm(row, row[0], np.float32(1e-5), row.copy())
+    quantized_linear.closed(torch.ones(1, 64))
     for kind in TYPES[quantize]:
         threads.product_code(np.dtype(kind))
     region.attention_code()
-    for bytes_read in (4, 2) if quantize == "none" else (2,):
-        region.pass_code(bytes_read)
+    for door in (torch.float32, torch.int32) if quantize == "none" else (torch.int32,):
+        region.pass_code(door)
     draft_step.step_code()
     threads.in_shares(threads.multiply_share)
     compile_choice()

@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
 from .kernels import exp, kernel
-from .vectors import BYTE, FLOAT, FLOATS, LANES, LONG, WORD, fma, filled, load, prefetch, shuffle, spread, store
+from .vectors import BYTE, FLOAT, FLOATS, LANES, LONG, WORD, fma, fill, load, prefetch, shuffle, spread, store
 
 BLOCK = 32  # places: their keys or values, some 8 KB, stay in the first-level cache
 TOGETHER = 8  # rows that go through a block one after the other
@@ -30,7 +30,7 @@ def _scores(typing, query, keys, apart, places, out, width):
     def generate(context, b, signature, given):
         query, keys, places, out = (b.inttoptr(given[i], kind.as_pointer()) for i, kind in _SCORES)
         rows = [_at(b, keys, places, lane, given[2]) for lane in range(LANES)]
-        sums = [cgutils.alloca_once_value(b, filled(FLOATS, 0)) for _ in range(LANES)]
+        sums = [cgutils.alloca_once_value(b, fill(FLOATS, 0)) for _ in range(LANES)]
         with cgutils.for_range(b, b.udiv(given[5], LONG(LANES))) as loop:
             first = b.mul(loop.index, LONG(LANES))
             x = load(b, b.gep(query, [first]), FLOATS)
@@ -86,7 +86,7 @@ def _mix(typing, weights, values, apart, places, count, out, width):
             with cgutils.for_range(b, b.udiv(b.sub(given[6], b.load(done)), LONG(lanes))):
                 first = b.load(done)
                 at = [b.gep(out, [b.add(first, LONG(i))]) for i in range(0, lanes, LANES)]
-                sums = [cgutils.alloca_once_value(b, filled(FLOATS, 0)) for _ in at]
+                sums = [cgutils.alloca_once_value(b, fill(FLOATS, 0)) for _ in at]
                 for place, total in zip(at, sums):
                     b.store(load(b, place, FLOATS), total)
                 with cgutils.for_range(b, given[4]) as loop:

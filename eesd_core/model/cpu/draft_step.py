@@ -15,58 +15,57 @@ from torch import Tensor, nn
 
 from ...sampling import SHARED, Ranked, noise_key
 from ..cache import RowCache
+from .integers import OUTPUTS, RECORD, words
 from .kept import kept
 from .kernels import close_rows, norm
 from .rank import BUCKETS, Ranker, rank_rows
 from .region import X as PROGRAM_X
 from .region import address, lengthen, meet
-from .threads import PanelProduct, call, floats_at, in_parallel, keys_at, longs_at, product_code, shorts_at, team, this_thread
-from .tiles import OUTPUTS
+from .threads import PanelProduct, call, floats_at, in_parallel, keys_at, longs_at, product_code, team, this_thread, words_at
 
 # What a step is given: addresses, and sizes where said. SHALLOW, EXIT: a program's code and table; SHALLOW 0: the row has passed the
 # first layers. MIX, DEEP_MIX, HEAD: products (weight, scale, number of panels, of chunks); MIX 0: the exit layer reads the first layers'
 # output as it is; HEAD 0: the row is only read. DEEP: the deep states, or 0 where ADDED holds what they add. TAPS, WORDS, LISTED, COUNT:
 # numbers of deep states, of context rows, of tokens in IDS, of best tokens. NOISY: 1 with noise. BYTES: code of products in 8 bits.
 SHALLOW, EXIT, STATE, STREAM, X, MIX, DEEP_MIX, DEEP, TAPS, ADDED, ONES, SCALED = 0, 2, *range(4, 8), 11, *range(15, 20)
-NORM, NUMBERS, NORMED, CLOSED, BY, Y, HEAD = range(20, 27)
-CONTEXT, WORDS, LOGITS, LISTED, IDS, NOISY, KEY, BOUNDS, COUNT, SCORES, LOGS, PLACES, FACTS, BYTES, BARRIER = range(30, 45)
+NORM, NUMBERS, NORMED, CLOSED, Y, HEAD = range(20, 26)
+CONTEXT, WORDS, LOGITS, LISTED, IDS, NOISY, KEY, BOUNDS, COUNT, SCORES, LOGS, PLACES, FACTS, BYTES, BARRIER = range(29, 44)
 EPS, TEMPERATURE, LOWEST = range(3)  # of NUMBERS
 UNIT = np.float32(torch.finfo(torch.float32).eps)  # rms_norm's own epsilon
 
 
 @njit(nogil=True, error_model="numpy")
-def _times(thread, threads, g, at, inputs, out):
-    """One thread's share of a product of the row in CLOSED, without the row's factor. out: an address."""
-    sizes = thread, threads, 1, inputs, g[at + 2], g[at + 3]
-    addresses = g[CLOSED], g[at], out, g[at + 1], 0, 0
-    call(g[BYTES], sizes + addresses)
+def _times(thread, threads, g, at, out):
+    """One thread's share of a product of the row in CLOSED. out: an address."""
+    panels, chunks = g[at + 2], g[at + 3]
+    call(g[BYTES], (thread, threads, 1, chunks * RECORD, panels, chunks, g[CLOSED], g[at], out, g[at + 1], 0))
 
 
 @njit(nogil=True, error_model="numpy")
-def _mix(thread, threads, g, x, closed, by, owner):
+def _mix(thread, threads, g, x, owner):
     """The exit layer's input x (1, D): the first layers' output, mixed with the deep states; see heads/exit_layer.py."""
     width, barrier, taps = g[STREAM], g[BARRIER], g[TAPS]
     y, added = carray(floats_at(g[Y]), (1, width)), carray(floats_at(g[ADDED]), (width,))
     if g[DEEP]:
-        deep, deep_closed = carray(floats_at(g[DEEP]), (taps, width)), carray(shorts_at(g[CLOSED]), (1, taps * width))
         if owner:
-            scaled = carray(floats_at(g[SCALED]), (taps, width))
-            norm(deep, carray(floats_at(g[ONES]), (width,)), UNIT, scaled, by)
-            close_rows(carray(floats_at(g[SCALED]), (1, taps * width)), deep_closed, by)
+            deep, scaled = carray(floats_at(g[DEEP]), (taps, width)), carray(floats_at(g[SCALED]), (taps, width))
+            norm(deep, carray(floats_at(g[ONES]), (width,)), UNIT, scaled)
+            closed = carray(words_at(g[CLOSED]), (1, g[DEEP_MIX + 3] * RECORD))
+            close_rows(carray(floats_at(g[SCALED]), (1, taps * width)), closed)
         meet(barrier, threads)
-        _times(thread, threads, g, DEEP_MIX, taps * width, g[Y])
+        _times(thread, threads, g, DEEP_MIX, g[Y])
         meet(barrier, threads)
         if owner:
             for i in range(width):
-                added[i] = y[0, i] * by[0]
+                added[i] = y[0, i]
     if owner:
-        close_rows(x, closed, by)
+        close_rows(x, carray(words_at(g[CLOSED]), (1, g[MIX + 3] * RECORD)))
     meet(barrier, threads)
-    _times(thread, threads, g, MIX, width, g[Y])
+    _times(thread, threads, g, MIX, g[Y])
     meet(barrier, threads)
     if owner:
         for i in range(width):
-            x[0, i] += y[0, i] * by[0] + added[i]
+            x[0, i] += y[0, i] + added[i]
 
 
 @njit(nogil=True, error_model="numpy", fastmath=True)
@@ -81,8 +80,7 @@ def _step(given):
     """One thread's share. The last thread owns the row."""
     g = carray(given, (BARRIER + 1,))
     thread, threads, width, barrier = np.int64(this_thread()), np.int64(team()), g[STREAM], g[BARRIER]
-    numbers, owner = carray(floats_at(g[NUMBERS]), (3,)), thread == threads - 1
-    x, closed, by = carray(floats_at(g[X]), (1, width)), carray(shorts_at(g[CLOSED]), (1, width)), carray(floats_at(g[BY]), (1,))
+    numbers, owner, x = carray(floats_at(g[NUMBERS]), (3,)), thread == threads - 1, carray(floats_at(g[X]), (1, width))
     if g[SHALLOW]:
         call(g[SHALLOW], (g[SHALLOW + 1],))
         if owner:
@@ -90,31 +88,29 @@ def _step(given):
             for i in range(width):
                 state[i] = x[0, i]
     if g[MIX]:
-        _mix(thread, threads, g, x, closed, by, owner)
+        _mix(thread, threads, g, x, owner)
     call(g[EXIT], (g[EXIT + 1],))
     if not g[HEAD]:
         return
     normed = carray(floats_at(g[NORMED]), (1, width))
     if owner:
-        norm(x, carray(floats_at(g[NORM]), (width,)), numbers[EPS], normed, by)
-        close_rows(normed, closed, by)
+        norm(x, carray(floats_at(g[NORM]), (width,)), numbers[EPS], normed)
+        close_rows(normed, carray(words_at(g[CLOSED]), (1, g[HEAD + 3] * RECORD)))
     meet(barrier, threads)
-    frequent, words = g[HEAD + 2] * OUTPUTS, g[WORDS]
-    logits = carray(floats_at(g[LOGITS]), (1, frequent + words))
-    _times(thread, threads, g, HEAD, width, g[LOGITS])
-    rows = carray(floats_at(g[CONTEXT]), (words, width))
-    for c in range(words * thread // threads, words * (thread + 1) // threads):
+    frequent, context = g[HEAD + 2] * OUTPUTS, g[WORDS]
+    logits = carray(floats_at(g[LOGITS]), (1, frequent + context))
+    _times(thread, threads, g, HEAD, g[LOGITS])
+    rows = carray(floats_at(g[CONTEXT]), (context, width))
+    for c in range(context * thread // threads, context * (thread + 1) // threads):
         logits[0, frequent + c] = _dot(rows[c], normed[0])
     meet(barrier, threads)
     if thread == 0:
-        for i in range(frequent):
-            logits[0, i] *= by[0]
         ids, keys = carray(longs_at(g[IDS]), (g[LISTED],)), carray(keys_at(g[KEY]), (g[NOISY],))
         scores, logs = carray(floats_at(g[SCORES]), (1, g[COUNT])), carray(floats_at(g[LOGS]), (1, g[COUNT]))
         places, facts = carray(longs_at(g[PLACES]), (1, g[COUNT])), carray(floats_at(g[FACTS]), (1, 2))
         nothing, bounds = carray(longs_at(g[IDS]), (0,)), carray(floats_at(g[BOUNDS]), (BUCKETS,))
         told = numbers[TEMPERATURE], numbers[LOWEST], ids, keys, bounds, nothing, nothing
-        rank_rows(logits, *told, scores, logs, places, carray(floats_at(g[BY]), (0,)), facts)
+        rank_rows(logits, *told, scores, logs, places, carray(floats_at(g[FACTS]), (0,)), facts)
 
 
 step_code = cache(lambda: kept(cfunc, types.void(types.CPointer(types.int64)))(_step))
@@ -139,8 +135,8 @@ class DraftStep:
         self.places, self.facts = np.empty(count, np.int64), np.empty(2, np.float32)
         self.given, own = np.zeros(BARRIER + 1, np.int64), {
             X: self.x, ADDED: self.added, Y: y, NORM: weight, NORMED: normed, ONES: np.ones(width, np.float32),
-            SCALED: np.empty((max(1, taps), width), np.float32), CLOSED: np.empty(width * max(1, taps), np.int16),
-            BY: np.empty(max(1, taps), np.float32), NUMBERS: np.array([eps, ranker.temperature, ranker.least], np.float32),
+            SCALED: np.empty((max(1, taps), width), np.float32), CLOSED: np.empty(words(width * max(1, taps)), np.int32),
+            NUMBERS: np.array([eps, ranker.temperature, ranker.least], np.float32),
             KEY: self.key, BOUNDS: ranker.bounds, SCORES: self.scores, LOGS: self.logs, PLACES: self.places, FACTS: self.facts,
             BARRIER: np.zeros(2, np.int64),
         }  # fmt: skip

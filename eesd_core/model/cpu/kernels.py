@@ -4,7 +4,7 @@ Between the products of a plain step lie some forty small torch operations a lay
 are four functions. Every row of a pass runs the same loop, whatever the number of rows and its place among them, so a verify pass repeats
 plain steps bit for bit: by arithmetic, over any context.
 
-Arrays have the types that products read and write: float32, bfloat16 viewed as uint16, or integers with one scale per row (`close_row`).
+Arrays have the types that products read and write: float32, bfloat16 viewed as uint16, or blocks of 8-bit numbers in int32 (integers.py).
 """
 
 import numpy as np
@@ -12,11 +12,10 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload, register_jitable
 
+from .integers import GROUP, RECORD, close_block
 from .kept import kept
 
 ONE, HALF = np.float32(1), np.float32(0.5)
-LEVELS = np.float32(8191)  # the largest integer of a row
-LEAST = np.float32(1e-20)  # keeps the scale of a row of zeros above 0
 
 
 kernel = kept(njit, fastmath=True, nogil=True, error_model="numpy")
@@ -60,45 +59,47 @@ def exp(x):
     return p * float_of_bits((np.int32(n) + np.int32(127)) << np.int32(23))
 
 
-def close_row(row, out, r, scale):
-    """Write a float32 row (n,) to out[r] as the next product reads it: float32, bfloat16 (rounded to nearest even), or int16 integers
-    that give the row when multiplied by scale[r]."""
+def close_row(row, out, r):
+    """Write a float32 row (n,) to out[r] as the next product reads it: float32, bfloat16 (rounded to nearest even), or blocks of 8-bit
+    numbers."""
 
 
 @overload(close_row)
-def _close_row(row, out, r, scale):
+def _close_row(row, out, r):
     if out.dtype == types.float32:
 
-        def close(row, out, r, scale):
+        def close(row, out, r):
             for i in range(len(row)):
                 out[r, i] = row[i]
 
     elif out.dtype == types.uint16:
 
-        def close(row, out, r, scale):
+        def close(row, out, r):
             for i in range(len(row)):
                 bits = bits_of_float(row[i])
                 out[r, i] = np.uint16((bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1))) >> np.int32(16))
 
     else:
 
-        def close(row, out, r, scale):
-            most = LEAST
-            for i in range(len(row)):
-                most = max(most, abs(row[i]))
-            scale[r] = most / LEVELS
-            by = LEVELS / most
-            for i in range(len(row)):
-                out[r, i] = np.int32(np.rint(row[i] * by))
+        def close(row, out, r):
+            here = out.ctypes.data + 4 * r * out.shape[1]
+            whole = len(row) // GROUP
+            for g in range(whole):
+                close_block(row.ctypes.data + 4 * g * GROUP, here + 4 * g * RECORD)
+            if whole * GROUP < len(row):
+                last = np.zeros(GROUP, np.float32)
+                for i in range(whole * GROUP, len(row)):
+                    last[i - whole * GROUP] = row[i]
+                close_block(last.ctypes.data, here + 4 * whole * RECORD)
 
     return close
 
 
 @kernel
-def close_rows(x, out, scale):
-    """x (m, n) float32 -> out (m, n), scale (m,)."""
+def close_rows(x, out):
+    """x (m, n) float32 -> out, as a product reads it."""
     for r in range(x.shape[0]):
-        close_row(x[r], out, r, scale)
+        close_row(x[r], out, r)
 
 
 @register_jitable
@@ -112,65 +113,65 @@ def _norm_row(x, r, weight, eps, row):
 
 
 @kernel
-def norm(x, weight, eps, out, scale):
-    """RMS norm. x (m, D) float32 -> out (m, D), scale (m,)."""
+def norm(x, weight, eps, out):
+    """RMS norm. x (m, D) float32 -> out, as a product reads it."""
     row = np.empty(x.shape[1], np.float32)
     for r in range(x.shape[0]):
         _norm_row(x, r, weight, eps, row)
-        close_row(row, out, r, scale)
+        close_row(row, out, r)
 
 
 @kernel
-def add(x, y, by):
-    """x (m, D) float32 += y (m, D) * by (m,)."""
+def add(x, y):
+    """x (m, D) float32 += y (m, D)."""
     for r in range(x.shape[0]):
         for i in range(x.shape[1]):
-            x[r, i] += wide(y[r, i]) * by[r]
+            x[r, i] += wide(y[r, i])
 
 
 @kernel
-def add_norm(x, y, by, weight, eps, out, scale):
+def add_norm(x, y, weight, eps, out):
     """`add`, then `norm`."""
     row = np.empty(x.shape[1], np.float32)
     for r in range(x.shape[0]):
         for i in range(x.shape[1]):
-            x[r, i] += wide(y[r, i]) * by[r]
+            x[r, i] += wide(y[r, i])
         _norm_row(x, r, weight, eps, row)
-        close_row(row, out, r, scale)
+        close_row(row, out, r)
 
 
 @kernel
-def silu_times(y, by, out, scale):
-    """y (m, 2 F) times by (m,) holds gate and up -> silu(gate) * up, out (m, F), scale (m,)."""
+def silu_times(y, out):
+    """y (m, 2 F) holds gate and up -> silu(gate) * up, out (m, F) as a product reads it."""
     width = y.shape[1] // 2
     row = np.empty(width, np.float32)
     for r in range(y.shape[0]):
         for i in range(width):
-            gate, up = wide(y[r, i]) * by[r], wide(y[r, width + i]) * by[r]
+            gate, up = wide(y[r, i]), wide(y[r, width + i])
             row[i] = gate / (ONE + exp(-gate)) * up
-        close_row(row, out, r, scale)
+        close_row(row, out, r)
 
 
 @kernel
-def turn(y, by, positions, slots, cos, sin, queries, keys, values, scaling):
-    """Rotary positions, and writing to the cache. y (m, (H + 2 G) d) times by (m,) holds queries, keys and values of tokens at positions
-    (m,). Writes queries (m, H, d), multiplied by `scaling`; keys and values go to places slots (m,) of the cache, (capacity, G, d). cos,
-    sin (context, d / 2)."""
+def turn(y, positions, slots, cos, sin, queries, keys, values, scaling):
+    """Rotary positions, and writing to the cache. y (m, (H + 2 G) d) holds queries, keys and values of tokens at positions (m,).
+    Writes queries (m, H, d), multiplied by `scaling`; keys and values go to places slots (m,) of the cache, (capacity, G, d). cos, sin
+    (context, d / 2)."""
     heads, width = queries.shape[1], queries.shape[2]
     groups, half = keys.shape[1], queries.shape[2] // 2
     for r in range(y.shape[0]):
         position, slot = np.uint64(positions[r]), np.uint64(slots[r])
         for h in range(heads):
             for i in range(half):
-                a, b = wide(y[r, h * width + i]) * by[r] * scaling, wide(y[r, h * width + half + i]) * by[r] * scaling
+                a, b = wide(y[r, h * width + i]) * scaling, wide(y[r, h * width + half + i]) * scaling
                 queries[r, h, i] = a * cos[position, i] - b * sin[position, i]
                 queries[r, h, half + i] = b * cos[position, i] + a * sin[position, i]
         for g in range(groups):
             first = (heads + g) * width
             for i in range(half):
-                a, b = wide(y[r, first + i]) * by[r], wide(y[r, first + half + i]) * by[r]
+                a, b = wide(y[r, first + i]), wide(y[r, first + half + i])
                 keys[slot, g, i] = a * cos[position, i] - b * sin[position, i]
                 keys[slot, g, half + i] = b * cos[position, i] + a * sin[position, i]
             first = (heads + groups + g) * width
             for i in range(width):
-                values[slot, g, i] = wide(y[r, first + i]) * by[r]
+                values[slot, g, i] = wide(y[r, first + i])

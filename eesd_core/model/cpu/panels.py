@@ -1,26 +1,28 @@
-"""Weights in panels of eight outputs, and their product with any number of rows.
+"""Weights in panels of a few outputs, and their product with any number of rows.
 
 A plain step reads every weight once and is bound by memory; a verify pass multiplies each weight that it reads with every row. In a panel
-the weights of eight outputs are interleaved chunk by chunk (tiles.py): they are read as one stream and stay in the nearest caches for all
-rows, while the next panel is fetched from memory. float32 weights that are bfloat16 numbers, as in most checkpoints, take two bytes: the
-same numbers, half of the memory.
+the weights of eight outputs, or of sixteen in 8 and 4 bits, are interleaved chunk by chunk (tiles.py, integers.py): they are read as one
+stream and stay in the nearest caches for all rows, while the next panel is fetched from memory. float32 weights that are bfloat16 numbers,
+as in most checkpoints, take two bytes: the same numbers, half of the memory.
 
 A row's sums have one order whatever the number of rows, so passes of one row, of several, and of a whole prompt agree bit for bit.
 """
 
-import llvmlite.binding
 import numpy as np
 from numba import njit
 
+from . import integers
 from .kept import kept
-from .tiles import CHUNKS, OUTPUTS, begin_row, tile
+from .tiles import CHUNKS, OUTPUTS, tile
+from .vectors import FEATURES
 
 MANY = 48  # rows that are multiplied with a panel before the next one: they fit into the second-level cache
 ROOM = 32 << 20  # bytes taken from the system at once
 ALIGNED = 64  # bytes
-MORE = llvmlite.binding.get_host_cpu_features().get("avx512vl", False)  # 32 vector registers instead of 16: larger tiles fit into them
+MORE = "avx512vl" in FEATURES  # 32 vector registers instead of 16: larger tiles fit into them
 IN_TWOS, IN_FOURS = (8, 4) if MORE else (4, 2)  # outputs of a tile
 _ones, _twos, _threes, _fours = tile(1, OUTPUTS), tile(2, IN_TWOS), tile(3, 4), tile(4, IN_FOURS)
+_one, _two, _three, _four = (integers.tile(rows) for rows in range(1, 5))
 _exact = kept(njit, nogil=True, error_model="numpy")  # without `fastmath`, which would allow sums to be reordered
 
 
@@ -46,29 +48,36 @@ def in_two_bytes(weight: np.ndarray) -> bool:
 
 
 def pack(weight: np.ndarray, store: Store) -> np.ndarray:
-    """(N, K elements) -> (panels, chunks, OUTPUTS, elements of a chunk), padded with zeros. float32 weights that are bfloat16 numbers
-    become uint16. uint8 holds two 4-bit numbers a byte as in GGUF's blocks of 32: the first 16 in the lower halves."""
+    """(N, K elements) -> (panels, chunks, outputs of a panel, elements of a chunk), padded with zeros. float32 weights that are bfloat16
+    numbers become uint16. uint8 holds two 4-bit numbers a byte as in GGUF's blocks of 32: the first 16 in the lower halves."""
     outputs, width = weight.shape
     halved = weight.dtype == np.float32 and in_two_bytes(weight)
     dtype = np.dtype(np.uint16) if halved else weight.dtype
-    elements = CHUNKS[dtype].elements
-    panels, chunks = -(-outputs // OUTPUTS), -(-width // elements)
-    if (outputs, width) != (panels * OUTPUTS, chunks * elements):
-        weight = np.pad(weight, ((0, panels * OUTPUTS - outputs), (0, chunks * elements - width)))
-    packed = store.room((panels, chunks, OUTPUTS, elements), dtype)
+    elements, across = CHUNKS[dtype].elements, CHUNKS[dtype].outputs
+    panels, chunks = -(-outputs // across), -(-width // elements)
+    if (outputs, width) != (panels * across, chunks * elements):
+        weight = np.pad(weight, ((0, panels * across - outputs), (0, chunks * elements - width)))
+    packed = store.room((panels, chunks, across, elements), dtype)
     if halved:
         _lay_halves(weight.view(np.uint32), packed.view(np.uint32))
+    elif dtype.itemsize == 1:  # four bytes of every output in turn
+        parts = weight.reshape(panels, across, chunks, elements // 4, 4).transpose(0, 2, 3, 1, 4)
+        packed.reshape(parts.shape)[:] = parts ^ (-128 if dtype == np.int8 else 0)
     else:
-        packed[:] = weight.reshape(panels, OUTPUTS, chunks, elements).swapaxes(1, 2)
+        packed[:] = weight.reshape(panels, across, chunks, elements).swapaxes(1, 2)
     return packed
 
 
 def unpack(panels: np.ndarray, outputs: int, width: int) -> np.ndarray:
     """The inverse of `pack`: (N, K elements)."""
+    count, chunks, across, elements = panels.shape
     if panels.dtype == np.uint16:
         pairs = panels.reshape(*panels.shape[:3], 8, 2).swapaxes(3, 4).reshape(panels.shape)
         panels = (pairs.astype(np.uint32) << 16).view(np.float32)
-    return panels.swapaxes(1, 2).reshape(len(panels) * OUTPUTS, -1)[:outputs, :width]
+    elif panels.dtype.itemsize == 1:
+        parts = panels.reshape(count, chunks, elements // 4, across, 4).swapaxes(2, 3)
+        panels = (parts ^ (-128 if panels.dtype == np.int8 else 0)).astype(panels.dtype).reshape(panels.shape)
+    return panels.swapaxes(1, 2).reshape(count * across, -1)[:outputs, :width]
 
 
 @_exact
@@ -84,8 +93,8 @@ def _lay_halves(bits, packed):
 
 @_exact
 def multiply(share, shares, x, weight, out, scale):
-    """One of `shares` parts of a product: x (m, K) float32, or int16 where weights are int8; weight as `pack` gives it; scale (N,) ->
-    out (m, N). N includes the outputs that pad the last panel."""
+    """One of `shares` parts of a product: x (m, K) float32; weight as `pack` gives it; scale (N,) -> out (m, N). N includes the outputs that
+    pad the last panel."""
     panels, rows = weight.shape[0], np.uint64(x.shape[0])
     for begin in range(np.uint64(0), rows, np.uint64(MANY)):
         end = min(begin + np.uint64(MANY), rows)
@@ -94,16 +103,13 @@ def multiply(share, shares, x, weight, out, scale):
 
 
 @_exact
-def multiply_blocks(share, shares, x, weight, out, scale, offset, sums):
-    """As `multiply`, for 4 bits: x (m, K) int16; scale and offset (panels, K / 32, OUTPUTS), where a weight is scale q + offset; sums
-    (m, K / 32) of every 32 inputs."""
+def multiply_integers(share, shares, x, weight, out, scale, offset):
+    """As `multiply`, for weights in 8 and in 4 bits: x (m, words of a row), scale and offset as integers.py has them."""
     panels, rows = weight.shape[0], np.uint64(x.shape[0])
     for begin in range(np.uint64(0), rows, np.uint64(MANY)):
         end = min(begin + np.uint64(MANY), rows)
         for p in range(np.uint64(panels * share // shares), np.uint64(panels * (share + 1) // shares)):
-            for r in range(begin, end):
-                begin_row(sums, r, offset, p, out)
-            _panel(begin, end, x, weight, p, scale, out)
+            _integer_panel(begin, end, x, weight, p, scale, offset, out)
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
@@ -124,3 +130,22 @@ def _panel(begin, end, x, weight, p, scale, out):
         r += np.uint64(2)
     if r < end:
         _ones(x, r, weight, p, np.uint64(0), scale, out)
+
+
+@njit(nogil=True, error_model="numpy", inline="always")
+def _integer_panel(begin, end, x, weight, p, scale, offset, out):
+    """Rows in fours, then the rest at once; in twos where there are few registers."""
+    most = np.uint64(4 if MORE else 2)
+    whole = begin + (end - begin) // most * most
+    for r in range(begin, whole, most):
+        if MORE:
+            _four(x, r, weight, p, scale, offset, out)
+        else:
+            _two(x, r, weight, p, scale, offset, out)
+    left = end - whole
+    if MORE and left == np.uint64(3):
+        _three(x, whole, weight, p, scale, offset, out)
+    elif MORE and left == np.uint64(2):
+        _two(x, whole, weight, p, scale, offset, out)
+    elif left == np.uint64(1):
+        _one(x, whole, weight, p, scale, offset, out)

@@ -60,7 +60,7 @@ def _dense(module: nn.Module) -> list[tuple[nn.Module, str, nn.Linear]]:
 def all_in_panels(target: Target) -> bool:
     """Whether every product reads weights from panels."""
     linears = [module for module in target.model.modules() if isinstance(module, nn.Linear) or hasattr(module, "product")]
-    return all(type(linear) is PanelLinear or getattr(linear, "door", None) == torch.int16 for linear in linears)
+    return all(type(linear) is PanelLinear or getattr(linear, "door", None) == torch.int32 for linear in linears)
 
 
 def _quantize(target: Target, precision: str) -> None:

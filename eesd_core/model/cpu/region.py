@@ -26,23 +26,21 @@ from .attention import attend
 from .kept import kept
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
 from .panels import ALIGNED
-from .threads import LIBRARY, call, floats_at, in_parallel, longs_at, product_code, shorts_at, team, this_thread
-from .tiles import CHUNKS, OUTPUTS
+from .threads import LIBRARY, call, floats_at, in_parallel, longs_at, product_code, team, this_thread, words_at
 from .vectors import LONG
 
-# Columns of `parts`. A product (INTO, OUT) has six: addresses of weight, scale, offset and code, numbers of panels and of chunks. The last
-# column holds two float32: epsilon of the norm, and scaling of the queries.
-FEEDS, NORM, INTO, OUT, READS, WRITES, LAYER, HEADS, GROUPS, WIDTH, COS, SIN, WINDOW, FLOATS = 0, 1, 2, 8, *range(14, 24)
-WEIGHT, SCALE, OFFSET, CODE, PANELS, PIECES = range(6)  # of a product
+# Columns of `parts`. A product (INTO, OUT) has seven: addresses of weight, scale, offset and code, numbers of panels, of chunks and of
+# outputs. READS, WRITES: elements of the rows that the two products read. The last column holds two float32: epsilon of the norm, and
+# scaling of the queries.
+FEEDS, NORM, INTO, OUT, READS, WRITES, LAYER, HEADS, GROUPS, WIDTH, COS, SIN, WINDOW, FLOATS = 0, 1, 2, 9, *range(16, 26)
+WEIGHT, SCALE, OFFSET, CODE, PANELS, PIECES, OUTPUTS = range(7)  # of a product
 COLUMNS = FLOATS + 1
 # Columns of `texts`: sizes, then addresses. SHARED: rows of `paths`.
 ROWS, START, CAPACITY, SHARED, POSITIONS, SLOTS, PATHS, DEPTHS, WINDOWS, CACHES = range(10)
-# What a pass is given: sizes, then addresses of tables and buffers. DOOR: bytes of an activation. SELF: address of all this. ATTENTION: of
-# code.
-PARTS, TEXTS, LENGTH, STREAM, DOOR, SELF, ATTENTION, TABLE, SPANS, X = range(10)
-READ, CLOSED, Y, QUERIES, MIXED, SUMS, BY, CLOSED_BY, BARRIER = range(10, 19)
+# What a pass is given: sizes, then addresses of tables and buffers. SELF: address of all this. ATTENTION: of code.
+PARTS, TEXTS, LENGTH, STREAM, SELF, ATTENTION, TABLE, SPANS, X, READ, CLOSED, Y, QUERIES, MIXED, BARRIER = range(15)
 PATIENCE = 4000  # looks before a waiting thread lets others have its core: some 20 microseconds
-GROUP = CHUNKS[np.dtype(np.uint8)].inputs
+ITEM = 4  # bytes of an element of a row
 CONTEXT = 1 << 30  # rows of the rotary tables, which compiled code does not check
 
 
@@ -109,64 +107,49 @@ else:  # one thread does all the work
 
 
 @njit(nogil=True, error_model="numpy")
-def _sum_groups(x, sums):
-    """For 4 bits: sums (m, K / 32) of every 32 inputs of x (m, K). They are exact, since x holds integers."""
-    for r in range(x.shape[0]):
-        for c in range(sums.shape[1]):
-            total = np.int32(0)
-            for i in range(GROUP):
-                total += np.int32(x[r, c * GROUP + i])
-            sums[r, c] = np.float32(total)
-
-
-@njit(nogil=True, error_model="numpy")
 def _share(given, door):
     """One thread's share of a pass. door: a pointer, for the type of activations."""
     g = carray(given, (BARRIER + 1,))
     thread, threads = np.int64(this_thread()), np.int64(team())
-    rows, stream, item = g[LENGTH], g[STREAM], g[DOOR]
+    rows, stream = g[LENGTH], g[STREAM]
     parts = carray(longs_at(g[TABLE]), (g[PARTS], COLUMNS))
     numbers = carray(floats_at(g[TABLE]), (g[PARTS], COLUMNS, 2))
     low = rows * thread // threads  # this thread's rows, wherever rows are shared
     own = rows * (thread + 1) // threads - low
     x = carray(floats_at(g[X] + 4 * low * stream), (own, stream))
-    by, closed_by = carray(floats_at(g[BY] + 4 * low), (own,)), carray(floats_at(g[CLOSED_BY] + 4 * low), (own,))
     y = x
     for p in range(g[PARTS]):
         reads, writes = parts[p, READS], parts[p, WRITES]
         weights, eps = carray(floats_at(parts[p, NORM]), (stream,)), numbers[p, FLOATS, 0]
-        mine = carray(like(door, g[READ] + item * low * reads), (own, reads))
+        mine = carray(like(door, g[READ] + ITEM * low * reads), (own, reads))
         if p == 0:
-            norm(x, weights, eps, mine, by)
+            norm(x, weights, eps, mine)
         else:
-            add_norm(x, y, closed_by, weights, eps, mine, by)
-        y = _product(thread, threads, g, parts, p, door, INTO, READ, reads)
-        mine = carray(like(door, g[CLOSED] + item * low * writes), (own, writes))
+            add_norm(x, y, weights, eps, mine)
+        y = _product(thread, threads, g, parts, p, INTO, READ, reads)
+        mine = carray(like(door, g[CLOSED] + ITEM * low * writes), (own, writes))
         if parts[p, FEEDS]:
-            silu_times(y, by, mine, closed_by)
+            silu_times(y, mine)
         else:
             call(g[ATTENTION], (thread, threads, g[SELF], np.int64(p)))
-            close_rows(carray(floats_at(g[MIXED] + 4 * low * writes), (own, writes)), mine, closed_by)
-        y = _product(thread, threads, g, parts, p, door, OUT, CLOSED, writes)
-    add(x, y, closed_by)
+            wide = parts[p, HEADS] * parts[p, WIDTH]
+            close_rows(carray(floats_at(g[MIXED] + 4 * low * wide), (own, wide)), mine)
+        y = _product(thread, threads, g, parts, p, OUT, CLOSED, writes)
+    add(x, y)
 
 
 @njit(nogil=True, error_model="numpy")
-def _product(thread, threads, g, parts, p, door, at, buffer, inputs):
+def _product(thread, threads, g, parts, p, at, buffer, reads):
     """The rows in `buffer` (READ or CLOSED), of which every thread has written its own, times the weights `at` INTO or OUT, into Y; all
     threads have met behind it. Returns this thread's rows of Y."""
-    rows, groups, panels, chunks = g[LENGTH], inputs // GROUP, parts[p, at + PANELS], parts[p, at + PIECES]
+    rows, outputs = g[LENGTH], parts[p, at + OUTPUTS]
     low = rows * thread // threads
     own = rows * (thread + 1) // threads - low
-    if parts[p, at + OFFSET]:
-        mine = carray(like(door, g[buffer] + g[DOOR] * low * inputs), (own, inputs))
-        _sum_groups(mine, carray(floats_at(g[SUMS] + 4 * low * groups), (own, groups)))
     meet(g[BARRIER], threads)
-    sizes = thread, threads, rows, inputs, panels, chunks
-    addresses = g[buffer], parts[p, at + WEIGHT], g[Y], parts[p, at + SCALE], parts[p, at + OFFSET], g[SUMS]
-    call(parts[p, at + CODE], sizes + addresses)
+    sizes = thread, threads, rows, reads, parts[p, at + PANELS], parts[p, at + PIECES]
+    call(parts[p, at + CODE], sizes + (g[buffer], parts[p, at + WEIGHT], g[Y], parts[p, at + SCALE], parts[p, at + OFFSET]))
     meet(g[BARRIER], threads)
-    return carray(floats_at(g[Y] + 4 * low * panels * OUTPUTS), (own, panels * OUTPUTS))
+    return carray(floats_at(g[Y] + 4 * low * outputs), (own, outputs))
 
 
 def _attention(thread, threads, given, p):
@@ -195,11 +178,10 @@ def _attention(thread, threads, given, p):
                 low = rows * thread // threads
                 own = rows * (thread + 1) // threads - low
                 y = carray(floats_at(g[Y] + 4 * (first + low) * across), (own, across))
-                by = carray(floats_at(g[BY] + 4 * (first + low)), (own,))
                 positions = carray(longs_at(texts[t, POSITIONS] + 8 * low), (own,))
                 slots = carray(longs_at(texts[t, SLOTS] + 8 * low), (own,))
                 queries = carray(floats_at(g[QUERIES] + 4 * (first + low) * wide), (own, heads, width))
-                turn(y, by, positions, slots, cos, sin, queries, keys, values, scaling)
+                turn(y, positions, slots, cos, sin, queries, keys, values, scaling)
             first += rows
         meet(g[BARRIER], threads)
 
@@ -208,12 +190,18 @@ def _of_floats(given):
     _share(given, floats_at(0))
 
 
-def _of_shorts(given):
-    _share(given, shorts_at(0))
+def _of_words(given):
+    _share(given, words_at(0))
 
 
 attention_code = cache(lambda: kept(cfunc, types.void(*[types.int64] * 4))(_attention))
-pass_code = cache(lambda door: kept(cfunc, types.void(types.CPointer(types.int64)))(_of_floats if door == 4 else _of_shorts))
+_PASSES = {torch.float32: _of_floats, torch.int32: _of_words}
+
+
+@cache
+def pass_code(door: torch.dtype):
+    """A pass through layers whose products read rows of this type."""
+    return kept(cfunc, types.void(types.CPointer(types.int64)))(_PASSES[door])
 
 
 def address(array: np.ndarray) -> int:
@@ -224,7 +212,7 @@ def product_columns(product) -> list[int]:
     """The columns of a threads.PanelProduct."""
     scale, offset = (*product.facts, None)[:2]
     places = address(product.panels), address(scale), 0 if offset is None else address(offset)
-    return [*places, product_code(product.panels.dtype).address, *product.panels.shape[:2]]
+    return [*places, product_code(product.panels.dtype).address, *product.panels.shape[:2], product.width]
 
 
 class Program:
@@ -242,25 +230,23 @@ class Program:
             windows.append(np.array([text.windows(kind) for kind in kinds]))
             arrays = text.positions, text.slots, text.paths, text.depths, windows[-1], text.cache.addresses
             span[:] = len(text.slots), text.start, text.cache.capacity, len(text.paths), *map(address, arrays)
-        item, reads = parts[0].into.door.itemsize, int(table[:, READS : WRITES + 1].max())
-        outputs = OUTPUTS * int(table[:, [INTO + PANELS, OUT + PANELS]].max())
+        reads, outputs = int(table[:, READS : WRITES + 1].max()), int(table[:, [INTO + OUTPUTS, OUT + OUTPUTS]].max())
         wide = max((part.heads * part.width for part in attentions), default=0)
-        widths = item * reads, item * reads, 4 * outputs, 4 * wide, 4 * wide, 4 * (reads // GROUP)  # bytes of a row, from READ to SUMS
+        widths = ITEM * reads, ITEM * reads, 4 * outputs, 4 * wide, 4 * wide  # bytes of a row, from READ to MIXED
         room = torch.empty(rows * sum(widths) + ALIGNED * len(widths), dtype=torch.uint8)
         buffers, place = [], room.data_ptr()
         for width in widths:
             buffers.append(place)
             place += -(-rows * width // ALIGNED) * ALIGNED
-        by, barrier = torch.ones(2, rows), torch.zeros(2, dtype=torch.int64)
-        own = *buffers, *(each.data_ptr() for each in by), barrier.data_ptr()
+        barrier = torch.zeros(2, dtype=torch.int64)
         places = 0, attention_code().address, address(table), address(self.spans), 0
-        self.given = np.array([len(parts), len(texts), rows, stream, item, *places, *own])
+        self.given = np.array([len(parts), len(texts), rows, stream, *places, *buffers, barrier.data_ptr()])
         self.given[SELF] = address(self.given)
         weights = sum(product.panels.size for part in parts for product in (part.into.panels, part.out.panels))
-        self.code, self.work = pass_code(item), rows * weights
+        self.code, self.work = pass_code(parts[0].into.door), rows * weights
         self.steps, self.places = np.arange(rows), [(text.positions, text.slots) for text in texts]
         # Whatever has its address in `given`. Caches are not among it: they live as long as their texts, and keep programs themselves.
-        self.alive = parts, table, windows, room, by, barrier, [(text.paths, text.depths) for text in texts]
+        self.alive = parts, table, windows, room, barrier, [(text.paths, text.depths) for text in texts]
 
     def move(self, start: int) -> None:
         """To another place, for a chain of one text whose windows do not depend on it."""

@@ -22,10 +22,12 @@ from ..layer_facts import Kind
 from ..span import Segment, Span
 from ..target import Target
 from .fused import FusedAttention, FusedLayer, FusedMLP, with_twins
+from .integers import words
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
 from .packed_linear import product_of
 from .region import Program, address, lengthen, product_columns
 from .threads import attend_by_threads
+from .vectors import LANES
 
 ALL = 1 << 40  # positions: no window
 
@@ -72,8 +74,8 @@ class Linear:
         self.panels = getattr(module, "panels", None)  # a threads.PanelProduct
 
     def room(self, rows: int, width: int) -> tuple[Tensor, np.ndarray]:
-        """An empty input (m, K), as torch and as numba see it."""
-        x = torch.empty(rows, width, dtype=self.door)
+        """An empty input (m, K) or (m, words), as torch and as numba see it."""
+        x = torch.empty(rows, width if self.door.is_floating_point else words(width), dtype=self.door)
         return x, _seen(x)
 
     def __call__(self, x: Tensor) -> np.ndarray:  # (m, K) -> (m, N)
@@ -89,22 +91,21 @@ class Attention:
         sizes = self.index, self.heads, self.groups, self.width, *map(address, tables)
         self.row = _row(self, 0, *sizes, floats=(self.eps, self.scaling))
 
-    def mix(self, x: Tensor, by: np.ndarray, texts: Sequence[Pass]) -> tuple[np.ndarray, np.ndarray]:
-        """Normed rows x (m, D), and factors by (m,) for the product of x -> what to add to the hidden states, (m, D), and factors for it,
-        (m,)."""
-        rows, low = len(by), 0
+    def mix(self, x: Tensor, texts: Sequence[Pass]) -> np.ndarray:
+        """Normed rows x (m, D) -> what to add to the hidden states, (m, D)."""
+        rows, low = len(x), 0
         queries, mixed = np.empty((rows, self.heads, self.width), np.float32), np.empty((rows, self.heads * self.width), np.float32)
         y = self.into(x)
         for at in texts:
             own = slice(low, low := low + len(at.slots))
             keys, values = at.cache.places(self.index, at.start, len(at.slots))
-            turn(y[own], by[own], at.positions, at.slots, *self.tables, queries[own], keys, values, self.scaling)
+            turn(y[own], at.positions, at.slots, *self.tables, queries[own], keys, values, self.scaling)
             attend_by_threads(queries[own], keys, values, at.start, at.paths, at.depths, at.windows(self.kind), mixed[own])
         if self.out.door == torch.float32:
-            return self.out(torch.from_numpy(mixed)), np.ones(rows, np.float32)
-        (x, seen), by = self.out.room(rows, mixed.shape[1]), np.ones(rows, np.float32)
-        close_rows(mixed, seen, by)
-        return self.out(x), by
+            return self.out(torch.from_numpy(mixed))
+        x, seen = self.out.room(rows, mixed.shape[1])
+        close_rows(mixed, seen)
+        return self.out(x)
 
 
 class Feed:
@@ -113,11 +114,11 @@ class Feed:
         self.weight, self.eps = _weight(norm)
         self.row = _row(self, 1, 0, 0, 0, 0, 0, 0, floats=(self.eps, 0.0))
 
-    def mix(self, x: Tensor, by: np.ndarray, texts: Sequence[Pass]) -> tuple[np.ndarray, np.ndarray]:
+    def mix(self, x: Tensor, texts: Sequence[Pass]) -> np.ndarray:
         y = self.into(x)
-        (x, seen), scale = self.out.room(len(y), y.shape[1] // 2), np.ones(len(y), np.float32)
-        silu_times(y, by, seen, scale)
-        return self.out(x), scale
+        x, seen = self.out.room(len(y), y.shape[1] // 2)
+        silu_times(y, seen)
+        return self.out(x)
 
 
 def _row(part: "Attention | Feed", feeds: int, *sizes: int, floats: tuple[float, float]) -> np.ndarray | None:
@@ -125,9 +126,9 @@ def _row(part: "Attention | Feed", feeds: int, *sizes: int, floats: tuple[float,
     both = part.into.panels, part.out.panels
     if None in both or any(product.padded for product in both) or part.into.door != part.out.door:
         return None
-    inputs = (product.panels.shape[1] * product.group for product in both)
+    reads = (product.reads for product in both)
     numbers = np.array(floats, np.float32).view(np.int64)
-    columns = feeds, address(part.weight), *product_columns(both[0]), *product_columns(both[1]), *inputs, *sizes, 0, *numbers
+    columns = feeds, address(part.weight), *product_columns(both[0]), *product_columns(both[1]), *reads, *sizes, 0, *numbers
     return np.array(columns, np.int64)
 
 
@@ -153,16 +154,16 @@ def run(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]
 
 def run_apart(parts: Sequence[Attention | Feed], hidden: Tensor, texts: Sequence[Pass]) -> Tensor:
     """As `run`, with every kernel and product called from here: for products that region.py does not know, and its reference."""
-    x, y, by = hidden[0].numpy().copy(), None, None
+    x, y = hidden[0].numpy().copy(), None
     for part in parts:
-        (read, seen), scale = part.into.room(*x.shape), np.ones(len(x), np.float32)
+        read, seen = part.into.room(*x.shape)
         if y is None:
-            norm(x, part.weight, part.eps, seen, scale)
+            norm(x, part.weight, part.eps, seen)
         else:
-            add_norm(x, y, by, part.weight, part.eps, seen, scale)
-        y, by = part.mix(read, scale, texts)
+            add_norm(x, y, part.weight, part.eps, seen)
+        y = part.mix(read, texts)
     if y is not None:
-        add(x, y, by)
+        add(x, y)
     return torch.from_numpy(x)[None]
 
 
@@ -182,7 +183,7 @@ class StepNorm(nn.Module):
             return self._plain(hidden)
         rows = hidden.numpy().reshape(-1, hidden.shape[-1])
         out = np.empty_like(rows)
-        norm(rows, *self.own, out, np.empty(len(rows), np.float32))
+        norm(rows, *self.own, out)
         return torch.from_numpy(out).view(hidden.shape).to(self.door)
 
 
@@ -254,10 +255,11 @@ class Steps:
 
 
 def can_step(target: Target) -> bool:
-    """Whether the layers are fused, use SiLU, and have heads that are rotated as a whole."""
+    """Whether the layers are fused, use SiLU, and have heads that are rotated as a whole and fill vectors."""
     config, layers = target.config, target.layers
     plain = all(type(layer) is FusedLayer for layer in layers) and config.hidden_act == "silu"
-    return plain and all(target.rope_tables(layer.kind.rope)[0].shape[-1] == layer.self_attn.width for layer in layers)
+    widths = [(layer.self_attn.width, target.rope_tables(layer.kind.rope)[0].shape[-1]) for layer in layers] if plain else []
+    return plain and all(width == rotated and width % LANES == 0 for width, rotated in widths)
 
 
 @torch.no_grad()

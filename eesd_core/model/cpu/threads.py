@@ -20,8 +20,9 @@ from numba.extending import intrinsic
 
 from .kept import kept
 from .attention import attend
-from .panels import multiply, multiply_blocks
-from .tiles import CHUNKS, OUTPUTS
+from .integers import RECORD
+from .panels import multiply, multiply_integers
+from .tiles import CHUNKS
 
 MAPS = Path("/proc/self/maps")
 FEW = 1 << 14  # pairs of a query and a place: with fewer, one thread is as fast
@@ -49,12 +50,13 @@ def _pointer(kind: types.Type, element: ir.Type):
 
 floats_at = _pointer(types.float32, ir.FloatType())
 longs_at = _pointer(types.int64, ir.IntType(64))
-shorts_at = _pointer(types.int16, ir.IntType(16))
+words_at = _pointer(types.int32, ir.IntType(32))
 bytes_at = _pointer(types.int8, ir.IntType(8))
 halves_at = _pointer(types.uint16, ir.IntType(16))
 blocks_at = _pointer(types.uint8, ir.IntType(8))
 keys_at = _pointer(types.uint32, ir.IntType(32))
-IN_FLOATS, IN_HALVES, IN_BYTES, IN_BLOCKS = (chunk.elements for chunk in CHUNKS.values())
+SHAPES = tuple((chunk.outputs, chunk.elements) for chunk in CHUNKS.values())  # of a chunk of a panel
+OF_FLOATS, OF_HALVES, OF_BYTES, OF_BLOCKS = SHAPES
 
 LIBRARY = _library()
 if LIBRARY:
@@ -107,28 +109,30 @@ def call(typing, code, arguments):
     return types.void(types.int64, types.UniTuple(types.int64, count)), generate
 
 
-def _floats(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset, sums):
-    weights, scales = carray(floats_at(weight), (panels, chunks, OUTPUTS, IN_FLOATS)), carray(floats_at(scale), (panels * OUTPUTS,))
-    multiply(share, shares, carray(floats_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, panels * OUTPUTS)), scales)
+def _floats(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset):
+    outputs = panels * OF_FLOATS[0]
+    weights, scales = carray(floats_at(weight), (panels, chunks, *OF_FLOATS)), carray(floats_at(scale), (outputs,))
+    multiply(share, shares, carray(floats_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, outputs)), scales)
 
 
-def _halves(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset, sums):
-    weights, scales = carray(halves_at(weight), (panels, chunks, OUTPUTS, IN_HALVES)), carray(floats_at(scale), (panels * OUTPUTS,))
-    multiply(share, shares, carray(floats_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, panels * OUTPUTS)), scales)
+def _halves(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset):
+    outputs = panels * OF_HALVES[0]
+    weights, scales = carray(halves_at(weight), (panels, chunks, *OF_HALVES)), carray(floats_at(scale), (outputs,))
+    multiply(share, shares, carray(floats_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, outputs)), scales)
 
 
-def _bytes(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset, sums):
-    weights, scales = carray(bytes_at(weight), (panels, chunks, OUTPUTS, IN_BYTES)), carray(floats_at(scale), (panels * OUTPUTS,))
-    multiply(share, shares, carray(shorts_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, panels * OUTPUTS)), scales)
+def _bytes(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset):
+    outputs = panels * OF_BYTES[0]
+    weights, scales = carray(bytes_at(weight), (panels, chunks, *OF_BYTES)), carray(floats_at(scale), (outputs,))
+    rows_read, outs = carray(words_at(x), (rows, inputs)), carray(floats_at(out), (rows, outputs))
+    multiply_integers(share, shares, rows_read, weights, outs, scales, scales)
 
 
-def _blocks(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset, sums):
-    facts = panels, chunks, OUTPUTS
-    multiply_blocks(
-        share, shares, carray(shorts_at(x), (rows, inputs)), carray(blocks_at(weight), (panels, chunks, OUTPUTS, IN_BLOCKS)),
-        carray(floats_at(out), (rows, panels * OUTPUTS)), carray(floats_at(scale), facts), carray(floats_at(offset), facts),
-        carray(floats_at(sums), (rows, chunks)),
-    )  # fmt: skip
+def _blocks(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset):
+    outputs, facts = panels * OF_BLOCKS[0], (panels, chunks, OF_BLOCKS[0])
+    scales, offsets = carray(halves_at(scale), facts), carray(halves_at(offset), facts)
+    rows_read, outs = carray(words_at(x), (rows, inputs)), carray(floats_at(out), (rows, outputs))
+    multiply_integers(share, shares, rows_read, carray(blocks_at(weight), (panels, chunks, *OF_BLOCKS)), outs, scales, offsets)
 
 
 _KINDS = dict(zip(CHUNKS, (_floats, _halves, _bytes, _blocks)))
@@ -136,16 +140,16 @@ _KINDS = dict(zip(CHUNKS, (_floats, _halves, _bytes, _blocks)))
 
 @cache
 def product_code(kind: np.dtype):
-    """One thread's share of a product with weights of this type: panels.multiply or multiply_blocks, for `call`. Arguments: share, shares;
-    rows, inputs, panels, chunks; addresses of x, weight, out, scale, offset, sums (the last two in 4 bits only)."""
-    return kept(cfunc, types.void(*[types.int64] * 12))(_KINDS[kind])
+    """One thread's share of a product with weights of this type: panels.multiply or multiply_integers, for `call`. Arguments: share,
+    shares; rows, elements of a row, panels, chunks; addresses of x, weight, out, scale, offset (in 4 bits only)."""
+    return kept(cfunc, types.void(*[types.int64] * 11))(_KINDS[kind])
 
 
 def multiply_share(given):
     """One thread's share. `given`: the product's code and its arguments."""
-    it = carray(given, 11)
+    it = carray(given, 10)
     share, shares = np.int64(this_thread()), np.int64(team())
-    call(it[0], (share, shares, it[1], it[2], it[3], it[4], it[5], it[6], it[7], it[8], it[9], it[10]))
+    call(it[0], (share, shares, it[1], it[2], it[3], it[4], it[5], it[6], it[7], it[8], it[9]))
 
 
 @cache
@@ -180,16 +184,16 @@ class PanelProduct:
     def __init__(self, panels: np.ndarray, outputs: int, inputs: int, *facts: np.ndarray):
         """`facts`: scale, and in 4 bits offset."""
         self.panels, self.outputs, self.facts, chunk = panels, outputs, facts, CHUNKS[panels.dtype]
-        self.width, self.group = len(panels) * OUTPUTS, chunk.inputs
+        self.width, self.group = len(panels) * chunk.outputs, chunk.inputs
         self.missing = panels.shape[1] * chunk.inputs - inputs  # inputs that pad the last chunk
+        self.reads = panels.shape[1] * (RECORD if panels.itemsize == 1 else chunk.inputs)  # elements of a row
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Rows (m, inputs) -> (m, outputs) float32."""
-        if self.missing:
+        """Rows (m, inputs) float32, or (m, words) int32 for weights in 8 and 4 bits (integers.py) -> (m, outputs) float32."""
+        if x.shape[1] < self.reads:
             x = np.pad(x, ((0, 0), (0, self.missing)))
         out = np.empty((len(x), self.width), np.float32)
-        sums = x.reshape(len(x), -1, self.group).sum(-1, dtype=np.float32) if len(self.facts) == 2 else self.facts[0]
-        arrays = np.ascontiguousarray(x), self.panels, out, self.facts[0], self.facts[-1], sums
+        arrays = np.ascontiguousarray(x), self.panels, out, self.facts[0], self.facts[-1]
         numbers, threads = (*x.shape, *self.panels.shape[:2]), _threads(len(x) * self.panels.size, LIGHT)
         if threads == 1:
             product_code(self.panels.dtype).ctypes(0, 1, *numbers, *(array.ctypes.data for array in arrays))

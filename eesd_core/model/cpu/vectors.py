@@ -1,10 +1,13 @@
 """LLVM vectors of eight lanes, for loops whose sums must have one order whatever the processor and the number of rows: a compiler that is
 free to vectorise a plain loop sums in another order for one row than for four. `b` is llvmlite's builder."""
 
+import llvmlite.binding
 from llvmlite import ir
-from numba.core import cgutils
+from numba.core import cgutils, config
 
 LANES = 8
+_HOST = (name for name, there in llvmlite.binding.get_host_cpu_features().items() if there)
+FEATURES = frozenset(_HOST if config.CPU_FEATURES is None else (name.removeprefix("+") for name in config.CPU_FEATURES.split(",")))
 BYTE, SHORT, WORD, LONG, FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 FLOATS, WORDS, LONGS = (ir.VectorType(kind, LANES) for kind in (FLOAT, WORD, LONG))
 
@@ -37,7 +40,7 @@ def spread(b: ir.IRBuilder, number):
     return pick(b, b.insert_element(ir.Constant(kind, ir.Undefined), number, WORD(0)), [0] * LANES)
 
 
-def filled(kind: ir.VectorType, number) -> ir.Constant:
+def fill(kind: ir.VectorType, number) -> ir.Constant:
     return ir.Constant(kind, [number] * kind.count)
 
 
