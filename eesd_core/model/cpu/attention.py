@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
 from .kernels import exp, kernel
-from .vectors import BYTE, FLOAT, FLOATS, LANES, LONG, WORD, fma, fill, load, prefetch, shuffle, spread, store
+from .vectors import BYTE, FLOAT, FLOATS, LANES, LONG, WORD, fill, fma, load, prefetch, shuffle, spread, store
 
 BLOCK = 32  # places: their keys or values, some 8 KB, stay in the first-level cache
 TOGETHER = 8  # rows that go through a block one after the other

@@ -93,8 +93,8 @@ def _lay_halves(bits, packed):
 
 @_exact
 def multiply(share, shares, x, weight, out, scale):
-    """One of `shares` parts of a product: x (m, K) float32; weight as `pack` gives it; scale (N,) -> out (m, N). N includes the outputs that
-    pad the last panel."""
+    """One of `shares` parts of a product: x (m, K) float32; weight as `pack` gives it; scale (N,) -> out (m, N). N includes the outputs
+    that pad the last panel."""
     panels, rows = weight.shape[0], np.uint64(x.shape[0])
     for begin in range(np.uint64(0), rows, np.uint64(MANY)):
         end = min(begin + np.uint64(MANY), rows)

@@ -147,7 +147,8 @@ def _product(thread, threads, g, parts, p, at, buffer, reads):
     own = rows * (thread + 1) // threads - low
     meet(g[BARRIER], threads)
     sizes = thread, threads, rows, reads, parts[p, at + PANELS], parts[p, at + PIECES]
-    call(parts[p, at + CODE], sizes + (g[buffer], parts[p, at + WEIGHT], g[Y], parts[p, at + SCALE], parts[p, at + OFFSET]))
+    addresses = g[buffer], parts[p, at + WEIGHT], g[Y], parts[p, at + SCALE], parts[p, at + OFFSET]
+    call(parts[p, at + CODE], sizes + addresses)
     meet(g[BARRIER], threads)
     return carray(floats_at(g[Y] + 4 * low * outputs), (own, outputs))
 

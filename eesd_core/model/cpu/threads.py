@@ -18,9 +18,9 @@ from numba import carray, cfunc, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .kept import kept
 from .attention import attend
 from .integers import RECORD
+from .kept import kept
 from .panels import multiply, multiply_integers
 from .tiles import CHUNKS
 
