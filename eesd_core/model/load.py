@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import torch
 from huggingface_hub.utils import logging as hub_logging
+from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
@@ -63,8 +64,11 @@ def load_target(
             merge_lora(loaded, source.lora)
         tokenizer = read_tokenizer(name, revision)
         if quantize == "none":
+            in_file = {parameter.data_ptr() for parameter in loaded.parameters()}
             wanted = DTYPES[dtype] if dtype != "auto" else auto_dtype(loaded, tokenizer, place)
             loaded.to(wanted) if "device_map" in how or "distributed_config" in how else loaded.to(place, wanted)
+            if place.type == "cpu":
+                _let_go_of_file(loaded, in_file)
         target = Target(loaded, tokenizer, source.name)
         target.broken = broken_tensor(loaded)
         check_split(target)
@@ -76,6 +80,15 @@ def load_target(
         raise UserError(explain(name, problem)) from None
     target.source = source
     return target
+
+
+def _let_go_of_file(model: PreTrainedModel, in_file: set[int]) -> None:
+    """Weights are read where they lie in the file, and while one of them is used all of the file's pages that were read stay in memory. So
+    what is not packed later, embeddings and norms, is copied. in_file: addresses of weights in the file."""
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False) if not isinstance(module, nn.Linear) else ():
+            if parameter.data_ptr() in in_file:
+                parameter.data = parameter.data.clone()
 
 
 def split_revision(model: str | Path) -> tuple[str, str | None]:
