@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .clock import Clock
-from .draft.early_exit import EarlyExitDrafter, Step, better_apart, step_together
+from .draft.early_exit import EarlyExitDrafter, Step, step_together
 from .events import Event, PrefillDone, Record
 from .model.span import Segment, packed
 from .narration import Narration
@@ -162,8 +162,7 @@ class Batch:
             self.drafting += WEIGHT * (sum(drafting) / len(drafting) / len(self.members) - self.drafting)
 
     def _step(self, steps: list[Step]) -> None:
-        if not better_apart(steps):
-            step_together(steps)
+        step_together(steps)
 
     def _verify(self) -> None:
         runs = [member.run for member in self.members]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..heads.base import Asked
+from ..limits import MAX_ROWS
 from ..model.span import Segment, Span, packed
 from ..sampling import Ranked, Sampler
 from ..verify import Verdict
@@ -22,9 +23,7 @@ from .choose import choose, node_of
 from .tree import grow
 
 if TYPE_CHECKING:
-    from ..model.cpu.draft_step import DraftStep
-
-APART = 2  # texts
+    from ..model.cpu.draft_step import Row, TextDraft
 
 
 class EarlyExitDrafter(Drafter):
@@ -47,7 +46,7 @@ class EarlyExitDrafter(Drafter):
         self.verified = 0  # number of verified positions
         self.tree: Tensor | None = None  # states of this round's rows, (1, m, D); None: a chain, whose states are in `states`
         self.step, self.step_for = None, None  # see `_step_of`, and the sampler that it is for
-        self.ready: Tensor | None = None  # logits behind the last node if `step_together` computed them, (1, V) or (1, S)
+        self.ready: Tensor | Ranked | None = None  # what `step_together` found behind the last node: logits, (1, V) or (1, S), or the best
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         states = seen[self.reuses]  # (1, n, D)
@@ -60,38 +59,39 @@ class EarlyExitDrafter(Drafter):
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         """The exit layer reads all positions that it has missed in the same pass. It misses the last draft when all were accepted, and
         every token of rounds without drafts."""
-        logits, self.ready = self.ready, None
+        found, self.ready = self.ready, None
         width = self.width if self.rows > 1 else 1
-        if logits is None and text.cache.lengths[0] <= text.start + len(nodes) and (step := self._step_of(text.sampler, width)):
-            return [node_of(text, nodes, self._in_one(step, text, nodes), width)]
-        if logits is None:
-            logits = self.exit_layer(self.target, *self._asked(text, self._shallow(text, nodes)))  # (1, V) or (1, S)
-        return [choose(text, nodes, logits, self.words and self.words.ids, width, self.keeps_law)]
+        if found is None and text.cache.lengths[0] <= text.start + len(nodes) and self._step_of(text.sampler, width):
+            (found,) = draft_in_one([Step(self, text, last_id(text, nodes), text.start + len(nodes), True)])
+        if found is None:
+            found = self.exit_layer(self.target, *self._asked(text, self._shallow(text, nodes)))  # (1, V) or (1, S)
+        if isinstance(found, Ranked):
+            return [node_of(text, nodes, found, width)]
+        return [choose(text, nodes, found, self.words and self.words.ids, width, self.keeps_law)]
 
-    def _step_of(self, sampler: Sampler, width: int) -> "DraftStep | None":
-        """What does a whole draft step in one region; None where this is not possible."""
+    def _step_of(self, sampler: Sampler, width: int) -> "TextDraft | None":
+        """The text's part of draft steps in one region; None where this is not possible."""
         if self.step_for is not sampler:
             fits = self.target.steps and sampler.ranker and not self.keeps_law
-            self.step = fits and self.target.steps.draft_step(self.exit_layer, sampler.ranker, max(width, 2))
+            self.step = fits and self.target.steps.text_draft(self.exit_layer, sampler.ranker, max(width, 2))
             self.step_for = sampler
         return self.step
 
-    def _in_one(self, step: "DraftStep", text: Text, nodes: Sequence[Node]) -> Ranked:
-        """The best tokens behind the last one, in one region (model/cpu/draft_step.py), after the exit layer has read what it missed."""
-        position, gap, layer = text.start + len(nodes), self.cache.lengths[0], self.exit_layer
-        if gap < position - 2:
-            layer.run(self.target, self.states[:, gap:position], self.cache, gap, self._deep(gap, position, text.start))
-            gap = position
-        for missed in range(gap, position):
-            step.read(missed, *self._rows_at(missed, text.start), self.cache)
-        state, deep = self._rows_at(position, text.start)
-        hidden = self.target.embed([last_id(text, nodes)], position)
-        return step(hidden, position, state, deep, text.round, text.cache, self.cache, self.words)
+    def _missed(self, text: Text, position: int) -> Asked | None:
+        """Positions before this one that the exit layer has not read."""
+        gap = self.cache.lengths[0]
+        if gap == position:
+            return None
+        return Asked(self.states[:, gap:position], self.cache, gap, self._deep(gap, position, text.start), self.words)
 
-    def _rows_at(self, position: int, start: int) -> tuple[Tensor, Tensor | None]:
-        """The state at a position, and the deep states that the exit layer reads there (`_deep`), as views."""
-        row = min(position, start)
-        return self.states[:, position : position + 1], self.deep[:, row : row + 1] if self.exit_layer.taps else None
+    def _row(self, step: "Step") -> "Row":
+        """This text's row in a draft step."""
+        from ..model.cpu.draft_step import Row
+
+        text, position = step.text, step.position
+        row, state = min(position, text.start), self.states[:, position : position + 1]
+        deep = self.deep[:, row : row + 1] if self.exit_layer.taps else None
+        return Row(self.step, position, state, text.cache, step.goes, deep, text.round, self.cache, self.words)
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
         return grow(nodes, room)
@@ -160,14 +160,29 @@ class Step(NamedTuple):
     goes: bool
 
 
-def better_apart(steps: Sequence[Step]) -> bool:
-    """Whether so few texts are quicker with a draft step each, where that is one region."""
-    return len(steps) <= APART and all(step.drafter._step_of(step.text.sampler, 1) for step in steps)
+def draft_in_one(steps: Sequence[Step]) -> list[Ranked]:
+    """The next step of several texts that share an exit layer, in one region (model/cpu/draft_step.py), after the exit layer has read what
+    it missed. Those that go come first; returns the best tokens behind them. At most MAX_ROWS texts."""
+    first = steps[0].drafter
+    asked = [missed for step in steps if step.goes and (missed := step.drafter._missed(step.text, step.position))]
+    few = [each for each in asked if each.states.shape[1] <= MAX_ROWS]
+    for each in asked:
+        if each.states.shape[1] > MAX_ROWS:
+            first.exit_layer.run(first.target, each.states, each.cache, each.start, each.deep)
+    for chosen in packed([each.states.shape[1] for each in few]):
+        first.step.step.read([few[i] for i in chosen])
+    hidden = [first.target.embed([step.id], step.position) for step in steps]
+    return first.step.step(torch.cat(hidden, 1) if len(hidden) > 1 else hidden[0], [step.drafter._row(step) for step in steps])
 
 
 def step_together(steps: Sequence[Step]) -> None:
     """The next step of several texts that share an exit layer: one pass through the first N layers and one through the exit layer. Stores
     the results where each drafter's `extend` and `finish` look for them. At most MAX_ROWS texts."""
+    if all(step.drafter._step_of(step.text.sampler, 1) for step in steps):
+        steps = sorted(steps, key=lambda step: not step.goes)
+        for step, found in zip(steps, draft_in_one(steps)):
+            step.drafter.ready = found
+        return
     first = steps[0].drafter
     target, layers = first.target, list(first.target.layers)[: first.reuses]
     hidden = torch.cat([target.embed([step.id], step.position) for step in steps], 1)

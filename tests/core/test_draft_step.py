@@ -10,6 +10,7 @@ from eesd_core.model.attention import NAME
 from eesd_core.model.cpu.prepare import prepare
 from eesd_core.model.target import Target
 from eesd_core.request import Request
+from eesd_core.rounds import fold_all
 from eesd_core.sampling import Sampling
 from tests.tiny import byte_tokenizer, tiny_model
 
@@ -65,3 +66,31 @@ def test_where_it_cannot_be_the_parts_are_called(engine):
         while not run.ended:
             run.round()
         assert not run.drafter.step
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_texts_that_share_a_step_find_what_their_parts_find(shape, threads, monkeypatch):
+    """Texts of different lengths, with and without noise, of which some stop drafting earlier and some have missed positions."""
+    monkeypatch.setattr("eesd_core.model.cpu.threads._threads", lambda work, least: threads)
+    engine, traces = engine_of(shape, "q8"), []
+    prompts = ["one two, one t", "a", "three, four and one more", "x y", "no no no"]
+    asked = [
+        Request(prompt, 24 + 3 * i, HOWS[i % 3], controller="fixed", settings={"length": 1 + i % 3}, drafter="early-exit")
+        for i, prompt in enumerate(prompts)
+    ]
+    for apart in (False, True):
+        with monkeypatch.context() as patch:
+            if apart:
+                patch.setattr("eesd_core.draft.early_exit.EarlyExitDrafter._step_of", lambda *_: None)
+            records = list(engine.run_together(asked, 4))
+        drafts = {(r.row, r.event.position, r.event.round): r.event for r in records if r.event.type == "draft_token"}
+        traces.append((drafts, {lane.row: lane.token_ids for lane in fold_all(records)}))
+    (one, texts), (other, others) = traces
+    assert texts == others and len(texts) == len(prompts)
+    same = [key for key in one if key in other and one[key].id == other[key].id]
+    assert len(same) > 0.9 * len(one) > 20
+    for key in same:
+        ours, theirs = one[key], other[key]
+        near = pytest.approx((theirs.probability, theirs.confidence, theirs.entropy), rel=1e-3, abs=1e-3)
+        assert (ours.probability, ours.confidence, ours.entropy) == near

@@ -19,7 +19,26 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .tiles import CHUNKS
-from .vectors import BYTE, FEATURES, FLOAT, FLOATS, LANES, LONG, SHORT, WORD, WORDS, fill, fma, load, pick, prefetch, spread, store
+from .vectors import (
+    BYTE,
+    FEATURES,
+    FLOAT,
+    FLOATS,
+    LANES,
+    LONG,
+    SHORT,
+    WORD,
+    WORDS,
+    fill,
+    fma,
+    folded,
+    larger,
+    load,
+    pick,
+    prefetch,
+    spread,
+    store,
+)
 
 GROUP = 32  # inputs of a block
 RECORD = 2 + GROUP // 4  # 32-bit words of a row's block
@@ -45,31 +64,16 @@ def close_block(typing, x, out):
         x, out = (b.inttoptr(address, kind.as_pointer()) for address, kind in zip(given, (FLOAT, WORD)))
         parts = [load(b, b.gep(x, [LONG(i)]), FLOATS) for i in range(0, GROUP, LANES)]
         size = [b.bitcast(b.and_(b.bitcast(part, WORDS), fill(WORDS, 0x7FFFFFFF)), FLOATS) for part in parts]
-        most = _larger(b, _folded(b, size, _larger), FLOAT(LEAST))
+        most = larger(b, folded(b, size, larger), FLOAT(LEAST))
         by = spread(b, b.fdiv(FLOAT(LEVELS), most))
         whole = [b.fptosi(_call(b, "llvm.rint.v8f32", FLOATS, b.fmul(part, by)), WORDS) for part in parts]
         b.store(b.fdiv(most, FLOAT(LEVELS)), b.bitcast(out, FLOAT.as_pointer()))
-        b.store(_folded(b, whole, lambda b, one, other: b.add(one, other)), b.gep(out, [LONG(1)]))
+        b.store(folded(b, whole, lambda b, one, other: b.add(one, other)), b.gep(out, [LONG(1)]))
         for i, numbers in enumerate(whole):
             store(b, b.trunc(numbers, ir.VectorType(BYTE, LANES)), b.gep(out, [LONG(2 + LANES // 4 * i)]))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), generate
-
-
-def _larger(b: ir.IRBuilder, one, other):
-    return b.select(b.fcmp_ordered(">", one, other), one, other)
-
-
-def _folded(b: ir.IRBuilder, vectors: list, join):
-    """All lanes of all vectors joined to one number."""
-    found = vectors[0]
-    for vector in vectors[1:]:
-        found = join(b, found, vector)
-    while found.type.count > 1:
-        half = found.type.count // 2
-        found = join(b, pick(b, found, range(half)), pick(b, found, range(half, 2 * half)))
-    return b.extract_element(found, WORD(0))
 
 
 def tile(rows: int):

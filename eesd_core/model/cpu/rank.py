@@ -17,8 +17,10 @@ from torch import Tensor
 from ...sampling import LEAST, Ranked, Sampling, noise_key
 from .kept import kept
 from .kernels import exp
+from .vectors import largest
 
 BUCKETS = 256  # of the first eight random bits
+STRETCH = 256  # tokens that are passed over together, if even the likeliest of them is below the best ones found so far
 SLACK = 1e-3  # keeps the bounds above rounding
 WHOLE = 2.0**32
 NONE, NO_KEYS = np.empty(0, np.int64), np.empty(0, np.uint32)
@@ -58,11 +60,15 @@ def rank_rows(logits, temperature, least, ids, keys, bounds, asked_rows, asked, 
     (a,); facts (m, 2): probability of the likeliest token, and entropy in nats. All log p are nan where a row is no number."""
     greedy = temperature == 0
     by = np.float32(1) if greedy else temperature
+    tops = np.full(logits.shape[1] // STRETCH + 1, np.float32(np.inf))  # of every stretch; a rest is not passed over
     for r in range(logits.shape[0]):
-        row = logits[r]
-        most, strange = row[0], 0
-        for i in range(len(row)):
+        row, strange, most = logits[r], 0, logits[r, 0]
+        for s in range(len(row) // STRETCH):
+            tops[s] = largest(row.ctypes.data + 4 * s * STRETCH, STRETCH)
+            most = max(most, tops[s])
+        for i in range(len(row) // STRETCH * STRETCH, len(row)):
             most = max(most, row[i])
+        for i in range(len(row)):
             strange += row[i] != row[i]
         total, weighed = np.float32(0), np.float32(0)
         for i in range(len(row)):
@@ -77,20 +83,24 @@ def rank_rows(logits, temperature, least, ids, keys, bounds, asked_rows, asked, 
         best, best_logs, best_places = scores[r], logs[r], places[r]
         for at in range(len(best)):
             best[at], best_logs[at], best_places[at] = -np.inf, -np.inf, 0
-        for i in range(len(row)):
-            y = (row[i] - most) / by
-            if not y >= least:
+        for s in range(len(tops)):
+            bound = tops[s] if greedy else (tops[s] - most) / by - whole + (bounds[-1] if len(keys) else np.float32(0))
+            if (tops[s] - most) / by < least or bound < best[-1] - np.float32(SLACK):
                 continue
-            log_p = y - whole
-            if len(keys):
-                bits = _mix(_mix((ids[i] if len(ids) else i) + keys[r]) + keys[r])
-                if log_p + bounds[bits >> np.uint32(24)] < best[-1]:
+            for i in range(s * STRETCH, min((s + 1) * STRETCH, len(row))):
+                y = (row[i] - most) / by
+                if not y >= least:
                     continue
-                score = log_p + np.float32(-np.log(-np.log((np.float64(bits) + 0.5) / WHOLE)))
-            else:
-                score = row[i] if greedy else log_p
-            if score > best[-1]:
-                _insert(score, log_p, i, best, best_logs, best_places)
+                log_p = y - whole
+                if len(keys):
+                    bits = _mix(_mix((ids[i] if len(ids) else i) + keys[r]) + keys[r])
+                    if log_p + bounds[bits >> np.uint32(24)] < best[-1]:
+                        continue
+                    score = log_p + np.float32(-np.log(-np.log((np.float64(bits) + 0.5) / WHOLE)))
+                else:
+                    score = row[i] if greedy else log_p
+                if score > best[-1]:
+                    _insert(score, log_p, i, best, best_logs, best_places)
         if strange or most == np.inf:
             for at in range(len(best)):
                 best_logs[at] = np.nan

@@ -30,6 +30,7 @@ from .threads import attend_by_threads
 from .vectors import LANES
 
 ALL = 1 << 40  # positions: no window
+MOST_STEPS = 16  # that are kept for drafting, by thread and head
 
 
 class Pass(NamedTuple):
@@ -191,7 +192,7 @@ class Steps:
     """Runs fused layers, in place of Target.run and Target.run_together."""
 
     def __init__(self, target: Target):
-        self.target, self.tables = target, {}
+        self.target, self.tables, self.drafting = target, {}, {}
         body = getattr(target.model, target.family.body)
         positions, probe = torch.arange(target.context)[None], torch.zeros(1, 1)
         for rope in {layer.kind.rope for layer in target.layers}:
@@ -229,11 +230,27 @@ class Steps:
             cache.programs[key] = program, layers
         return cache.programs[key][0]
 
-    def draft_step(self, head: nn.Module, ranker, count: int):
-        """What makes an exit layer's drafts (heads/base.py), each in one region: a DraftStep (draft_step.py) for the `count` best tokens.
-        None where that is not possible."""
-        from .draft_step import DraftStep
+    def program_of_texts(self, layers: Sequence[FusedLayer], segments: Sequence[Segment]) -> Program:
+        """The program of one pass over rows of several texts."""
+        rows = sum(segment.rows for segment in segments)
+        return Program(self._parts(layers), rows, self.target.config.hidden_size, [Pass.of(segment) for segment in segments])
 
+    def text_draft(self, head: nn.Module, ranker, count: int):
+        """A text's part of draft steps (draft_step.py) of an exit layer (heads/base.py), for the `count` best tokens. None where that is
+        not possible."""
+        from .draft_step import DraftStep, TextDraft
+
+        key = get_ident(), head, count
+        if key not in self.drafting:
+            if len(self.drafting) == MOST_STEPS:
+                self.drafting.clear()  # of threads that have ended
+            rows = self._rows_for_drafts(head)
+            self.drafting[key] = rows and DraftStep(self, head, rows, count)
+        step = self.drafting[key]
+        return step and TextDraft(step, ranker)
+
+    def _rows_for_drafts(self, head: nn.Module):
+        """The rows of the LM head that it reads, as a threads.PanelProduct; None if it cannot draft in one region."""
         rows, first = head.shortlist.product if head.shortlist else self.target.rough or self.target.model.lm_head, head.exit_after
         shallow, halves = self._parts(self.target.layers[:first]), self._parts(head.layers)
         products = [product for half in halves for product in (half.into.panels, half.out.panels)]
@@ -241,7 +258,7 @@ class Steps:
         rough = halves and all(product and product.panels.dtype == np.int8 and not product.padded for product in products)
         if not rough or not _can_be_kept(halves) or not _can_be_kept(shallow) or not isinstance(head.norm, StepNorm):
             return None
-        return DraftStep(self, head, rows.panels, ranker, count)
+        return rows.panels
 
     def _parts_of(self, layer: FusedLayer) -> list[Attention | Feed]:
         """Called at the first pass, when linear layers have been packed. Leaves out a sub-layer that drafting skips

@@ -3,7 +3,9 @@ free to vectorise a plain loop sums in another order for one row than for four. 
 
 import llvmlite.binding
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils, config
+from numba.extending import intrinsic
 
 LANES = 8
 _HOST = (name for name, there in llvmlite.binding.get_host_cpu_features().items() if there)
@@ -49,3 +51,34 @@ def prefetch(b: ir.IRBuilder, at) -> None:
     kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), WORD, WORD, WORD])
     fetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
     b.call(fetch, [b.bitcast(at, BYTE.as_pointer()), WORD(0), WORD(2), WORD(1)])
+
+
+def larger(b: ir.IRBuilder, one, other):
+    return b.select(b.fcmp_ordered(">", one, other), one, other)
+
+
+def folded(b: ir.IRBuilder, vectors: list, join):
+    """All lanes of all vectors joined to one number."""
+    found = vectors[0]
+    for vector in vectors[1:]:
+        found = join(b, found, vector)
+    while found.type.count > 1:
+        half = found.type.count // 2
+        found = join(b, pick(b, found, range(half)), pick(b, found, range(half, 2 * half)))
+    return b.extract_element(found, WORD(0))
+
+
+@intrinsic
+def largest(typing, at, count):
+    """The largest of `count` float32 numbers at an address, a positive multiple of 4 * LANES. numba does not vectorise a loop for it."""
+
+    def generate(context, b, signature, given):
+        numbers = b.inttoptr(given[0], FLOAT.as_pointer())
+        most = [cgutils.alloca_once_value(b, fill(FLOATS, float("-inf"))) for _ in range(4)]
+        with cgutils.for_range(b, b.udiv(given[1], LONG(4 * LANES))) as loop:
+            for i, place in enumerate(most):
+                found = load(b, b.gep(numbers, [b.add(b.mul(loop.index, LONG(4 * LANES)), LONG(i * LANES))]), FLOATS)
+                b.store(larger(b, found, b.load(place)), place)
+        return folded(b, [b.load(place) for place in most], larger)
+
+    return types.float32(types.int64, types.int64), generate
