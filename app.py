@@ -1,6 +1,7 @@
 """EESD Live: `python app.py` shows the demo on the embedded model. Spaces run this file, with flags in the variable EESD_FLAGS."""
 
 import argparse
+import gc
 import os
 import shlex
 import socket
@@ -10,11 +11,12 @@ from importlib.util import find_spec
 
 from app import ZERO_GPU
 from app.arrival import Arrival
-from eesd_core.cli.flags import MODELS, PRECISIONS
+from eesd_core.cli.flags import MODELS
 from eesd_core.errors import UserError
 from eesd_core.model.catalog import KNOWN, STORYTELLER, bring, in_cache, locate
 from eesd_core.model.cpu.ahead import beside_this, compile_ahead, step_aside
 from eesd_core.model.fetch import Progress, offline
+from eesd_core.model.precisions import CHOICES
 
 LOCAL = "127.0.0.1"
 MOST_TOGETHER = 8  # visitors
@@ -30,7 +32,7 @@ def flags_of(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     weights = "precision of the weights: q8 and q4 on a CPU, 8bit and 4bit by bitsandbytes (default: none)"
-    parser.add_argument("--quantize", choices=PRECISIONS, default="none", help=weights)
+    parser.add_argument("--quantize", choices=CHOICES, default="none", help=weights)
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, metavar="PORT", help="default: the first free one from 7860 on")
     parser.add_argument("--runs-per-minute", type=int, default=30, metavar="N", help="most runs a minute from one address (default: 30)")
@@ -89,31 +91,64 @@ def fetched(name: str, progress: Progress) -> None:
     locate(name, progress)  # converts what is left to convert, and says what is wrong
 
 
-def visits_of(flags: argparse.Namespace):
-    """The visits of a server whose model is loaded. Raises UserError."""
-    from app.engines import Beside
+def known_ahead(flags: argparse.Namespace) -> bool:
+    """Whether the page can be made before the model is loaded: it is known and here, with the heads that are shipped."""
+    model = flags.model or STORYTELLER
+    return not (ZERO_GPU or flags.exit_layer or flags.heads) and (model == STORYTELLER or (model in KNOWN and in_cache(model)))
+
+
+def visits_of(flags: argparse.Namespace, arrivals: dict[str, Arrival]):
+    """The visits of a server; its model is loaded later, except on a GPU that is lent. Raises UserError."""
+    from app.engines import Beside, Engines
     from app.form_values import Limits
     from app.runs import Visits
-    from eesd_core.loading import load_engine
 
     limits = Limits(runs_a_minute=flags.runs_per_minute, waiting_each=flags.waiting_per_address, together=flags.together)
     if ZERO_GPU:
         from app.zero_gpu import lent_visits
+        from eesd_core.loading import load_engine
 
         own = flags.model, flags.exit_layer
         return lent_visits(lambda device: load_engine(*own, device, flags.dtype, flags.quantize, heads=flags.heads), limits)
 
     def loader(model: str | None, exit_layer: str | None = None, heads: str | None = None):
-        return lambda quantize: load_engine(model, exit_layer, flags.device, flags.dtype, quantize, heads=heads)
+        def load(quantize: str):
+            from app import contest  # noqa: F401  so that the first run need not import it
+            from eesd_core.loading import load_engine
 
-    choice = flags.model is None  # the host's own model may be too large to load twice
-    arrivals = {name: Arrival(name, lambda progress, name=name: fetched(name, progress)) for name in available()} if choice else {}
+            return load_engine(model, exit_layer, flags.device, flags.dtype, quantize, heads=heads)
+
+        return load
+
     beside = {name: Beside(loader(name), arrival) for name, arrival in arrivals.items()}
     load, model = loader(flags.model, flags.exit_layer, flags.heads), flags.model or STORYTELLER
-    visits = Visits.load(load, limits, flags.quantize, choice, model, beside)
-    for arrival in arrivals.values():  # only now, because what else runs while the engine measures its costs would be among them
-        arrival.begin()
-    return visits
+    choice = flags.model is None  # the host's own model may be too large to load twice
+    return Visits(Engines(None, flags.quantize, load, model, beside, choice), limits)
+
+
+def serve(flags: argparse.Namespace) -> None:
+    """Serve the page, at once if it can be made without the model, and load the model meanwhile. Raises UserError."""
+    gc.disable()  # looking for garbage takes a sixth of the time that imports take, and they leave none
+    if flags.device != "cuda" and flags.dtype != "bfloat16":
+        compile_ahead(flags.quantize)
+    from app.page import launch  # behind the flags, because it imports gradio
+
+    names = available() if flags.model is None else []
+    arrivals = {name: Arrival(name, lambda progress, name=name: fetched(name, progress)) for name in names}
+    visits = visits_of(flags, arrivals)
+    if not visits.engine and not known_ahead(flags):
+        visits.make_ready()
+    options = {"ssr_mode": flags.ssr, "mcp_server": flags.mcp, "prevent_thread_lock": True}
+    page = launch(visits, flags.host, flags.port or None, flags.openai, **options)
+    try:
+        if not visits.engine:
+            visits.make_ready()
+        gc.enable()
+        for arrival in arrivals.values():  # only now, because what else runs while the engine measures its costs would be among them
+            arrival.begin()
+        page.block_thread()
+    finally:
+        page.close()
 
 
 def main() -> int:
@@ -124,15 +159,12 @@ def main() -> int:
         os.environ["HF_HUB_OFFLINE"] = "1"
     try:
         check(flags)
-        if flags.device != "cuda" and flags.dtype != "bfloat16":
-            compile_ahead(flags.quantize)
-        from app.page import launch  # behind the flags, because it imports torch, transformers and gradio
-
-        visits = visits_of(flags)
+        serve(flags)
     except UserError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2
-    launch(visits, flags.host, flags.port or None, flags.openai, ssr_mode=flags.ssr, mcp_server=flags.mcp)
+    except KeyboardInterrupt:  # while the model is loaded; later Gradio takes it
+        return 130
     return 0
 
 

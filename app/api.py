@@ -13,7 +13,6 @@ from typing import Literal, get_args
 
 import gradio as gr
 
-from eesd_core.backends import backend
 from eesd_core.control import parse_controller
 from eesd_core.draft.registry import parse_drafter
 from eesd_core.errors import UserError
@@ -155,6 +154,8 @@ class Api:
         wanted = asked(form, controller, drafter, (METHOD, method))
 
         def work(engine, request, run, stopped):
+            from eesd_core.backends import backend  # imports torch
+
             return engine.run(request, method, run, stopped, backend=backend(engine, request))
 
         async for state in self._run(request, wanted, quantize, model, work, method):

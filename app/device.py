@@ -45,12 +45,12 @@ class Job:
     """A run in line or on the device. The device appends records; the visitor's stream takes them."""
 
     def __init__(
-        self, work: Work, prepare: Callable[[], object] | None = None, spend: Callable[[float], None] | None = None,
+        self, work: Work | None, prepare: Callable[[], object] | None = None, spend: Callable[[float], None] | None = None,
         share: Share | None = None,
     ):  # fmt: skip
-        """`prepare` runs first, on the device, and does not count against the time limit, so loading costs the visitor nothing. `spend`
-        receives the seconds that the work took, or this job's part of them if others shared the device. If the device takes several jobs
-        at a time, a job with a `share` is done by its party and `work` is not called."""
+        """A job without `work` only prepares, and is no run. `prepare` runs first, on the device, and does not count against the time
+        limit, so loading costs the visitor nothing. `spend` receives the seconds that the work took, or this job's part of them if others
+        shared the device. If the device takes several jobs at a time, a job with a `share` is done by its party, without `work`."""
         self.work, self.prepare, self.spend, self.share = work, prepare, spend, share
         self.used = 0.0  # seconds of device time
         self.preparing_since: float | None = None  # monotonic seconds; set while `prepare` runs
@@ -89,7 +89,7 @@ class Device:
         threading.Thread(target=self._serve, name="device", daemon=True).start()
 
     def submit(
-        self, work: Work, prepare: Callable[[], object] | None = None, spend: Callable[[float], None] | None = None,
+        self, work: Work | None, prepare: Callable[[], object] | None = None, spend: Callable[[float], None] | None = None,
         share: Share | None = None,
     ) -> Job:  # fmt: skip
         job = Job(work, prepare, spend, share)
@@ -113,9 +113,10 @@ class Device:
         return results[0]
 
     def place(self, job: Job) -> int:
-        """How many jobs are ahead of this one; 0 when it runs or is over."""
+        """How many runs are ahead of this one; 0 when it runs or is over."""
         with self._changed:
-            return len(self._running) + self._line.index(job) if job in self._line else 0
+            ahead = (*self._running, *self._line[: self._line.index(job)]) if job in self._line else ()
+            return sum(bool(other.work) for other in ahead)
 
     @property
     def preparing(self) -> float | None:
@@ -124,9 +125,9 @@ class Device:
             return self._running[0].preparing if self._running else None
 
     def waiting(self) -> int:
-        """Jobs in line, the running ones included."""
+        """Runs in line, those on the device included."""
         with self._changed:
-            return len(self._running) + len(self._line)
+            return sum(bool(job.work) for job in (*self._running, *self._line))
 
     def wait(self, place: int) -> float | None:
         """Estimated seconds until a job with `place` jobs ahead of it begins; None if nothing is known."""
@@ -169,7 +170,7 @@ class Device:
                 first.preparing_since = time.monotonic()
                 first.prepare()
                 first.preparing_since, self._since = None, time.monotonic()
-            if self._stopped(first):
+            if self._stopped(first) or not first.work:
                 return None
             for job, said in self._done_by_party(first) if first.share and self.together > 1 else self._done_alone(first):
                 if isinstance(said, End):
@@ -228,8 +229,9 @@ class Device:
         job.error = error
         if job.spend:
             job.spend(job.used)
-        self.mean_seconds = job.used if self.mean_seconds is None else self.mean_seconds + NEWEST * (job.used - self.mean_seconds)
-        self.runs += 1
+        if job.work:
+            self.mean_seconds = job.used if self.mean_seconds is None else self.mean_seconds + NEWEST * (job.used - self.mean_seconds)
+            self.runs += 1
         self._since = time.monotonic()
         with self._changed:  # the device is free before the visitor hears that the run is over
             self._running.remove(job)

@@ -6,17 +6,19 @@ is not offered in other precisions, because a large one may not fit twice. Every
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.heads.kinds import kinds_in
-from eesd_core.model.catalog import KNOWN, STORYTELLER
-from eesd_core.model.quantize import CHOICES
+from eesd_core.model.catalog import ASSETS, KNOWN, STORYTELLER
+from eesd_core.model.precisions import CHOICES
 
 from .arrival import Arrival
 
-Load = Callable[[str], Engine]  # takes the precision
+if TYPE_CHECKING:
+    from eesd_core.engine import Engine
+
+Load = Callable[[str], "Engine"]  # takes the precision
 
 
 class Wanted(NamedTuple):
@@ -33,11 +35,18 @@ class Beside(NamedTuple):
 
 class Engines:
     def __init__(
-        self, engine: Engine, start: str = "none", load: Load | None = None, model: str = "", beside: Mapping[str, Beside] | None = None
-    ):
-        """`engine` is the host's: `model` in the precision `start`. `load` loads it in another one; without `load` there is no choice."""
-        self.start, self.offered, self.model, self.beside = start, CHOICES if load else (start,), model, dict(beside or {})
-        self._host, self._load, self._engines = engine, load, {Wanted(model, start): engine}
+        self, engine: "Engine | None", start: str = "none", load: Load | None = None, model: str = "",
+        beside: Mapping[str, Beside] | None = None, choice: bool = True,
+    ):  # fmt: skip
+        """`engine` is the host's: `model` in the precision `start`. None: `load` loads it when it is first asked for. With `choice`, `load`
+        loads it in other precisions too."""
+        self.start, self.offered, self.model, self.beside = start, CHOICES if load and choice else (start,), model, dict(beside or {})
+        self._load, self._engines = load, {Wanted(model, start): engine} if engine else {}
+
+    @property
+    def host(self) -> "Engine | None":
+        """The host's engine, once it is loaded."""
+        return self.loaded(Wanted(self.model, self.start))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -46,7 +55,7 @@ class Engines:
     def replies(self, model: str) -> bool:
         """Whether a model is given requests to reply to, rather than openings to continue. The storyteller has a chat template, but is
         good at stories only."""
-        return model in KNOWN or (model == self.model != STORYTELLER and self._host.target.codec.has_chat)
+        return model in KNOWN or (model == self.model != STORYTELLER and self.host.target.codec.has_chat)
 
     def wanted(self, quantize: str | None = None, model: str | None = None) -> Wanted:
         """The engine that a visitor asked for; None is the host's choice. Raises UserError."""
@@ -59,7 +68,7 @@ class Engines:
             raise UserError(f"this server has its model in one precision (quantize={self.start}): leave the choice as it is")
         return Wanted(model, self.start if quantize is None else quantize)
 
-    def engine(self, wanted: Wanted) -> Engine:
+    def engine(self, wanted: Wanted) -> "Engine":
         """The engine, loaded if need be. Call it in the device's thread only. Raises UserError if the weights cannot be loaded or
         quantised here."""
         if wanted not in self._engines:
@@ -74,18 +83,18 @@ class Engines:
                 raise UserError(f"{wanted.quantize} weights do not work on this machine ({why}): choose another precision") from None
         return self._engines[wanted]
 
-    def loaded(self, wanted: Wanted) -> Engine | None:
+    def loaded(self, wanted: Wanted) -> "Engine | None":
         return self._engines.get(wanted)
 
     def heads(self, model: str) -> list[str]:
         """Kinds of trained heads that this model has, beside its exit layer."""
         engine = self.loaded(Wanted(model, self.start))
-        return list(engine.heads) if engine else kinds_in(KNOWN[model].heads)
+        return list(engine.heads) if engine else kinds_in(ASSETS / "heads" / model if model == STORYTELLER else KNOWN[model].heads)
 
     def state(self) -> list[dict]:
         """For the page and for monitoring: the models, how far each download is, what is known of those that are loaded as the host chose,
         and the precision and level of exactness of every engine that is loaded, since each is tested by itself."""
-        told = [{"model": self.model, "state": "ready"}]
+        told = [{"model": self.model, "state": "ready" if self.host else "loading"}]
         told += [{"model": name, **beside.arrival.state()} for name, beside in self.beside.items()]
         for entry in told:
             loaded = {wanted.quantize: engine for wanted, engine in list(self._engines.items()) if wanted.model == entry["model"]}

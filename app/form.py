@@ -7,7 +7,7 @@ from eesd_core.control import CONTROLLERS
 from eesd_core.draft.registry import DRAFTERS
 from eesd_core.limits import MAX_DRAFT
 from eesd_core.model.catalog import NAMES as NAMES_OF_MODELS
-from eesd_core.model.quantize import CHOICES
+from eesd_core.model.precisions import CHOICES
 from eesd_core.text.stop_strings import LONGEST
 
 MOST_CHARACTERS = 4000

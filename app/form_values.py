@@ -8,9 +8,9 @@ from inspect import signature
 from eesd_core.control import CONTROLLERS, make_controller
 from eesd_core.control.base import Seeded
 from eesd_core.draft.registry import DRAFTERS, Drafting
+from eesd_core.draws import Sampling
 from eesd_core.errors import UserError
 from eesd_core.request import Request
-from eesd_core.sampling import Sampling
 
 from .form import (
     CONTROLLER,

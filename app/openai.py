@@ -16,7 +16,6 @@ from starlette.requests import Request as Call
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from eesd_core.backends import backend
 from eesd_core.errors import UserError
 from eesd_core.events import Record, RunFinished, TokensCommitted
 from eesd_core.metrics import Metrics
@@ -171,6 +170,8 @@ def enter(visits: Visits, call: Call, reply: Reply) -> Job:
         raise Refused(str(problem), 404) from None
 
     def work(engine, request, run, stopped):
+        from eesd_core.backends import backend  # imports torch
+
         return engine.run(request, reply.method, run, stopped, backend=backend(engine, request))
 
     return visits.admit(address_of(call), reply.request, reply.head["id"], wanted, work)()

@@ -1,19 +1,22 @@
-"""The page: a form, and one component that the renderer draws into. The component's template is constant: model text never becomes HTML."""
+"""The page: a form, and one component that the renderer draws into. The component's template is constant: model text never becomes HTML.
+
+The page is served before the model is loaded, so nothing here imports torch, and what is known of the model is given anew to every visitor.
+"""
 
 import base64
 import gzip
 import html
 import json
 import os
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import gradio as gr
-import torch
 from starlette.middleware import Middleware
 
-from eesd_core.engine import Engine
-from eesd_core.environment import processor, versions
+from eesd_core.environment import versions
 from eesd_core.export.scripts import WEB, join_modules
-from eesd_core.model.cpu.prepare import OWN
+from eesd_core.model.precisions import OWN
 from eesd_core.schema import SCHEMA
 
 from .api import add_endpoints, address_of
@@ -38,6 +41,9 @@ from .inside_gradio import UNASKED, rest_between_looks
 from .routes import TRACES, NoUploads, OwnPart, PackedPage, plotly_address, routes
 from .runs import Visits
 from .studies import CONTESTANTS, TEXTS, examples_of
+
+if TYPE_CHECKING:
+    from eesd_core.engine import Engine
 
 OPENING = TRACES / "opening.ndjson"  # a recorded race, made by `python -m tools.record_opening`
 STYLES = ("base.css", "style.css", "guide.css", "takeaway.css", "studies.css", "together.css", "sandbox.css", "rooms.css", "page.css")
@@ -77,14 +83,15 @@ def launch(visits: Visits, host: str | None = None, port: int | None = None, ope
 
     Server-side rendering (ssr_mode) is off by default, so the page renders the same way here and on Spaces.
     """
-    own, rendered = own_part(visits), options.get("ssr_mode")  # a page rendered on the server goes to the browser past our middleware
-    page = build_page(visits, head=own if rendered else "")
+    own = partial(own_part, visits)
+    rendered = options.get("ssr_mode")  # then the page goes to the browser past our middleware
+    page = build_page(visits, head=own() if rendered else "")
     page.queue(max_size=2 * STREAMS_AT_ONCE)
     rest_between_looks(page)
     settings = {"theme": THEME, "footer_links": [], "ssr_mode": False, "run_history": False, "max_threads": STREAMS_AT_ONCE + 8}
     settings["state_session_capacity"] = STREAMS_AT_ONCE  # for this many visitors Gradio keeps the last text, long after they have left
     settings["show_error"] = True  # tells a program that it sent too few values; a failed run has its own message (device.py)
-    middleware = [Middleware(PackedPage), Middleware(OwnPart, "" if rendered else own), Middleware(NoUploads)]
+    middleware = [Middleware(PackedPage), Middleware(OwnPart, str if rendered else own), Middleware(NoUploads)]
     settings["app_kwargs"] = {"routes": routes(visits, openai), "middleware": middleware}
     page.launch(server_name=host, server_port=port, **UNASKED | settings | options)
     return page
@@ -112,7 +119,7 @@ def build_page(visits: Visits, head: str = "") -> gr.Blocks:
         await visits.stop(request.session_hash)
 
     with gr.Blocks(title="EESD Live", fill_width=True, analytics_enabled=False) as page:
-        gr.HTML(title(visits.engine), padding=False, apply_default_css=False)
+        gr.HTML(title(visits), padding=False, apply_default_css=False)
         with gr.Row(elem_classes="eesd-form"):
             prompt = gr.Textbox(prompts[0]["prompt"], label=PROMPT.label, lines=2, max_lines=2, scale=1, elem_id="prompt")
             with gr.Column(scale=0, min_width=0, elem_classes="eesd-side"):
@@ -179,9 +186,9 @@ def component(field: Field) -> gr.components.Component:
     return gr.Number(field.value, placeholder=field.usual, step=1 if field.kind == "whole" else 0.05, **words)
 
 
-def weights_choice(engines: Engines, engine: Engine) -> gr.Radio:
+def weights_choice(engines: Engines, engine: "Engine | None") -> gr.Radio:
     """Chooses the precision of the next run's weights. If there is no choice, it shows their precision and says why."""
-    plain = engine.target.precision if engines.start == "none" else "not quantised"
+    plain = engine.target.precision if engine and engines.start == "none" else "not quantised"
     names = {"none": plain, "q8": "q8", "q4": "q4", "8bit": "8-bit", "4bit": "4-bit"}
     offered = [(names[name], name) for name in QUANTIZE.choices]
     free = len(engines.offered) > 1
@@ -196,20 +203,21 @@ def model_choice(engines: Engines) -> gr.Dropdown:
     return gr.Dropdown(names, value=engines.model, label=MODEL.label, container=False, min_width=0, visible=shown, elem_id=MODEL.element)
 
 
-def title(engine: Engine) -> str:
-    target, chip = engine.target, "<span class='eesd-chip {}'>{}</span>"
-    chips = chip.format("eesd-mode eesd-live", "LIVE") + chip.format("eesd-live eesd-model-live", html.escape(target.name))
-    chips += chip.format("eesd-live eesd-where-live", html.escape(f"{target.device} {target.precision}"))
-    name, hint = LEVELS[engine.level]
+def title(visits: Visits) -> str:
+    """The page's scripts fill in what is not known before the model is loaded (panels/title.js)."""
+    host, chip = visits.host, "<span class='eesd-chip {}'>{}</span>"
+    chips = chip.format("eesd-mode eesd-live", "LIVE") + chip.format("eesd-live eesd-model-live", html.escape(host["model"]))
+    chips += chip.format("eesd-live eesd-where-live", html.escape(f"{host['device']} {host['dtype']}".strip()))
+    name, hint = LEVELS.get(host["level"], ("", ""))
     hint = f"<span class='eesd-hint' role='tooltip'>{hint}</span>"
     level = f"<span class='eesd-chip eesd-level eesd-live' tabindex='0'><b>{name}</b>{hint}</span>"
     theme = "<button class='eesd-theme' id='theme' title='light or dark' aria-label='light or dark'>◐</button>"
     tools = "<span class='eesd-tools'></span>"  # for the view's own buttons
     bar = f"<h1>EESD Live</h1>{recorded(chip)}{chips}{level}<p>{TAGLINE}</p>{tools}{theme}"
-    return f"<header class='eesd-title'>{bar}</header>{caution(engine)}"
+    return f"<header class='eesd-title'>{bar}</header>{caution(visits.engine)}"
 
 
-def caution(engine: Engine) -> str:
+def caution(engine: "Engine | None") -> str:
     """A warning if the model drafts without a trained exit layer."""
     layer = getattr(engine, "exit_layer", None)
     if not (layer and layer.note):
@@ -229,21 +237,23 @@ def recorded(chip: str) -> str:
 
 def own_part(visits: Visits) -> str:
     """Style and scripts, inline because they are small."""
+    engines = visits.engines
+    fetching = tuple(name for name, beside in engines.beside.items() if not beside.arrival.ready)
+    return joined(visits, visits.engine, fetching)
+
+
+@lru_cache(4)
+def joined(visits: Visits, engine: "Engine | None", fetching: tuple[str, ...]) -> str:
+    """The same as long as nothing was loaded and nothing arrived. `fetching`: models that are still on their way."""
     style = "\n".join((WEB / name).read_text(encoding="utf-8") for name in STYLES)
-    facts = {"machine": visits.machine or machine_of(visits.engine.target.device), "cores": os.cpu_count(), "versions": versions()}
+    facts = {"machine": visits.host["machine"], "cores": os.cpu_count(), "versions": versions()}
     opening = base64.b64encode(gzip.compress(OPENING.read_bytes(), mtime=0)).decode()
     page = {"opening": opening, "facts": facts, "form": for_links(), "levels": LEVELS, "studies": visits.studies}
-    engine, engines = visits.engine, visits.engines
+    engines = visits.engines
     page |= {"contestants": CONTESTANTS, "texts": TEXTS}
     page |= {"needs": HEADS_NEEDED, "heads": {name: engines.heads(name) for name in engines.models}}
     page["precisions"] = [name for name in engines.offered if name in ("none", *OWN)]  # for the precision race
-    host = {"device": str(engine.target.device), "dtype": engine.target.precision}
-    page["host"] = host | {"model": engine.target.name, "level": engine.level}
-    page["models"] = [name for name, beside in engines.beside.items() if not beside.arrival.ready]  # still downloading
+    page["host"], page["models"] = visits.host, fetching
     page["plotly"] = plotly_address()
     script = join_modules("page.js", {"schema": SCHEMA, "page": page})
     return f"<style>{style}\n{visibility()}</style><script>{script}</script>"
-
-
-def machine_of(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import time
+from collections.abc import Callable
 from functools import cache
 from mimetypes import guess_type
 from pathlib import Path
@@ -53,8 +54,8 @@ class OwnPart:
     """Puts our style and scripts at the end of the page. The browser runs them while it fetches Gradio's; from a component's `head`, Gradio
     would insert them only after it has mounted the whole page."""
 
-    def __init__(self, app: ASGIApp, own: str):
-        self.app, self.own = app, own.encode()
+    def __init__(self, app: ASGIApp, own: Callable[[], str]):
+        self.app, self.own = app, own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get("path") != "/":
@@ -70,7 +71,7 @@ class OwnPart:
             if message.get("more_body"):
                 return
             before, end, after = body.rpartition(b"</body>")
-            page = b"".join((before, self.own if end else b"", end, after))
+            page = b"".join((before, self.own().encode() if end else b"", end, after))
             MutableHeaders(raw=start["headers"])["content-length"] = str(len(page))
             await send(start)
             await send({"type": "http.response.body", "body": page})
@@ -112,7 +113,7 @@ def routes(visits: Visits, openai: bool = False) -> list[Route]:
         return JSONResponse(state_of(visits) | {"uptime_seconds": round(time.monotonic() - began)})
 
     async def models(request: Request) -> Response:
-        return JSONResponse(visits.engines.state(), headers={"Cache-Control": "no-store"})
+        return JSONResponse(models_of(visits), headers={"Cache-Control": "no-store"})
 
     own = {"health": health, "models": models, "plotly.js": plotly_js, "offline.txt": offline, "lecture.html": lecture, "qr.svg": qr}
     pages = [Route("/health", health), *(Route(f"{OWN}/{name}", answer) for name, answer in own.items())]
@@ -122,13 +123,21 @@ def routes(visits: Visits, openai: bool = False) -> list[Route]:
 
 
 def state_of(visits: Visits) -> dict:
-    device, target = visits.device, visits.engine.target
-    facts = {"status": "ok", "model": target.name, "device": str(target.device), "dtype": target.precision}
-    facts["models"] = visits.engines.state()
-    counts = {"level": visits.engine.level, "waiting": device.waiting(), "runs": device.runs, "mean_seconds": device.mean_seconds}
-    source = target.source
+    """For monitoring. Before the model is loaded the status is "loading", and what is not known yet is null or missing."""
+    device, host, engine = visits.device, visits.host, visits.engine
+    facts = {"status": "ok" if engine else "loading"} | {name: host[name] or None for name in ("model", "device", "dtype", "level")}
+    facts["models"] = models_of(visits)
+    source = engine and engine.target.source
     file = {"file": Path(source.file).name, "file_mb": source.megabytes} if source else {}
+    counts = {"waiting": device.waiting(), "runs": device.runs, "mean_seconds": device.mean_seconds}
     return facts | file | counts | {"memory_mb": memory_mb()}
+
+
+def models_of(visits: Visits) -> list[dict]:
+    """The models, the host's first, with the seconds that it has been loading or the machine that it is on."""
+    first, *others = visits.engines.state()
+    loading = first["state"] == "loading"
+    return [first | ({"seconds": round(visits.device.preparing or 0)} if loading else {"machine": visits.host["machine"]}), *others]
 
 
 def plotly_address() -> str:

@@ -3,6 +3,8 @@
 All of this runs in the server's event loop, so the code between two awaits is never interrupted; the device has its own thread. The first
 line is sent after all checks and before the job is queued, because Gradio can close a stream only after its first line. However the stream
 ends (end of the run, Stop, a closed tab), the device is released in `finally`.
+
+The page is served before the model is loaded, so nothing here imports torch: contest.py does, in the device's thread.
 """
 
 import asyncio
@@ -10,32 +12,35 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
-from eesd_core.engine import Engine
+from eesd_core.environment import processor
 from eesd_core.errors import UserError
-from eesd_core.events import RaceFinished, Record
-from eesd_core.racing import race
+from eesd_core.events import Record
+from eesd_core.model.catalog import STORYTELLER, locate
 from eesd_core.request import Request
-from eesd_core.simulate.hindsight import hindsight
 from eesd_core.trace import to_line
 
-from .cores import Cores
 from .device import Device, Job, Share
 from .engines import Beside, Engines, Load, Wanted
 from .form_values import Limits, model_from_form, quantize_from_form, request_from_form
 from .rate_limit import Pace
 from .together import Asked, SharedRaces
 
+if TYPE_CHECKING:
+    from eesd_core.engine import Engine
+
+    from .cores import Cores
+
 FRAME_SECONDS = 0.1  # between two updates of the page
 WAITING_SECONDS = 1.0  # between two updates of a waiting run's place: each takes processor time from the run on the device
 NEAR = 5  # runs ahead; visitors with more ahead are updated less often, so that a long line costs little more
 LATE_SECONDS = 0.5  # how long Stop waits for a run that was asked for but has not been queued yet
 ESTIMATE_SECONDS = 3.0  # between two estimates of a wait
-HINDSIGHT_SECONDS = 0.3  # of hindsight that a run may compute while others wait
 
-Contest = Callable[[Engine, Request, str, Callable[[], bool]], Iterator[Record]]
-Study = Callable[[Engine, Callable[[], bool]], Iterator[dict]]  # work that yields its own lines instead of records
+Contest = Callable[["Engine", Request, str, Callable[[], bool]], Iterator[Record]]
+Study = Callable[["Engine", Callable[[], bool]], Iterator[dict]]  # work that yields its own lines instead of records
 
 
 def note(**line) -> str:
@@ -53,34 +58,6 @@ def looked_every(place: int) -> float:
     return FRAME_SECONDS * min(max(1, place), 10)
 
 
-def contest(
-    engine: Engine, request: Request, run: str, stopped: Callable[[], bool], others: Callable[[], bool] = bool
-) -> Iterator[Record]:  # fmt: skip
-    """The race and, after its verdict, hindsight: what other draft lengths would have gained."""
-    records = []
-    for record in race(engine, request, run, stopped):
-        records.append(record)
-        yield record
-    if records and isinstance(records[-1].event, RaceFinished):
-        yield from afterwards(engine, request, records, stopped, others)
-
-
-def afterwards(
-    engine: Engine, request: Request, records: list[Record], stopped: Callable[[], bool], others: Callable[[], bool]
-) -> Iterator[Record]:  # fmt: skip
-    """Hindsight on a finished race: what other draft lengths would have gained. Left out if it takes long and `others` wait."""
-    asked = time.monotonic()
-    end = asked + HINDSIGHT_SECONDS
-
-    def enough() -> bool:
-        nonlocal asked
-        before, asked = asked, time.monotonic()
-        return stopped() or (asked + (asked - before) > end and others())  # the next piece takes about as long as the last one
-
-    if more := hindsight(engine, request, records, enough):
-        yield more
-
-
 class Busy(UserError):
     """Too many runs at once, from one address or from all."""
 
@@ -90,15 +67,14 @@ class Busy(UserError):
 class Visits:
     """Runs of all visitors, by Gradio's session. A visitor has one run at most."""
 
-    def __init__(self, engine: Engine | None, limits: Limits | None = None, work: Contest | None = None):
-        """`work`: what a run does; by default a race and its hindsight."""
-        self.engine, self.limits = engine, limits or Limits()
+    def __init__(self, engines: "Engines | Engine", limits: Limits | None = None, work: Contest | None = None):
+        """`engines`: what visitors may choose from, or the only engine. `work`: what a run does; by default a race and its hindsight."""
+        self.engines = engines if isinstance(engines, Engines) else Engines(engines)
+        self.limits = limits or Limits()
         self.others = lambda: self.device.waiting() > 1
-        self.contest = work or partial(contest, others=self.others)
-        self.engines = Engines(engine)
+        self.contest = work or self._race
         self.studies = True  # False on ZeroGPU, where the GPU is lent
-        self.cores = Cores()
-        self.device = Device(self.limits.seconds, self.limits.together, self.cores.look)
+        self.device = Device(self.limits.seconds, self.limits.together, lambda: self.cores.look())
         self.pace = Pace(self.limits.runs_a_minute)
         self._parties: dict[Wanted, SharedRaces] = {}
         self.seconds = Pace(self.limits.seconds_a_minute)
@@ -111,20 +87,60 @@ class Visits:
         cls, load: Load, limits: Limits | None = None, quantize: str = "none", choice: bool = True, model: str = "",
         beside: Mapping[str, Beside] | None = None,
     ) -> "Visits":  # fmt: skip
-        """Load the engine of `model` in the device's thread. `load` takes the precision of the weights. With `choice` visitors may choose
-        another precision; they may also choose a model `beside` the host's."""
-        visits = cls(None, limits)
-
-        def prepare() -> Engine:
-            visits.cores.leave_one()
-            engine = load(quantize)
-            visits.cores.serve(engine)
-            return engine
-
-        visits.engine = visits.device.call(prepare)
-        visits.engines = Engines(visits.engine, quantize, load if choice else None, model, beside)
-        visits.device.mean_seconds = None  # loading does not count as a run
+        """Load the engine of `model` in the device's thread, and wait for it. `load` takes the precision of the weights. With `choice`
+        visitors may choose another precision; they may also choose a model `beside` the host's. Raises UserError."""
+        visits = cls(Engines(None, quantize, load, model, beside, choice), limits)
+        visits.make_ready()
         return visits
+
+    @property
+    def engine(self) -> "Engine | None":
+        """The host's, once it is loaded."""
+        return self.engines.host
+
+    @property
+    def host(self) -> dict:
+        """What the page says of the host's model. Until it is loaded, device and precision are "" and its level None."""
+        if not self.engine:
+            name = locate().name if self.engines.model == STORYTELLER else self.engines.model
+            return {"model": name, "device": "", "dtype": "", "level": None, "machine": self.machine or processor()}
+        target, level = self.engine.target, self.engine.level
+        machine = self.machine or machine_of(target.device)
+        return {"model": target.name, "device": str(target.device), "dtype": target.precision, "level": level, "machine": machine}
+
+    @cached_property
+    def cores(self) -> "Cores":
+        from .cores import Cores
+
+        return Cores()
+
+    def make_ready(self) -> None:
+        """Load the host's engine in the device's thread, and wait. Runs may be in line already: they wait as for any engine that is not
+        loaded. Raises UserError."""
+        job = self.device.submit(None, partial(self._prepare, self.engines.wanted()))
+        while not job.done:
+            time.sleep(FRAME_SECONDS / 5)
+        if job.error:
+            raise UserError(job.error)
+
+    def _prepare(self, wanted: Wanted) -> "Engine":
+        """The engine, ready to work. In the device's thread."""
+        engine = self.engines.loaded(wanted)
+        if engine is None:
+            self.cores.leave_one()
+            engine = self.engines.engine(wanted)
+        self.cores.serve(engine)
+        return engine
+
+    def _race(self, engine: "Engine", request: Request, run: str, stopped: Callable[[], bool]) -> Iterator[Record]:
+        from .contest import contest
+
+        return contest(engine, request, run, stopped, self.others)
+
+    def _afterwards(self, *race) -> Iterator[Record]:
+        from .contest import afterwards
+
+        return afterwards(*race, self.others)
 
     async def run(self, session: str | None, address: str, *form) -> AsyncIterator[str]:
         """Race both lanes for one visitor of the page. Every yield is the whole text so far."""
@@ -183,7 +199,7 @@ class Visits:
         """The party of all races with this engine."""
         if wanted not in self._parties:
             engine = partial(self.engines.engine, wanted)
-            self._parties[wanted] = SharedRaces(engine, self.limits.together, partial(afterwards, others=self.others))
+            self._parties[wanted] = SharedRaces(engine, self.limits.together, self._afterwards)
         return self._parties[wanted]
 
     def enter(self, address: str, wanted: Wanted, work: Study, share: Share | None = None) -> Callable[[], Job]:
@@ -196,13 +212,7 @@ class Visits:
         if wait := self.pace.ask(address):
             raise Busy(f"{self.limits.runs_a_minute} runs a minute is the most here: try again in {wait:.0f} seconds")
 
-        def prepare() -> Engine:
-            engine = self.engines.loaded(wanted)
-            if engine is None:
-                self.cores.leave_one()
-                engine = self.engines.engine(wanted)
-            self.cores.serve(engine)
-            return engine
+        prepare = partial(self._prepare, wanted)
 
         def queue_up() -> Job:
             self._check_room(address)  # again: others may have joined in between
@@ -259,3 +269,10 @@ class Visits:
                 yield part
             if not done:
                 await asyncio.sleep(looked_every(now[0]))
+
+
+def machine_of(device) -> str:
+    """The name of the GPU or of the processor."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if getattr(device, "type", "") == "cuda" else processor()

@@ -6,6 +6,8 @@ line as runs, count against the same limits, have a fixed size, and a benchmark'
 waits until the current text is finished, at most a second or two in a small benchmark.
 
 A report has its own scripts. It is shown in a sandbox without an origin, so nothing in it can reach the page or its cookies.
+
+The page is served before the model is loaded, so what imports torch is imported where it is used.
 """
 
 import json
@@ -14,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -21,20 +24,15 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from eesd_core.bench import Benchmark, latest_report, load_prompts
+from eesd_core.bench.latest import latest_report
 from eesd_core.bench.methods import parse_method
-from eesd_core.bench.page import to_html
-from eesd_core.bench.suites import Group
-from eesd_core.checks.same_law import same_law
+from eesd_core.bench.prompts import load_prompts
 from eesd_core.control import CONTROLLERS
 from eesd_core.draft.registry import DRAFTERS
-from eesd_core.engine import Engine
+from eesd_core.draws import Sampling
 from eesd_core.errors import UserError
 from eesd_core.events import Record
-from eesd_core.forms import race_forms
-from eesd_core.racing import race_methods, race_precisions
 from eesd_core.request import Request as Wanted
-from eesd_core.sampling import Sampling
 
 from .api import address_of
 from .engines import Wanted as Weights
@@ -42,6 +40,9 @@ from .form import FIELDS, QUANTIZE
 from .form_values import checked, model_from_form, quantize_from_form, request_from_form
 from .json_body import json_object
 from .runs import Study, Visits, note
+
+if TYPE_CHECKING:
+    from eesd_core.engine import Engine
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 RECORDED_METHODS = ASSETS / "bench" / "methods.ndjson"  # a race of methods, made by `python -m tools.record_methods`
@@ -62,8 +63,12 @@ LINES = "application/x-ndjson"
 SANDBOX = {"Content-Security-Policy": "sandbox allow-scripts", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 
 
-def small_benchmark(engine: Engine, stopped: Callable[[], bool]) -> Iterator[dict]:
+def small_benchmark(engine: "Engine", stopped: Callable[[], bool]) -> Iterator[dict]:
     """Yields progress, and at the end the report as a page."""
+    from eesd_core.bench.benchmark import Benchmark
+    from eesd_core.bench.page import to_html
+    from eesd_core.bench.suites import Group
+
     group = Group("live", "A small benchmark", METHODS, tuple(load_prompts(None, PROMPTS)), Sampling(), NEW_TOKENS, 1)
     with TemporaryDirectory() as folder:
         work = Benchmark(engine, "live", (group,), Path(folder))
@@ -72,6 +77,18 @@ def small_benchmark(engine: Engine, stopped: Callable[[], bool]) -> Iterator[dic
             yield {"type": "bench", "doing": progress.doing} | seen
         if work.report:
             yield {"type": "report", "html": to_html(work.report)}
+
+
+def race_of_methods(*asked) -> Iterator[Record | dict]:
+    from eesd_core.racing import race_methods
+
+    return race_methods(*asked)
+
+
+def race_of_forms(*asked) -> Iterator[Record | dict]:
+    from eesd_core.forms import race_forms
+
+    return race_forms(*asked)
 
 
 def study_routes(visits: Visits, root: str) -> list[Route]:
@@ -96,7 +113,9 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
         except UserError as problem:
             return refusal(problem)
 
-        def study(engine: Engine, stopped: Callable[[], bool]) -> Iterator[dict]:
+        def study(engine: "Engine", stopped: Callable[[], bool]) -> Iterator[dict]:
+            from eesd_core.checks.same_law import same_law
+
             for comparison in same_law(engine, wanted, DRAWS, stopped):
                 yield {"type": "law"} | comparison.to_json()
 
@@ -114,7 +133,7 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
         except UserError as problem:
             return refusal(problem)
 
-        def study(engine: Engine, stopped: Callable[[], bool]) -> Iterator[dict]:
+        def study(engine: "Engine", stopped: Callable[[], bool]) -> Iterator[dict]:
             for said in race(engine, requests, stopped):
                 yield said.to_json() if isinstance(said, Record) else {"type": "table"} | said
 
@@ -130,7 +149,9 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
         except UserError as problem:
             return refusal(problem)
 
-        def study(_: Engine, stopped: Callable[[], bool]) -> Iterator[dict]:
+        def study(_: "Engine", stopped: Callable[[], bool]) -> Iterator[dict]:
+            from eesd_core.racing import race_precisions
+
             engines: dict[str, Engine] = {}
             for name, one in chosen.items():
                 if not visits.engines.loaded(one):
@@ -141,8 +162,8 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
 
         return answer(address_of(request), study, None, model)
 
-    methods = partial(races, also="methods", plan=contestants, race=race_methods)
-    together = partial(races, also="texts", plan=small_texts, race=race_forms)
+    methods = partial(races, also="methods", plan=contestants, race=race_of_methods)
+    together = partial(races, also="texts", plan=small_texts, race=race_of_forms)
     posts = {"benchmark": benchmark, "law": law, "methods": methods, "precisions": precisions, "together": together}
     posts = posts if visits.studies else {}
     gets = {"latest": latest, "latest.html": latest_page}

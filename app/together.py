@@ -7,15 +7,17 @@ Each visitor sees only their own race. Device time is shared, so each clock coun
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-from eesd_core.engine import Engine
 from eesd_core.events import RaceFinished, Record
-from eesd_core.racing_together import race_together
 from eesd_core.request import Request
 
 from .device import End, Job
 
-Afterwards = Callable[[Engine, Request, list[Record], Callable[[], bool]], Iterator[Record]]
+if TYPE_CHECKING:
+    from eesd_core.engine import Engine
+
+Afterwards = Callable[["Engine", Request, list[Record], Callable[[], bool]], Iterator[Record]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,13 @@ class Asked:
 class SharedRaces:
     """The party (device.py) of all races with one engine."""
 
-    def __init__(self, engine: Callable[[], Engine], most: int, afterwards: Afterwards):
+    def __init__(self, engine: Callable[[], "Engine"], most: int, afterwards: Afterwards):
         """`engine` is called in the device's thread. `afterwards` adds records after the verdict of a race that had the device alone."""
         self.engine, self.most, self.afterwards = engine, most, afterwards
 
     def run(self, come: Callable[[], Job | None], stopped: Callable[[Job], bool]) -> Iterator[tuple[Job, Record | End]]:
+        from eesd_core.racing_together import race_together  # imports torch
+
         engine, guests = self.engine(), Guests(come)
         problems: dict[int, Exception] = {}
         for said in race_together(engine, guests, self.most, lambda row: stopped(guests.jobs[row]), problems.__setitem__):
@@ -48,7 +52,7 @@ class SharedRaces:
                 if isinstance(record.event, RaceFinished):
                     yield from self._after(engine, job, guests.alone, partial(stopped, job))
 
-    def _after(self, engine: Engine, job: Job, records: list[Record], stopped: Callable[[], bool]) -> Iterator[tuple[Job, Record]]:
+    def _after(self, engine: "Engine", job: Job, records: list[Record], stopped: Callable[[], bool]) -> Iterator[tuple[Job, Record]]:
         for record in self.afterwards(engine, job.share.asked.request, records, stopped):
             yield job, record
 

@@ -15,8 +15,9 @@ from eesd_core.engine import Engine
 from eesd_core.events import Record
 from eesd_core.request import Request
 
+from .contest import contest
 from .form_values import Limits
-from .runs import Visits, contest
+from .runs import Visits
 
 LOADING = 15.0  # seconds lent for the model and its checks
 A_TOKEN = 0.1  # seconds more for each token of both lanes: generous, since unused time is not charged

@@ -1,14 +1,13 @@
 """Program versions and the processor's name, for traces, recordings and reports."""
 
 import platform
+from importlib.metadata import version
 from pathlib import Path
-
-import torch
-import transformers
 
 
 def versions() -> dict[str, str]:
-    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}
+    """Read without importing them, which takes seconds."""
+    return {"python": platform.python_version()} | {name: version(name) for name in ("torch", "transformers")}
 
 
 def processor() -> str:

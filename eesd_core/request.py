@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from .draft.registry import DRAFTERS, Drafting, parse_drafter
+from .draws import Sampling
 from .errors import UserError
-from .sampling import Sampling
 from .text.stop_strings import check_stops
 
 METHODS = ("eesd", "vanilla")

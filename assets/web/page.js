@@ -47,7 +47,7 @@ export const page = {
     this.view.add(new Reply(this.view, (request, turns) => this.reply(request, turns)), "race");
     this.translate();
     this.offer();
-    new Arrivals({ at: onServer("models"), waiting: given.models ?? [] });
+    new Arrivals({ at: onServer("models"), waiting: given.models ?? [], host: given.host, loaded: (host) => this.loaded(host) });
     this.show().finally(() => soon(() => soon(() => whenIdle(() => this.addRest(this.view)))));
     return this.view;
   },
@@ -81,6 +81,12 @@ export const page = {
     const qr = (link) => onServer(`qr.svg?link=${encodeURIComponent(link)}`);
     const room = view.add(new Room(view, { at: onServer, link: (code) => onServer(`room?code=${code}`), qr }), "top");
     view.panels.toolbar.node.prepend(button(say.room.start, () => room.open(), "", { title: say.room.startHint }));
+  },
+
+  // The server's model was still being loaded when this page was made.
+  loaded(host) {
+    given.facts.machine = host.machine;
+    this.view.panels.title.learn(host);
   },
 
   translate() {

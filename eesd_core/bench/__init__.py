@@ -4,13 +4,17 @@
 own way; `latest_report` finds the last report; `compare` says how far two reports agree.
 """
 
-from .agreement import compare
-from .benchmark import Benchmark, bench, plan
-from .latest import latest_report
-from .methods import own_request, parse_method
-from .prompts import Prompt, load_prompts, read_prompts
+from importlib import import_module
 
-__all__ = [
-    "Benchmark", "Prompt", "bench", "compare", "latest_report", "load_prompts",
-    "own_request", "parse_method", "plan", "read_prompts",
-]
+_HOMES = {
+    "Benchmark": "benchmark", "Prompt": "prompts", "bench": "benchmark", "compare": "agreement", "latest_report": "latest",
+    "load_prompts": "prompts", "own_request": "methods", "parse_method": "methods", "plan": "benchmark", "read_prompts": "prompts",
+}  # fmt: skip
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    """Imports a public name on first use: the latest report is looked for before torch is imported."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..cli.terminal import printable
 from ..errors import UserError
-from .benchmark import FORMAT
+from .latest import FORMAT
 
 SAME = ("suite", "model", "machine")  # what two reports must share for their difference to be chance alone
 

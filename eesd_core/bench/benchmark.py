@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..sampling import Sampling
 from . import machine
 from .cells import Cells, digest
+from .latest import FORMAT, OUT
 from .measure import Progress, measure, settings_of
 from .page import to_html
 from .prompts import Prompt
@@ -22,9 +23,6 @@ from .published import PUBLISHED
 from .suites import Group, make_suite
 from .summary import summarise
 from .table import print_report, to_csv
-
-FORMAT = "eesd-bench/3"
-OUT = Path("runs/bench")
 
 
 class Benchmark:

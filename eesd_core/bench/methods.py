@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 from ..control import CONTROLLERS, parse_controller
 from ..draft.registry import DRAFTERS, Drafting, parse_drafter
+from ..draws import Sampling
 from ..errors import UserError
 from ..request import Request
-from ..sampling import Sampling
 
 EXITS = {"frozen-exit": ", frozen norm and head", "untrained-exit": ", untrained exit layer"}
 SET = ("hf-early-exit", "hf-prompt-lookup", "economize+early-exit")  # peers with a setting

@@ -11,6 +11,7 @@ from ..draft.registry import DRAFTERS, Drafting, parse_drafter
 from ..errors import UserError
 from ..limits import MAX_DRAFT, MAX_ROWS
 from ..model.cpu.ahead import compile_ahead
+from ..model.precisions import CHOICES
 from .terminal import printable
 
 
@@ -61,7 +62,6 @@ def amount(text: str) -> int:
         raise argparse.ArgumentTypeError(f"must be a number such as 2e6, not {text[:40]!r}") from None
 
 
-PRECISIONS = ("none", "q8", "q4", "4bit", "8bit")
 MODELS = "storyteller, smollm2, a .gguf file, a folder, or a Hub id[@revision] (default: storyteller, the embedded model)"
 
 
@@ -83,7 +83,7 @@ def shared_flags() -> Shared:
     others = "folder of other trained heads, a folder for each kind (default: those shipped, or in the model's folder)"
     model.add_argument("--heads", metavar="DIR", help=others)
     weights = "weights: q8 and q4 on a CPU (4-bit blocks of a GGUF file as they are); 4bit and 8bit by bitsandbytes"
-    model.add_argument("--quantize", choices=PRECISIONS, default="none", help=weights)
+    model.add_argument("--quantize", choices=CHOICES, default="none", help=weights)
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     model.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     model.add_argument("--offline", action="store_true", help="never use the network")

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from ..errors import UserError
 from .four_bits import fits_4_bits, from_4_bits, to_4_bits
+from .kinds import HEAD_FACTS, HEAD_WEIGHTS
 from .twin import TWIN, difference, restored, without_twin
 
 FORMAT, FIRST = "eesd-exit-layer/2", "eesd-exit-layer/1"
 WEIGHTS, FACTS = "exit_layer.safetensors", "exit_layer.json"
-HEAD_FORMAT, HEAD_WEIGHTS, HEAD_FACTS = "eesd-head/1", "head.safetensors", "head.json"
+HEAD_FORMAT = "eesd-head/1"
 BLOCKS, SHORTLIST = ".q4_1", "shortlist"
 
 

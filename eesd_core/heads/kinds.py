@@ -19,6 +19,7 @@ KINDS = {
     "glide": "glide.GlideHead",
     "hidden-transfer": "hidden_transfer.HiddenTransferHead",
 }
+HEAD_WEIGHTS, HEAD_FACTS = "head.safetensors", "head.json"  # a head's files (files.py)
 
 
 def kind_of(name: str) -> type["TrainedHead"]:
@@ -31,8 +32,6 @@ def kind_of(name: str) -> type["TrainedHead"]:
 
 def kinds_in(folder: Path | None) -> list[str]:
     """Kinds of heads that `folder` has, each in FOLDER/KIND/."""
-    from .files import HEAD_FACTS, HEAD_WEIGHTS
-
     return [kind for kind in KINDS if folder and any((folder / kind / name).exists() for name in (HEAD_FACTS, HEAD_WEIGHTS))]
 
 

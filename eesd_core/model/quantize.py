@@ -15,8 +15,8 @@ from transformers.pytorch_utils import Conv1D
 
 from ..errors import UserError
 from .checkpoint import meta_model
+from .precisions import CHOICES
 
-CHOICES = ("none", "q8", "q4", "4bit", "8bit")  # cpu/prepare.py makes q8 and q4
 BYTES = {"none": 2.0, "4bit": 0.56, "8bit": 1.0}  # per weight of a linear layer; 4 bits plus one scale for every 64 weights
 BLOCK = 64  # weights that share a scale
 

@@ -1,8 +1,10 @@
 """Incremental conversion of token ids to text, without breaking characters that span tokens."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from .codec import Codec
+if TYPE_CHECKING:
+    from .codec import Codec
 
 MOST_IN_VIEW = 24  # most ids that are decoded again with every new one
 BEFORE = 8  # ids of the prompt that are decoded with the first new ones
@@ -12,7 +14,7 @@ LONGEST = 4  # most bytes, and so most tokens, of a character
 class Detokenizer:
     """`push` takes ids as they are committed and returns the text that they add. Bytes of an unfinished character wait for the rest."""
 
-    def __init__(self, codec: Codec, before: Sequence[int]):
+    def __init__(self, codec: "Codec", before: Sequence[int]):
         """`before`: the prompt's ids. The last ones are decoded too, since a token's text may depend on its neighbour."""
         self.codec = codec
         views = [list(before[-count:]) for count in range(BEFORE, BEFORE + LONGEST)]

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fake_engine import FakeEngine
 
+from app.contest import HINDSIGHT_SECONDS, contest
 from app.form_values import Limits, request_from_form
-from app.runs import FRAME_SECONDS, HINDSIGHT_SECONDS, WAITING_SECONDS, Visits, contest, looked_every, note, told_every
+from app.runs import FRAME_SECONDS, WAITING_SECONDS, Visits, looked_every, note, told_every
 from eesd_core.racing import race
 
 FORM = ("Once upon a time", 0.8, 0, 1, 0, "7", 16)  # the rest of the form has its usual values
@@ -197,7 +198,7 @@ def test_hindsight_ends_with_stop_and_soon_where_others_wait(monkeypatch):
             asked.append(time.monotonic())
             time.sleep(0.005)
 
-    monkeypatch.setattr("app.runs.hindsight", hindsight)
+    monkeypatch.setattr("app.contest.hindsight", hindsight)
 
     async def visit():
         visits = Visits(FakeEngine())
@@ -211,7 +212,7 @@ def test_hindsight_ends_with_stop_and_soon_where_others_wait(monkeypatch):
                 await visits.stop("a")
                 await collect(stream)
             else:
-                monkeypatch.setattr("app.runs.hindsight", lambda *_: None)
+                monkeypatch.setattr("app.contest.hindsight", lambda *_: None)
                 assert "race_finished" in types(await collect(visits.run("b", "there", *FORM)))
                 await stream.aclose()
             await free(visits)
@@ -226,7 +227,7 @@ def test_hindsight_begins_no_piece_for_which_there_is_no_time_where_others_wait(
         while not stopped():
             pieces.append(time.sleep(0.6 * HINDSIGHT_SECONDS))
 
-    monkeypatch.setattr("app.runs.hindsight", hindsight)
+    monkeypatch.setattr("app.contest.hindsight", hindsight)
     request = request_from_form(*FORM)
     assert list(contest(FakeEngine(), request, "run", bool, others=lambda: True)) and len(pieces) == 1
 

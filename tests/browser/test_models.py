@@ -1,13 +1,15 @@
-"""A model beside the host's: how far its file is stands on the page, and it can be chosen as soon as it is there."""
+"""The host's model may still be loading, and one beside it still be fetched: the page says how far it is, and changes over by itself."""
 
+import re
 import threading
 
 import pytest
+from app_page import reach, state, until_ready
 from playwright.sync_api import expect
 from renderer_page import no_sideways_scroll
 
 from app.arrival import Arrival
-from app.engines import Beside
+from app.engines import Beside, Engines
 from app.form_values import Limits
 from app.page import launch
 from app.runs import Visits
@@ -60,4 +62,53 @@ def test_precisions_race_under_each_other(open_page, served, width, theme):
     expect(race.locator(".m-lane")).to_have_count(6)
     assert "a pass over 4 rows takes" in race.locator("li").first.inner_text()
     assert no_sideways_scroll(page)
+    page.close()
+
+
+@pytest.fixture
+def early(paced, gate):
+    """A server whose model is loaded once the gate is open."""
+
+    def load(quantize):
+        assert gate.wait(120)
+        return paced
+
+    visits = Visits(Engines(None, "none", load, "storyteller"), Limits(runs_a_minute=1000))
+    app = launch(visits, prevent_thread_lock=True, quiet=True)
+    loading = threading.Thread(target=visits.make_ready)
+    loading.start()
+    yield app.local_url
+    gate.set()
+    loading.join()
+    app.close()
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_run_waits_until_the_model_is_loaded(open_page, early, gate, width, theme):
+    page = open_page(f"{early}?temperature=0&new_tokens=8&__theme={theme}", width, 800)
+    until_ready(page)
+    reach(page, "finished")  # the recorded race
+    expect(page.locator(".eesd-arrivals")).to_have_text(re.compile(r"the model is loading: \d+ s"))
+    expect(page.locator(".eesd-title")).to_contain_text("live here: embedded model")
+    assert no_sideways_scroll(page)
+    page.locator("#run").click()
+    expect(page.locator(".e-status-text")).to_have_text(re.compile(r"The model is loading: \d+ s so far"))
+    expect(page.locator(".eesd-level")).to_be_hidden()
+    gate.set()
+    reach(page, "finished")
+    assert state(page)["tokens"]["eesd"] == 8
+    expect(page.locator(".eesd-level")).to_contain_text("exact")
+    expect(page.locator(".eesd-arrivals")).to_be_hidden()
+    page.close()
+
+
+def test_what_is_known_of_the_model_comes_without_a_run(open_page, early, gate, paced):
+    page = open_page(f"{early}?view=live", 1280, 800)
+    until_ready(page)
+    expect(page.locator(".eesd-model-live")).to_have_text("embedded model")
+    expect(page.locator(".eesd-level")).to_be_hidden()
+    gate.set()
+    expect(page.locator(".eesd-model-live")).to_have_text(paced.target.name)
+    expect(page.locator(".eesd-where-live")).to_have_text("cpu float32")
+    expect(page.locator(".eesd-level")).to_contain_text("exact")
     page.close()

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_families import tiny
 
-from app.runs import contest
+from app.contest import contest
 from eesd_core import backends
 from eesd_core.backends import BLIND, backend, why_host
 from eesd_core.cli import main

@@ -1,4 +1,4 @@
-// Download progress, in the title bar, of models that the server is still fetching. The page need not be reloaded.
+// What the server is still loading or fetching, in the title bar. The page need not be reloaded.
 import { el, setText } from "../lib/elements.js";
 import { say } from "../lib/words.js";
 
@@ -6,26 +6,41 @@ const words = say.arrivals;
 const EVERY = 2000; // milliseconds between two requests
 
 export class Arrivals {
-  // `at`: the address of the server's list of models; `waiting`: names of models that were missing when the page was made.
-  constructor({ at, waiting }) {
-    Object.assign(this, { at, waiting });
+  // `at`: the address of the server's list of models; `waiting`: names of models that were missing when the page was made; `host`: the server's
+  // own model, whose `level` is null until it is loaded; `loaded(host)` is called then.
+  constructor({ at, waiting, host, loaded }) {
+    Object.assign(this, { at, waiting, isLoading: !host.level, onLoaded: loaded });
     this.node = el("span", { class: "eesd-chip eesd-arrivals", role: "status" });
-    if (!waiting.length) return;
+    if (!waiting.length && !this.isLoading) return;
     document.querySelector(".eesd-title > p")?.before(this.node);
     this.look();
   }
 
   async look() {
     const models = await this.ask();
-    if (models) setText(this.node, models.map(words.state).join("; "));
-    if (!models || models.some(({ state }) => state === "fetching")) setTimeout(() => this.look(), EVERY);
+    if (models) this.show(models);
+    if (!models || this.isLoading || this.told(models).some(({ state }) => state === "fetching")) setTimeout(() => this.look(), EVERY);
   }
 
-  // The models waited for; null or false if the server does not answer.
+  show(models) {
+    const [host] = models;
+    if (this.isLoading && host.state === "ready") {
+      this.isLoading = false;
+      this.onLoaded(host);
+    }
+    setText(this.node, this.told(models).map(words.state).join("; "));
+    this.node.hidden = !this.node.textContent;
+  }
+
+  told(models) {
+    return models.filter(({ model, state }) => state === "loading" || this.waiting.includes(model));
+  }
+
+  // All models, the server's own first; null or false if the server does not answer.
   async ask() {
     try {
       const answer = await fetch(this.at);
-      return answer.ok && (await answer.json()).filter(({ model }) => this.waiting.includes(model));
+      return answer.ok && (await answer.json());
     } catch {
       return null;
     }

@@ -8,7 +8,7 @@ const said = (text) => say.page.form[text] ?? text;
 const put = (selector, text) => setText(document.querySelector(selector), text);
 
 export class Title {
-  // `host`: {model, level, device, dtype} of the server's model; `levels`: name and hint of every level of exactness; `heads`: by model that
+  // `host`: {model, level, device, dtype} of the server's model, `level` null until it is loaded; `levels`: name and hint of every level of exactness; `heads`: by model that
   // visitors may choose.
   constructor(view, { host, levels, heads }) {
     Object.assign(this, { name: "title", view, host, levels, only: Object.keys(heads).length === 1 });
@@ -20,14 +20,20 @@ export class Title {
     return [run?.model, recordedWhere(recording), other].filter(Boolean).join(", ");
   }
 
+  // The server's model is loaded.
+  learn({ name, level, device, dtype }) {
+    this.host = { model: name, level, device, dtype };
+    this.draw();
+  }
+
   draw() {
     const { recording, player } = this.view;
     const run = player.timeline.records.find(({ type }) => type === "run_started");
     if (recording) return put(".eesd-where", this.about(recording, run));
     const { model, level, device, dtype } = run ?? this.host;
-    const [name, hint] = this.levels[level];
+    const [name, hint] = this.levels[level] ?? ["", ""];
     put(".eesd-model-live", model);
-    put(".eesd-where-live", `${device} ${dtype}`);
+    put(".eesd-where-live", `${device} ${dtype}`.trim());
     put(".eesd-level > b", said(name));
     put(".eesd-level .eesd-hint", said(hint));
   }

@@ -7,7 +7,8 @@ const megabytes = (bytes) => number(bytes / 1e6, 0);
 
 export const arrivals = {
   live: (model) => `live here: ${model}`,
-  state: ({ model, state, done, total, problem }) => {
+  state: ({ model, state, seconds, done, total, problem }) => {
+    if (state === "loading") return `the model is loading: ${seconds} s`;
     if (state === "ready") return `${model} is ready: choose it beside the prompt`;
     if (state === "failed") return `${model} could not be fetched: ${problem}`;
     return done < total ? `fetching ${model}: ${megabytes(done)} of ${megabytes(total)} MB` : `unpacking ${model}`;

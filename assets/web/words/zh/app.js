@@ -8,7 +8,8 @@ const megabytes = (bytes) => number(bytes / 1e6, 0);
 
 export const arrivals = {
   live: (model) => `此处实时运行：${model}`,
-  state: ({ model, state, done, total, problem }) => {
+  state: ({ model, state, seconds, done, total, problem }) => {
+    if (state === "loading") return `正在加载模型：${seconds} 秒`;
     if (state === "ready") return `${model} 已就绪：请在提示词旁选择`;
     if (state === "failed") return `无法获取 ${model}：${problem}`;
     return done < total ? `正在获取 ${model}：${megabytes(done)} / ${megabytes(total)} MB` : `正在解包 ${model}`;
