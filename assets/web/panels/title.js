@@ -8,8 +8,8 @@ const said = (text) => say.page.form[text] ?? text;
 const put = (selector, text) => setText(document.querySelector(selector), text);
 
 export class Title {
-  // `host`: {model, level, device, dtype} of the server's model, `level` null until it is loaded; `levels`: name and hint of every level of exactness; `heads`: by model that
-  // visitors may choose.
+  // `host`: {model, level, device, dtype} of the server's model, with `level` null until it is loaded; `levels`: name and hint of every level
+  // of exactness; `heads`: by model that visitors may choose.
   constructor(view, { host, levels, heads }) {
     Object.assign(this, { name: "title", view, host, levels, only: Object.keys(heads).length === 1 });
   }
