@@ -46,6 +46,7 @@ LEVELS = 127  # the largest whole number, of rows and of 8-bit weights
 OUTPUTS = CHUNKS[np.dtype(np.int8)].outputs
 HALVES = OUTPUTS // LANES  # vectors that hold one number for every output of a panel
 VNNI = "avxvnni" in FEATURES or {"avx512vnni", "avx512vl"} <= FEATURES
+MOST_ROWS = 4 if "avx512vl" in FEATURES else 2  # of a tile: there are 32 vector registers, or 16
 BYTES = ir.VectorType(BYTE, 4 * LANES)
 LINE = 64  # bytes in a cache line
 LEAST = 1e-20  # keeps the scale of a block of zeros above 0
@@ -97,6 +98,7 @@ class _Tile:
     """`b` is llvmlite's builder."""
 
     size: int  # bytes of a block of a panel
+    fetches: bool  # whether tiles of few rows gain by asking for memory ahead; the processor does it by itself for a single stream
 
     def __init__(self, b: ir.IRBuilder, x, weight, scale, offset, out):
         self.b, self.x, self.weight, self.scale, self.offset, self.out = b, x, weight, scale, offset, out
@@ -111,8 +113,9 @@ class _Tile:
         totals = [[cgutils.alloca_once_value(b, fill(FLOATS, 0)) for _ in range(HALVES)] for _ in range(rows)]
         with cgutils.for_range(b, blocks) as loop:
             at = b.gep(weights, [b.mul(loop.index, LONG(self.size))])
-            for place in range(0, self.size, LINE):  # of the next panel, while this one is multiplied with all rows
-                prefetch(b, b.gep(at, [b.add(panel, LONG(place))]))
+            if self.fetches or rows >= MOST_ROWS:
+                for place in range(0, self.size, LINE):  # of the next panel, while this one is multiplied with all rows
+                    prefetch(b, b.gep(at, [b.add(panel, LONG(place))]))
             block = [b.gep(x, [b.mul(loop.index, LONG(RECORD))]) for x in xs]
             sums = [[self.begin(x)] * HALVES for x in block]
             for step, parts in self.read(at):
@@ -138,7 +141,7 @@ class _Tile:
 class _EightBits(_Tile):
     """Weights are stored with 128 added, because vpdpbusd wants numbers without a sign on one side."""
 
-    size = OUTPUTS * GROUP
+    size, fetches = OUTPUTS * GROUP, False
 
     def begin(self, x):
         """What sums begin with: it takes the 128 away."""
@@ -176,7 +179,7 @@ class _EightBits(_Tile):
 class _FourBits(_Tile):
     """A byte holds inputs i and i + 16 of a block, the first in its lower half."""
 
-    size = OUTPUTS * GROUP // 2
+    size, fetches = OUTPUTS * GROUP // 2, True
 
     def begin(self, x):
         return fill(WORDS, 0)

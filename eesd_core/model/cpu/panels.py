@@ -135,7 +135,7 @@ def _panel(begin, end, x, weight, p, scale, out):
 @njit(nogil=True, error_model="numpy", inline="always")
 def _integer_panel(begin, end, x, weight, p, scale, offset, out):
     """Rows in fours, then the rest at once; in twos where there are few registers."""
-    most = np.uint64(4 if MORE else 2)
+    most = np.uint64(integers.MOST_ROWS)
     whole = begin + (end - begin) // most * most
     for r in range(begin, whole, most):
         if MORE:
