@@ -32,8 +32,9 @@ export class Arrivals {
     this.node.hidden = !this.node.textContent;
   }
 
+  // What the page tells of: nothing is fetched before the server's own model is loaded.
   told(models) {
-    return models.filter(({ model, state }) => state === "loading" || this.waiting.includes(model));
+    return models.filter(({ model }, i) => (this.isLoading ? i === 0 : this.waiting.includes(model)));
   }
 
   // All models, the server's own first; null or false if the server does not answer.
