@@ -1,7 +1,8 @@
 """Records the race that the page opens on, on an otherwise idle machine: `python -m tools.record_opening`.
 
 smollm2 replies to one of the page's own examples, with the settings that the form has then, so a visitor who chooses both gets the same
-text live. What is made of the recording follows it: the links of docs/lecture.md, and README's moving picture.
+text live. The example is one that gains much (docs/notes.md). What is made of the recording follows it: the links of docs/lecture.md, and
+README's moving picture.
 """
 
 import re
