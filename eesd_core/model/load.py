@@ -84,10 +84,11 @@ def load_target(
 
 def _let_go_of_file(model: PreTrainedModel, in_file: set[int]) -> None:
     """Weights are read where they lie in the file, and while one of them is used all of the file's pages that were read stay in memory. So
-    what is not packed later, embeddings and norms, is copied. in_file: addresses of weights in the file."""
+    what is not packed later, embeddings, norms and biases, is copied. in_file: addresses of weights as they were read."""
     for module in model.modules():
-        for parameter in module.parameters(recurse=False) if not isinstance(module, nn.Linear) else ():
-            if parameter.data_ptr() in in_file:
+        for name, parameter in module.named_parameters(recurse=False):
+            packed = isinstance(module, nn.Linear) and name == "weight"
+            if not packed and parameter.data_ptr() in in_file:
                 parameter.data = parameter.data.clone()
 
 

@@ -94,3 +94,12 @@ def test_texts_that_share_a_step_find_what_their_parts_find(shape, threads, monk
         ours, theirs = one[key], other[key]
         near = pytest.approx((theirs.probability, theirs.confidence, theirs.entropy), rel=1e-3, abs=1e-3)
         assert (ours.probability, ours.confidence, ours.entropy) == near
+
+
+def test_a_step_reads_the_list_that_the_layer_has_now():
+    engine, steps = engine_of("plain", "q8"), []
+    for words in (engine.exit_layer.shortlist, None):
+        engine.exit_layer.read_only(words)
+        run = engine.start(Request("one two, one t", 8, controller="fixed"))
+        steps.append(run.drafter._step_of(run.text.sampler, 1))
+    assert steps[0] and (steps[1] is None or steps[1].step is not steps[0].step)

@@ -62,3 +62,10 @@ def test_other_families_are_refused(model_folder, monkeypatch, capsys):
         load_engine(str(model_folder), quantize="q8")
     assert main(["generate", "x", "--model", str(model_folder), "--quantize", "q4"]) == 2
     assert "8bit" in capsys.readouterr().err
+
+
+def test_what_is_no_number_stays_none():
+    x = torch.randn(3, 64)
+    x[1, 40] = torch.nan
+    for linear in (ql.Int8Linear(torch.randn(32, 64)), ql.Int4Linear.of(torch.randn(32, 64))):
+        assert linear(x).isnan().any(-1).tolist() == [False, True, False]

@@ -62,7 +62,7 @@ def compile_choice() -> None:
 
 
 def compile_all(quantize: str) -> None:
-    """Whatever a run calls, unless there is a GPU: its runs call none of it."""
+    """What a run in one region calls, with weights of the usual types, unless there is a GPU: its runs call none of it."""
     import numpy as np
     import torch
 

@@ -32,7 +32,6 @@ from .vectors import (
     fill,
     fma,
     folded,
-    larger,
     load,
     pick,
     prefetch,
@@ -64,8 +63,8 @@ def close_block(typing, x, out):
     def generate(context, b, signature, given):
         x, out = (b.inttoptr(address, kind.as_pointer()) for address, kind in zip(given, (FLOAT, WORD)))
         parts = [load(b, b.gep(x, [LONG(i)]), FLOATS) for i in range(0, GROUP, LANES)]
-        size = [b.bitcast(b.and_(b.bitcast(part, WORDS), fill(WORDS, 0x7FFFFFFF)), FLOATS) for part in parts]
-        most = larger(b, folded(b, size, larger), FLOAT(LEAST))
+        size = [b.and_(b.bitcast(part, WORDS), fill(WORDS, 0x7FFFFFFF)) for part in parts]
+        most = b.bitcast(_larger(b, folded(b, size, _larger), b.bitcast(FLOAT(LEAST), WORD)), FLOAT)
         by = spread(b, b.fdiv(FLOAT(LEVELS), most))
         whole = [b.fptosi(_call(b, "llvm.rint.v8f32", FLOATS, b.fmul(part, by)), WORDS) for part in parts]
         b.store(b.fdiv(most, FLOAT(LEVELS)), b.bitcast(out, FLOAT.as_pointer()))
@@ -75,6 +74,11 @@ def close_block(typing, x, out):
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), generate
+
+
+def _larger(b: ir.IRBuilder, one, other):
+    """Of sizes of float32 numbers, by their bits: then what is no number is the largest, and the scale is none either."""
+    return b.select(b.icmp_signed(">", one, other), one, other)
 
 
 def tile(rows: int):

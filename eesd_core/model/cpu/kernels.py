@@ -1,7 +1,7 @@
 """What a decoder layer computes between its products, as loops that numba compiles. Arithmetic is float32.
 
 Between the products of a plain step lie some forty small torch operations a layer, each with more dispatch than arithmetic. Here they
-are four functions. Every row of a pass runs the same loop, whatever the number of rows and its place among them, so a verify pass repeats
+are a few functions. Every row of a pass runs the same loop, whatever the number of rows and its place among them, so a verify pass repeats
 plain steps bit for bit: by arithmetic, over any context.
 
 Arrays have the types that products read and write: float32, bfloat16 viewed as uint16, or blocks of 8-bit numbers in int32 (integers.py).

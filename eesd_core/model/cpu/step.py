@@ -240,13 +240,12 @@ class Steps:
         not possible."""
         from .draft_step import DraftStep, TextDraft
 
-        key = get_ident(), head, count
-        if key not in self.drafting:
-            if len(self.drafting) == MOST_STEPS:
-                self.drafting.clear()  # of threads that have ended
-            rows = self._rows_for_drafts(head)
-            self.drafting[key] = rows and DraftStep(self, head, rows, count)
-        step = self.drafting[key]
+        key = get_ident(), head, head.shortlist, count
+        step = self.drafting.get(key)
+        if step is None and (rows := self._rows_for_drafts(head)):
+            if len(self.drafting) >= MOST_STEPS:
+                self.drafting.clear()  # most are of threads that have ended; the others are made anew
+            step = self.drafting[key] = DraftStep(self, head, rows, count)
         return step and TextDraft(step, ranker)
 
     def _rows_for_drafts(self, head: nn.Module):

@@ -85,14 +85,15 @@ def in_parallel(code, given: np.ndarray, work: int) -> None:
 
 
 def _attend(given):
-    """One thread's share of `attend`. `given`: threads, m, H, d, G, capacity, start, rows of paths, then seven addresses."""
-    it = carray(given, 15)
-    rows, heads, width, groups, capacity = it[1], it[2], it[3], it[4], it[5]
-    queries = carray(floats_at(it[8]), (rows, heads, width))
-    keys, values = carray(floats_at(it[9]), (capacity, groups, width)), carray(floats_at(it[10]), (capacity, groups, width))
-    paths, depths, windows = carray(longs_at(it[11]), (it[7], rows)), carray(longs_at(it[12]), (rows,)), carray(longs_at(it[13]), (rows,))
-    out = carray(floats_at(it[14]), (rows, heads * width))
-    attend(this_thread(), it[0], queries, keys, values, it[6], paths, depths, windows, out)
+    """One thread's share of `attend`. `given`: m, H, d, G, capacity, start, rows of paths, then seven addresses."""
+    it = carray(given, 14)
+    rows, heads, width, groups, capacity = it[0], it[1], it[2], it[3], it[4]
+    queries = carray(floats_at(it[7]), (rows, heads, width))
+    keys, values = carray(floats_at(it[8]), (capacity, groups, width)), carray(floats_at(it[9]), (capacity, groups, width))
+    paths, depths, windows = carray(longs_at(it[10]), (it[6], rows)), carray(longs_at(it[11]), (rows,)), carray(longs_at(it[12]), (rows,))
+    out = carray(floats_at(it[13]), (rows, heads * width))
+    share, shares = np.int64(this_thread()), np.int64(team())  # a system may give fewer threads than were asked for
+    attend(share, shares, queries, keys, values, it[5], paths, depths, windows, out)
 
 
 @intrinsic
@@ -169,12 +170,12 @@ def _threads(work: int, least: int) -> int:
 
 
 def attend_by_threads(queries, keys, values, start, paths, depths, windows, out) -> None:
-    """kernels.attend over all rows and groups."""
+    """attention.attend over all rows and heads."""
     threads = _threads(len(depths) * (start + len(depths)) * queries.shape[1], FEW)
     if threads == 1:
         attend(0, 1, queries, keys, values, start, paths, depths, windows, out)
     else:
-        sizes = (threads, *queries.shape, keys.shape[1], keys.shape[0], start, len(paths))
+        sizes = (*queries.shape, keys.shape[1], keys.shape[0], start, len(paths))
         in_shares(_attend)(sizes, (queries, keys, values, paths, depths, windows, out), threads)
 
 
