@@ -16,8 +16,9 @@ from .heads.trained import TrainedHead
 from .model.catalog import EMBEDDED
 from .model.cpu import ahead
 from .model.cpu.huge_pages import give_back, private_memory, use_large_pages
-from .model.cpu.prepare import OWN, all_in_panels, prepare
+from .model.cpu.prepare import all_in_panels, prepare
 from .model.load import load_target
+from .model.precisions import OWN
 from .model.target import Target
 from .row_invariance import self_check
 

@@ -4,17 +4,11 @@
 own way; `latest_report` finds the last report; `compare` says how far two reports agree.
 """
 
-from importlib import import_module
+from ..lazily import importer
 
 _HOMES = {
     "Benchmark": "benchmark", "Prompt": "prompts", "bench": "benchmark", "compare": "agreement", "latest_report": "latest",
     "load_prompts": "prompts", "own_request": "methods", "parse_method": "methods", "plan": "benchmark", "read_prompts": "prompts",
 }  # fmt: skip
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str):
-    """Imports a public name on first use: the latest report is looked for before torch is imported."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = importer(__name__, _HOMES)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..heads.base import Asked
 from ..limits import MAX_ROWS
-from ..model.span import Segment, Span, packed
+from ..model.span import DraftRow, Segment, Span, packed
 from ..sampling import Ranked, Sampler
 from ..verify import Verdict
 from .base import LOGITS, Drafter, Node, Parts, Room, Text, last_id, parents_of
@@ -23,7 +23,7 @@ from .choose import choose, node_of
 from .tree import grow
 
 if TYPE_CHECKING:
-    from ..model.cpu.draft_step import Row, TextDraft
+    from ..model.cpu.draft_step import TextDraft
 
 
 class EarlyExitDrafter(Drafter):
@@ -84,14 +84,12 @@ class EarlyExitDrafter(Drafter):
             return None
         return Asked(self.states[:, gap:position], self.cache, gap, self._deep(gap, position, text.start), self.words)
 
-    def _row(self, step: "Step") -> "Row":
+    def _row(self, step: "Step") -> DraftRow:
         """This text's row in a draft step."""
-        from ..model.cpu.draft_step import Row
-
         text, position = step.text, step.position
         row, state = min(position, text.start), self.states[:, position : position + 1]
         deep = self.deep[:, row : row + 1] if self.exit_layer.taps else None
-        return Row(self.step, position, state, text.cache, step.goes, deep, text.round, self.cache, self.words)
+        return DraftRow(self.step, position, state, text.cache, step.goes, deep, text.round, self.cache, self.words)
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
         return grow(nodes, room)

@@ -74,3 +74,17 @@ def packed(sizes: Sequence[int]) -> list[list[int]]:
         else:
             passes[at] = (passes[at][0] + sizes[number], [*passes[at][1], number])
     return [sorted(numbers) for _, numbers in passes]
+
+
+class DraftRow(NamedTuple):
+    """A text's row in a draft step that several texts share: its newest token."""
+
+    text: object  # a cpu/draft_step.TextDraft
+    position: int
+    state: Tensor  # (1, 1, D): where the first layers' output goes
+    cache: KVCache  # the target's
+    goes: bool  # whether the exit layer drafts behind it; if not, what follows is not read
+    deep: Tensor | None  # (1, 1, taps D): the deep states that all drafts of a round read
+    round: int
+    exit_cache: KVCache  # the exit layer's, with all positions before this one
+    words: object  # the text's list (heads/shortlist.py); None: the vocabulary

@@ -1,7 +1,10 @@
 """A draft step in one region finds what its parts find when they are called one after the other."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import nn
 
 from eesd_core.engine import Engine
 from eesd_core.heads.exit_layer import ExitLayer
@@ -15,6 +18,7 @@ from eesd_core.sampling import Sampling
 from tests.tiny import byte_tokenizer, tiny_model
 
 step = pytest.importorskip("eesd_core.model.cpu.draft_step", reason="numba is not installed")
+Int8Linear = pytest.importorskip("eesd_core.model.cpu.quantized_linear").Int8Linear
 SHAPES = {"plain": {}, "two layers": {"layers": 2}, "taps": {"taps": (3, 4)}}
 HOWS = [Sampling(), Sampling(0.9, seed=4, min_p=0.05), Sampling(1.1, seed=2)]
 
@@ -97,9 +101,12 @@ def test_texts_that_share_a_step_find_what_their_parts_find(shape, threads, monk
 
 
 def test_a_step_reads_the_list_that_the_layer_has_now():
-    engine, steps = engine_of("plain", "q8"), []
-    for words in (engine.exit_layer.shortlist, None):
+    engine = engine_of("plain", "q8")
+    of_head = SimpleNamespace(model=SimpleNamespace(lm_head=nn.Linear(64, 257, bias=False)), device="cpu", softcap=None)
+    other, found = Shortlist(of_head, torch.arange(100, 180)), []
+    other.product = Int8Linear(other.product.weight)
+    for words in (engine.exit_layer.shortlist, other):
         engine.exit_layer.read_only(words)
         run = engine.start(Request("one two, one t", 8, controller="fixed"))
-        steps.append(run.drafter._step_of(run.text.sampler, 1))
-    assert steps[0] and (steps[1] is None or steps[1].step is not steps[0].step)
+        found.append(run.drafter._step_of(run.text.sampler, 1).step.rows)
+    assert found[1] is other.product.panels is not found[0]

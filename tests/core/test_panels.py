@@ -6,12 +6,15 @@ import torch
 
 pytest.importorskip("numba", reason="numba is not installed")
 
-from eesd_core.model.cpu import threads
+from numba import njit
+
+from eesd_core.model.cpu import integers, threads
 from eesd_core.model.cpu.packed_linear import PanelLinear
 from eesd_core.model.cpu.panels import Store, in_two_bytes, pack, unpack
 from eesd_core.model.cpu.quantized_linear import closed
 from eesd_core.model.cpu.threads import PanelProduct
 from eesd_core.model.cpu.tiles import CHUNKS
+from eesd_core.model.cpu.vectors import FEATURES
 
 SHAPES = [(96, 64), (50, 1536), (8, 40), (17, 33)]  # outputs, inputs
 
@@ -75,6 +78,27 @@ def test_products_are_plain_sums_and_rows_are_alike(kind, shape, monkeypatch):
     if threads.LIBRARY is not None:
         monkeypatch.setattr(threads, "_threads", lambda work, least: 3)
         assert np.array_equal(product(x), single)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+@pytest.mark.parametrize("features", [{"avx2"}, set()], ids=["avx2", "any processor"])
+def test_sums_are_the_same_on_every_processor(kind, features, monkeypatch):
+    """Without the instruction for neural networks, by older ones and by plain arithmetic."""
+    if not features <= FEATURES:
+        pytest.skip("this processor has no AVX2")
+    product, _, x, _ = product_of(kind, 96, 64)
+    monkeypatch.setattr(integers, "VNNI", False)
+    monkeypatch.setattr(integers, "FEATURES", frozenset(features))
+    two = integers.tile(2)
+
+    @njit
+    def multiply(x, weight, scale, offset, out):
+        for p in range(np.uint64(0), np.uint64(weight.shape[0])):
+            two(x, np.uint64(1), weight, p, scale, offset, out)
+
+    out = np.zeros((3, 96), np.float32)
+    multiply(x[:3].copy(), product.panels, product.facts[0], product.facts[-1], out)
+    assert np.array_equal(out[1:], product(x[1:3].copy()))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int8, np.uint8])

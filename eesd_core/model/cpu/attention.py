@@ -13,13 +13,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
 from .kernels import exp, kernel
-from .vectors import BYTE, FLOAT, FLOATS, LANES, LONG, WORD, fill, fma, load, prefetch, shuffle, spread, store
+from .vectors import BYTE, CACHE_LINE, FLOAT, FLOATS, LANES, LONG, WORD, fill, fma, largest, load, prefetch, shuffle, spread, store
 
 BLOCK = 32  # places: their keys or values, some 8 KB, stay in the first-level cache
 TOGETHER = 8  # rows that go through a block one after the other
 AHEAD = 16  # places: how far ahead memory is asked for
 PADDING = AHEAD + 2 * LANES  # places behind a row's last one
-LINE = 16  # floats in a cache line
+LINE = CACHE_LINE // 4  # floats
 
 
 @intrinsic
@@ -76,11 +76,11 @@ def _across(b: ir.IRBuilder, vectors: list):
 
 
 @intrinsic
-def _mix(typing, weights, values, apart, places, count, out, width):
+def _add_values(typing, weights, values, apart, places, count, out, width):
     """out (width,) += the sum of `count` values, each times its weight. Addresses and sizes as in `_scores`."""
 
     def generate(context, b, signature, given):
-        weights, values, places, out = (b.inttoptr(given[i], kind.as_pointer()) for i, kind in _MIX)
+        weights, values, places, out = (b.inttoptr(given[i], kind.as_pointer()) for i, kind in _VALUES)
         done = cgutils.alloca_once_value(b, LONG(0))
         for lanes in (8 * LANES, LANES):  # as many sums as registers hold, then what is left of an odd width
             with cgutils.for_range(b, b.udiv(b.sub(given[6], b.load(done)), LONG(lanes))):
@@ -102,7 +102,7 @@ def _mix(typing, weights, values, apart, places, count, out, width):
     return types.void(*[types.int64] * 7), generate
 
 
-_MIX = (0, FLOAT), (1, BYTE), (3, WORD), (5, FLOAT)
+_VALUES = (0, FLOAT), (1, BYTE), (3, WORD), (5, FLOAT)
 
 
 @register_jitable
@@ -124,9 +124,9 @@ def _see(r, start, paths, depths, windows, places):
 @register_jitable
 def _softmax(scores, count):
     """In place, without the division. Returns the sum to divide by."""
-    most = scores[0]
-    for t in range(count):
-        most = max(most, scores[t])
+    for t in range(count, count + 4 * LANES):
+        scores[t] = scores[0]
+    most = largest(scores.ctypes.data, (count + 4 * LANES - 1) // (4 * LANES) * (4 * LANES))
     total = np.float32(0)
     for t in range(count):
         chance = exp(scores[t] - most)
@@ -179,7 +179,7 @@ def attend(share, shares, queries, keys, values, start, paths, depths, windows, 
                     mixed, at = all_out + 4 * ((low + r) * heads + h) * width, all_places + row * r + 4 * t
                     seen, count = all_scores + row * (r * group + h - g * group) + 4 * t, min(BLOCK, counts[r] - t)
                     if count > 0:
-                        _mix(seen, value, apart, at, count, mixed, width)
+                        _add_values(seen, value, apart, at, count, mixed, width)
             for pair in range(first, last):
                 h, r = pair // some, pair % some
                 by = np.float32(1) / totals[r, h - g * group]

@@ -8,7 +8,6 @@ what deep states add to the exit layer's input is computed apart, and once for a
 
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from ...limits import MAX_ROWS
 from ...sampling import SHARED, Ranked, noise_key
 from ..cache import RowCache
-from ..span import Segment, Span
+from ..span import DraftRow, Segment, Span
 from .integers import OUTPUTS, RECORD, words
 from .kept import kept
 from .kernels import close_rows, norm
@@ -34,8 +33,9 @@ from .threads import PanelProduct, call, floats_at, in_parallel, keys_at, longs_
 # addresses, one per row: where the first layers' output is kept, the deep states (0: ADDED has them), and what they add.
 SHALLOW, EXIT, ROWS, GOING, STREAM, TAPS, COUNT, BYTES, FRESH, X, STATES, DEEPS, ADDED, ONES, SCALED = 0, 2, *range(4, 17)
 NORM, EPS, NORMED, CLOSED, Y, FREQUENT, TEXTS, MIX, DEEP_MIX, HEAD, BARRIER = *range(17, 24), 24, 28, 32, 36
-# Columns of TEXTS, a row for each text that goes on: addresses, and numbers of context rows, of tokens in IDS, and of keys (1 with noise).
-CONTEXT, WORDS, LOGITS, LISTED, IDS, KEYS, KEY, BOUNDS, SCORES, LOGS, PLACES, FACTS, NUMBERS = range(13)
+# Columns of TEXTS, a row for each text that goes on: addresses, and numbers of context rows (MORE), of tokens in IDS, and of keys (1 with
+# noise).
+CONTEXT, MORE, LOGITS, LISTED, IDS, KEYS, KEY, BOUNDS, SCORES, LOGS, PLACES, FACTS, NUMBERS = range(13)
 COLUMNS = NUMBERS + 1
 UNIT = np.float32(torch.finfo(torch.float32).eps)  # rms_norm's own epsilon
 
@@ -83,7 +83,7 @@ def _mix(thread, threads, g, low, x):
 
 
 @njit(nogil=True, error_model="numpy", fastmath=True)
-def _dot(a, b):
+def _product_of(a, b):
     total = np.float32(0)
     for i in range(len(a)):
         total += a[i] * b[i]
@@ -120,15 +120,15 @@ def _step(given):
     frequent, texts = g[HEAD + 2] * OUTPUTS, carray(longs_at(g[TEXTS]), (going, COLUMNS))
     _times(thread, threads, g, HEAD, g[FREQUENT])
     for t in range(going):
-        context = texts[t, WORDS]
+        context = texts[t, MORE]
         rows, row = carray(floats_at(texts[t, CONTEXT]), (context, width)), carray(floats_at(g[NORMED] + 4 * t * width), (width,))
         logits = carray(floats_at(texts[t, LOGITS]), (frequent + context,))
         for c in range(context * thread // threads, context * (thread + 1) // threads):
-            logits[frequent + c] = _dot(rows[c], row)
+            logits[frequent + c] = _product_of(rows[c], row)
     meet(barrier, threads)
     for t in range(thread, going, threads):
         of_text, count = texts[t], g[COUNT]
-        logits = carray(floats_at(of_text[LOGITS]), (1, frequent + of_text[WORDS]))
+        logits = carray(floats_at(of_text[LOGITS]), (1, frequent + of_text[MORE]))
         found = carray(floats_at(g[FREQUENT] + 4 * t * frequent), (frequent,))
         for i in range(frequent):
             logits[0, i] = found[i]
@@ -170,26 +170,12 @@ class TextDraft:
             self.logits = np.empty(self.step.rows.outputs + count, np.float32)
             row[LOGITS] = address(self.logits)
         self.key[0] = noise_key(self.ranker.seed, position + 1, SHARED)
-        row[[CONTEXT, WORDS]] = (context.data_ptr(), count) if count else (0, 0)
+        row[[CONTEXT, MORE]] = (context.data_ptr(), count) if count else (0, 0)
         row[[IDS, LISTED]] = (0, 0) if ids is None else (ids.data_ptr(), len(ids))
 
     def found(self, words) -> Ranked:
         ids = (self.places if words is None else words.ids.numpy()[self.places]).tolist()
         return Ranked([ids], [self.scores.tolist()], [self.logs.tolist()], [], [float(self.facts[0])], [float(self.facts[1])])
-
-
-class Row(NamedTuple):
-    """A text's row in a draft step: its newest token."""
-
-    text: TextDraft
-    position: int
-    state: Tensor  # (1, 1, D): where the first layers' output goes
-    cache: RowCache  # the target's
-    goes: bool  # whether the exit layer drafts behind it; if not, what follows is not read
-    deep: Tensor | None  # (1, 1, taps D): the deep states that all drafts of a round read
-    round: int
-    exit_cache: RowCache  # the exit layer's, with all positions before this one
-    words: object  # the text's list (heads/shortlist.py); None: the vocabulary
 
 
 class DraftStep:
@@ -232,7 +218,7 @@ class DraftStep:
         self.given[[SHALLOW, HEAD, ROWS, GOING, FRESH]] = 0, 0, row, row, texts[0].deep is not None
         self._run([(EXIT, [(asked.cache, asked.start, asked.states.shape[1]) for asked in texts])])
 
-    def __call__(self, hidden: Tensor, rows: Sequence[Row]) -> list[Ranked]:
+    def __call__(self, hidden: Tensor, rows: Sequence[DraftRow]) -> list[Ranked]:
         """hidden (1, m, D): embeddings of m rows, at most MAX_ROWS; those that go on come first. Returns the best tokens behind these."""
         going = [row for row in rows if row.goes]
         self.x[: len(rows)] = hidden.numpy()[0]

@@ -1,6 +1,6 @@
 """Products of weights in 8 and in 4 bits with rows in 8 bits.
 
-*Rows* are cut into blocks of GROUP inputs, as in GGUF's Q8_1. A block has WORDS 32-bit words: its scale (float32), the sum of its whole
+*Rows* are cut into blocks of GROUP inputs, as in GGUF's Q8_1. A block has RECORD 32-bit words: its scale (float32), the sum of its whole
 numbers, and these, from -LEVELS to LEVELS, four in a word. close_row in kernels.py writes them.
 
 *Weights* in 8 bits are whole numbers with one scale per output; in 4 bits numbers from 0 to 15 with a scale and an offset (float16) per
@@ -21,11 +21,13 @@ from numba.extending import intrinsic
 from .tiles import CHUNKS
 from .vectors import (
     BYTE,
+    CACHE_LINE,
     FEATURES,
     FLOAT,
     FLOATS,
     LANES,
     LONG,
+    REGISTERS,
     SHORT,
     WORD,
     WORDS,
@@ -45,9 +47,8 @@ LEVELS = 127  # the largest whole number, of rows and of 8-bit weights
 OUTPUTS = CHUNKS[np.dtype(np.int8)].outputs
 HALVES = OUTPUTS // LANES  # vectors that hold one number for every output of a panel
 VNNI = "avxvnni" in FEATURES or {"avx512vnni", "avx512vl"} <= FEATURES
-MOST_ROWS = 4 if "avx512vl" in FEATURES else 2  # of a tile: there are 32 vector registers, or 16
+MOST_ROWS = 4 if REGISTERS == 32 else 2  # of a tile
 BYTES = ir.VectorType(BYTE, 4 * LANES)
-LINE = 64  # bytes in a cache line
 LEAST = 1e-20  # keeps the scale of a block of zeros above 0
 
 
@@ -118,7 +119,7 @@ class _Tile:
         with cgutils.for_range(b, blocks) as loop:
             at = b.gep(weights, [b.mul(loop.index, LONG(self.size))])
             if self.fetches or rows >= MOST_ROWS:
-                for place in range(0, self.size, LINE):  # of the next panel, while this one is multiplied with all rows
+                for place in range(0, self.size, CACHE_LINE):  # of the next panel, while this one is multiplied with all rows
                     prefetch(b, b.gep(at, [b.add(panel, LONG(place))]))
             block = [b.gep(x, [b.mul(loop.index, LONG(RECORD))]) for x in xs]
             sums = [[self.begin(x)] * HALVES for x in block]

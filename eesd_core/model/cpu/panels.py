@@ -14,15 +14,16 @@ from numba import njit
 from . import integers
 from .kept import kept
 from .tiles import CHUNKS, OUTPUTS, tile
-from .vectors import FEATURES
+from .vectors import REGISTERS
 
 MANY = 48  # rows that are multiplied with a panel before the next one: they fit into the second-level cache
 ROOM = 32 << 20  # bytes taken from the system at once
 ALIGNED = 64  # bytes
-MORE = "avx512vl" in FEATURES  # 32 vector registers instead of 16: larger tiles fit into them
+MORE = REGISTERS == 32
 IN_TWOS, IN_FOURS = (8, 4) if MORE else (4, 2)  # outputs of a tile
 _ones, _twos, _threes, _fours = tile(1, OUTPUTS), tile(2, IN_TWOS), tile(3, 4), tile(4, IN_FOURS)
 _one, _two, _three, _four = (integers.tile(rows) for rows in range(1, 5))
+_most = _four if integers.MOST_ROWS == 4 else _two
 _exact = kept(njit, nogil=True, error_model="numpy")  # without `fastmath`, which would allow sums to be reordered
 
 
@@ -134,18 +135,15 @@ def _panel(begin, end, x, weight, p, scale, out):
 
 @njit(nogil=True, error_model="numpy", inline="always")
 def _integer_panel(begin, end, x, weight, p, scale, offset, out):
-    """Rows in fours, then the rest at once; in twos where there are few registers."""
+    """As many rows at once as fit into registers, then the rest at once."""
     most = np.uint64(integers.MOST_ROWS)
     whole = begin + (end - begin) // most * most
     for r in range(begin, whole, most):
-        if MORE:
-            _four(x, r, weight, p, scale, offset, out)
-        else:
-            _two(x, r, weight, p, scale, offset, out)
+        _most(x, r, weight, p, scale, offset, out)
     left = end - whole
-    if MORE and left == np.uint64(3):
+    if left == np.uint64(3):
         _three(x, whole, weight, p, scale, offset, out)
-    elif MORE and left == np.uint64(2):
+    elif left == np.uint64(2):
         _two(x, whole, weight, p, scale, offset, out)
     elif left == np.uint64(1):
         _one(x, whole, weight, p, scale, offset, out)

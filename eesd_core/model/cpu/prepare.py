@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 from ..lora import changed_by
+from ..precisions import OWN
 from ..target import Target
 from .fused import FusedLayer, fuse_layers
 from .packed_linear import PanelLinear, can_pack, pack_linears
-
-OWN = ("q8", "q4")  # precisions made here; bitsandbytes makes the others
 
 
 @torch.no_grad()

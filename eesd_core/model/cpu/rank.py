@@ -34,7 +34,7 @@ def noise_bounds() -> np.ndarray:
 
 
 @njit(nogil=True, inline="always")
-def _mix(x):
+def _scrambled(x):
     """sampling.mix. x: uint32, or a sum of two, of which the lower half counts; numba makes 64 bits of every sum and product."""
     x = np.uint32(x)
     x = np.uint32((x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B))
@@ -93,7 +93,7 @@ def rank_rows(logits, temperature, least, ids, keys, bounds, asked_rows, asked, 
                     continue
                 log_p = y - whole
                 if len(keys):
-                    bits = _mix(_mix((ids[i] if len(ids) else i) + keys[r]) + keys[r])
+                    bits = _scrambled(_scrambled((ids[i] if len(ids) else i) + keys[r]) + keys[r])
                     if log_p + bounds[bits >> np.uint32(24)] < best[-1]:
                         continue
                     score = log_p + np.float32(-np.log(-np.log((np.float64(bits) + 0.5) / WHOLE)))

@@ -15,9 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .vectors import FLOATS, LANES, LONG, WORD, WORDS, fill, fma, load, pick, prefetch
-
-CACHE_LINE = 64  # bytes
+from .vectors import CACHE_LINE, FLOATS, LANES, LONG, WORD, WORDS, fill, fma, load, pick, prefetch
 
 
 class Chunk(NamedTuple):

@@ -13,6 +13,9 @@ FEATURES = frozenset(_HOST if config.CPU_FEATURES is None else (name.removeprefi
 BYTE, SHORT, WORD, LONG, FLOAT = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
 FLOATS, WORDS, LONGS = (ir.VectorType(kind, LANES) for kind in (FLOAT, WORD, LONG))
 
+REGISTERS = 32 if "avx512vl" in FEATURES else 16  # for vectors: with more of them tiles are larger
+CACHE_LINE = 64  # bytes
+
 
 def fma(b: ir.IRBuilder, x, y, z):
     """x y + z, rounded once."""
