@@ -7,6 +7,7 @@ import shlex
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 
 from app import ZERO_GPU
@@ -91,6 +92,15 @@ def fetched(name: str, progress: Progress) -> None:
     locate(name, progress)  # converts what is left to convert, and says what is wrong
 
 
+def arrivals_of(names: list[str]) -> dict[str, Arrival]:
+    """How the files of these models come, by model. Models of one file share its arrival."""
+    found: dict[str, Arrival] = {}
+    for name in names:
+        same = (arrival for other, arrival in found.items() if KNOWN[other].file == KNOWN[name].file)
+        found[name] = next(same, None) or Arrival(name, partial(fetched, name))
+    return found
+
+
 def known_ahead(flags: argparse.Namespace) -> bool:
     """Whether the page can be made before the model is loaded: it is known and here, with the heads that are shipped."""
     model = flags.model or STORYTELLER
@@ -133,8 +143,7 @@ def serve(flags: argparse.Namespace) -> None:
         compile_ahead(flags.quantize)
     from app.page import launch  # behind the flags, because it imports gradio
 
-    names = available() if flags.model is None else []
-    arrivals = {name: Arrival(name, lambda progress, name=name: fetched(name, progress)) for name in names}
+    arrivals = arrivals_of(available() if flags.model is None else [])
     visits = visits_of(flags, arrivals)
     if not visits.engine and not known_ahead(flags):
         visits.make_ready()
@@ -144,7 +153,7 @@ def serve(flags: argparse.Namespace) -> None:
         if not visits.engine:
             visits.make_ready()
         gc.enable()
-        for arrival in arrivals.values():  # only now, because what else runs while the engine measures its costs would be among them
+        for arrival in dict.fromkeys(arrivals.values()):  # not before, because the costs that the engine measured would include what else runs
             arrival.begin()
         page.block_thread()
     finally:

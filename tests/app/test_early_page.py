@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import runpy
 import subprocess
 import sys
 import threading
@@ -112,3 +113,8 @@ def test_a_model_that_cannot_be_loaded_is_one_line():
 
     with pytest.raises(UserError, match="the weights are missing: fetch them"):
         Visits(Engines(None, "none", load, "storyteller")).make_ready()
+
+
+def test_models_of_one_file_share_its_arrival():
+    found = runpy.run_path(str(ROOT / "app.py"))["arrivals_of"](["smollm2", "smollm2-early"])
+    assert list(found) == ["smollm2", "smollm2-early"] and len(set(found.values())) == 1

@@ -73,7 +73,8 @@ def early(paced, gate):
         assert gate.wait(120)
         return paced
 
-    beside = {"smollm2": Beside(load, Arrival("smollm2", print))}  # not begun yet
+    arrival = Arrival("smollm2", print)  # of a file that two models share; not begun yet
+    beside = {name: Beside(load, arrival) for name in ("smollm2", "smollm2-early")}
     visits = Visits(Engines(None, "none", load, "storyteller", beside), Limits(runs_a_minute=1000))
     app = launch(visits, prevent_thread_lock=True, quiet=True)
     loading = threading.Thread(target=visits.make_ready)
@@ -98,7 +99,7 @@ def test_run_waits_until_the_model_is_loaded(open_page, early, gate, width, them
     reach(page, "finished")
     assert state(page)["tokens"]["eesd"] == 8
     expect(page.locator(".eesd-level")).to_contain_text("exact")
-    expect(page.locator(".eesd-arrivals")).to_have_text("unpacking smollm2")
+    expect(page.locator(".eesd-arrivals")).to_have_text("unpacking smollm2, smollm2-early")
     page.close()
 
 

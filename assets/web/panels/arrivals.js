@@ -5,6 +5,16 @@ import { say } from "../lib/words.js";
 const words = say.arrivals;
 const EVERY = 2000; // milliseconds between two requests
 
+// Models of one file arrive together: told as one.
+function merged(models) {
+  const found = new Map();
+  for (const { model, ...rest } of models) {
+    const key = JSON.stringify(rest);
+    found.set(key, found.has(key) ? { ...rest, model: `${found.get(key).model}, ${model}` } : { ...rest, model });
+  }
+  return [...found.values()];
+}
+
 export class Arrivals {
   // `at`: the address of the server's list of models; `waiting`: names of models that were missing when the page was made; `host`: the server's
   // own model, whose `level` is null until it is loaded; `loaded(host)` is called then.
@@ -28,7 +38,7 @@ export class Arrivals {
       this.isLoading = false;
       this.onLoaded(host);
     }
-    setText(this.node, this.told(models).map(words.state).join("; "));
+    setText(this.node, merged(this.told(models)).map(words.state).join("; "));
     this.node.hidden = !this.node.textContent;
   }
 
