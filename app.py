@@ -153,7 +153,7 @@ def serve(flags: argparse.Namespace) -> None:
         if not visits.engine:
             visits.make_ready()
         gc.enable()
-        for arrival in dict.fromkeys(arrivals.values()):  # not before, because the costs that the engine measured would include what else runs
+        for arrival in dict.fromkeys(arrivals.values()):  # not before: what else runs would have been in the engine's measured costs
             arrival.begin()
         page.block_thread()
     finally:
