@@ -15,6 +15,7 @@ from .draft.base import Parts, Text
 from .draft.early_exit import EarlyExitDrafter
 from .heads.base import Head
 from .limits import MAX_ROWS
+from .model.span import Segment, Span
 from .model.target import Target
 from .sampling import Sampler, Sampling
 
@@ -137,11 +138,13 @@ def measure_costs(
     def shallow() -> torch.Tensor:  # (1, 1, D)
         return target.run_range(0, split, target.embed([0], position), cache, position)
 
+    taps = drafter.taps if drafter else ()
+
     def verify(rows: int) -> None:
-        target.logits(target.run_range(split, depth, states[:, :rows], cache, position)).argmax(-1).tolist()
+        target.verify(split, taps, states[:, :rows], [Segment(cache, Span(position), rows)])[0].argmax(-1).tolist()
 
     def plain() -> None:
-        target.logits(target.run_range(split, depth, shallow(), cache, position)).argmax(-1).tolist()
+        target.verify(0, (), target.embed([0], position), [Segment(cache, Span(position), 1)])[0].argmax(-1).tolist()
 
     steps = {"plain": plain, "shallow": lambda: shallow()[0, 0, 0].item()}
     steps |= ({"draft": lambda: drafter.extend(text, [], 1)} if drafter else {}) | {m: partial(verify, m) for m in ROWS}

@@ -26,7 +26,7 @@ from .draft.base import LOGITS, Draft, Drafter, Node, Room, Text, parents_of
 from .limits import MAX_ROWS
 from .model.cache import KVCache
 from .model.parallel import first_ones
-from .model.span import Span
+from .model.span import Segment, Span
 from .model.target import Target
 from .sampling import NEXT, SHARED, Ranked, Sampler, Sampling
 from .text.detokenizer import Detokenizer
@@ -87,7 +87,9 @@ class Run:
         a copy to the host, otherwise a GPU would still be working when the decoding clock starts."""
         began = time.perf_counter()
         self.text.cache.prompt = self.prompt_length
-        hidden, seen = self._layers(0, self.target.embed(self.text.ids[:-1], 0), Span(0))
+        hidden = self.target.embed(self.text.ids[:-1], 0)
+        seen = self.target.states(0, self.drafter.taps, hidden, [Segment(self.text.cache, Span(0), hidden.shape[1])])
+        hidden = seen[self.target.depth]
         self.drafter.begin(self.text, seen)
         if hidden.shape[1]:
             hidden[0, -1, 0].item()
@@ -163,19 +165,10 @@ class Run:
     def verify(self) -> Judgement:
         """One pass of the remaining layers over the pending token and all drafts, then the acceptance rule."""
         began = time.perf_counter()
-        hidden, seen = self._layers(self.drafter.reuses, self.rows(), self.span)
-        judged = self.judge(self.target.logits(hidden), seen)
+        rows, drafter = self.rows(), self.drafter
+        judged = self.judge(*self.target.verify(drafter.reuses, drafter.taps, rows, [Segment(self.text.cache, self.span, rows.shape[1])]))
         judged.seconds = time.perf_counter() - began
         return judged
-
-    def _layers(self, low: int, hidden: Tensor, span: Span) -> tuple[Tensor, dict[int, Tensor]]:
-        """Runs the target's layers from `low` on. Returns the output and the states that the drafter wants to see: depth -> (1, m, D)."""
-        target, seen = self.target, {}
-        for depth in (*self.drafter.taps, target.depth):
-            if low < depth and hidden.shape[1]:  # prefill of a one-token prompt has no rows
-                hidden = target.run_range(low, depth, hidden, self.text.cache, *span)
-            low, seen[depth] = depth, hidden
-        return hidden, seen
 
     @torch.inference_mode()
     def judge(self, logits: Tensor, seen: dict[int, Tensor]) -> Judgement:

@@ -185,15 +185,13 @@ def verify_in_passes(runs: Sequence[Run], rows: Sequence[int]) -> None:
 def verify_together(runs: Sequence[Run]) -> None:
     """One verify pass over the rows of all these runs, whose drafters must have equal `reuses`. Each run then judges its own rows."""
     target, low, rows = runs[0].target, runs[0].drafter.reuses, [run.rows() for run in runs]
-    sizes, layers, seen = [part.shape[1] for part in rows], list(target.layers), {}
+    sizes = [part.shape[1] for part in rows]
     segments = [Segment(run.text.cache, run.span, size) for run, size in zip(runs, sizes)]
-    hidden = torch.cat(rows, 1)
-    for depth in sorted({target.depth, *(tap for run in runs for tap in run.drafter.taps)}):
-        if low < depth:
-            hidden = target.run_together(layers[low:depth], hidden, segments)
-        low, seen[depth] = depth, hidden.split(sizes, 1)
-    for number, (run, logits) in enumerate(zip(runs, target.logits(hidden).split(sizes))):
-        run.judge(logits, {depth: parts[number] for depth, parts in seen.items()})
+    depths = sorted({tap for run in runs for tap in run.drafter.taps})
+    logits, seen = target.verify(low, depths, torch.cat(rows, 1), segments)
+    seen = {depth: states.split(sizes, 1) for depth, states in seen.items()}
+    for number, (run, own) in enumerate(zip(runs, logits.split(sizes))):
+        run.judge(own, {depth: parts[number] for depth, parts in seen.items()})
 
 
 def steps_together(run: Run) -> bool:

@@ -8,6 +8,7 @@ public. Siblings need states of the first N layers too, so drafting ends with on
 """
 
 from collections.abc import Sequence
+from threading import get_ident
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from ..heads.base import Asked
 from ..limits import MAX_ROWS
 from ..model.span import DraftRow, Segment, Span, packed
-from ..sampling import Ranked, Sampler
+from ..sampling import Ranked
 from ..verify import Verdict
 from .base import LOGITS, Drafter, Node, Parts, Room, Text, last_id, parents_of
 from .choose import choose, node_of
@@ -45,7 +46,7 @@ class EarlyExitDrafter(Drafter):
         self.deep = torch.zeros(1, capacity + 1, width * len(self.exit_layer.taps), **kind)
         self.verified = 0  # number of verified positions
         self.tree: Tensor | None = None  # states of this round's rows, (1, m, D); None: a chain, whose states are in `states`
-        self.step, self.step_for = None, None  # see `_step_of`, and the sampler that it is for
+        self.step, self.step_for = None, None  # see `_step_of`, and the sampler and the thread that it is for
         self.ready: Tensor | Ranked | None = None  # what `step_together` found behind the last node: logits, (1, V) or (1, S), or the best
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
@@ -61,7 +62,7 @@ class EarlyExitDrafter(Drafter):
         every token of rounds without drafts."""
         found, self.ready = self.ready, None
         width = self.width if self.rows > 1 else 1
-        if found is None and text.cache.lengths[0] <= text.start + len(nodes) and self._step_of(text.sampler, width):
+        if found is None and text.cache.lengths[0] <= text.start + len(nodes) and self._step_of(text):
             (found,) = draft_in_one([Step(self, text, last_id(text, nodes), text.start + len(nodes), True)])
         if found is None:
             found = self.exit_layer(self.target, *self._asked(text, self._shallow(text, nodes)))  # (1, V) or (1, S)
@@ -69,12 +70,14 @@ class EarlyExitDrafter(Drafter):
             return [node_of(text, nodes, found, width)]
         return [choose(text, nodes, found, self.words and self.words.ids, width, self.keeps_law)]
 
-    def _step_of(self, sampler: Sampler, width: int) -> "TextDraft | None":
+    def _step_of(self, text: Text) -> "TextDraft | None":
         """The text's part of draft steps in one region; None where this is not possible."""
-        if self.step_for is not sampler:
+        sampler, cache, width = text.sampler, text.cache, self.width if self.rows > 1 else 1
+        if self.step_for != (sampler, get_ident()):
             fits = self.target.steps and sampler.ranker and not self.keeps_law
-            self.step = fits and self.target.steps.text_draft(self.exit_layer, sampler.ranker, max(width, 2))
-            self.step_for = sampler
+            memory = cache, self.cache, self.states, self.deep
+            self.step = fits and self.target.steps.text_draft(self.exit_layer, sampler.ranker, max(width, 2), *memory)
+            self.step_for = sampler, get_ident()
         return self.step
 
     def _missed(self, text: Text, position: int) -> Asked | None:
@@ -86,10 +89,8 @@ class EarlyExitDrafter(Drafter):
 
     def _row(self, step: "Step") -> DraftRow:
         """This text's row in a draft step."""
-        text, position = step.text, step.position
-        row, state = min(position, text.start), self.states[:, position : position + 1]
-        deep = self.deep[:, row : row + 1] if self.exit_layer.taps else None
-        return DraftRow(self.step, position, state, text.cache, step.goes, deep, text.round, self.cache, self.words)
+        text = step.text
+        return DraftRow(self.step, step.id, step.position, step.goes, text.start, text.round, self.words)
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
         return grow(nodes, room)
@@ -108,7 +109,11 @@ class EarlyExitDrafter(Drafter):
     def _shallow(self, text: Text, nodes: Sequence[Node]) -> int:
         """Runs the last token through the first N layers, unless that is done, and keeps its state. Returns its position."""
         position = text.start + len(nodes)
-        if text.cache.lengths[0] <= position:
+        if text.cache.lengths[0] > position:
+            return position
+        if self._step_of(text):
+            draft_in_one([Step(self, text, last_id(text, nodes), position, False)])
+        else:
             hidden = self.target.embed([last_id(text, nodes)], position)
             self.states[:, position : position + 1] = self.target.run_range(0, self.reuses, hidden, text.cache, position)
         return position
@@ -169,14 +174,13 @@ def draft_in_one(steps: Sequence[Step]) -> list[Ranked]:
             first.exit_layer.run(first.target, each.states, each.cache, each.start, each.deep)
     for chosen in packed([each.states.shape[1] for each in few]):
         first.step.step.read([few[i] for i in chosen])
-    hidden = [first.target.embed([step.id], step.position) for step in steps]
-    return first.step.step(torch.cat(hidden, 1) if len(hidden) > 1 else hidden[0], [step.drafter._row(step) for step in steps])
+    return first.step.step([step.drafter._row(step) for step in steps])
 
 
 def step_together(steps: Sequence[Step]) -> None:
     """The next step of several texts that share an exit layer: one pass through the first N layers and one through the exit layer. Stores
     the results where each drafter's `extend` and `finish` look for them. At most MAX_ROWS texts."""
-    if all(step.drafter._step_of(step.text.sampler, 1) for step in steps):
+    if all(step.drafter._step_of(step.text) for step in steps):
         steps = sorted(steps, key=lambda step: not step.goes)
         for step, found in zip(steps, draft_in_one(steps)):
             step.drafter.ready = found

@@ -80,11 +80,9 @@ class DraftRow(NamedTuple):
     """A text's row in a draft step that several texts share: its newest token."""
 
     text: object  # a cpu/draft_step.TextDraft
+    id: int
     position: int
-    state: Tensor  # (1, 1, D): where the first layers' output goes
-    cache: KVCache  # the target's
     goes: bool  # whether the exit layer drafts behind it; if not, what follows is not read
-    deep: Tensor | None  # (1, 1, taps D): the deep states that all drafts of a round read
+    start: int  # the pending token's position: the exit layer reads the deep states of the one before it
     round: int
-    exit_cache: KVCache  # the exit layer's, with all positions before this one
     words: object  # the text's list (heads/shortlist.py); None: the vocabulary

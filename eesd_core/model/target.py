@@ -51,7 +51,7 @@ class Target:
         self.broken: str | None = None  # name of a tensor that holds NaN or infinity
         self.shards = getattr(model, "tp_size", None) or 1  # processes that share every layer
         whole = self.shards == 1 and type(self.embedding) is nn.Embedding and not hasattr(self.embedding, "_hf_hook")  # here, unscaled
-        self._table = self.embedding.weight.detach() if whole else None
+        self.table = self.embedding.weight.detach() if whole else None  # (V, D)
         self.softcap: float | None = self.config.final_logit_softcapping if self.family.caps else None
         self.end_ids = end_ids_of(model.generation_config)
         model.generation_config, self.wishes = neutral(model.generation_config)
@@ -88,8 +88,8 @@ class Target:
 
     def embed(self, ids: list[int], start: int, parents: Sequence[int] = ()) -> Tensor:
         """The first layer's input for m tokens, a chain or a tree after `start` positions: (1, m, D), not to be changed in place."""
-        if len(ids) == 1 and self._table is not None:
-            hidden = self._table[ids[0]][None, None]  # a view of the table, not a gather: saves some 4 % of a draft step
+        if len(ids) == 1 and self.table is not None:
+            hidden = self.table[ids[0]][None, None]  # a view of the table, not a gather: saves some 4 % of a draft step
         else:
             hidden = self.embedding(torch.tensor([ids], dtype=torch.long, device=self.device))
         return self._placed(hidden, start, parents).to(self.stream)
@@ -113,6 +113,26 @@ class Target:
 
     def run_range(self, low: int, high: int, hidden: Tensor, cache: KVCache, start: int, parents: Sequence[int] = ()) -> Tensor:
         return self.run([self.layers[i] for i in range(low, high)], hidden, cache, start, parents)
+
+    def states(self, low: int, depths: Sequence[int], hidden: Tensor, segments: Sequence[Segment]) -> dict[int, Tensor]:
+        """Run the layers from `low` on over rows of one or several texts, hidden (1, m, D). Returns the states at these depths, from `low`
+        on and in ascending order, and at the end: depth -> (1, m, D)."""
+        found = {}
+        for depth in (*depths, self.depth):
+            if low < depth and hidden.shape[1]:  # prefill of a one-token prompt has no rows
+                layers = [self.layers[i] for i in range(low, depth)]
+                ((cache, span, _), *others) = segments
+                hidden = self.run_together(layers, hidden, segments) if others else self.run(layers, hidden, cache, *span)
+            low, found[depth] = depth, hidden
+        return found
+
+    def verify(self, low: int, depths: Sequence[int], hidden: Tensor, segments: Sequence[Segment]) -> tuple[Tensor, dict[int, Tensor]]:
+        """A verify pass: `states`, and the logits behind them, (m, V) float32."""
+        fast = self.steps and all(isinstance(segment.cache, RowCache) for segment in segments)
+        if fast and (found := self.steps.verify(low, depths, hidden, segments)):
+            return found
+        found = self.states(low, depths, hidden, segments)
+        return self.logits(found[self.depth]), found
 
     def run_together(self, layers, hidden: Tensor, segments: Sequence[Segment]) -> Tensor:
         """As `run`, over rows of several texts, text by text: hidden (1, sum of m, D) -> the same shape. Products, norms and MLPs take all

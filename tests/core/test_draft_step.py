@@ -108,5 +108,5 @@ def test_a_step_reads_the_list_that_the_layer_has_now():
     for words in (engine.exit_layer.shortlist, other):
         engine.exit_layer.read_only(words)
         run = engine.start(Request("one two, one t", 8, controller="fixed"))
-        found.append(run.drafter._step_of(run.text.sampler, 1).step.rows)
+        found.append(run.drafter._step_of(run.text).step.rows)
     assert found[1] is other.product.panels is not found[0]

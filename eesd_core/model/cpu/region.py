@@ -30,15 +30,16 @@ from .threads import LIBRARY, call, floats_at, in_parallel, longs_at, product_co
 from .vectors import LONG
 
 # Columns of `parts`. A product (INTO, OUT) has seven: addresses of weight, scale, offset and code, numbers of panels, of chunks and of
-# outputs. READS, WRITES: elements of the rows that the two products read. The last column holds two float32: epsilon of the norm, and
-# scaling of the queries.
-FEEDS, NORM, INTO, OUT, READS, WRITES, LAYER, HEADS, GROUPS, WIDTH, COS, SIN, WINDOW, FLOATS = 0, 1, 2, 9, *range(16, 26)
+# outputs. READS, WRITES: elements of the rows that the two products read. FLOATS holds two float32: epsilon of the norm, and scaling of the
+# queries. KEEP: a number from 1 on where hidden states before this sub-layer are kept. A last row, whose INTO is the LM head, may follow.
+FEEDS, NORM, INTO, OUT, READS, WRITES, LAYER, HEADS, GROUPS, WIDTH, COS, SIN, WINDOW, FLOATS, KEEP = 0, 1, 2, 9, *range(16, 27)
 WEIGHT, SCALE, OFFSET, CODE, PANELS, PIECES, OUTPUTS = range(7)  # of a product
-COLUMNS = FLOATS + 1
+COLUMNS = KEEP + 1
 # Columns of `texts`: sizes, then addresses. SHARED: rows of `paths`.
 ROWS, START, CAPACITY, SHARED, POSITIONS, SLOTS, PATHS, DEPTHS, WINDOWS, CACHES = range(10)
-# What a pass is given: sizes, then addresses of tables and buffers. SELF: address of all this. ATTENTION: of code.
-PARTS, TEXTS, LENGTH, STREAM, SELF, ATTENTION, TABLE, SPANS, X, READ, CLOSED, Y, QUERIES, MIXED, BARRIER = range(15)
+# What a pass is given: sizes, then addresses of tables and buffers. SELF: address of all this. ATTENTION: of code. SEEN: of states that are
+# kept. LOGITS: 0 if the pass ends before the LM head.
+PARTS, TEXTS, LENGTH, STREAM, SELF, ATTENTION, TABLE, SPANS, X, READ, CLOSED, Y, QUERIES, MIXED, SEEN, LOGITS, BARRIER = range(17)
 PATIENCE = 4000  # looks before a waiting thread lets others have its core: some 20 microseconds
 ITEM = 4  # bytes of an element of a row
 CONTEXT = 1 << 30  # rows of the rotary tables, which compiled code does not check
@@ -112,8 +113,8 @@ def _share(given, door):
     g = carray(given, (BARRIER + 1,))
     thread, threads = np.int64(this_thread()), np.int64(team())
     rows, stream = g[LENGTH], g[STREAM]
-    parts = carray(longs_at(g[TABLE]), (g[PARTS], COLUMNS))
-    numbers = carray(floats_at(g[TABLE]), (g[PARTS], COLUMNS, 2))
+    parts = carray(longs_at(g[TABLE]), (g[PARTS] + 1, COLUMNS))
+    numbers = carray(floats_at(g[TABLE]), (g[PARTS] + 1, COLUMNS, 2))
     low = rows * thread // threads  # this thread's rows, wherever rows are shared
     own = rows * (thread + 1) // threads - low
     x = carray(floats_at(g[X] + 4 * low * stream), (own, stream))
@@ -126,7 +127,13 @@ def _share(given, door):
             norm(x, weights, eps, mine)
         else:
             add_norm(x, y, weights, eps, mine)
-        y = _product(thread, threads, g, parts, p, INTO, READ, reads)
+        if parts[p, KEEP]:
+            first = (parts[p, KEEP] - 1) * rows + low
+            kept_rows = carray(floats_at(g[SEEN] + 4 * first * stream), (own, stream))
+            for r in range(own):
+                for i in range(stream):
+                    kept_rows[r, i] = x[r, i]
+        y = _product(thread, threads, g, parts, p, INTO, READ, reads, g[Y])
         mine = carray(like(door, g[CLOSED] + ITEM * low * writes), (own, writes))
         if parts[p, FEEDS]:
             silu_times(y, mine)
@@ -134,23 +141,28 @@ def _share(given, door):
             call(g[ATTENTION], (thread, threads, g[SELF], np.int64(p)))
             wide = parts[p, HEADS] * parts[p, WIDTH]
             close_rows(carray(floats_at(g[MIXED] + 4 * low * wide), (own, wide)), mine)
-        y = _product(thread, threads, g, parts, p, OUT, CLOSED, writes)
+        y = _product(thread, threads, g, parts, p, OUT, CLOSED, writes, g[Y])
     add(x, y)
+    if g[LOGITS]:
+        head = g[PARTS]
+        reads, weights = parts[head, READS], carray(floats_at(parts[head, NORM]), (stream,))
+        norm(x, weights, numbers[head, FLOATS, 0], carray(like(door, g[READ] + ITEM * low * reads), (own, reads)))
+        _product(thread, threads, g, parts, head, INTO, READ, reads, g[LOGITS])
 
 
 @njit(nogil=True, error_model="numpy")
-def _product(thread, threads, g, parts, p, at, buffer, reads):
-    """The rows in `buffer` (READ or CLOSED), of which every thread has written its own, times the weights `at` INTO or OUT, into Y; all
-    threads have met behind it. Returns this thread's rows of Y."""
+def _product(thread, threads, g, parts, p, at, buffer, reads, out):
+    """The rows in `buffer` (READ or CLOSED), of which every thread has written its own, times the weights `at` INTO or OUT, to the address
+    `out`; all threads have met behind it. Returns this thread's rows of the result."""
     rows, outputs = g[LENGTH], parts[p, at + OUTPUTS]
     low = rows * thread // threads
     own = rows * (thread + 1) // threads - low
     meet(g[BARRIER], threads)
     sizes = thread, threads, rows, reads, parts[p, at + PANELS], parts[p, at + PIECES]
-    addresses = g[buffer], parts[p, at + WEIGHT], g[Y], parts[p, at + SCALE], parts[p, at + OFFSET]
+    addresses = g[buffer], parts[p, at + WEIGHT], out, parts[p, at + SCALE], parts[p, at + OFFSET]
     call(parts[p, at + CODE], sizes + addresses)
     meet(g[BARRIER], threads)
-    return carray(floats_at(g[Y] + 4 * low * outputs), (own, outputs))
+    return carray(floats_at(out + 4 * low * outputs), (own, outputs))
 
 
 def _attention(thread, threads, given, p):
@@ -220,12 +232,14 @@ class Program:
     """A pass over some layers and so many rows: its tables and buffers. It may be run again, for a chain at another place too, since making
     them takes longer than a small model's layers."""
 
-    def __init__(self, parts: Sequence, rows: int, stream: int, texts: Sequence):
-        """parts: step.Attention or step.Feed, each with its `row` (COLUMNS,). texts: step.Pass."""
-        table, attentions = np.array([part.row for part in parts]), [part for part in parts if part.kind]
+    def __init__(self, parts: Sequence, rows: int, stream: int, texts: Sequence, keeps: Sequence[int] = (), end=None):
+        """parts: step.Attention or step.Feed, each with its `row` (COLUMNS,). texts: step.Pass. keeps: numbers of the parts before which
+        hidden states are kept. end: a step.End, if norm and LM head follow."""
+        table, attentions = np.array([part.row for part in (*parts, end or parts[0])]), [part for part in parts if part.kind]
+        table[list(keeps), KEEP] = np.arange(1, len(keeps) + 1)
         kinds = list(dict.fromkeys(part.kind for part in attentions))
         if len(kinds) > 1:
-            table[:, WINDOW] = [kinds.index(part.kind) if part.kind else 0 for part in parts]
+            table[:-1, WINDOW] = [kinds.index(part.kind) if part.kind else 0 for part in parts]
         self.spans, self.cached, windows = np.empty((len(texts), CACHES + 1), np.int64), [part.index for part in attentions], []
         for span, text in zip(self.spans, texts):
             windows.append(np.array([text.windows(kind) for kind in kinds]))
@@ -241,9 +255,11 @@ class Program:
             place += -(-rows * width // ALIGNED) * ALIGNED
         barrier = torch.zeros(2, dtype=torch.int64)
         places = 0, attention_code().address, address(table), address(self.spans), 0
-        self.given = np.array([len(parts), len(texts), rows, stream, *places, *buffers, barrier.data_ptr()])
-        self.given[SELF] = address(self.given)
+        self.given = np.array([len(parts), len(texts), rows, stream, *places, *buffers, 0, 0, barrier.data_ptr()])
+        self.given[SELF] = self.at = address(self.given)
+        self.rows, self.stream, self.keeps, self.end = rows, stream, keeps, end
         weights = sum(product.panels.size for part in parts for product in (part.into.panels, part.out.panels))
+        weights += end.into.panels.panels.size if end else 0
         self.code, self.work = pass_code(parts[0].into.door), rows * weights
         self.steps, self.places = np.arange(rows), [(text.positions, text.slots) for text in texts]
         # Whatever has its address in `given`. Caches are not among it: they live as long as their texts, and keep programs themselves.
@@ -261,6 +277,12 @@ class Program:
         self.given[X] = x.data_ptr()
         in_parallel(self.code, self.given, self.work)
         return x
+
+    def to_the_end(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of a program with an `end`: the output of the layers (1, m, D), what was kept (number of `keeps`, m, D), logits (m, V)."""
+        seen, logits = torch.empty(len(self.keeps), self.rows, self.stream), torch.empty(self.rows, self.end.into.panels.width)
+        self.given[SEEN], self.given[LOGITS] = seen.data_ptr(), logits.data_ptr()
+        return self(hidden), seen, logits
 
 
 def lengthen(cache: RowCache, program: Program, length: int) -> None:

@@ -9,6 +9,7 @@ follow any other row of its pass (`parents`): a branch of a tree sums as a chain
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from threading import get_ident
 from typing import NamedTuple
 
@@ -122,6 +123,16 @@ class Feed:
         return self.out(x)
 
 
+class End:
+    """The norm and the LM head."""
+
+    def __init__(self, norm: "StepNorm", head: nn.Module):
+        self.into = Linear(head)
+        product, (weight, eps) = self.into.panels, norm.own
+        sizes = address(weight), *product_columns(product), *[0] * 7, product.reads, *[0] * 8
+        self.row = np.array((0, *sizes, *np.array((eps, 0.0), np.float32).view(np.int64), 0), np.int64)
+
+
 def _row(part: "Attention | Feed", feeds: int, *sizes: int, floats: tuple[float, float]) -> np.ndarray | None:
     """The sub-layer as region.py reads it, (COLUMNS,). `sizes`: the columns from LAYER to SIN. None: region.py cannot run it."""
     both = part.into.panels, part.out.panels
@@ -129,7 +140,7 @@ def _row(part: "Attention | Feed", feeds: int, *sizes: int, floats: tuple[float,
         return None
     reads = (product.reads for product in both)
     numbers = np.array(floats, np.float32).view(np.int64)
-    columns = feeds, address(part.weight), *product_columns(both[0]), *product_columns(both[1]), *reads, *sizes, 0, *numbers
+    columns = feeds, address(part.weight), *product_columns(both[0]), *product_columns(both[1]), *reads, *sizes, 0, *numbers, 0
     return np.array(columns, np.int64)
 
 
@@ -220,25 +231,60 @@ class Steps:
         lengthen(cache, program, start + rows)
         return program(hidden)
 
-    def program(self, layers: Sequence[FusedLayer], cache: RowCache, rows: int) -> Program | None:
+    def program(
+        self, layers: Sequence[FusedLayer], cache: RowCache, rows: int, ends: tuple[int, ...] | None = None
+    ) -> Program | None:  # fmt: skip
         """The program of passes over a chain of so many rows, which the text's cache keeps for the next one; region.py tells what a program
-        is. None: these layers have none."""
-        key = get_ident(), rows, *map(id, layers)
+        is. `ends`: the LM head follows, and states behind so many layers are kept. None: these layers have none."""
+        key = get_ident(), rows, ends, *map(id, layers)
         if key not in cache.programs:
-            parts, text = self._parts(layers), Pass.of(Segment(cache, Span(0), rows))
-            program = Program(parts, rows, self.target.config.hidden_size, [text]) if _can_be_kept(parts) else None
-            cache.programs[key] = program, layers
+            fits = _can_be_kept(self._parts(layers))
+            cache.programs[key] = self.program_of_texts(layers, [Segment(cache, Span(0), rows)], ends) if fits else None, layers
         return cache.programs[key][0]
 
-    def program_of_texts(self, layers: Sequence[FusedLayer], segments: Sequence[Segment]) -> Program:
+    def program_of_texts(
+        self, layers: Sequence[FusedLayer], segments: Sequence[Segment], ends: tuple[int, ...] | None = None
+    ) -> Program:  # fmt: skip
         """The program of one pass over rows of several texts."""
-        rows = sum(segment.rows for segment in segments)
-        return Program(self._parts(layers), rows, self.target.config.hidden_size, [Pass.of(segment) for segment in segments])
+        parts, rows = self._parts(layers), sum(segment.rows for segment in segments)
+        texts, end = [Pass.of(segment) for segment in segments], None if ends is None else self.end
+        keeps = [len(self._parts(layers[:number])) for number in ends or ()]
+        return Program(parts, rows, self.target.config.hidden_size, texts, keeps, end)
 
-    def text_draft(self, head: nn.Module, ranker, count: int):
-        """A text's part of draft steps (draft_step.py) of an exit layer (heads/base.py), for the `count` best tokens. None where that is
-        not possible."""
-        from .draft_step import DraftStep, TextDraft
+    def verify(self, low: int, taps: Sequence[int], hidden: Tensor, segments: Sequence[Segment]) -> tuple[Tensor, dict[int, Tensor]] | None:
+        """As Target.verify, in one region; None where that is not possible."""
+        layers, (cache, (start, parents), rows) = self.layers[low:], segments[0]
+        ends = tuple(tap - low for tap in taps if low < tap < self.target.depth)
+        if not self.end or not layers or hidden.shape[1] > MAX_ROWS or not fits(self._parts(layers)):
+            return None
+        chain = len(segments) == 1 and not parents
+        program = self.program(layers, cache, rows, ends) if chain else None
+        if program:
+            program.move(start)
+        else:
+            program = self.program_of_texts(layers, segments, ends)
+        for held, (start, _), rows in segments:
+            lengthen(held, program, start + rows)
+        x, kept, logits = program.to_the_end(hidden)
+        return logits, {low: hidden, self.target.depth: x} | {low + end: kept[i : i + 1] for i, end in enumerate(ends)}
+
+    @cached_property
+    def layers(self) -> list[FusedLayer]:
+        return list(self.target.layers)
+
+    @cached_property
+    def end(self) -> End | None:
+        """Made at the first pass, when linear layers have been packed. None: region.py cannot run it."""
+        head = self.target.model.lm_head
+        product, part = getattr(head, "panels", None), self._parts(self.layers)[0]
+        if product is None or product.padded or self.target.softcap or part.into.door != product_of(head)[1]:
+            return None
+        return End(self.target.norm, head)
+
+    def text_draft(self, head: nn.Module, ranker, count: int, *memory):
+        """A text's part of draft steps (draft_step.py) of an exit layer (heads/base.py), for the `count` best tokens. `memory`: fields of
+        draft_step.Memory. None where that is not possible."""
+        from .draft_step import DraftStep, Memory, TextDraft
 
         key = get_ident(), head, head.shortlist, count
         step = self.drafting.get(key)
@@ -246,7 +292,7 @@ class Steps:
             if len(self.drafting) >= MOST_STEPS:
                 self.drafting.clear()  # most are of threads that have ended; the others are made anew
             step = self.drafting[key] = DraftStep(self, head, rows, count)
-        return step and TextDraft(step, ranker)
+        return step and TextDraft(step, ranker, Memory(*memory))
 
     def _rows_for_drafts(self, head: nn.Module):
         """The rows of the LM head that it reads, as a threads.PanelProduct; None if it cannot draft in one region."""
@@ -255,7 +301,8 @@ class Steps:
         products = [product for half in halves for product in (half.into.panels, half.out.panels)]
         products += [getattr(module, "panels", None) for module in (rows, head.mix) if module is not None]
         rough = halves and all(product and product.panels.dtype == np.int8 and not product.padded for product in products)
-        if not rough or not _can_be_kept(halves) or not _can_be_kept(shallow) or not isinstance(head.norm, StepNorm):
+        kept = _can_be_kept(halves) and _can_be_kept(shallow)
+        if not rough or not kept or self.target.table is None or not isinstance(head.norm, StepNorm):
             return None
         return rows.panels
 
