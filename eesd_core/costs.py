@@ -68,7 +68,7 @@ class CostTracker:
         self.rows: int | None = None  # rows of all texts in this round's verify passes; None: this text is alone
 
     def costs(self) -> Costs:
-        verify = tuple(self._passes(self.texts * rows) for rows in range(1, MAX_ROWS + 1))
+        verify = self.verify if self.texts == 1 else tuple(self._passes(self.texts * rows) for rows in range(1, MAX_ROWS + 1))
         step = self.texts / self._in_a_step * self._growth(self._in_a_step) * self.draft
         fixed = self._growth(self.texts) * self.shallow + self.rest
         return Costs(0.0, verify, fixed, step) if self.at_once else Costs(step, verify, fixed)

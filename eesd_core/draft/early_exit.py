@@ -142,7 +142,8 @@ class EarlyExitDrafter(Drafter):
             self.words.see(text.ids[self.verified :])
         rows = start - self.verified
         if self.exit_layer.taps and seen:
-            self.deep[:, self.verified + 1 : start + 1] = torch.cat([seen[tap][:, :rows] for tap in self.exit_layer.taps], -1)
+            states = torch.cat([seen[tap].narrow(1, 0, rows) for tap in self.exit_layer.taps], -1)
+            self.deep.narrow(1, self.verified + 1, rows).copy_(states)
         self.verified = start
 
     def _deep(self, low: int, high: int, start: int) -> Tensor | None:

@@ -114,6 +114,7 @@ class Ranker:
     def __init__(self, sampling: Sampling):
         """Without top-k, top-p and rejection sampling."""
         self.seed, self.bounds = sampling.seed, noise_bounds()
+        self.found: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}  # see `_room`
         self.temperature = np.float32(max(sampling.temperature, LEAST) if sampling.temperature else 0)
         self.least = np.float32(math.log(sampling.min_p) if sampling.temperature and sampling.min_p else -np.inf)
 
@@ -121,12 +122,22 @@ class Ranker:
         self, logits: Tensor, positions: Sequence[int], count: int, noise: int | None, ids: Tensor | None, asked: Sequence[tuple[int, int]]
     ) -> Ranked:
         """As Sampler.rank."""
-        rows, listed = len(logits), NONE if ids is None else ids.numpy()
+        sizes = len(logits), count, len(asked)
+        if sizes not in self.found:
+            self.found[sizes] = _room(*sizes)
+        scores, logs, places, asked_rows, asked_ids, found, facts = self.found[sizes]
+        listed = NONE if ids is None else ids.numpy()
         keys = NO_KEYS if noise is None else np.array([noise_key(self.seed, at, noise) for at in positions], np.uint32)
-        scores, logs, places = np.empty((rows, count), np.float32), np.empty((rows, count), np.float32), np.empty((rows, count), np.int64)
-        found, facts = np.empty(len(asked), np.float32), np.empty((rows, 2), np.float32)
-        at = np.array(asked, np.int64).reshape(-1, 2).T.copy()  # (2, a)
-        given = logits.detach().numpy(), self.temperature, self.least, listed, keys, self.bounds, *at
+        if asked:
+            asked_rows[:], asked_ids[:] = zip(*asked)
+        given = logits.detach().numpy(), self.temperature, self.least, listed, keys, self.bounds, asked_rows, asked_ids
         rank_rows(*given, scores, logs, places, found, facts)
         own = places if ids is None else listed[places]
         return Ranked(own.tolist(), scores.tolist(), logs.tolist(), found.tolist(), *facts.T.tolist())
+
+
+def _room(rows: int, count: int, asked: int) -> tuple[np.ndarray, ...]:
+    """Arrays from `scores` to `facts` of `rank_rows`, with `asked_rows` and `asked` in their place. Making them anew takes longer than to
+    write them."""
+    floats = [np.empty(shape, np.float32) for shape in ((rows, count), (rows, count), asked, (rows, 2))]
+    return *floats[:2], np.empty((rows, count), np.int64), *np.empty((2, asked), np.int64), *floats[2:]

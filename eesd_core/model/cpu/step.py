@@ -255,14 +255,15 @@ class Steps:
         """As Target.verify, in one region; None where that is not possible."""
         layers, (cache, (start, parents), rows) = self.layers[low:], segments[0]
         ends = tuple(tap - low for tap in taps if low < tap < self.target.depth)
-        if not self.end or not layers or hidden.shape[1] > MAX_ROWS or not fits(self._parts(layers)):
+        if not self.end or not layers or hidden.shape[1] > MAX_ROWS:
             return None
-        chain = len(segments) == 1 and not parents
-        program = self.program(layers, cache, rows, ends) if chain else None
+        program = self.program(layers, cache, rows, ends) if len(segments) == 1 and not parents else None
         if program:
             program.move(start)
-        else:
+        elif fits(self._parts(layers)):
             program = self.program_of_texts(layers, segments, ends)
+        else:
+            return None
         for held, (start, _), rows in segments:
             lengthen(held, program, start + rows)
         x, kept, logits = program.to_the_end(hidden)
