@@ -9,10 +9,11 @@ import torch
 from tiny_families import tiny
 from torch import nn
 
+from eesd_core.limits import MAX_ROWS
 from eesd_core.model.attention import NAME
-from eesd_core.model.cpu import quantized_linear as ql
 from eesd_core.model.cpu.fused import fuse_layers
 from eesd_core.model.cpu.packed_linear import PanelLinear
+from eesd_core.model.cpu.quantized_linear import Int4Linear, Int8Linear
 from eesd_core.model.span import Segment, Span
 from eesd_core.model.target import Target
 
@@ -20,8 +21,8 @@ step = pytest.importorskip("eesd_core.model.cpu.step", reason="numba is not inst
 PACKED = {
     "floats": PanelLinear,
     "halves": PanelLinear,
-    "q8": lambda linear: ql.Int8Linear(linear.weight),
-    "q4": lambda linear: ql.Int4Linear.of(linear.weight),
+    "q8": lambda linear: Int8Linear(linear.weight),
+    "q4": lambda linear: Int4Linear.of(linear.weight),
 }
 TREE = (-1, 0, -1, 0, 1, 4, -1)
 
@@ -120,3 +121,33 @@ def test_layers_with_biases_go_one_after_the_other(variant, engine):
     fits = [part.row is not None for layer in target.layers for part in target.steps._parts_of(layer)]
     assert all(fits) == (variant == "mistral")
     assert target.run_range(0, target.depth, target.embed([5, 6, 7], 0), target.new_cache(8), 0).isfinite().all()
+
+
+@pytest.mark.parametrize("kind", PACKED)
+@pytest.mark.parametrize("threads", [1, 2])
+@torch.no_grad()
+def test_a_verify_pass_is_its_layers_its_norm_and_its_head(kind, threads, engine, monkeypatch):
+    """With the states that drafters want to see, of one text and of two, of chains and of trees."""
+    target = target_of(kind, engine)
+    head = nn.Linear(target.config.hidden_size, 64, bias=False)  # whole panels
+    if kind == "halves":
+        head.bfloat16().float()
+    target.model.lm_head = Int8Linear(head.weight) if kind in ("q8", "q4") else PanelLinear(head)
+    monkeypatch.setattr("eesd_core.model.cpu.threads._threads", lambda work, least: threads)
+    caches = [[target.new_cache(80) for _ in range(2)] for _ in range(2)]
+    generator = torch.Generator().manual_seed(3)
+    for spans in passes(target)[1:]:
+        hidden = torch.randn(1, sum(rows for _, rows in spans), target.config.hidden_size, generator=generator)
+        found = []
+        for own, fast in zip(caches, (True, False)):
+            with monkeypatch.context() as patch:
+                if not fast:
+                    patch.setattr(step.Steps, "verify", lambda *_: None)
+                found.append(target.verify(1, (1, 2, 3), hidden, [Segment(cache, *span) for cache, span in zip(own, spans)]))
+        (logits, states), (expected, others) = found
+        if hidden.shape[1] <= MAX_ROWS:
+            assert target.steps.end
+        assert torch.equal(logits, expected) and logits.isfinite().all()
+        assert states.keys() == others.keys() == {1, 2, 3, target.depth}
+        assert all(torch.equal(states[depth], others[depth]) for depth in states)
+        assert all(ours.lengths == theirs.lengths for ours, theirs in zip(*caches))
