@@ -120,9 +120,10 @@ class Target:
         found = {}
         for depth in (*depths, self.depth):
             if low < depth and hidden.shape[1]:  # prefill of a one-token prompt has no rows
-                layers = [self.layers[i] for i in range(low, depth)]
-                ((cache, span, _), *others) = segments
-                hidden = self.run_together(layers, hidden, segments) if others else self.run(layers, hidden, cache, *span)
+                if len(segments) > 1:
+                    hidden = self.run_together([self.layers[i] for i in range(low, depth)], hidden, segments)
+                else:
+                    hidden = self.run_range(low, depth, hidden, segments[0].cache, *segments[0].span)
             low, found[depth] = depth, hidden
         return found
 

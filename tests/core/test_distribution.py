@@ -16,6 +16,7 @@ from eesd_core.events import Record
 from eesd_core.heads.base import Head
 from eesd_core.metrics import Metrics
 from eesd_core.model.cache import KVCache
+from eesd_core.model.target import Target
 from eesd_core.racing import race
 from eesd_core.request import Request
 from eesd_core.sampling import ACCEPT, DRAFT, NEXT, Sampling, gumbel_noise, processed_log_probs, uniform
@@ -47,6 +48,8 @@ class Chain:
             assert cache.lengths[layer] == start
             cache.update(hidden[:, None, :, :1], hidden[:, None, :, :1], layer)
         return hidden
+
+    verify, states = Target.verify, Target.states
 
     def logits(self, hidden) -> torch.Tensor:
         return hidden[0] @ self.table

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from test_step import both
 from tiny_families import VARIANTS, tiny
 
+from eesd_core import together as batch_module
 from eesd_core.bench.batch_suite import batch_suite
 from eesd_core.bench.prompts import Prompt
 from eesd_core.cli import main
@@ -115,14 +116,22 @@ def test_texts_of_all_kinds_share_passes(engine):
 @pytest.fixture
 def passes(monkeypatch) -> list[tuple[int | None, list[int]]]:
     """Of every shared pass: number of its first layer in the target (None: the exit layer's), and rows of each text."""
-    seen, run = [], Target.run_together
+    seen, run, verify, verifying = [], Target.run_together, batch_module.verify_together, []
 
     def counted(self, layers, hidden, segments):
-        number = next((number for number, layer in enumerate(self.layers) if layer is layers[0]), None)
-        seen.append((number, [segment.rows for segment in segments]))
+        if not verifying:
+            number = next((number for number, layer in enumerate(self.layers) if layer is layers[0]), None)
+            seen.append((number, [segment.rows for segment in segments]))
         return run(self, layers, hidden, segments)
 
+    def verified(runs):
+        seen.append((runs[0].drafter.reuses, [run.rows().shape[1] for run in runs]))
+        verifying.append(runs)
+        verify(runs)
+        verifying.clear()
+
     monkeypatch.setattr(Target, "run_together", counted)
+    monkeypatch.setattr(batch_module, "verify_together", verified)
     return seen
 
 
@@ -233,8 +242,7 @@ def test_a_trace_says_which_passes_a_text_was_in(engine, passes, padded):
         for number, round in enumerate(lane.rounds, place["first_pass"]):
             sizes[number].append(1 + round.drafted)
     verified = [rows for layer, rows in passes if layer == 2]
-    shared = [rows for rows in sizes.values() if len(rows) > 1]
-    expected = [[max(rows)] * 2 for rows in sizes.values()] if padded else shared
+    expected = [[max(rows)] * 2 for rows in sizes.values()] if padded else list(sizes.values())
     assert list(map(sorted, verified)) == list(map(sorted, expected))
     assert found[2].started.settings["together"]["first_pass"] > 0 == found[1].started.settings["together"]["first_pass"]
 
@@ -257,7 +265,7 @@ def test_three_forms_write_the_same_texts(engine, sampling):
 def test_a_text_that_has_ended_has_no_rows(engine, passes):
     asked = [Request("x", n, controller="fixed", settings={"length": 0}) for n in (2, 4)]
     together(engine, asked, 2)
-    assert passes == [(0, [1, 1]), (2, [1, 1])] * 2 + [(0, [1])] * 2  # a verify pass of one text alone is not shared
+    assert passes == [(0, [1, 1]), (2, [1, 1])] * 2 + [(0, [1]), (2, [1])] * 2
 
 
 def test_no_pass_has_more_rows_than_were_tried(engine, passes):
