@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,6 +23,12 @@ from eesd_core.train.replies.store import REPLIES, load_ids, load_replies, parts
 from eesd_core.train.replies.writer import Text, Writer, run
 
 ENDS = frozenset([0])
+
+
+def in_floats(weight: torch.Tensor):
+    return partial(torch.nn.functional.linear, weight=weight)
+
+
 TAPS = (1, 4)
 
 
@@ -40,7 +47,7 @@ def texts(draw=(0.0, 0.0)):
 
 
 def test_more_texts_than_places_are_each_what_generate_writes(model):
-    written = {text.number: (text, states) for text, states in run(Writer(model, TAPS, ENDS, places=3), texts(), 12, lambda text: None)}
+    written = {text.number: (text, states) for text, states in run(Writer(model, TAPS, ENDS, places=3, pack=in_floats), texts(), 12, lambda text: None)}
     for number, prompt in enumerate(prompts()):
         text, states = written[number]
         expected = model.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False, eos_token_id=0, pad_token_id=0)[0].tolist()
@@ -51,10 +58,17 @@ def test_more_texts_than_places_are_each_what_generate_writes(model):
         assert torch.allclose(states[:, 0].float(), hidden[1][0], atol=0.05, rtol=0.02)  # bf16
 
 
+def test_in_8_bits_states_are_nearly_those_of_the_model(model):
+    for text, states in run(Writer(model, TAPS, ENDS, places=3), texts(), 2, lambda text: None):
+        with torch.no_grad():
+            hidden = model.model(torch.tensor([text.ids[:-1]]), output_hidden_states=True).hidden_states[1][0]
+        assert (states[:, 0].float() - hidden).norm() < 0.03 * hidden.norm()
+
+
 def test_a_reply_is_followed_by_another_request_in_the_same_text(model):
     ends = frozenset(range(0, 257, 2))  # replies are short
     more = iter([[5, 6, 7], [8, 9]])
-    written = list(run(Writer(model, (), ends, places=2), texts(), 12, lambda text: next(more, None)))
+    written = list(run(Writer(model, (), ends, places=2, pack=in_floats), texts(), 12, lambda text: next(more, None)))
     longer = [text for text, _ in written if len(text.turns) > 1]
     assert longer and len(written) == len(prompts())
     for text in longer:
@@ -81,7 +95,7 @@ def test_tokens_are_drawn_by_the_law(model, temperature, min_p):
 
 
 def test_parts_keep_ids_turns_and_states(model, tmp_path):
-    written = list(run(Writer(model, TAPS, ENDS, places=3), texts((0.8, 0.1)), 12, lambda text: None))
+    written = list(run(Writer(model, TAPS, ENDS, places=3, pack=in_floats), texts((0.8, 0.1)), 12, lambda text: None))
     save_part(tmp_path, 0, written, TAPS)
     assert parts(tmp_path) == [0]
     kept = load_ids(tmp_path, 0)
