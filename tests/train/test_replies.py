@@ -47,7 +47,8 @@ def texts(draw=(0.0, 0.0)):
 
 
 def test_more_texts_than_places_are_each_what_generate_writes(model):
-    written = {text.number: (text, states) for text, states in run(Writer(model, TAPS, ENDS, places=3, pack=in_floats), texts(), 12, lambda text: None)}
+    writer = Writer(model, TAPS, ENDS, places=3, pack=in_floats)
+    written = {text.number: (text, states) for text, states in run(writer, texts(), 12, lambda text: None)}
     for number, prompt in enumerate(prompts()):
         text, states = written[number]
         expected = model.generate(torch.tensor([prompt]), max_new_tokens=12, do_sample=False, eos_token_id=0, pad_token_id=0)[0].tolist()
