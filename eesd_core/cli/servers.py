@@ -12,7 +12,7 @@ def add_commands(commands, shared: Shared) -> None:
     about = "an exit layer as a model of its own, which vLLM, llama.cpp and transformers take as draft model"
     draft = commands.add_parser("export-draft", parents=[shared.said], help=about)
     draft.add_argument("--model", metavar="MODEL", help=MODELS)
-    where = "folder or Hub id[@revision] of its exit layer (default: the model's folder); frozen:N for the model's own head after N layers"
+    where = "folder or Hub id[@revision] of an exit layer without taps (default: the model's); frozen:N for its own head after N layers"
     draft.add_argument("--exit-layer", metavar="DIR_OR_ID", help=where)
     which = "of the exit layer: where tokens are drawn (default), or of its twin where decoding is greedy"
     draft.add_argument("--weights", choices=["sampled", "greedy"], default="sampled", help=which)

@@ -23,8 +23,9 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from ..bench.prompts import load_prompts
 from ..errors import UserError
 from ..heads.base import Head
+from ..heads.files import FACTS
 from ..loading import default_depth, load_exit_layer
-from ..model.catalog import locate
+from ..model.catalog import Source, locate
 from ..model.checkpoint import NO_CODE, WEIGHTS, first_line, read_config
 from ..model.load import load_target, split_revision
 from ..model.placement import weight_bytes
@@ -33,9 +34,17 @@ from ..train.lessons import states_of
 from .draft_card import card_of
 from .gguf_file import check_gguf, write_gguf
 
+FOR_SERVERS = "draft"  # folder next to an exit layer with taps, for one that reads none and so can be cut out
 PER_LAYER = ("layer_types", "no_rope_layers")  # keys of config.json with one value per layer
 NEAR = 1e-4  # relative to the standard deviation of the logits: sums in another order
 TEXTS = 14  # number of the benchmark's prompts on which logits are compared
+
+
+def exit_layer_for_servers(source: Source, exit_layer: str | None) -> str | None:
+    """The exit layer to cut out, as `load_engine` takes it: the given one, else one trained for servers next to the model's own, else None,
+    the model's own."""
+    own = source.heads and source.heads / FOR_SERVERS
+    return str(own) if not exit_layer and own and (own / FACTS).exists() else exit_layer
 
 
 class Cut(NamedTuple):
@@ -61,7 +70,8 @@ def export_draft(
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} is there already, and no empty folder: give --out another name")
     out = out.resolve()
-    name, revision = split_revision(locate(model).checkpoint)
+    source = locate(model)
+    name, revision = split_revision(source.checkpoint)
     stored = read_config(name, revision)
     needed, there = 2 * weight_bytes(stored), psutil.virtual_memory().total
     if needed > there:
@@ -69,7 +79,7 @@ def export_draft(
     target = load_target(model, "cpu", "float32")
     if gguf:
         check_gguf(target.config, target.tokenizer, target.name)
-    head = load_exit_layer(target, exit_layer)
+    head = load_exit_layer(target, exit_layer_for_servers(source, exit_layer))
     chosen = head.at(0.0 if weights == "greedy" else 1.0)
     if weights == "greedy" and chosen is head:
         raise UserError(f"the exit layer of {target.name} has no weights of its own for greedy decoding: leave out --weights greedy")

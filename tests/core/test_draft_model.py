@@ -13,11 +13,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from eesd_core.cli import main
 from eesd_core.errors import UserError
 from eesd_core.export import draft_model
-from eesd_core.export.draft_model import export_draft, judged, write
+from eesd_core.export.draft_model import FOR_SERVERS, export_draft, judged, write
 from eesd_core.heads.exit_layer import ExitLayer
+from eesd_core.heads.files import read
 from eesd_core.heads.frozen import FrozenExit
 from eesd_core.loading import load_exit_layer
 from eesd_core.model.attention import NAME
+from eesd_core.model.catalog import KNOWN
 from eesd_core.model.load import load_target
 from eesd_core.model.target import Target
 
@@ -143,6 +145,31 @@ def test_what_cannot_be_cut_out(model_folder, twins, tmp_path, monkeypatch):
     monkeypatch.setattr(draft_model, "save_file", full)
     refused("the disk is full", str(model_folder), None, "sampled")
     refused("Not a directory", str(model_folder), None, "sampled", out=tmp_path / "full" / "file" / "draft")
+
+
+def test_an_exit_layer_with_taps_leaves_it_to_one_for_servers_beside_it(tmp_path):
+    folder = tmp_path / "model"
+    tiny_model(1).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    target = load_target(folder, "cpu", "float32")
+    ExitLayer(target, EXIT_AFTER, taps=(3, 4)).save(folder, target, {})
+    with pytest.raises(UserError, match="also reads states"):
+        export_draft(str(folder), None, "sampled", tmp_path / "refused", str)
+    layer = shaken(ExitLayer(target, EXIT_AFTER))
+    layer.save(folder / "draft", target, {})
+    export_draft(str(folder), None, "sampled", tmp_path / "draft", str)
+    ids = target.codec.encode(TEXT)
+    same(rows_of(target, load_exit_layer(target, str(folder / "draft")), ids), said(tmp_path / "draft", ids))
+    with pytest.raises(UserError, match="also reads states"):  # whoever names the one with taps gets no other
+        export_draft(str(folder), str(folder), "sampled", tmp_path / "refused", str)
+
+
+def test_the_shipped_exit_layer_for_servers():
+    """Beside smollm2's own, which reads deep states; smollm2-early has none, since no file of it exists that a server could read."""
+    own, shipped = (read(folder) for folder in (KNOWN["smollm2"].heads, KNOWN["smollm2"].heads / FOR_SERVERS))
+    assert own.taps and not shipped.taps
+    assert shipped.facts["norms_fingerprint"] == own.facts["norms_fingerprint"]
+    assert shipped.facts["base_checksum"] == own.facts["base_checksum"] == KNOWN["smollm2"].file.sha256[:16]
 
 
 def test_command(model_folder, tmp_path, capsys):

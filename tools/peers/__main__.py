@@ -18,7 +18,7 @@ from typing import NamedTuple
 from eesd_core.bench.prompts import load_prompts
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
-from eesd_core.export.draft_model import export_draft
+from eesd_core.export.draft_model import exit_layer_for_servers, export_draft
 from eesd_core.export.gguf_file import TYPES, write_gguf
 from eesd_core.loading import load_engine
 from eesd_core.metrics import Metrics
@@ -71,7 +71,7 @@ def compare(a: argparse.Namespace, folder: Path) -> dict:
     """All texts are greedy, and in float32 unless the peer has another type of weights."""
     python = interpreter(a.peer)
     export_draft(a.model, a.exit_layer, a.weights, folder / "draft", lambda line: None)
-    engine = load_engine(a.model, a.exit_layer, "cpu", "float32")
+    engine = load_engine(a.model, exit_layer_for_servers(locate(a.model), a.exit_layer), "cpu", "float32")
     own, ids = written_here(engine, a)
     job = {"target": str(alone(locate(a.model).checkpoint, folder / "target")), "draft": str(folder / "draft"), "prompts": ids}
     job |= {"new_tokens": a.new_tokens, "drafts": a.drafts, "end_ids": sorted(engine.target.end_ids)}
