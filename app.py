@@ -1,4 +1,5 @@
-"""EESD Live: `python app.py` shows the demo on the embedded model. Spaces run this file, with flags in the variable EESD_FLAGS."""
+"""EESD Live: `python app.py` shows the demo on the best model that is on this machine. Spaces run this file, with flags in the variable
+EESD_FLAGS."""
 
 import argparse
 import gc
@@ -14,7 +15,7 @@ from app import ZERO_GPU
 from app.arrival import Arrival
 from eesd_core.cli.flags import MODELS
 from eesd_core.errors import UserError
-from eesd_core.model.catalog import KNOWN, STORYTELLER, bring, in_cache, locate
+from eesd_core.model.catalog import BEST, KNOWN, STORYTELLER, bring, in_cache, locate
 from eesd_core.model.cpu.ahead import beside_this, compile_ahead, step_aside
 from eesd_core.model.fetch import Progress, offline
 from eesd_core.model.precisions import CHOICES
@@ -26,7 +27,7 @@ PRIVATE = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"  # networks
 
 def flags_of(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", metavar="MODEL", help=MODELS)
+    parser.add_argument("--model", metavar="MODEL", help=f"{MODELS} (default: {BEST} if its file is here, else storyteller)")
     parser.add_argument("--exit-layer", metavar="DIR", help="folder of its exit layer (default: the model's folder)")
     others = "folder of its other trained heads, a folder for each kind (default: those shipped, or in the model's folder)"
     parser.add_argument("--heads", metavar="DIR", help=others)
@@ -77,9 +78,14 @@ def check_address(host: str | None, port: int | None) -> None:
 
 
 def available() -> list[str]:
-    """Known models that are in the cache or may be fetched."""
+    """Models that are on this machine or may be fetched, the storyteller last."""
     names = [name for name, known in KNOWN.items() if not (known.lora and not known.lora.exists())]
-    return [name for name in names if in_cache(name) or not offline()]
+    return [*(name for name in names if in_cache(name) or not offline()), STORYTELLER]
+
+
+def best_here() -> str:
+    """The model that the page opens on unless the host names one."""
+    return BEST if BEST in available() and in_cache(BEST) else STORYTELLER
 
 
 def fetched(name: str, progress: Progress) -> None:
@@ -92,23 +98,25 @@ def fetched(name: str, progress: Progress) -> None:
     locate(name, progress)  # converts what is left to convert, and says what is wrong
 
 
-def arrivals_of(names: list[str]) -> dict[str, Arrival]:
-    """How the files of these models come, by model. Models of one file share its arrival."""
+def arrivals_of(names: list[str], host: str) -> dict[str, Arrival]:
+    """How the files of these models come, by model. Models of one file share its arrival; the embedded model and the host's are here."""
+    files = {name: known.file for name, known in KNOWN.items()}
     found: dict[str, Arrival] = {}
     for name in names:
-        same = (arrival for other, arrival in found.items() if KNOWN[other].file == KNOWN[name].file)
-        found[name] = next(same, None) or Arrival(name, partial(fetched, name))
+        file = files.get(name)
+        same = (arrival for other, arrival in found.items() if files.get(other) == file)
+        here = file is None or file == files.get(host)
+        found[name] = next(same, None) or Arrival(name, None if here else partial(fetched, name))
     return found
 
 
-def known_ahead(flags: argparse.Namespace) -> bool:
+def known_ahead(flags: argparse.Namespace, model: str) -> bool:
     """Whether the page can be made before the model is loaded: it is known and here, with the heads that are shipped."""
-    model = flags.model or STORYTELLER
     return not (ZERO_GPU or flags.exit_layer or flags.heads) and (model == STORYTELLER or (model in KNOWN and in_cache(model)))
 
 
-def visits_of(flags: argparse.Namespace, arrivals: dict[str, Arrival]):
-    """The visits of a server; its model is loaded later, except on a GPU that is lent. Raises UserError."""
+def visits_of(flags: argparse.Namespace, model: str, arrivals: dict[str, Arrival]):
+    """The visits of a server of `model`; it is loaded later, except on a GPU that is lent. Raises UserError."""
     from app.engines import Beside, Engines
     from app.form_values import Limits
     from app.runs import Visits
@@ -118,10 +126,10 @@ def visits_of(flags: argparse.Namespace, arrivals: dict[str, Arrival]):
         from app.zero_gpu import lent_visits
         from eesd_core.loading import load_engine
 
-        own = flags.model, flags.exit_layer
-        return lent_visits(lambda device: load_engine(*own, device, flags.dtype, flags.quantize, heads=flags.heads), limits)
+        own = model, flags.exit_layer
+        return lent_visits(lambda device: load_engine(*own, device, flags.dtype, flags.quantize, heads=flags.heads), limits, model)
 
-    def loader(model: str | None, exit_layer: str | None = None, heads: str | None = None):
+    def loader(model: str, exit_layer: str | None = None, heads: str | None = None):
         def load(quantize: str):
             from app import contest  # noqa: F401  so that the first run need not import it
             from eesd_core.loading import load_engine
@@ -131,9 +139,8 @@ def visits_of(flags: argparse.Namespace, arrivals: dict[str, Arrival]):
         return load
 
     beside = {name: Beside(loader(name), arrival) for name, arrival in arrivals.items()}
-    load, model = loader(flags.model, flags.exit_layer, flags.heads), flags.model or STORYTELLER
     choice = flags.model is None  # the host's own model may be too large to load twice
-    return Visits(Engines(None, flags.quantize, load, model, beside, choice), limits)
+    return Visits(Engines(None, flags.quantize, loader(model, flags.exit_layer, flags.heads), model, beside, choice), limits)
 
 
 def serve(flags: argparse.Namespace) -> None:
@@ -143,15 +150,17 @@ def serve(flags: argparse.Namespace) -> None:
         compile_ahead(flags.quantize)
     from app.page import launch  # behind the flags, because it imports gradio
 
-    arrivals = arrivals_of(available() if flags.model is None else [])
-    visits = visits_of(flags, arrivals)
-    if not visits.engine and not known_ahead(flags):
+    model = flags.model or best_here()
+    arrivals = arrivals_of([name for name in available() if name != model] if flags.model is None else [], model)
+    visits = visits_of(flags, model, arrivals)
+    if not visits.engine and not known_ahead(flags, model):
         visits.make_ready()
     options = {"ssr_mode": flags.ssr, "mcp_server": flags.mcp, "prevent_thread_lock": True}
     page = launch(visits, flags.host, flags.port or None, flags.openai, **options)
     try:
         if not visits.engine:
             visits.make_ready()
+        gc.freeze()  # a look at all that was imported and loaded takes half a second, in the middle of somebody's run
         gc.enable()
         for arrival in dict.fromkeys(arrivals.values()):  # not before: what else runs would have been in the engine's measured costs
             arrival.begin()

@@ -86,7 +86,7 @@ class Api:
             min_p: draw from tokens whose probability is at least min_p times that of the most likely one
             chat: treat the prompt as a request to reply to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
-            model: one of the server's models by name (storyteller, smollm2); empty is its own choice
+            model: one of the server's models by name (smollm2-early, smollm2, storyteller); empty is its own choice
             drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling, or a trained head such as block ...
             wrong: make this share of the drafts random on purpose, 0 to 1: the belief follows, the text does not change
             wrong_from: new token at which wrong drafts begin; default: the middle
@@ -138,7 +138,7 @@ class Api:
             method: eesd, or vanilla for one token at a time
             chat: treat the prompt as a request to reply to
             quantize: precision of the weights: host is the server's own choice, none is unquantised
-            model: one of the server's models by name (storyteller, smollm2); empty is its own choice
+            model: one of the server's models by name (smollm2-early, smollm2, storyteller); empty is its own choice
             drafter: who proposes tokens: early-exit, prompt-lookup:2, layer-skip, recycling, or a trained head such as block ...
             wrong: make this share of the drafts random on purpose, 0 to 1: the text does not change
             wrong_from: new token at which wrong drafts begin; default: the middle

@@ -12,7 +12,6 @@ import time
 import psutil
 import torch
 
-from eesd_core.costs import measure_costs
 from eesd_core.engine import Engine
 from eesd_core.model.cpu.prepare import all_in_panels
 
@@ -39,11 +38,11 @@ class Cores:
         """Before an engine works."""
         self.free = not self.given and self.all > 1 and _own(engine)
         if not self.free:
-            return self.leave_one()
-        if id(engine) not in self.seen:  # it was loaded with one thread less
+            self.leave_one()
+        elif id(engine) not in self.seen:  # it was loaded with one thread less
             self.seen.add(id(engine))
             self._have(self.all)
-            engine.measured = measure_costs(engine.target, engine.exit_layer)
+        engine.measured  # noqa: B018  if it has no costs yet, they are measured now, not in somebody's run
         self.look()
 
     def look(self) -> None:

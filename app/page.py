@@ -205,16 +205,20 @@ def model_choice(engines: Engines) -> gr.Dropdown:
 
 def title(visits: Visits) -> str:
     """The page's scripts fill in what is not known before the model is loaded (panels/title.js)."""
-    host, chip = visits.host, "<span class='eesd-chip {}'>{}</span>"
-    chips = chip.format("eesd-mode eesd-live", "LIVE") + chip.format("eesd-live eesd-model-live", html.escape(host["model"]))
-    chips += chip.format("eesd-live eesd-where-live", html.escape(f"{host['device']} {host['dtype']}".strip()))
-    name, hint = LEVELS.get(host["level"], ("", ""))
-    hint = f"<span class='eesd-hint' role='tooltip'>{hint}</span>"
-    level = f"<span class='eesd-chip eesd-level eesd-live' tabindex='0'><b>{name}</b>{hint}</span>"
+    host = visits.host
+    chips = "<span class='eesd-chip eesd-mode eesd-live'>LIVE</span>" + chip("eesd-live eesd-model-live", host["model"])
+    chips += chip("eesd-live eesd-where-live", f"{host['device']} {host['dtype']}".strip())
+    chips += chip("eesd-live eesd-level", *LEVELS.get(host["level"], ("", "")))
     theme = "<button class='eesd-theme' id='theme' title='light or dark' aria-label='light or dark'>◐</button>"
     tools = "<span class='eesd-tools'></span>"  # for the view's own buttons
-    bar = f"<h1>EESD Live</h1>{recorded(chip)}{chips}{level}<p>{TAGLINE}</p>{tools}{theme}"
+    bar = f"<h1>EESD Live</h1>{recorded()}{chips}<p>{TAGLINE}</p>{tools}{theme}"
     return f"<header class='eesd-title'>{bar}</header>{caution(visits.engine)}"
+
+
+def chip(names: str, text: str, hint: str = "") -> str:
+    """`hint` is shown under the pointer. `names`: CSS classes."""
+    told = f"<b>{html.escape(text)}</b><span class='eesd-hint' role='tooltip'>{html.escape(hint)}</span>"
+    return f"<span class='eesd-chip {names}' tabindex='{0 if hint else -1}'>{told}</span>"
 
 
 def caution(engine: "Engine | None") -> str:
@@ -226,13 +230,13 @@ def caution(engine: "Engine | None") -> str:
     return f"<p class='eesd-caution' role='note' {facts}>{html.escape(layer.note)}</p>"
 
 
-def recorded(chip: str) -> str:
-    """The chip that replaces the live ones while the recording is on the page."""
+def recorded() -> str:
+    """The chips that replace the live ones while the recording is on the page."""
     with OPENING.open(encoding="ascii") as lines:
         head, started = json.loads(next(lines)), json.loads(next(lines))
     cores = f"{head['cores']} core{'' if head['cores'] == 1 else 's'}"
     facts = f"{started['model']}, {head['date']}, {head['machine']}, {cores}"
-    return chip.format("eesd-mode eesd-recorded", "RECORDED") + chip.format("eesd-recorded eesd-where", html.escape(facts))
+    return "<span class='eesd-chip eesd-mode eesd-recorded'>RECORDED</span>" + chip("eesd-recorded eesd-where", facts)
 
 
 def own_part(visits: Visits) -> str:

@@ -16,6 +16,7 @@ from eesd_core.events import Record
 from eesd_core.request import Request
 
 from .contest import contest
+from .engines import Engines
 from .form_values import Limits
 from .runs import Visits
 
@@ -23,8 +24,8 @@ LOADING = 15.0  # seconds lent for the model and its checks
 A_TOKEN = 0.1  # seconds more for each token of both lanes: generous, since unused time is not charged
 
 
-def lent_visits(load: Callable[[str], Engine], limits: Limits) -> Visits:
-    """`load` takes a device. The main process uses its engine only to encode prompts."""
+def lent_visits(load: Callable[[str], Engine], limits: Limits, model: str) -> Visits:
+    """`load` takes a device and loads `model`. The main process uses its engine only to encode prompts."""
     import spaces
 
     engine = cache(load)
@@ -42,7 +43,7 @@ def lent_visits(load: Callable[[str], Engine], limits: Limits) -> Visits:
         return race_on_gpu(request, run)
 
     target = SimpleNamespace(name=reader.target.name, device="cuda, lent for a run", precision="auto", codec=reader.target.codec)
-    shown = SimpleNamespace(target=target, level="exact-as-observed", encode=reader.encode, heads=reader.heads)
-    visits = Visits(shown, limits, lent)
+    shown = SimpleNamespace(target=target, level="exact-as-observed", encode=reader.encode, heads=reader.heads, measured=None)
+    visits = Visits(Engines(shown, model=model), limits, lent)
     visits.machine, visits.studies = "ZeroGPU", False
     return visits

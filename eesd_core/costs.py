@@ -1,7 +1,8 @@
 """The time of each step of a round on this machine. Speedups and draft lengths depend on it.
 
-Times are measured at load at one context length and tracked while running, because the context grows and the machine's load changes. Draft
-cost c = time of one draft step / time of one plain decoding step. T_v(m) = time of the remaining layers and the head over m tokens.
+Times are measured before the first run at one context length and tracked while running, because the context grows and the machine's load
+changes. Draft cost c = time of one draft step / time of one plain decoding step. T_v(m) = time of the remaining layers and the head over m
+tokens.
 """
 
 import time

@@ -12,7 +12,7 @@ from .clock import Clock
 from .control import Controller, FixedController, make_controller
 from .control.agreed import agreed
 from .control.base import check_whole
-from .costs import CostTracker, measure_costs
+from .costs import CostTracker, Measured, measure_costs
 from .device_run import DeviceRun, Trial, try_steps
 from .draft.base import Drafter, Parts
 from .draft.none import NoDrafter
@@ -38,7 +38,11 @@ class Engine:
 
     def __init__(self, target: Target, exit_layer: Head | None, level: Level, heads: dict[str, TrainedHead] | None = None):
         self.target, self.exit_layer, self.level, self.heads = target, exit_layer, level, heads or {}
-        self.measured = measure_costs(target, exit_layer)
+
+    @cached_property
+    def measured(self) -> Measured:
+        """The time of every step of a round, measured when it is first asked for, with the threads that there are then."""
+        return measure_costs(self.target, self.exit_layer)
 
     @cached_property
     def on_device(self) -> Trial:

@@ -29,7 +29,7 @@ def load_engine(
     model: str | None = None, exit_layer: str | None = None, device: str = "auto", dtype: str = "auto",
     quantize: str = "none", need_exit_layer: bool = True, alone: bool = False, heads: str | Path | None = None,
 ) -> Engine:  # fmt: skip
-    """Load a model and its heads, check it and measure its costs.
+    """Load a model and its heads, and check it.
 
     `model`: a catalog name, a GGUF file, a folder or a Hub id (default: the storyteller). `exit_layer`: a folder, a Hub id or `frozen:N`.
     By default the exit layer is taken from where the catalog says or from the model's folder. If there is none, the model's own norm and
@@ -48,6 +48,7 @@ def load_engine(
         others |= given_heads(Path(heads), target, layer)
     ahead.finish(quantize)
     prepare(target, layer, *others.values(), quantize=quantize)
+    target.codec  # noqa: B018  made now: it takes a quarter of a second and 70 MB for a moment, which no run should pay
     if target.device.type == "cpu":
         if find_spec("numba"):
             ahead.compile_choice()

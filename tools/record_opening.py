@@ -1,8 +1,8 @@
 """Records the race that the page opens on, on an otherwise idle machine: `python -m tools.record_opening`.
 
-smollm2 replies to one of the page's own examples, with the settings that the form has then, so a visitor who chooses both gets the same
-text live. The example is one that gains much (docs/notes.md). What is made of the recording follows it: the links of docs/lecture.md, and
-README's moving picture.
+It is the race that Run starts if nothing is changed: the page's model (catalog.py), its first example, and the settings that its form has
+then. The example is one that reads well and gains much (docs/notes.md). What is made of the recording follows it: the links of
+docs/lecture.md, and README's moving picture.
 """
 
 import re
@@ -13,22 +13,21 @@ from app.page import OPENING
 from app.studies import examples_of
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
+from eesd_core.model.catalog import BEST
 from eesd_core.recording import record_race, write_recording
 from eesd_core.rounds import Lane, Round, fold
 from eesd_core.trace import open_trace
 
 from .moving_picture import picture
 
-MODEL, EXAMPLE = "smollm2", "Three facts"
 DOCS = OPENING.parents[2] / "docs"
 LECTURE, PICTURE = DOCS / "lecture.md", DOCS / "race.svg"
 LINK = re.compile(r"round=\d+&at=[\d.]+")
 
 
 def form() -> dict:
-    """What the form holds once a visitor has chosen the model and the example."""
-    prompt = next(example["prompt"] for example in examples_of(chat=True) if example["name"] == EXAMPLE)
-    return {"prompt": prompt, "chat": True}
+    """What the form holds when the page opens."""
+    return {"prompt": examples_of(chat=True)[0]["prompt"], "chat": True}
 
 
 def lessons(rounds: list[Round]) -> list[Round]:
@@ -57,7 +56,7 @@ def follow() -> None:
 
 def main() -> int:
     try:
-        engine = load_engine(MODEL)
+        engine = load_engine(BEST)
         write_recording(OPENING, engine.target.device, record_race(engine, request_from_form(**form())))
         follow()
     except UserError as problem:

@@ -159,7 +159,7 @@ export const page = {
     return Object.fromEntries(this.form.map(({ name }, i) => [name, this.values?.[i] ?? null]));
   },
 
-  // Describes the chosen controller and drafter, and hides drafters whose trained head the chosen model lacks.
+  // Describes the chosen model, controller and drafter, and hides drafters whose trained head the chosen model lacks.
   offer() {
     const { drafter, controller, model } = this.named;
     const chosen = model ?? Object.keys(given.heads)[0];
@@ -169,6 +169,7 @@ export const page = {
     this.view?.panels.methods?.offer(lacking, missing);
     const note = document.querySelector(".eesd-drafter-note");
     const about = [controller, drafter].filter(aboutMethod).map((name) => `${name}: ${aboutMethod(name)}`);
+    if (say.models[chosen]) about.unshift(`${chosen}: ${say.models[chosen]}`);
     if (note) setText(note, [...about, missing].filter(Boolean).join(" "));
   },
 

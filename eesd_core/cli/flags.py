@@ -62,7 +62,7 @@ def amount(text: str) -> int:
         raise argparse.ArgumentTypeError(f"must be a number such as 2e6, not {text[:40]!r}") from None
 
 
-MODELS = "storyteller, smollm2, a .gguf file, a folder, or a Hub id[@revision] (default: storyteller, the embedded model)"
+MODELS = "storyteller, smollm2, smollm2-early, a .gguf file, a folder, or a Hub id[@revision]"
 
 
 class Shared(NamedTuple):
@@ -77,7 +77,7 @@ class Shared(NamedTuple):
 
 def shared_flags() -> Shared:
     model = Parser(add_help=False)
-    model.add_argument("--model", metavar="MODEL", help=MODELS)
+    model.add_argument("--model", metavar="MODEL", help=f"{MODELS} (default: storyteller, the embedded model)")
     where = "folder or Hub id[@revision] of its exit layer (default: the model's folder); frozen:N for the model's own head after N layers"
     model.add_argument("--exit-layer", metavar="DIR_OR_ID", help=where)
     others = "folder of other trained heads, a folder for each kind (default: those shipped, or in the model's folder)"

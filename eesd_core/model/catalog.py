@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from .fetch import File, Progress, fetch
+from .fetch import File, Progress, fetch, preloaded
 from .files import sha256
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -39,6 +39,7 @@ KNOWN = {
     "smollm2-early": Known(SMOLLM2, ASSETS / "heads" / "smollm2" / "early", 10, ASSETS / "heads" / "smollm2" / "early.safetensors"),
 }
 NAMES = (STORYTELLER, *KNOWN)
+BEST = "smollm2-early"  # reads as well as smollm2, and drafts gain more: the page opens on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def bring(name: str, progress: Progress | None = None) -> Path:
 
 def in_cache(name: str) -> bool:
     """Whether a known model can be loaded without a network."""
-    return name == STORYTELLER or KNOWN[name].file.path.is_file()
+    return name == STORYTELLER or KNOWN[name].file.path.is_file() or preloaded(KNOWN[name].file) is not None
 
 
 def check_available(name: str) -> None:

@@ -60,8 +60,8 @@ def fetch(file: File, model: str, progress: Progress | None = None) -> Path:
             raise UserError(f"{path} has a wrong checksum: run `python -m eesd_core fetch {model}` once with a network")
         print(f"{path} has a wrong checksum, so it is fetched again", file=sys.stderr)
         path.unlink()
-    if preloaded := _in_hub_cache(file):
-        make(path, lambda part: Path(shutil.copyfile(preloaded, part / file.name)))
+    if (found := preloaded(file)) and sha256(found) == file.sha256:
+        make(path, lambda part: Path(shutil.copyfile(found, part / file.name)))
         return path
     if offline():
         raise UserError(f"{model} is not on this machine: run `python -m eesd_core fetch {model}` once with a network ({file.megabytes})")
@@ -76,12 +76,12 @@ def fetch(file: File, model: str, progress: Progress | None = None) -> Path:
     return path
 
 
-def _in_hub_cache(file: File) -> Path | None:
-    """The file in the Hub's own cache, if it is there, as on Spaces that preload it."""
+def preloaded(file: File) -> Path | None:
+    """The file in the Hub's own cache, if it is there, as on Spaces that preload it. Its checksum may be wrong."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(file.repository, file.name, revision=file.revision)
-    return Path(found) if isinstance(found, str) and sha256(Path(found)) == file.sha256 else None
+    return Path(found) if isinstance(found, str) else None
 
 
 def _fetch(file: File, part: Path, progress: Progress) -> Path:

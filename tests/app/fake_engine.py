@@ -11,7 +11,7 @@ from eesd_core.model.catalog import Source
 
 
 class FakeEngine:
-    level, heads = "exact-by-construction", {}
+    level, heads, measured = "exact-by-construction", {}, None
     source = Source("fake", "fake", "models/fake.gguf")
     codec = SimpleNamespace(has_chat=False)
     target = SimpleNamespace(name="fake", device=torch.device("cpu"), precision="float32", source=source, codec=codec)

@@ -1,5 +1,6 @@
 """Runs have the threads that the machine has room for, where their number cannot change a bit."""
 
+from functools import cached_property
 from types import SimpleNamespace
 
 import pytest
@@ -24,17 +25,21 @@ def machine(monkeypatch):
     monkeypatch.setattr(module.psutil, "cpu_count", lambda: 4)
     monkeypatch.setattr(module.time, "monotonic", lambda: state.now)
     monkeypatch.setattr(Cores, "_others", lambda self: state.others)
-    monkeypatch.setattr(module, "measure_costs", lambda target, layer: f"with {state.threads} threads")
     monkeypatch.setattr(module, "all_in_panels", lambda target: target.own)
     return state
 
 
-def engine(own: bool) -> SimpleNamespace:
-    return SimpleNamespace(target=SimpleNamespace(steps=object(), own=own), exit_layer=None, measured="at load")
+class Served:
+    def __init__(self, own: bool):
+        self.target = SimpleNamespace(steps=object(), own=own)
+
+    @cached_property
+    def measured(self) -> str:
+        return f"with {torch.get_num_threads()} threads"
 
 
 def test_threads_follow_what_others_use(machine):
-    cores, ours = Cores(), engine(own=True)
+    cores, ours = Cores(), Served(own=True)
     cores.serve(ours)
     assert machine.threads == 4 and ours.measured == "with 4 threads"
     for others, threads in ((0.6, 4), (1.0, 3), (2.0, 2), (9.0, 1)):
@@ -52,18 +57,18 @@ def test_threads_follow_what_others_use(machine):
 
 
 def test_products_of_libraries_keep_their_number(machine):
-    cores, ours = Cores(), engine(own=False)
+    cores, ours = Cores(), Served(own=False)
     cores.serve(ours)
     machine.pass_time(1.0, 3.0)
     cores.look()
-    assert machine.threads == 3 and ours.measured == "at load"
+    assert machine.threads == 3 and ours.measured == "with 3 threads"
 
 
 def test_a_number_that_was_asked_for_stays(machine, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     cores = Cores()
     cores.leave_one()
-    cores.serve(engine(own=True))
+    cores.serve(Served(own=True))
     machine.pass_time(1.0, 3.0)
     cores.look()
     assert machine.threads == 4

@@ -18,6 +18,7 @@ from app.page import own_part
 from app.routes import state_of
 from app.runs import Visits
 from eesd_core.errors import UserError
+from eesd_core.model import catalog
 
 ROOT = Path(__file__).resolve().parents[2]
 # Asks for everything that a browser or a program may ask for while the model is loaded. Only the thread that loads it may import torch and
@@ -116,5 +117,20 @@ def test_a_model_that_cannot_be_loaded_is_one_line():
 
 
 def test_models_of_one_file_share_its_arrival():
-    found = runpy.run_path(str(ROOT / "app.py"))["arrivals_of"](["smollm2", "smollm2-early"])
+    arrivals_of = runpy.run_path(str(ROOT / "app.py"))["arrivals_of"]
+    found = arrivals_of(["smollm2", "smollm2-early"], "storyteller")
     assert list(found) == ["smollm2", "smollm2-early"] and len(set(found.values())) == 1
+    assert not found["smollm2"].ready
+    assert all(arrival.ready for arrival in arrivals_of(["smollm2", "storyteller"], "smollm2-early").values())
+
+
+def test_the_page_opens_on_the_best_model_that_is_here(tmp_path, monkeypatch):
+    monkeypatch.setenv("EESD_CACHE", str(tmp_path))
+    monkeypatch.setattr(catalog, "preloaded", lambda file: None)
+    best_here = runpy.run_path(str(ROOT / "app.py"))["best_here"]
+    assert best_here() == "storyteller"
+    monkeypatch.setattr(catalog, "preloaded", lambda file: ROOT)
+    assert best_here() == "smollm2-early", "as on a Space that has preloaded its file"
+    monkeypatch.setattr(catalog, "preloaded", lambda file: None)
+    catalog.SMOLLM2.path.touch()
+    assert best_here() == "smollm2-early"

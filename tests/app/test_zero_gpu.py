@@ -31,7 +31,7 @@ def test_a_run_crosses_the_boundary_as_plain_values(engine, monkeypatch):
     from app.zero_gpu import lent_visits
 
     devices = []
-    visits = lent_visits(lambda device: devices.append(device) or engine, Limits(seconds=60))
+    visits = lent_visits(lambda device: devices.append(device) or engine, Limits(seconds=60), "storyteller")
 
     async def visit() -> list[dict]:
         form = ["Once", 0.8, 0, 1, 0, "7", 12]

@@ -5,7 +5,14 @@ import { setText } from "../lib/elements.js";
 import { say } from "../lib/words.js";
 
 const said = (text) => say.page.form[text] ?? text;
-const put = (selector, text) => setText(document.querySelector(selector), text);
+
+// A chip's text and, under the pointer, its hint.
+function put(name, text, hint) {
+  const chip = document.querySelector(`.eesd-${name}`);
+  setText(chip.querySelector("b"), text);
+  setText(chip.querySelector(".eesd-hint"), hint ?? "");
+  chip.tabIndex = hint ? 0 : -1;
+}
 
 export class Title {
   // `host`: {model, level, device, dtype} of the server's model, with `level` null until it is loaded; `levels`: name and hint of every level
@@ -29,12 +36,11 @@ export class Title {
   draw() {
     const { recording, player } = this.view;
     const run = player.timeline.records.find(({ type }) => type === "run_started");
-    if (recording) return put(".eesd-where", this.about(recording, run));
+    if (recording) return put("where", this.about(recording, run), say.models[run?.model]);
     const { model, level, device, dtype } = run ?? this.host;
     const [name, hint] = this.levels[level] ?? ["", ""];
-    put(".eesd-model-live", model);
-    put(".eesd-where-live", `${device} ${dtype}`.trim());
-    put(".eesd-level > b", said(name));
-    put(".eesd-level .eesd-hint", said(hint));
+    put("model-live", model, say.models[model]);
+    put("where-live", `${device} ${dtype}`.trim());
+    put("level", said(name), said(hint));
   }
 }

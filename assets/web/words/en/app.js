@@ -15,6 +15,15 @@ export const arrivals = {
   },
 };
 
+// What a model is, by the name that the page shows.
+export const models = {
+  "smollm2-early":
+    "SmolLM2-135M-Instruct with a small LoRA of ours on its last layers, trained so that they agree more with its exit layer. That makes it " +
+    "another model, which writes other text. The original is smollm2, beside the prompt.",
+  smollm2: "SmolLM2-135M-Instruct, with the weights of its GGUF file.",
+  "embedded model": "The storyteller: 15 million parameters, trained for this page. It continues stories.",
+};
+
 export const takeaway = {
   title: "Take away",
   note: "Everything except the QR code is made in your browser, and nothing is sent.",

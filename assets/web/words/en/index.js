@@ -1,5 +1,5 @@
 // What the page says in English: the table that every translation follows.
-import { arrivals, benchmark, lawTest, runs, studies, takeaway, whatIf } from "./app.js";
+import { arrivals, benchmark, lawTest, models, runs, studies, takeaway, whatIf } from "./app.js";
 import { charts, lossless, why } from "./charts.js";
 import { drafters } from "./drafters.js";
 import { glossary } from "./glossary.js";
@@ -34,6 +34,7 @@ export const en = {
   glossary,
   refusals: [], // the server speaks English
   arrivals,
+  models,
   questions,
   room,
   takeaway,

@@ -16,6 +16,14 @@ export const arrivals = {
   },
 };
 
+export const models = {
+  "smollm2-early":
+    "SmolLM2-135M-Instruct，最后几层加了我们训练的小型 LoRA，使其与退出层更一致。因此它是另一个模型，写出的文本不同。原模型是 smollm2，" +
+    "可在提示词旁选择。",
+  smollm2: "SmolLM2-135M-Instruct，使用其 GGUF 文件中的权重。",
+  "embedded model": "讲故事模型：1500 万参数，为本页训练。它续写故事。",
+};
+
 export const takeaway = {
   title: "带走结果",
   note: "除二维码外，一切都在你的浏览器中生成；不发送任何内容。",

@@ -1,5 +1,5 @@
 // What the page says in Chinese. What is missing here stays English.
-import { arrivals, benchmark, lawTest, runs, studies, takeaway, whatIf } from "./app.js";
+import { arrivals, benchmark, lawTest, models, runs, studies, takeaway, whatIf } from "./app.js";
 import { charts, lossless, why } from "./charts.js";
 import { drafters } from "./drafters.js";
 import { glossary } from "./glossary.js";
@@ -35,6 +35,7 @@ export const zh = {
   glossary,
   refusals,
   arrivals,
+  models,
   questions,
   room,
   takeaway,
