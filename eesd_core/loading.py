@@ -49,13 +49,14 @@ def load_engine(
     ahead.finish(quantize)
     prepare(target, layer, *others.values(), quantize=quantize)
     target.codec  # noqa: B018  made now: it takes a quarter of a second and 70 MB for a moment, which no run should pay
+    level = self_check(target)
     if target.device.type == "cpu":
         if find_spec("numba"):
             ahead.compile_choice()
         give_back()
         if not all_in_panels(target):
             use_large_pages(before)
-    return Engine(target, layer, self_check(target), others)
+    return Engine(target, layer, level, others)
 
 
 def given_heads(folder: Path, target: Target, exit_layer: Head | None) -> dict[str, TrainedHead]:
