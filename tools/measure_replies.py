@@ -38,7 +38,8 @@ def requests_in(folder: Path) -> Path:
 
 
 def serve(model: str, port: int) -> subprocess.Popen:
-    flags = ["--port", str(port), "--openai", "--runs-per-minute", "100000", "--waiting-per-address", "64"]
+    """In 8 bits, which write fastest."""
+    flags = ["--port", str(port), "--openai", "--quantize", "q8", "--runs-per-minute", "100000", "--waiting-per-address", "64"]
     server = subprocess.Popen([sys.executable, "app.py", "--model", model, *flags], stdout=subprocess.DEVNULL)
     until = time.monotonic() + STARTING
     while time.monotonic() < until:
