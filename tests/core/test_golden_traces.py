@@ -22,8 +22,10 @@ import torch
 
 from eesd_core.checks.same_law import same_law
 from eesd_core.control import CONTROLLERS
+from eesd_core.draft import early_exit
 from eesd_core.engine import Engine
 from eesd_core.loading import load_engine
+from eesd_core.model.cpu.step import Steps
 from eesd_core.model.target import Target
 from eesd_core.racing import race
 from eesd_core.request import Request
@@ -59,7 +61,7 @@ WHOLE = (  # stored as they are: the rest can be told from the digests alone
 def scripted_clock(monkeypatch):
     """`time.perf_counter` counts ticks of work: a pass of m rows takes 64 + 8 m ticks a layer, and three times as much for the head."""
     ticks = 0
-    run, head = Target.run, Target.head_rows
+    run, head, draft = Target.run, Target.head_rows, early_exit.draft_in_one
 
     def count(units: int, rows: int) -> None:
         nonlocal ticks
@@ -73,7 +75,15 @@ def scripted_clock(monkeypatch):
         count(3, normed.shape[1])
         return head(self, normed)
 
+    def counted_draft(steps):
+        for step in steps:
+            if not step.goes:  # the last draft, which only passes the first layers
+                count(step.drafter.reuses, 1)
+        return draft(steps)
+
     with monkeypatch.context() as patched:
+        patched.setattr(early_exit, "draft_in_one", counted_draft)
+        patched.setattr(Steps, "verify", lambda *_: None)  # the same passes, layers and head apart
         patched.setattr(Target, "run", counted_run)
         patched.setattr(Target, "head_rows", counted_head)
         patched.setattr(time, "perf_counter", lambda: ticks * TICK)
