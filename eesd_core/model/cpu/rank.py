@@ -137,7 +137,7 @@ class Ranker:
 
 
 def _room(rows: int, count: int, asked: int) -> tuple[np.ndarray, ...]:
-    """Arrays from `scores` to `facts` of `rank_rows`, with `asked_rows` and `asked` in their place. Making them anew takes longer than to
-    write them."""
+    """Arrays from `scores` to `facts` of `rank_rows`, with `asked_rows` and `asked` in their place. They are kept, because making them
+    takes longer than filling them."""
     floats = [np.empty(shape, np.float32) for shape in ((rows, count), (rows, count), asked, (rows, 2))]
     return *floats[:2], np.empty((rows, count), np.int64), *np.empty((2, asked), np.int64), *floats[2:]

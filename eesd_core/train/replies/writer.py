@@ -41,6 +41,7 @@ class Writer:
     """`model` is a LlamaForCausalLM in float32 on the CPU. `taps`: depths whose hidden states are kept, (number of taps, D) per token.
     `pack`: makes the product with a weight (N, K). Raises UserError for another kind of model."""
 
+    @torch.no_grad()
     def __init__(self, model, taps: tuple[int, ...], ends: frozenset[int], places: int = PLACES, pack=Int8Linear):
         config, body = model.config, model.model
         plain = type(model) is LlamaForCausalLM and config.rope_parameters["rope_type"] == "default"
@@ -49,9 +50,9 @@ class Writer:
         self.taps, self.ends, self.width_of_texts = taps, ends, min(WIDTH, config.max_position_embeddings)
         self.heads, self.groups, self.width = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         self.eps = config.rms_norm_eps
-        self.table, self.norm = body.embed_tokens.weight.detach(), body.norm.weight.detach()
+        self.table, self.norm = body.embed_tokens.weight, body.norm.weight
         self.layers = [Layer(layer, pack) for layer in body.layers]
-        self.head = pack(model.lm_head.weight.detach())
+        self.head = pack(model.lm_head.weight)
         length = self.width_of_texts
         shape = (len(self.layers), places, self.groups, length, self.width)
         self.keys, self.values = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -117,10 +118,10 @@ class Writer:
 class Layer:
     def __init__(self, layer, pack):
         attention, mlp = layer.self_attn, layer.mlp
-        self.before, self.between = layer.input_layernorm.weight.detach(), layer.post_attention_layernorm.weight.detach()
-        self.qkv = pack(torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]).detach())
-        self.gate_up = pack(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]).detach())
-        self.out, self.down = pack(attention.o_proj.weight.detach()), pack(mlp.down_proj.weight.detach())
+        self.before, self.between = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
+        self.qkv = pack(torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]))
+        self.gate_up = pack(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]))
+        self.out, self.down = pack(attention.o_proj.weight), pack(mlp.down_proj.weight)
 
 
 def rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
