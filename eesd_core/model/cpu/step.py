@@ -287,23 +287,29 @@ class Steps:
         draft_step.Memory. None where that is not possible."""
         from .draft_step import DraftStep, Memory, TextDraft
 
-        key = get_ident(), head, head.shortlist, count
-        step = self.drafting.get(key)
-        if step is None and (rows := self._rows_for_drafts(head)):
-            if len(self.drafting) >= MOST_STEPS:
-                self.drafting.clear()  # most are of threads that have ended; the others are made anew
-            step = self.drafting[key] = DraftStep(self, head, rows, count)
+        kept = _can_be_kept(self._parts(self.target.layers[: head.exit_after]))
+        step = self.draft_step(DraftStep, head, count, [head.mix]) if kept else None
         return step and TextDraft(step, ranker, Memory(*memory))
 
-    def _rows_for_drafts(self, head: nn.Module):
+    def draft_step(self, kind: type, head: nn.Module, count: int, maps: Sequence[nn.Module | None]):
+        """This thread's draft step (a choice.ChoiceStep of this kind) of a head, for the `count` best tokens. `maps`: its linear maps
+        outside of its layers. None where drafting in one region is not possible."""
+        key = get_ident(), head, head.shortlist, count
+        step = self.drafting.get(key)
+        if step is None and (rows := self._rows_for_drafts(head, maps)):
+            if len(self.drafting) >= MOST_STEPS:
+                self.drafting.clear()  # most are of threads that have ended; the others are made anew
+            step = self.drafting[key] = kind(self, head, rows, count)
+        return step
+
+    def _rows_for_drafts(self, head: nn.Module, maps: Sequence[nn.Module | None]):
         """The rows of the LM head that it reads, as a threads.PanelProduct; None if it cannot draft in one region."""
-        rows, first = head.shortlist.product if head.shortlist else self.target.rough or self.target.model.lm_head, head.exit_after
-        shallow, halves = self._parts(self.target.layers[:first]), self._parts(head.layers)
+        rows = head.shortlist.product if head.shortlist else self.target.rough or self.target.model.lm_head
+        halves = self._parts(head.layers)
         products = [product for half in halves for product in (half.into.panels, half.out.panels)]
-        products += [getattr(module, "panels", None) for module in (rows, head.mix) if module is not None]
+        products += [getattr(module, "panels", None) for module in (rows, *maps) if module is not None]
         rough = halves and all(product and product.panels.dtype == np.int8 and not product.padded for product in products)
-        kept = _can_be_kept(halves) and _can_be_kept(shallow)
-        if not rough or not kept or self.target.table is None or not isinstance(head.norm, StepNorm):
+        if not rough or not _can_be_kept(halves) or self.target.table is None or not isinstance(head.norm, StepNorm):
             return None
         return rows.panels
 
