@@ -3,25 +3,28 @@ from the target at verified positions and from the layer's own output at drafted
 
 A row of the head is a token and the feature of the position before. After verification the rows of the accepted tokens are recomputed
 with the target's features, in one pass together with the pending token's row. That row gives the next round's first draft, and every
-further draft takes one more row.
+further draft takes one more row. Where possible, each of these passes is one region (model/cpu/feature_step.py).
 """
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+from ..limits import MAX_ROWS
 from ..verify import Verdict
 from .base import Node, Parts, Text, last_id
-from .head_drafter import HeadDrafter
+from .choose import node_of
+from .in_region import RegionDrafter
 
 
-class FeatureDrafter(HeadDrafter):
+class FeatureDrafter(RegionDrafter):
     kind = "feature"
 
     def __init__(self, parts: Parts, rows: int = 1):
         super().__init__(parts, rows)
         self.cache = self.target.new_cache(parts.capacity + 1, layers=1)
-        self.own: Tensor | None = None  # the head's own feature of the last row, (1, 1, D)
+        self.own = torch.zeros_like(self.memory[:, :1])  # the head's own feature of the last row, (1, 1, D)
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         super().begin(text, seen)
@@ -30,13 +33,25 @@ class FeatureDrafter(HeadDrafter):
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         position = text.start + len(nodes)
+        first = position if nodes else self.cache.lengths[0]  # without nodes, the tokens that the last round wrote; the last is pending
+        if (step := self._step_of(text)) and position - first < MAX_ROWS:
+            self._see(text)
+            ids = [nodes[-1].id] if nodes else text.ids[first:]
+            found = step(ids, first, self.words, bool(nodes), self._fresh())
+            return [node_of(text, nodes, found, self.width if self.rows > 1 else 1)]
+        self._settle()
         if nodes:
             embedded = self.target.embed([last_id(text, nodes)], position)
             hidden = self.head.run(self.target, embedded, self.own, self.cache, position)
-        else:  # the tokens that the last round wrote; the last of them is pending
-            hidden = self._rows(text, self.cache.lengths[0], text.start + 1)
-        self.own = self.head.fed_back(hidden)
+        else:
+            hidden = self._rows(text, first, text.start + 1)
+        self.own.copy_(self.head.fed_back(hidden))
         return [self.chosen(text, nodes, self.head.norm(hidden))]
+
+    def _step(self, text: Text, count: int):
+        from ..model.cpu.feature_step import feature_text
+
+        return feature_text(self.target.steps, self.head, text.sampler.ranker, count, self.cache, self.memory, self.own)
 
     def _rows(self, text: Text, low: int, high: int) -> Tensor:
         """Runs positions low .. high - 1 of the text with the target's features. Returns the output at the last one, (1, 1, D)."""
@@ -44,6 +59,7 @@ class FeatureDrafter(HeadDrafter):
         return self.head.run(self.target, embedded, self.memory[:, low:high], self.cache, low)[:, -1:]
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        self._settle()
         self.cache.truncate(min(self.verified + 1, text.start))  # drops the rows of drafts, and of a text that was cut back
         super().commit(text, nodes, verdict, seen)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..heads.shortlist import Words
 from ..verify import Verdict
-from .base import LOGITS, Drafter, Node, Parts, Room, Text
+from .base import Drafter, Node, Parts, Room, Text
 from .choose import choose
 from .tree import grow
 
@@ -48,8 +48,11 @@ class HeadDrafter(Drafter):
         if verdict is None:  # the text was cut back, so its token list starts again
             self.words, self.shown, self.verified = self.head.words(), 0, text.start
             return
-        rows = torch.tensor(verdict.rows[: text.start - self.verified], device=seen[LOGITS].device)
-        self._remember([seen[tap][:, rows] for tap in self.taps])
+        self._judged([seen[tap] for tap in self.taps], verdict.rows[: text.start - self.verified])
+
+    def _judged(self, states: Sequence[Tensor], rows: Sequence[int]) -> None:
+        """states: the target's at every tap, of a verify pass, (1, m, D) each. rows: those that were accepted."""
+        self._remember([part[:, torch.tensor(rows, device=part.device)] for part in states])
 
     def _remember(self, states: Sequence[Tensor]) -> None:
         """Stores the next n verified positions. states: the target's at every tap, (1, n, D) each."""
@@ -64,12 +67,16 @@ class HeadDrafter(Drafter):
 
     def chosen(self, text: Text, nodes: Sequence[Node], normed: Tensor, made: Tensor | None = None) -> Node:
         """The next node. normed (1, 1, D): the LM head's input. made (1, V) or (1, S): its logits, if already computed."""
-        if self.words:
-            self.words.see(text.ids[self.shown :])
-            self.shown = len(text.ids)
+        self._see(text)
         words = self.words if made is None else Made(self.words, made)
         logits = self.head.logits(self.target, normed, words)  # (1, V) or (1, S)
         return choose(text, nodes, logits, self.words and self.words.ids, self.width if self.rows > 1 else 1)
+
+    def _see(self, text: Text) -> None:
+        """Tell `words` the text's new tokens."""
+        if self.words:
+            self.words.see(text.ids[self.shown :])
+            self.shown = len(text.ids)
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
         return grow(nodes, room)

@@ -86,3 +86,11 @@ class DraftRow(NamedTuple):
     start: int  # the pending token's position: the exit layer reads the deep states of the one before it
     round: int
     words: object  # the text's list (heads/shortlist.py); None: the vocabulary
+
+
+class Fresh(NamedTuple):
+    """Rows of a text that the target has newly verified, for a draft step that reads them."""
+
+    states: Sequence[Tensor]  # of the verify pass, at each depth that the head reads: (1, m, D) float32
+    rows: Sequence[int]  # those that were accepted
+    first: int  # position of the first one

@@ -1,0 +1,60 @@
+"""The base class of drafters whose steps are one parallel region each, where that is possible (model/cpu/choice.py). The states of newly
+verified rows wait for the next step, which reads them first."""
+
+from collections.abc import Sequence
+from threading import get_ident
+
+from torch import Tensor
+
+from ..limits import MAX_ROWS
+from ..model.span import Fresh
+from ..verify import Verdict
+from .base import Node, Parts, Text
+from .head_drafter import HeadDrafter
+
+
+class RegionDrafter(HeadDrafter):
+    def __init__(self, parts: Parts, rows: int = 1):
+        super().__init__(parts, rows)
+        self.step, self.step_for = None, None  # see `_step_of`, and the sampler and the thread that it is for
+        self.waiting = Fresh((), (), 0)  # rows that are not in `memory` yet
+
+    def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
+        self._step_of(text)  # compiles it while no clock of a draft runs
+        super().begin(text, seen)
+
+    def _step_of(self, text: Text):
+        """The text's part of draft steps in one region; None where this is not possible."""
+        sampler = text.sampler
+        if self.step_for != (sampler, get_ident()):
+            width = self.width if self.rows > 1 else 1
+            self.step = self._step(text, max(width, 2)) if self.target.steps and sampler.ranker else None
+            self.step_for = sampler, get_ident()
+        return self.step
+
+    def _step(self, text: Text, count: int):
+        """It, for the `count` best tokens."""
+        raise NotImplementedError
+
+    def _fresh(self) -> Fresh:
+        """What waits, for a step that takes it into `memory`."""
+        fresh, self.waiting = self.waiting, Fresh((), (), 0)
+        self.verified += len(fresh.rows)
+        return fresh
+
+    def _settle(self) -> None:
+        """Take what waits into `memory` without a step."""
+        if self.waiting.rows:
+            (states, rows, _), self.waiting = self.waiting, Fresh((), (), 0)
+            super()._judged(states, rows)
+
+    def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
+        self._settle()  # of a round without drafts
+        if verdict is not None:
+            self._step_of(text)
+        super().commit(text, nodes, verdict, seen)
+
+    def _judged(self, states: Sequence[Tensor], rows: Sequence[int]) -> None:
+        self.waiting = Fresh(states, rows, self.verified)
+        if not self.step or len(rows) > MAX_ROWS:
+            self._settle()

@@ -1,0 +1,113 @@
+"""Steps of the feature head in one region find what their parts find when they are called one after the other."""
+
+import pytest
+import torch
+from head_rounds import moved
+from tiny import byte_tokenizer, tiny_model
+
+from eesd_core.engine import Engine
+from eesd_core.heads.kinds import kind_of
+from eesd_core.heads.shortlist import Shortlist
+from eesd_core.model.attention import NAME
+from eesd_core.model.target import Target
+from eesd_core.request import Request
+from eesd_core.run import Run
+from eesd_core.sampling import Sampling
+
+pytest.importorskip("eesd_core.model.cpu.feature_step", reason="numba is not installed")
+HOWS = [Sampling(), Sampling(0.8, seed=4, min_p=0.05), Sampling(1.1, seed=2)]
+PROMPT = "one two, one two, one t"
+
+
+def engine_of(kind: str, precision: str, listed: bool = True, **settings) -> Engine:
+    from eesd_core.model.cpu.prepare import prepare
+
+    model = tiny_model(1).bfloat16().float()
+    model.set_attn_implementation(NAME)
+    target = Target(model, byte_tokenizer(), "tiny")
+    head = moved(kind_of(kind)(target, **settings))
+    if listed:
+        head.read_only(Shortlist(target, torch.arange(60, 124)))
+    prepare(target, head, quantize=precision)
+    return Engine(target, None, "exact-as-observed", {kind: head})
+
+
+def pair(engine: Engine, drafter: str, how: Sampling, tokens: int = 40) -> list[Run]:
+    """Two runs of the same request; the second calls the parts."""
+    asked = Request(PROMPT, tokens, how, controller="fixed", settings={"length": 3}, drafter=drafter)
+    runs = [engine.start(asked) for _ in range(2)]
+    runs[1].drafter._step_of = lambda *_: None
+    for run in runs:
+        run.prefill()
+    return runs
+
+
+def compared(runs: list[Run], truth: list[int] | None = None) -> None:
+    """Goes on to the end. Some rounds draft nothing. truth: the whole text, which every third round drafts first."""
+    drafted = same = accepted = number = 0
+    near = {"rel": 1e-2, "abs": 1e-2}  # norms differ in their last bits, and so some numbers in 8 bits by one
+    while not runs[0].ended:
+        number += 1
+        for run in runs:
+            run.plan()
+            run.budget = 0 if number % 5 == 0 else run.budget
+            for _ in run.draft():
+                pass
+            if truth and number % 3 == 0 and run.drafted.nodes:
+                place = len(run.text.ids)
+                run.drafted.nodes[0] = run.drafted.nodes[0]._replace(id=truth[place])
+            run.verify()
+            run.commit()
+        made, apart = (run.drafted.nodes for run in runs)
+        assert runs[0].text.ids == runs[1].text.ids
+        drafted, accepted = drafted + len(made), accepted + runs[0].judged.verdict.accepted
+        for one, other in zip(made, apart):
+            if one.id != other.id:
+                break  # the next ones follow other tokens
+            assert (*one.facts, one.probability) == pytest.approx((*other.facts, other.probability), **near)
+            assert [id for id, _ in one.ranked[:1]] == [id for id, _ in other.ranked[:1]]
+            same += 1
+    assert runs[0].drafter.step and not runs[1].drafter.step
+    assert drafted > 10 and same > 0.9 * drafted and (not truth or accepted)
+    drafters = [run.drafter for run in runs]
+    drafters[0]._settle()
+    first, second = (drafter.memory[0, : drafter.verified + 1] for drafter in drafters)
+    assert first.shape == second.shape
+    torch.testing.assert_close(first, second, rtol=0, atol=0.05)  # of values of about 1, behind 8 bits
+
+
+@pytest.mark.parametrize("precision", ["none", "q8", "q4"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_finds_what_its_parts_find(precision, threads, monkeypatch):
+    monkeypatch.setattr("eesd_core.model.cpu.threads._threads", lambda work, least: threads)
+    engine = engine_of("feature", precision, longest=3)
+    for how in HOWS:
+        truth = engine.start(Request(PROMPT, 40, how, method="vanilla"))
+        truth.prefill()
+        while not truth.ended:
+            truth.round()
+        for drafter in ("feature", "feature:4"):
+            compared(pair(engine, drafter, how), truth.text.ids)
+
+
+@pytest.mark.parametrize("listed, settings", [(False, {}), (True, {"gated": 1})])
+def test_where_it_cannot_be_the_parts_are_called(listed, settings):
+    """A list that does not fill its panels; a gated head. Text and memory of a round without drafts are the usual ones."""
+    run = engine_of("feature", "q8", listed, **settings).start(Request(PROMPT, 8, controller="fixed", drafter="feature"))
+    run.prefill()
+    while not run.ended:
+        run.round()
+    assert not run.drafter.step and run.drafter.verified == run.text.start
+
+
+def test_a_text_that_is_cut_back_begins_again():
+    engine, texts = engine_of("feature", "q8", longest=3), []
+    run = engine.start(Request(PROMPT, 24, HOWS[1], controller="fixed", settings={"length": 2}, drafter="feature"))
+    run.prefill()
+    for _ in range(2):
+        while not run.ended:
+            run.round()
+        texts.append((run.text.ids, run.drafter.memory[0, : run.drafter.verified + 1].clone()))
+        run.rewind(HOWS[1])
+    assert texts[0][0] == texts[1][0]
+    assert torch.equal(texts[0][1], texts[1][1])
