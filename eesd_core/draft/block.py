@@ -2,7 +2,8 @@
 
 The pass reads the rows that the target has verified since the last pass, then the block. Keys and values of the verified rows stay in the
 cache, those of the block do not. Tokens are then chosen from left to right, as many as the controller asks for. The previous token changes
-a place's logits only by a product of rank 64 at most, so the LM head's rows are read once for all places.
+a place's logits only by a product of rank 64 at most, so the LM head's rows are read once for all places. Where possible, all of this is
+one region (model/cpu/block_step.py), which chooses the tokens of all places that the round has room for.
 """
 
 from collections.abc import Sequence
@@ -10,17 +11,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..limits import MAX_ROWS
+from ..sampling import Ranked
 from ..verify import Verdict
 from .base import Node, Parts, Text, last_id
-from .head_drafter import HeadDrafter
+from .choose import node_of
+from .in_region import RegionDrafter
 
 
-class BlockDrafter(HeadDrafter):
+class BlockDrafter(RegionDrafter):
     kind, at_once = "block", True
 
     def __init__(self, parts: Parts, rows: int = 1):
         super().__init__(parts, rows)
         self.cache = self.target.new_cache(parts.capacity, layers=1)
+        self.ready: list[Ranked] = []  # this round's choices, where a region has made them
         self.hidden: Tensor | None = None  # head outputs at this round's places, (1, k, D)
         self.plain: Tensor | None = None  # their logits before the correction by the previous token, (k, V) or (k, S)
         self.by_state: Tensor | None = None  # see BlockHead.factors, (1, k, r)
@@ -32,6 +37,10 @@ class BlockDrafter(HeadDrafter):
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         head, target, place = self.head, self.target, len(nodes)
+        if not nodes:
+            self.ready = self._chosen(text, min(room, head.longest))
+        if self.ready:
+            return [node_of(text, nodes, found, self.width if self.rows > 1 else 1) for found in self.ready[place : place + 1]]
         token = head.read(target.embed([last_id(text, nodes)], text.start + place))  # (1, 1, D)
         if not nodes:
             self._block(text, token, min(room, head.longest))
@@ -40,6 +49,20 @@ class BlockDrafter(HeadDrafter):
         factors = head.factors(self.by_state[:, place : place + 1], token).float()  # (1, 1, r)
         plain = self.plain[place : place + 1] + factors[0] @ head.reach(target)
         return [self.chosen(text, nodes, self.hidden[:, place : place + 1] + factors @ head.change.float(), plain)]
+
+    def _chosen(self, text: Text, places: int) -> list[Ranked]:
+        """The best tokens of all places, by one region; none where this is not possible."""
+        step, new = self._step_of(text), text.start - self.cache.lengths[0]
+        if not step or new + places > MAX_ROWS:
+            self._settle()
+            return []
+        self._see(text)
+        return step(text.ids[-1], text.start, places, self.words, self._fresh())
+
+    def _step(self, text: Text, count: int):
+        from ..model.cpu.block_step import block_text
+
+        return block_text(self.target.steps, self.head, text.sampler.ranker, count, self.cache, self.memory)
 
     def _block(self, text: Text, token: Tensor, places: int) -> None:
         """One pass over newly verified rows and a block of `places`. token (1, 1, D): the pending token as the head reads it."""
