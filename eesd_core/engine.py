@@ -22,6 +22,7 @@ from .events import Event, PrefillDone, Record
 from .heads.base import Head
 from .heads.trained import TrainedHead
 from .limits import MAX_ROWS
+from .model.cpu.heap import give_back
 from .model.cuda.graph_steps import DeviceSteps
 from .model.target import Target
 from .narration import Narration
@@ -42,7 +43,9 @@ class Engine:
     @cached_property
     def measured(self) -> Measured:
         """The time of every step of a round, measured when it is first asked for, with the threads that there are then."""
-        return measure_costs(self.target, self.exit_layer)
+        found = measure_costs(self.target, self.exit_layer)
+        give_back()  # logits of wide passes, 17 MB with SmolLM2-135M
+        return found
 
     @cached_property
     def on_device(self) -> Trial:

@@ -1,5 +1,6 @@
 """From names to a ready engine: target, exit layer, self-check."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,14 +11,18 @@ from .heads.exit_layer import ExitLayer
 from .heads.files import FACTS, WEIGHTS
 from .heads.fingerprint import fingerprint
 from .heads.frozen import FrozenExit
+from .heads.frozen_rows import ReadsFrozenRows
 from .heads.hub import find_exit_layer
 from .heads.kinds import KINDS, load_heads
 from .heads.trained import TrainedHead
 from .model.catalog import EMBEDDED
 from .model.cpu import ahead
-from .model.cpu.huge_pages import give_back, private_memory, use_large_pages
+from .model.cpu.heap import large_blocks_apart
+from .model.cpu.huge_pages import private_memory, use_large_pages
 from .model.cpu.prepare import all_in_panels, prepare
+from .model.file_rows import rows_in_file
 from .model.load import load_target
+from .model.lora import changed_by
 from .model.precisions import OWN
 from .model.target import Target
 from .row_invariance import self_check
@@ -25,6 +30,7 @@ from .row_invariance import self_check
 FROZEN = "frozen"  # instead of a folder, as in frozen:8: draft with the model's own norm and head
 
 
+@large_blocks_apart()
 def load_engine(
     model: str | None = None, exit_layer: str | None = None, device: str = "auto", dtype: str = "auto",
     quantize: str = "none", need_exit_layer: bool = True, alone: bool = False, heads: str | Path | None = None,
@@ -47,16 +53,32 @@ def load_engine(
     if heads:
         others |= given_heads(Path(heads), target, layer)
     ahead.finish(quantize)
-    prepare(target, layer, *others.values(), quantize=quantize)
+    drafting = list(filter(None, (layer, *others.values())))
+    prepare(target, *drafting, quantize=quantize)
+    leave_rows_in_file(target, drafting)
     target.codec  # noqa: B018  made now: it takes a quarter of a second and 70 MB for a moment, which no run should pay
     level = self_check(target)
     if target.device.type == "cpu":
         if find_spec("numba"):
             ahead.compile_choice()
-        give_back()
         if not all_in_panels(target):
             use_large_pages(before)
     return Engine(target, layer, level, others)
+
+
+def leave_rows_in_file(target: Target, heads: Sequence[ReadsFrozenRows]) -> None:
+    """Embeddings of a converted GGUF file, and the same rows of a tied LM head, are read where they lie. Nothing else needs them in memory
+    where all products are packed."""
+    source, family = target.source, target.family
+    if not target.steps or target.table is None or source.blocks is None:
+        return
+    name = f"{family.body}.{family.embed}.weight"
+    rows = None if source.lora and name in changed_by(source.lora) else rows_in_file(source.blocks, name)
+    if rows is not None:
+        for shortlist in {head.shortlist for head in heads if head.shortlist}:
+            if shortlist.all_rows[0].data_ptr() == target.table.data_ptr():
+                shortlist.all_rows = rows, shortlist.all_rows[1]
+        target.embed_from(rows)
 
 
 def given_heads(folder: Path, target: Target, exit_layer: Head | None) -> dict[str, TrainedHead]:

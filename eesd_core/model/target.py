@@ -17,6 +17,7 @@ from .attention import NAME
 from .cache import SPAN, KVCache, RowCache, SharedCache
 from .catalog import Source
 from .families import family_of
+from .file_rows import FileEmbedding
 from .layer_facts import Kind, listen, steady_reach
 from .quantize import precision_of
 from .span import Segment, Span
@@ -34,7 +35,7 @@ class Target:
         self.config = model.config
         self.family = family_of(self.config, name)
         body = getattr(model, self.family.body)
-        self.embedding: nn.Embedding = getattr(body, self.family.embed)
+        self.embedding: nn.Embedding | FileEmbedding = getattr(body, self.family.embed)
         self.learned: nn.Embedding | None = getattr(body, self.family.learned) if self.family.learned else None
         self.layers: nn.ModuleList = getattr(body, self.family.layers)
         self.norm: nn.Module = getattr(body, self.family.norm)
@@ -50,8 +51,8 @@ class Target:
         self.note = ""  # told to the user where the model runs slower than it could
         self.broken: str | None = None  # name of a tensor that holds NaN or infinity
         self.shards = getattr(model, "tp_size", None) or 1  # processes that share every layer
-        whole = self.shards == 1 and type(self.embedding) is nn.Embedding and not hasattr(self.embedding, "_hf_hook")  # here, unscaled
-        self.table = self.embedding.weight.detach() if whole else None  # (V, D)
+        plain = type(self.embedding) in (nn.Embedding, FileEmbedding) and not hasattr(self.embedding, "_hf_hook")  # unscaled, and here
+        self.table = self.embedding.weight.detach() if plain and self.shards == 1 else None  # (V, D)
         self.softcap: float | None = self.config.final_logit_softcapping if self.family.caps else None
         self.end_ids = end_ids_of(model.generation_config)
         model.generation_config, self.wishes = neutral(model.generation_config)
@@ -73,6 +74,11 @@ class Target:
     def codec(self) -> Codec:
         """Made when first asked for: a second target of the same model, made for a measurement, needs none."""
         return Codec(self.tokenizer, self.end_ids, self.vocab, self.name)
+
+    def embed_from(self, rows: Tensor) -> None:
+        """Reads embeddings from here from now on: the same numbers, (V, D)."""
+        self.embedding, self.table = FileEmbedding(rows, self.dtype), rows
+        setattr(getattr(self.model, self.family.body), self.family.embed, self.embedding)
 
     def no_numbers(self) -> UserError:
         where = f" ({self.broken})" if self.broken else ""

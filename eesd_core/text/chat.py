@@ -6,7 +6,7 @@ To tell them from the names that the template writes, names in messages are disg
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tokenizers import Tokenizer
 
@@ -19,8 +19,10 @@ Part = tuple[int, int]  # of a text: begin, end
 class Chat:
     """One tokenizer's chat template. Thread-safe: it is never changed after construction."""
 
-    def __init__(self, template, plain: Tokenizer, renamed: Tokenizer, names: dict[int, str], spelled: dict[int, str], owner: str):
-        """`template`: transformers' tokenizer, which fills in the template. `plain` finds control tokens by their `names`; `renamed` is
+    def __init__(
+        self, template, plain: Tokenizer, renamed: Callable[[], Tokenizer], names: dict[int, str], spelled: dict[int, str], owner: str
+    ):  # fmt: skip
+        """`template`: transformers' tokenizer, which fills in the template. `plain` finds control tokens by their `names`; `renamed` gives
         the same tokenizer with the secret names `spelled`. `owner`: the model's name for error messages."""
         self.template, self.plain, self.renamed, self.owner = template, plain, renamed, owner
         self.names, self.spelled, self.unknown = names, spelled, template.unk_token_id
@@ -35,7 +37,7 @@ class Chat:
         risky = [self._risky(message["content"]) for message in messages]
         if not any(risky):
             return self.plain.encode(text, add_special_tokens=False).ids
-        return self.renamed.encode(self._disguise(messages, risky, text), add_special_tokens=False).ids
+        return self.renamed().encode(self._disguise(messages, risky, text), add_special_tokens=False).ids
 
     def _fill(self, messages: Sequence[Message]) -> str:
         try:

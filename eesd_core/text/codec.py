@@ -8,8 +8,9 @@ import copy
 import json
 import secrets
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
+from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from ..errors import UserError
@@ -32,8 +33,9 @@ class Codec:
         self.end_ids, self.rows, self.owner = end_ids, rows, owner
         names, secret = control_tokens(facts, str(tokenizer.chat_template or "")), secrets.token_hex(8)
         spelled = {id: f"{secret}{id:08d}" for id in names}
-        self._plain, self._renamed = rename(facts, {}), rename(facts, {name: spelled[id] for id, name in names.items()})
-        self._chat = Chat(copy.copy(tokenizer), self._plain, self._renamed, names, spelled, owner) if tokenizer.chat_template else None
+        self._plain, self._secrets = rename(facts, {}), {name: spelled[id] for id, name in names.items()}
+        chat = (copy.copy(tokenizer), self._plain, lambda: self._renamed, names, spelled, owner)
+        self._chat = Chat(*chat) if tokenizer.chat_template else None
         special = {token["id"]: token["content"] for token in facts["added_tokens"] if token["special"]}
         self._names = special | {id: self._plain.id_to_token(id) or "" for id in end_ids - special.keys()}
         self.special_ids = frozenset(self._names)
@@ -56,6 +58,11 @@ class Codec:
             reason = " ".join(str(problem).split())[:200]
             raise UserError(f"the tokenizer of {model} cannot be read ({reason}): check the name, the files and the network") from None
         return cls(tokenizer, end_ids_of(generation), config.get_text_config().vocab_size, owner or model)
+
+    @cached_property
+    def _renamed(self) -> Tokenizer:
+        """Made when first asked for: it takes a tenth of a second and 14 MB with 49,152 tokens, and most conversations need none."""
+        return rename(json.loads(self._plain.to_str()), self._secrets)
 
     @property
     def has_chat(self) -> bool:

@@ -34,9 +34,3 @@ def use_large_pages(since: dict[int, int]) -> None:
     if sum(end - start for start, end in whole) <= MOST:
         for start, end in whole:
             ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), COLLAPSE)
-
-
-def give_back() -> None:
-    """Return memory freed after loading to the system, where the C library can do so (glibc)."""
-    if hasattr(library := ctypes.CDLL(None), "malloc_trim"):
-        library.malloc_trim(0)
