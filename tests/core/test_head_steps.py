@@ -1,5 +1,8 @@
 """Steps of the feature and the block head in one region find what their parts find when they are called one after the other."""
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
 import pytest
 import torch
 from head_rounds import moved
@@ -112,3 +115,44 @@ def test_a_text_that_is_cut_back_begins_again(kind):
         run.rewind(HOWS[1])
     assert texts[0][0] == texts[1][0]
     assert torch.equal(texts[0][1], texts[1][1])
+
+
+def drafts_of(records) -> dict[tuple[int, int, int], tuple]:
+    """By row of the request, round and position."""
+    events = [(record.row, record.event) for record in records if record.event.type == "draft_token"]
+    return {(row, event.round, event.position): (event.id, event.probability, event.entropy) for row, event in events}
+
+
+@pytest.mark.parametrize("kind", ["feature", "block"])
+def test_texts_that_share_a_step_draft_what_they_draft_alone(kind):
+    engine = engine_of(kind, "q8", longest=3)
+    prompts = ["one two, one t", "a", "three, four and one more"]
+    asked = [
+        Request(prompt, 16 + 4 * i, how, controller="fixed", settings={"length": 1 + i}, drafter=kind)
+        for i, (prompt, how) in enumerate(zip(prompts, HOWS))
+    ]
+    together = drafts_of(engine.run_together(asked, 3))
+    alone = {(i, *at): drafted for i, request in enumerate(asked) for (_, *at), drafted in drafts_of(engine.run(request)).items()}
+    assert together == alone and len(alone) > 20
+
+
+@pytest.mark.parametrize("kind", ["feature", "block"])
+def test_a_run_may_go_from_thread_to_thread(kind):
+    engine, found = engine_of(kind, "q8", longest=3), []
+    for threads in (1, 2):
+        run = engine.start(Request(PROMPT, 24, HOWS[1], controller="fixed", settings={"length": 3}, drafter=kind))
+        pools = [ThreadPoolExecutor(1) for _ in range(threads)]
+        pools[0].submit(run.prefill).result()
+        drafted, turns = [], count()
+        while not run.ended:
+            run.plan()
+            drafting = run.draft()
+            while pools[next(turns) % threads].submit(next, drafting, None).result():
+                pass
+            drafted.append([(node.id, node.probability) for node in run.drafted.nodes])
+            run.verify()
+            run.commit()
+        found.append(drafted)
+        for pool in pools:
+            pool.shutdown()
+    assert found[0] == found[1]
