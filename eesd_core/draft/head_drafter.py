@@ -52,7 +52,8 @@ class HeadDrafter(Drafter):
 
     def _judged(self, states: Sequence[Tensor], rows: Sequence[int]) -> None:
         """states: the target's at every tap, of a verify pass, (1, m, D) each. rows: those that were accepted."""
-        self._remember([part[:, torch.tensor(rows, device=part.device)] for part in states])
+        at = torch.tensor(rows, device=self.memory.device)
+        self._remember([part[:, at.to(part.device)] for part in states])
 
     def _remember(self, states: Sequence[Tensor]) -> None:
         """Stores the next n verified positions. states: the target's at every tap, (1, n, D) each."""
