@@ -23,7 +23,7 @@ from ..limits import MAX_DRAFT
 from ..model.families import PLAIN
 from ..model.target import Target
 from .beside import Memory
-from .copies import copied_norm, empty_layer, layer_weights
+from .copies import copied_norm, empty_layer, layer_weights, mlp_width
 from .trained import TrainedHead, check_taps, even, linear, own_keys, places_of, verified_keys
 
 MOST_RANK = 64
@@ -33,30 +33,33 @@ class BlockHead(TrainedHead):
     kind = "block"
 
     def __init__(
-        self, target: Target, weights: dict[str, Tensor] | None = None, taps: Sequence[int] = (), longest: int = 6, rank: int = MOST_RANK
+        self, target: Target, weights: dict[str, Tensor] | None = None, taps: Sequence[int] = (), longest: int = 6, rank: int = MOST_RANK,
+        mlp: int = 0,
     ):  # fmt: skip
         """`taps`: depths of the states that make a verified row (default: a third, three quarters and all of the target's layers).
-        `longest`: places of a block. `rank`: of the correction by the previous token. Without weights the layer is a copy of the target's
-        last one, a verified row is the deepest tap's state, and the rest is small and random. Raises UserError for invalid settings."""
+        `longest`: places of a block. `rank`: of the correction by the previous token. `mlp`: width of its MLP (default: as in the target).
+        Without weights the layer is a copy of the target's last one, a verified row is the deepest tap's state, and the rest is small and
+        random. Raises UserError for invalid settings."""
         third = max(1, target.depth // 3)
         taps = check_taps(target, taps or sorted({third, max(third, target.depth * 3 // 4), target.depth}), self.kind)
         if not 1 <= longest <= MAX_DRAFT or not 1 <= rank <= MOST_RANK:
             raise UserError(f"a block head has 1 to {MAX_DRAFT} places and a rank of 1 to {MOST_RANK}, not {longest} and {rank}")
-        super().__init__(target, taps=taps, longest=longest, rank=rank)
-        self.taps, self.longest = taps, longest
         source, width = target.layers[-1], target.config.hidden_size
+        mlp = mlp and mlp_width(target, source, mlp)
+        super().__init__(target, taps=taps, longest=longest, rank=rank, mlp=mlp)
+        self.taps, self.longest = taps, longest
         kind = {"dtype": target.dtype, "device": target.device}
         self.context = linear(target, len(taps) * width, width)
         self.gain = nn.Parameter(torch.ones(width, **kind))  # of the norm on token embeddings
         self.masks = nn.Parameter(torch.empty(longest, width, **kind))  # one per place
-        self.layers = nn.ModuleList([empty_layer(target, source, 0)])
+        self.layers = nn.ModuleList([empty_layer(target, source, 0, mlp)])
         self.norm = copied_norm(target)
         self.by_state, self.by_token = linear(target, width, rank), linear(target, width, rank)
         self.change = nn.Parameter(torch.empty(rank, width, **kind))
         self._reach: Tensor | None = None
         if weights is None:
             weights = {name: tensor.detach().clone() for name, tensor in self.state_dict().items() if not name.startswith("layers.")}
-            weights |= {f"layers.0.{name}": tensor for name, tensor in layer_weights(target, source).items()}
+            weights |= {f"layers.0.{name}": tensor for name, tensor in layer_weights(target, source, mlp).items()}
             weights["context.weight"] = nn.functional.pad(torch.eye(width, **kind), ((len(taps) - 1) * width, 0))
             random, scale = torch.Generator().manual_seed(0), {"masks": 0.1, "change": 0.1}
             for name in ("masks", "change", "by_state.weight", "by_token.weight"):

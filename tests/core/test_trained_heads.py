@@ -113,7 +113,7 @@ def test_whatever_they_draft_the_text_is_vanillas(engine, which, rule):
         ids = [id for event in found if event.type == "tokens_committed" for id in event.ids]
         assert len(ids) == 40 and (rule == "rejection" or ids == expected)
         assert sum(event.accepted + 1 for event in found if event.type == "round_verified") == 40
-        assert any(event.type == "draft_token" for event in found)
+        assert name == "throughput" or any(event.type == "draft_token" for event in found)  # by measured times it may draft nothing
 
 
 @pytest.mark.parametrize("which", [kind for kind in KINDS if any(s.name == "rows" for s in DRAFTERS[drafter_of(kind)].settings)])
