@@ -10,6 +10,11 @@ class Clock:
     def __init__(self):
         self.seconds, self.began = 0.0, 0.0
 
+    @property
+    def now(self) -> float:
+        """Of a running clock."""
+        return self.seconds + time.perf_counter() - self.began
+
     def start(self) -> None:
         self.began = time.perf_counter()
 

@@ -6,6 +6,7 @@ tokens.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,9 +48,8 @@ class CostTracker:
     T_v keeps its measured shape and is scaled as a whole. Otherwise noise in a single T_v(m) would look like a step in a draft's price.
 
     If several texts share passes (`texts` of them, together.py), a round of k drafts is priced as if all of them drafted k, because a pass
-    has the rows of all texts. Rows beyond the limit of a pass take further passes. All texts wait for a draft step, but it benefits only
-    those that draft in it. So if on average a share `drafting` of the texts drafts in a step, each of these is charged the step's time
-    divided by `drafting`.
+    has the rows of all texts. Rows beyond the limit of a pass take further passes. All texts wait for a text's draft step. Where they share
+    draft steps too, `SharedCosts` takes this class's place.
     """
 
     WEIGHT = 0.1  # weight of the newest round: the mean covers about ten rounds, a tenth of a second
@@ -65,24 +65,18 @@ class CostTracker:
         self.verify = Costs.from_points(0.0, measured.verify if reuses else measured.full, 0.0).verify
         self.rest = little  # acceptance, rollback and bookkeeping
         self.tokens, self.seconds = 1, measured.plain  # tokens written so far and their time; starts with one plain step
-        self.texts, self.drafting = 1, 1.0
+        self.texts = 1
         self.rows: int | None = None  # rows of all texts in this round's verify passes; None: this text is alone
 
     def costs(self) -> Costs:
         verify = self.verify if self.texts == 1 else tuple(self._passes(self.texts * rows) for rows in range(1, MAX_ROWS + 1))
-        step = self.texts / self._in_a_step * self._growth(self._in_a_step) * self.draft
-        fixed = self._growth(self.texts) * self.shallow + self.rest
+        step, fixed = self.texts * self.draft, self._growth(self.texts) * self.shallow + self.rest
         return Costs(0.0, verify, fixed, step) if self.at_once else Costs(step, verify, fixed)
 
     def _passes(self, rows: int) -> float:
         """Time of the verify passes for this many rows in total, in seconds."""
         whole, rest = divmod(rows, MAX_ROWS)
         return whole * self.verify[-1] + (self.verify[rest - 1] if rest else 0.0)
-
-    @property
-    def _in_a_step(self) -> float:
-        """Average number of texts that draft in a step."""
-        return max(1.0, self.drafting * self.texts)
 
     def _growth(self, rows: float) -> float:
         """Time of a draft step with this many rows / with one row. It is assumed to grow like T_v."""
@@ -103,9 +97,9 @@ class CostTracker:
         self.tokens, self.seconds = self.tokens + written, self.seconds + draft_seconds + verify_seconds + rest_seconds
         steps = min(drafted, 1) if self.at_once else drafted
         if drafted and not self.shallow + self.draft:
-            self.draft = draft_seconds / steps / self._growth(self._in_a_step)
+            self.draft = draft_seconds / steps
         elif drafted:
-            mean = self._growth(self.texts) * self.shallow + steps * self._growth(self._in_a_step) * self.draft
+            mean = self._growth(self.texts) * self.shallow + steps * self.draft
             scale = self._scale(mean, draft_seconds)
             self.shallow, self.draft = scale * self.shallow, scale * self.draft  # both by one factor: only their sum was measured
         elif self.shallow:
@@ -118,6 +112,46 @@ class CostTracker:
         """The factor by which a mean changes."""
         ratio = min(seconds / mean, self.MOST_CHANGE)
         return 1 + (self.FASTER if ratio < 0.5 else self.WEIGHT) * (ratio - 1)
+
+
+class SharedCosts(CostTracker):
+    """The costs of rounds of texts that share draft steps and verify passes, one for all of them. It learns from the passes themselves.
+
+    A step's time is shared by the texts that draft in it, and all wait for it. The first step of a round is priced as if all texts drafted
+    in it: nothing is known yet that sets one apart, and if it pays, it pays for all. (Priced by how many drafted lately, it would stay
+    dear where few do, and few would because it is dear.) A later step is shared by as many texts as were left in such steps lately. The
+    first one has to fetch its weights from memory, which the verify pass has filled with others; so the two kinds have means of their own.
+    """
+
+    def __init__(self, measured: Measured, reuses: int):
+        super().__init__(measured, reuses)
+        self.later, self.sharing = self.draft, 1.0  # seconds of a later step with one text; texts that draft in one
+
+    def costs(self) -> Costs:
+        texts, sharing = self.texts, min(self.sharing, self.texts)
+        verify = tuple(self._passes(texts * rows) for rows in range(1, MAX_ROWS + 1))
+        step, first = texts / sharing * self._growth(sharing) * self.later, self._growth(texts) * self.draft
+        return Costs(step, verify, self._growth(texts) * self.shallow + self.rest, first - step)
+
+    def observe(self, *_, **__) -> None:
+        """A text's own share teaches nothing that `learn` does not."""
+
+    def learn(self, steps: Sequence[tuple[int, float]], rows: int, verify_seconds: float, rest_seconds: float) -> None:
+        """Learn from a round of all texts. steps: of every shared draft step, the number of texts that drafted in it, and its seconds.
+        rows: of the verify passes, which ran all layers if there were no steps. rest_seconds: what the round took beside."""
+        first, *others = steps or [(0, 0.0)]
+        if first[0]:
+            self.draft *= self._scale(self._growth(self.texts) * self.draft, first[1])
+        for texts, seconds in others:
+            if texts:
+                self.sharing += self.WEIGHT * (texts - self.sharing)
+                self.later *= self._scale(self._growth(texts) * self.later, seconds)
+            else:
+                self.shallow *= self._scale(self._growth(self.texts) * self.shallow, seconds)
+        before = 0.0 if steps else self._growth(self.texts) * self.shallow
+        scale = self._scale(self._passes(rows) + before, verify_seconds)
+        self.verify = tuple(scale * seconds for seconds in self.verify)
+        self.rest *= self._scale(self.rest, rest_seconds)
 
 
 @torch.inference_mode()

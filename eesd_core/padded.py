@@ -17,7 +17,7 @@ from .draft.early_exit import EarlyExitDrafter, Step, step_together
 from .events import Event
 from .model.span import Span
 from .run import Judgement, Run
-from .together import Batch, Member, first_step, steps_together, verify_in_passes
+from .together import Batch, Member, first_step, steps_together
 
 
 class PaddedBatch(Batch):
@@ -50,19 +50,20 @@ class PaddedBatch(Batch):
         for step in again:
             step.drafter.ready = None
 
-    def _verify(self) -> None:
+    def _verify(self) -> float:
         runs = [*(member.run for member in self.members), *self.left]
         for run in self.left:
-            run.drafted = Draft([], run.drafter.finish(run.text, []))
+            run.drafted = Draft([], None if self.whole and steps_together(run) else run.drafter.finish(run.text, []))
         most = 1 + max(len(run.drafted.nodes) for run in runs)
-        verify_in_passes([PaddedRun(run, most, run in self.left) for run in runs], [most] * len(runs))
+        seconds = self._in_passes([PaddedRun(run, most, run in self.left) for run in runs], [most] * len(runs))
         for run in self.left:
             run.text.cache.truncate(run.text.start)
+        return seconds
 
 
 class PaddedRun:
-    """The interface of a run that a verify pass uses, with rows padded to `most`. Padding rows have the pending token's position and no
-    children."""
+    """The interface of a run that a verify pass uses, with rows padded to `most`. Padding rows follow the chain of drafts, which sees none
+    of them. Behind a tree, or where positions end, they have the pending token's position and no children."""
 
     def __init__(self, run: Run, most: int, left: bool):
         """`left`: the text has ended, so all its rows are padding."""
@@ -77,7 +78,13 @@ class PaddedRun:
     @property
     def span(self) -> Span:
         start, parents = self.run.span
-        return Span(start, (parents or tuple(range(-1, self.own - 1))) + (-1,) * self.padding) if self.padding else self.run.span
+        if not self.padding or (not parents and start + self.own + self.padding <= self.target.context):
+            return self.run.span
+        return Span(start, (parents or tuple(range(-1, self.own - 1))) + (-1,) * self.padding)
+
+    @property
+    def low(self) -> int:
+        return self.run.low
 
     @property
     def judged(self) -> Judgement:

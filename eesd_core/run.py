@@ -66,6 +66,7 @@ class Run:
         self.clock = Clock()
         self.ended: str | None = None  # why the text is complete: "stop", "eos" or "length"
         self.budget = 0  # most drafts of this round
+        self.whole = False  # a round without drafts is verified in one piece, not behind the drafter's first layers (together.py)
         self.drafted, self.judged = Draft(), Judgement(NOTHING, (), 0.0, (), False)
         self._seen: dict[int, Tensor] = {}  # the hidden states of this round's rows that the drafter wants to see
 
@@ -135,7 +136,7 @@ class Run:
         with torch.inference_mode():
             siblings = drafter.branch(text, nodes, self._room(len(nodes))) if nodes and drafter.rows > 1 else []
             nodes += siblings
-            states = drafter.finish(text, nodes)
+            states = None if self.whole and not nodes else drafter.finish(text, nodes)
         seconds += time.perf_counter() - began
         self.drafted = Draft(nodes, states, stop, seconds)
         for node in siblings:
@@ -151,8 +152,13 @@ class Run:
             prices = tuple(first_ones(prices))
         return Room(self.left - 1, prices)
 
+    @property
+    def low(self) -> int:
+        """The verify pass's first layer."""
+        return 0 if self.drafted.states is None else self.drafter.reuses
+
     def rows(self) -> Tensor:
-        """The verify pass's input, after the drafter's `reuses` layers: the pending token and every node, (1, k + 1, D)."""
+        """The verify pass's input, before layer `low`: the pending token and every node, (1, k + 1, D)."""
         text, draft = self.text, self.drafted
         return self.target.embed(text.ids[-1:] + draft.ids, *self.span) if draft.states is None else draft.states
 
@@ -165,8 +171,8 @@ class Run:
     def verify(self) -> Judgement:
         """One pass of the remaining layers over the pending token and all drafts, then the acceptance rule."""
         began = time.perf_counter()
-        rows, drafter = self.rows(), self.drafter
-        judged = self.judge(*self.target.verify(drafter.reuses, drafter.taps, rows, [Segment(self.text.cache, self.span, rows.shape[1])]))
+        rows, taps = self.rows(), self.drafter.taps
+        judged = self.judge(*self.target.verify(self.low, taps, rows, [Segment(self.text.cache, self.span, rows.shape[1])]))
         judged.seconds = time.perf_counter() - began
         return judged
 

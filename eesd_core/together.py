@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from .clock import Clock
+from .costs import SharedCosts
 from .draft.early_exit import EarlyExitDrafter, Step, step_together
 from .events import Event, PrefillDone, Record
+from .heads.base import Head
 from .model.span import Segment, packed
 from .narration import Narration
 from .request import Request
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 
-WEIGHT = 0.1  # weight of the newest round in the running mean `drafting`
 Refused = Callable[[int, Exception], None]  # called with the row of a request that cannot be run, and the reason
 
 
@@ -61,7 +62,10 @@ class Batch:
         self.refused = refused or self._keep
         self.members: list[Member] = []
         self.begun = self.passes = 0  # number of texts and of rounds so far
-        self.drafting = 1.0  # running mean of the share of texts that draft in the exit layer's draft steps
+        self.costs: dict[Head, SharedCosts] = {}  # by the exit layer whose draft steps texts share
+        self.steps: dict[Head, list[tuple[int, float]]] = {}  # of this round's shared draft steps: number of texts that drafted, seconds
+        self.whole = False  # no text drafts in this round's shared steps: Run.whole
+        self.rows = 0  # of this round's verify passes
         self.problem: Exception | None = None  # the first problem, if there is no `refused`
 
     def records(self, run: str) -> Iterator[Record]:
@@ -90,18 +94,23 @@ class Batch:
                 yield member, member.told.cancel()
             if not self.members:
                 continue  # a request may be waiting
+            began = self.clock.now
             for member in self.members:
-                costs = member.run.costs
-                costs.texts, costs.drafting = len(self.members), self.drafting if steps_together(member.run) else 0.0
+                member.run.costs.texts = len(self.members)
                 yield member, member.told.plan()
             yield from self._draft()
-            self._verify()
+            drafted = sum(seconds for steps in self.steps.values() for _, seconds in steps)
+            drafted += sum(member.run.drafted.seconds for member in self.members if not steps_together(member.run))
+            verified = self._verify()
             self.passes += 1
             for member in list(self.members):
                 yield from ((member, event) for event in member.told.commit())
                 if member.run.ended:
                     self._leave(member)
                     yield member, member.told.finish()
+            rest = self.clock.now - began - drafted - verified
+            for head, costs in self.costs.items():
+                costs.learn(self.steps.get(head, ()), self.rows, verified, rest)
 
     def _leave(self, member: Member) -> None:
         self.members.remove(member)
@@ -113,6 +122,9 @@ class Batch:
                 with self.clock.standing():
                     run = self.engine.start(request)
                     run.clock = self.clock
+                    if steps_together(run):
+                        layer = run.drafter.exit_layer
+                        run.costs = self.costs.setdefault(layer, SharedCosts(self.engine.measured, layer.exit_after))
                     member = Member(row, request.method, run, Narration(run, request, self.engine.level, self._place()))
                     events = list(member.told.begin())
             except Exception as problem:  # a request that fails must not affect the others
@@ -137,9 +149,13 @@ class Batch:
         for member in self.members:
             if member not in together:
                 yield from ((member, event) for event in drafts[member])
-        steps = {member: first_step(member.run) for member in together}
+        self.whole, self.steps = not any(member.run.budget for member in together), defaultdict(list)
+        for member in together:
+            member.run.whole = self.whole
+            if self.whole:
+                yield from ((member, event) for event in drafts[member])
+        steps = {} if self.whole else {member: first_step(member.run) for member in together}
         seconds: dict[Member, float] = defaultdict(float)
-        drafting: list[int] = []  # number of texts that draft, for every step
         while steps:
             for group in _groups(steps, lambda member: member.run.drafter.exit_layer):
                 began = time.perf_counter()
@@ -148,7 +164,7 @@ class Batch:
                 took = time.perf_counter() - began
                 for member in group:
                     seconds[member] += took
-                drafting.append(sum(steps[member].goes for member in group))
+                self.steps[group[0].run.drafter.exit_layer].append((sum(steps[member].goes for member in group), took))
             for member, step in list(steps.items()):
                 if not step.goes:
                     yield from ((member, event) for event in drafts[member])
@@ -158,33 +174,37 @@ class Batch:
                 token = next(drafts[member])
                 steps[member] = step._replace(id=token.id, position=step.position + 1, goes=token.go)
                 yield member, token
-        if drafting := [texts for texts in drafting if texts]:
-            self.drafting += WEIGHT * (sum(drafting) / len(drafting) / len(self.members) - self.drafting)
 
     def _step(self, steps: list[Step]) -> None:
         step_together(steps)
 
-    def _verify(self) -> None:
+    def _verify(self) -> float:
+        """Returns the seconds that it took."""
         runs = [member.run for member in self.members]
-        verify_in_passes(runs, [1 + len(run.drafted.nodes) for run in runs])
+        return self._in_passes(runs, [1 + len(run.drafted.nodes) for run in runs])
+
+    def _in_passes(self, runs: Sequence[Run], rows: Sequence[int]) -> float:
+        self.rows = sum(rows)
+        return verify_in_passes(runs, rows)
 
 
 @torch.inference_mode()
-def verify_in_passes(runs: Sequence[Run], rows: Sequence[int]) -> None:
+def verify_in_passes(runs: Sequence[Run], rows: Sequence[int]) -> float:
     """Verify all runs in as few passes as possible; `rows`: number of rows of each run. Each run is charged the time of all passes, because
-    every text waits for all of them."""
+    every text waits for all of them. Returns this time."""
     began = time.perf_counter()
-    for group in _groups(range(len(runs)), lambda number: runs[number].drafter.reuses):
+    for group in _groups(range(len(runs)), lambda number: runs[number].low):
         for chosen in packed([rows[number] for number in group]):
             verify_together([runs[group[i]] for i in chosen])
     seconds = time.perf_counter() - began
     for run in runs:
         run.judged.seconds, run.costs.rows = seconds, sum(rows)
+    return seconds
 
 
 def verify_together(runs: Sequence[Run]) -> None:
-    """One verify pass over the rows of all these runs, whose drafters must have equal `reuses`. Each run then judges its own rows."""
-    target, low, rows = runs[0].target, runs[0].drafter.reuses, [run.rows() for run in runs]
+    """One verify pass over the rows of all these runs, which must begin with the same layer. Each run then judges its own rows."""
+    target, low, rows = runs[0].target, runs[0].low, [run.rows() for run in runs]
     sizes = [part.shape[1] for part in rows]
     segments = [Segment(run.text.cache, run.span, size) for run, size in zip(runs, sizes)]
     depths = sorted({tap for run in runs for tap in run.drafter.taps})

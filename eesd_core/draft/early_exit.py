@@ -129,6 +129,8 @@ class EarlyExitDrafter(Drafter):
         if verdict is None:  # the text was cut back, so its token list starts again
             self.verified, self.words = 0, self.exit_layer.words()
             seen = {}
+        elif not nodes:  # the verify pass may have begun with the first layer (Run.whole)
+            self.states[:, self.verified : text.start] = seen[self.reuses]
         elif self.tree is not None:  # the exit layer's cache holds the spine: keep the accepted rows that are on it
             old, rows = self.verified, verdict.rows[: text.start - self.verified]
             self.states[:, old : text.start] = self.tree[:, rows]
@@ -178,13 +180,21 @@ def draft_in_one(steps: Sequence[Step]) -> list[Ranked]:
     return first.step.step([step.drafter._row(step) for step in steps])
 
 
+def _kept_up(steps: Sequence[Step]) -> list[Step]:
+    """The exit layer reads the rows of all texts where it runs for some anyway: a row more is cheaper than a pass to read it later. It
+    cannot read on where it has missed a position."""
+    if not any(step.goes for step in steps):
+        return list(steps)
+    return [step._replace(goes=True) if step.drafter.cache.lengths[0] == step.position else step for step in steps]
+
+
 def step_together(steps: Sequence[Step]) -> None:
     """The next step of several texts that share an exit layer: one pass through the first N layers and one through the exit layer. Stores
     the results where each drafter's `extend` and `finish` look for them. At most MAX_ROWS texts."""
     if all(step.drafter._step_of(step.text) for step in steps):
-        steps = sorted(steps, key=lambda step: not step.goes)
-        for step, found in zip(steps, draft_in_one(steps)):
-            step.drafter.ready = found
+        kept_up = sorted(zip(_kept_up(steps), steps), key=lambda both: not both[0].goes)
+        for (_, step), found in zip(kept_up, draft_in_one([kept for kept, _ in kept_up])):
+            step.drafter.ready = found if step.goes else None
         return
     first = steps[0].drafter
     target, layers = first.target, list(first.target.layers)[: first.reuses]

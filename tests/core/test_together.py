@@ -17,7 +17,7 @@ from eesd_core.bench.batch_suite import batch_suite
 from eesd_core.bench.prompts import Prompt
 from eesd_core.cli import main
 from eesd_core.clock import Clock
-from eesd_core.costs import CostTracker, Measured
+from eesd_core.costs import CostTracker, Measured, SharedCosts
 from eesd_core.draft.early_exit import EarlyExitDrafter
 from eesd_core.draft.registry import parse_drafter
 from eesd_core.engine import Engine
@@ -114,8 +114,9 @@ def test_texts_of_all_kinds_share_passes(engine):
 
 
 @pytest.fixture
-def passes(monkeypatch) -> list[tuple[int | None, list[int]]]:
-    """Of every shared pass: number of its first layer in the target (None: the exit layer's), and rows of each text."""
+def passes(monkeypatch) -> list[tuple[int | str | None, list[int]]]:
+    """Of every shared pass: number of its first layer in the target (None: the exit layer's), and rows of each text. A verify pass is
+    "verify", or "whole" from the first layer on."""
     seen, run, verify, verifying = [], Target.run_together, batch_module.verify_together, []
 
     def counted(self, layers, hidden, segments):
@@ -125,7 +126,7 @@ def passes(monkeypatch) -> list[tuple[int | None, list[int]]]:
         return run(self, layers, hidden, segments)
 
     def verified(runs):
-        seen.append((runs[0].drafter.reuses, [run.rows().shape[1] for run in runs]))
+        seen.append(("verify" if runs[0].low else "whole", [run.rows().shape[1] for run in runs]))
         verifying.append(runs)
         verify(runs)
         verifying.clear()
@@ -148,11 +149,11 @@ def test_padding_is_computed(engine, passes):
     expected = [alone(engine, one) for one in asked]
     assert together(engine, asked, 2, padded=True) == expected
     assert all(rows == [1, 1] for layer, rows in passes if layer == 0)
-    verified = [rows for layer, rows in passes if layer == 2]
+    verified = [rows for layer, rows in passes if layer == "verify"]
     assert verified[0] == [4, 4] and all(first == second for first, second in verified)
     passes.clear()
     assert together(engine, asked, 2) == expected
-    assert next(rows for layer, rows in passes if layer == 2) == [4, 2] and len(passes[-1][1]) == 1
+    assert next(rows for layer, rows in passes if layer == "verify") == [4, 2] and len(passes[-1][1]) == 1
 
 
 class Visitors:
@@ -241,7 +242,7 @@ def test_a_trace_says_which_passes_a_text_was_in(engine, passes, padded):
         assert (place["texts"], place["padded"]) == (2, padded) and 0 <= place["since"] + lane.clock <= clock.seconds
         for number, round in enumerate(lane.rounds, place["first_pass"]):
             sizes[number].append(1 + round.drafted)
-    verified = [rows for layer, rows in passes if layer == 2]
+    verified = [rows for layer, rows in passes if layer in ("verify", "whole")]
     expected = [[max(rows)] * 2 for rows in sizes.values()] if padded else list(sizes.values())
     assert list(map(sorted, verified)) == list(map(sorted, expected))
     assert found[2].started.settings["together"]["first_pass"] > 0 == found[1].started.settings["together"]["first_pass"]
@@ -265,7 +266,7 @@ def test_three_forms_write_the_same_texts(engine, sampling):
 def test_a_text_that_has_ended_has_no_rows(engine, passes):
     asked = [Request("x", n, controller="fixed", settings={"length": 0}) for n in (2, 4)]
     together(engine, asked, 2)
-    assert passes == [(0, [1, 1]), (2, [1, 1])] * 2 + [(0, [1]), (2, [1])] * 2
+    assert passes == [("whole", [1, 1])] * 2 + [("whole", [1])] * 2  # nor first layers of their own, since none drafts
 
 
 def test_no_pass_has_more_rows_than_were_tried(engine, passes):
@@ -366,46 +367,50 @@ def test_the_suite(engine, capsys):
             batch_suite(engine, asked, methods, sampling, 5, 2)
 
 
+MEASURED = Measured(4.0, 1.0, 1.0, {1: 3.0, 16: 18.0}, {1: 4.0, 16: 24.0})  # a row more costs 1
+
+
 def test_a_row_of_every_text_is_paid_for():
-    measured = Measured(4.0, 1.0, 1.0, {1: 3.0, 16: 18.0}, {1: 4.0, 16: 24.0})  # a row more costs 1
-    alone, shared = CostTracker(measured, 2), CostTracker(measured, 2)
+    alone, shared = CostTracker(MEASURED, 2), CostTracker(MEASURED, 2)
     shared.texts = 4
     assert [after - before for before, after in pairwise(alone.costs().verify)] == pytest.approx([1.0] * 15)
     costs = shared.costs()
     assert costs.verify[:5] == pytest.approx((6.0, 10.0, 14.0, 18.0, 18.0 + 6.0))  # 4, 8, 12 and 16 rows, then a second pass
-    assert costs.draft == pytest.approx(2.0)  # as a verify pass over 4 rows beside one over 1
-    for _ in range(60):
-        shared.observe(1, 8.0, 20.0, 0.08)
-    costs = shared.costs()
-    assert costs.verify[1] == pytest.approx(20.0, rel=0.01) and costs.draft + costs.fixed - 0.08 == pytest.approx(8.0, rel=0.01)
-
-
-def test_who_drafts_alone_pays_for_all_who_wait():
-    measured = Measured(4.0, 1.0, 1.0, {1: 3.0, 16: 18.0}, {1: 4.0, 16: 24.0})
-    shared = CostTracker(measured, 2)
-    shared.texts, shared.drafting = 4, 0.5
-    assert shared.costs().draft == pytest.approx(2 * 4 / 3)  # a step over 2 rows, for 2 of 4 texts
-    shared.drafting = 0.0  # its drafter never shares a step
-    assert shared.costs().draft == pytest.approx(4.0)
-    before = shared.costs()
+    assert costs.draft == pytest.approx(4.0)  # all four wait for it
     shared.rows = 7  # two others have drafted
-    shared.observe(1, 2.0, 9.0, 0.08)
-    assert shared.costs().verify == pytest.approx(before.verify)  # it took what seven rows take
+    shared.observe(1, 3.0, 9.0, 0.08)
+    assert shared.costs().verify == pytest.approx(costs.verify)  # it took what seven rows take
+
+
+def test_texts_share_the_price_of_a_step():
+    shared = SharedCosts(MEASURED, 2)
+    shared.texts = 4
+    costs = shared.costs()
+    assert costs.first + costs.draft == pytest.approx(2.0)  # as a verify pass over 4 rows beside one over 1: all draft in the first
+    assert costs.draft == pytest.approx(4.0)  # of later ones nothing is known: one does
+    for _ in range(80):
+        shared.learn([(4, 3.0), (2, 1.2), (2, 1.2), (0, 0.9)], 9, 13.0, 0.4)
+    costs = shared.costs()
+    assert costs.first + costs.draft == pytest.approx(3.0, rel=0.01) and costs.draft == pytest.approx(2 * 1.2, rel=0.01)
+    assert costs.fixed == pytest.approx(0.9 + 0.4, rel=0.01) and costs.verify[1] == pytest.approx(13 * 10 / 11, rel=0.01)
+    for _ in range(80):
+        shared.learn([], 4, 7.0, 0.4)  # of all layers
+    costs = shared.costs()
+    assert costs.verify[0] == pytest.approx(7.0 - 0.9, rel=0.01) and costs.fixed == pytest.approx(0.9 + 0.4, rel=0.05)
 
 
 @pytest.mark.parametrize("padded", [False, True])
 def test_how_many_texts_draft_in_a_step_is_told(engine, monkeypatch, padded):
     """Three steps: two texts of three draft in the first, one in the others. Who drafts without the exit layer shares no step."""
-    monkeypatch.setattr("eesd_core.together.WEIGHT", 1.0)
-    told, costs = defaultdict(set), CostTracker.costs
-    monkeypatch.setattr(CostTracker, "costs", lambda self: told[id(self)].add((self.texts, self.drafting)) or costs(self))
+    told, learn = [], SharedCosts.learn
+    monkeypatch.setattr(SharedCosts, "learn", lambda self, *what: told.append((self.texts, what)) or learn(self, *what))
     asked = [Request("x", 50, controller="fixed", settings={"length": length}) for length in (3, 1, 0)]
     asked[2] = replace(asked[2], drafter=parse_drafter("prompt-lookup"))
-    stream = engine.run_together(asked, 3, padded=padded)
-    rounds = sum(record.event.type == "round_started" and record.row == 0 for record in islice(stream, 60))
-    assert rounds > 1
-    seen = sorted(frozenset(share for texts, share in values if texts == 3) for values in told.values())
-    assert seen.count(frozenset({0.0})) == 1 and sum(pytest.approx((2 + 1 + 1) / 3 / 3) == min(shares) for shares in seen) == 2
+    list(islice(engine.run_together(asked, 3, padded=padded), 60))
+    assert len(told) > 1
+    for texts, (steps, rows, verified, rest) in told:
+        assert texts == 3 and [drafted for drafted, _ in steps] == [2, 1, 1, 0] and rows == (12 if padded else 4 + 2 + 1)
+        assert verified > 0 and rest > 0
 
 
 IDS, PARENTS = [50, 51, 52, 53, 54, 55, 56, 57], (-1, 0, 1, 2, 0, 4, 1, -1)

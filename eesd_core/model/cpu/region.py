@@ -22,6 +22,7 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from ..cache import RowCache
+from ..layer_facts import Kind
 from .attention import attend
 from .kept import kept
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
@@ -42,6 +43,7 @@ ROWS, START, CAPACITY, SHARED, POSITIONS, SLOTS, PATHS, DEPTHS, WINDOWS, CACHES 
 PARTS, TEXTS, LENGTH, STREAM, SELF, ATTENTION, TABLE, SPANS, X, READ, CLOSED, Y, QUERIES, MIXED, SEEN, LOGITS, BARRIER = range(17)
 PATIENCE = 4000  # looks before a waiting thread lets others have its core: some 20 microseconds
 ITEM = 4  # bytes of an element of a row
+ALL = 1 << 40  # positions: no window
 CONTEXT = 1 << 30  # rows of the rotary tables, which compiled code does not check
 
 
@@ -228,6 +230,27 @@ def product_columns(product) -> list[int]:
     return [*places, product_code(product.panels.dtype).address, *product.panels.shape[:2], product.width]
 
 
+class Aimed:
+    """What chains of several texts have in common, whose rows fill a program: written once, and only their places at every pass."""
+
+    def __init__(self, rows: int, kinds: Sequence[Kind]):
+        self.steps, self.positions = np.arange(rows), np.empty(rows, np.int64)
+        self.at, self.path = address(self.positions), address(self.steps)
+        self.kept = [np.repeat([kind.window or ALL for kind in kinds], count) for count in range(rows + 1)]  # windows, by rows of a text
+        self.windows = [address(windows) for windows in self.kept]
+
+    def write(self, chains: Sequence, spans: np.ndarray) -> None:
+        """The rows of `texts` into `spans`. The cache places of a chain are its positions."""
+        first, found = 0, []
+        for held, (start, _), rows in chains:
+            self.positions[first : first + rows] = self.steps[:rows] + start
+            at = self.at + 8 * first
+            sizes = rows, start, held.capacity, 1
+            found.append((*sizes, at, at, self.path, self.path, self.windows[rows], address(held.addresses)))
+            first += rows
+        spans[: len(found)] = found
+
+
 class Program:
     """A pass over some layers and so many rows: its tables and buffers. It may be run again, for a chain at another place too, since making
     them takes longer than a small model's layers."""
@@ -240,8 +263,8 @@ class Program:
         kinds = list(dict.fromkeys(part.kind for part in attentions))
         if len(kinds) > 1:
             table[:-1, WINDOW] = [kinds.index(part.kind) if part.kind else 0 for part in parts]
-        self.spans, self.cached, windows = np.empty((len(texts), CACHES + 1), np.int64), [part.index for part in attentions], []
-        for span, text in zip(self.spans, texts):
+        self.spans, self.cached, windows = np.empty((rows, CACHES + 1), np.int64), [part.index for part in attentions], []
+        for span, text in zip(self.spans, texts):  # a text has a row at least
             windows.append(np.array([text.windows(kind) for kind in kinds]))
             arrays = text.positions, text.slots, text.paths, text.depths, windows[-1], text.cache.addresses
             span[:] = len(text.slots), text.start, text.cache.capacity, len(text.paths), *map(address, arrays)
@@ -262,6 +285,8 @@ class Program:
         weights += end.into.panels.panels.size if end else 0
         self.code, self.work = pass_code(parts[0].into.door), rows * weights
         self.steps, self.places = np.arange(rows), [(text.positions, text.slots) for text in texts]
+        self.kinds: list[Kind] = kinds
+        self.aimed: Aimed | None = None
         # Whatever has its address in `given`. Caches are not among it: they live as long as their texts, and keep programs themselves.
         self.alive = parts, table, windows, room, barrier, [(text.paths, text.depths) for text in texts]
 
@@ -270,6 +295,13 @@ class Program:
         self.spans[0, START] = start
         for place in self.places[0]:
             np.add(self.steps, start, out=place)
+
+    def aim(self, chains: Sequence) -> None:
+        """At chains of other texts, or at other places, of as many rows in all. chains: span.Segment, whose windows differ by kind only."""
+        if self.aimed is None:
+            self.aimed = Aimed(self.rows, self.kinds)
+        self.given[TEXTS] = len(chains)
+        self.aimed.write(chains, self.spans)
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """hidden (1, m, D) float32 -> (1, m, D)."""

@@ -26,12 +26,12 @@ from .fused import FusedAttention, FusedLayer, FusedMLP, with_twins
 from .integers import words
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
 from .packed_linear import product_of
-from .region import Program, address, lengthen, product_columns
+from .region import ALL, Program, address, lengthen, product_columns
 from .threads import attend_by_threads
 from .vectors import LANES
 
-ALL = 1 << 40  # positions: no window
 MOST_STEPS = 16  # that are kept for drafting, by thread and head
+MOST_PROGRAMS = 128  # that are kept for passes over several texts, by thread, rows and layers
 
 
 class Pass(NamedTuple):
@@ -203,7 +203,7 @@ class Steps:
     """Runs fused layers, in place of Target.run and Target.run_together."""
 
     def __init__(self, target: Target):
-        self.target, self.tables, self.drafting = target, {}, {}
+        self.target, self.tables, self.drafting, self.shared = target, {}, {}, {}
         body = getattr(target.model, target.family.body)
         positions, probe = torch.arange(target.context)[None], torch.zeros(1, 1)
         for rope in {layer.kind.rope for layer in target.layers}:
@@ -217,7 +217,12 @@ class Steps:
             return hidden
         if len(segments) == 1 and not segments[0].span.parents:
             return self._chain(layers, hidden, segments[0])
-        return run(self._parts(layers), hidden, [Pass.of(segment) for segment in segments])
+        program = self._shared(layers, segments)
+        if program is None:
+            return run(self._parts(layers), hidden, [Pass.of(segment) for segment in segments])
+        for held, (start, _), rows in segments:
+            lengthen(held, program, start + rows)
+        return program(hidden)
 
     def _parts(self, layers: Sequence[FusedLayer]) -> list[Attention | Feed]:
         return [part for layer in layers for part in layer.parts or self._parts_of(layer)]
@@ -239,13 +244,31 @@ class Steps:
         key = get_ident(), rows, ends, *map(id, layers)
         if key not in cache.programs:
             fits = _can_be_kept(self._parts(layers))
-            cache.programs[key] = self.program_of_texts(layers, [Segment(cache, Span(0), rows)], ends) if fits else None, layers
+            cache.programs[key] = self._made(layers, [Segment(cache, Span(0), rows)], ends) if fits else None, layers
         return cache.programs[key][0]
 
     def program_of_texts(
         self, layers: Sequence[FusedLayer], segments: Sequence[Segment], ends: tuple[int, ...] | None = None
     ) -> Program:  # fmt: skip
         """The program of one pass over rows of several texts."""
+        return self._shared(layers, segments, ends) or self._made(layers, segments, ends)
+
+    def _shared(self, layers: Sequence[FusedLayer], segments: Sequence[Segment], ends: tuple[int, ...] | None = None) -> Program | None:
+        """As `program`, for chains of several texts: kept here, for any texts with as many rows in all. None where it cannot be kept."""
+        rows = sum(segment.rows for segment in segments)
+        if rows > MAX_ROWS or any(segment.span.parents for segment in segments):
+            return None
+        key = get_ident(), rows, ends, *map(id, layers)
+        if key not in self.shared:
+            if len(self.shared) >= MOST_PROGRAMS:
+                self.shared.clear()  # most are of threads that have ended; the others are made anew
+            self.shared[key] = self._made(layers, segments, ends) if _can_be_kept(self._parts(layers)) else None, layers
+        program = self.shared[key][0]
+        if program:
+            program.aim(segments)
+        return program
+
+    def _made(self, layers: Sequence[FusedLayer], segments: Sequence[Segment], ends: tuple[int, ...] | None) -> Program:
         parts, rows = self._parts(layers), sum(segment.rows for segment in segments)
         texts, end = [Pass.of(segment) for segment in segments], None if ends is None else self.end
         keeps = [len(self._parts(layers[:number])) for number in ends or ()]
@@ -257,12 +280,12 @@ class Steps:
         ends = tuple(tap - low for tap in taps if low < tap < self.target.depth)
         if not self.end or not layers or hidden.shape[1] > MAX_ROWS:
             return None
-        program = self.program(layers, cache, rows, ends) if len(segments) == 1 and not parents else None
-        if program:
+        program = self.program(layers, cache, rows, ends) if len(segments) == 1 and not parents else self._shared(layers, segments, ends)
+        if program and len(segments) == 1:
             program.move(start)
-        elif fits(self._parts(layers)):
-            program = self.program_of_texts(layers, segments, ends)
-        else:
+        elif not program and fits(self._parts(layers)):
+            program = self._made(layers, segments, ends)
+        elif not program:
             return None
         for held, (start, _), rows in segments:
             lengthen(held, program, start + rows)
