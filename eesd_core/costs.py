@@ -121,17 +121,29 @@ class SharedCosts(CostTracker):
     in it: nothing is known yet that sets one apart, and if it pays, it pays for all. (Priced by how many drafted lately, it would stay
     dear where few do, and few would because it is dear.) A later step is shared by as many texts as were left in such steps lately. The
     first one has to fetch its weights from memory, which the verify pass has filled with others; so the two kinds have means of their own.
+
+    A round without drafts has no steps: its verify pass runs all layers.
     """
 
     def __init__(self, measured: Measured, reuses: int):
         super().__init__(measured, reuses)
-        self.later, self.sharing = self.draft, 1.0  # seconds of a later step with one text; texts that draft in one
+        self.later = self.draft  # a later step with one text
+        self.last = self.shallow  # the step behind them, in which no text drafts
+        self.sharing = 1.0  # number of texts that draft in a later step
+        self.rest = self.beside = 0.1 * measured.plain  # of rounds without and with drafts
+        self.known: dict[int, Costs] = {}  # by the number of texts, until the next round is learned
 
     def costs(self) -> Costs:
-        texts, sharing = self.texts, min(self.sharing, self.texts)
+        if self.texts not in self.known:
+            self.known[self.texts] = self._costs()
+        return self.known[self.texts]
+
+    def _costs(self) -> Costs:
+        texts, sharing, all_of_them = self.texts, min(self.sharing, self.texts), self._growth(self.texts)
         verify = tuple(self._passes(texts * rows) for rows in range(1, MAX_ROWS + 1))
-        step, first = texts / sharing * self._growth(sharing) * self.later, self._growth(texts) * self.draft
-        return Costs(step, verify, self._growth(texts) * self.shallow + self.rest, first - step)
+        step = texts / sharing * self._growth(sharing) * self.later
+        first = all_of_them * (self.draft + self.last - self.shallow) + self.beside - self.rest
+        return Costs(step, verify, all_of_them * self.shallow + self.rest, first - step)
 
     def observe(self, *_, **__) -> None:
         """A text's own share teaches nothing that `learn` does not."""
@@ -139,19 +151,20 @@ class SharedCosts(CostTracker):
     def learn(self, steps: Sequence[tuple[int, float]], rows: int, verify_seconds: float, rest_seconds: float) -> None:
         """Learn from a round of all texts. steps: of every shared draft step, the number of texts that drafted in it, and its seconds.
         rows: of the verify passes, which ran all layers if there were no steps. rest_seconds: what the round took beside."""
-        first, *others = steps or [(0, 0.0)]
-        if first[0]:
-            self.draft *= self._scale(self._growth(self.texts) * self.draft, first[1])
-        for texts, seconds in others:
-            if texts:
-                self.sharing += self.WEIGHT * (texts - self.sharing)
-                self.later *= self._scale(self._growth(texts) * self.later, seconds)
+        self.known.clear()
+        all_of_them = self._growth(self.texts)
+        for number, (texts, seconds) in enumerate(steps):
+            if not texts:
+                self.last *= self._scale(all_of_them * self.last, seconds)
+            elif not number:
+                self.draft *= self._scale(all_of_them * self.draft, seconds)
             else:
-                self.shallow *= self._scale(self._growth(self.texts) * self.shallow, seconds)
-        before = 0.0 if steps else self._growth(self.texts) * self.shallow
-        scale = self._scale(self._passes(rows) + before, verify_seconds)
-        self.verify = tuple(scale * seconds for seconds in self.verify)
-        self.rest *= self._scale(self.rest, rest_seconds)
+                self.later *= self._scale(self._growth(texts) * self.later, seconds)
+                self.sharing += self.WEIGHT * (texts - self.sharing)
+        scale = self._scale(self._passes(rows) + (0.0 if steps else all_of_them * self.shallow), verify_seconds)
+        self.verify, self.shallow = tuple(scale * seconds for seconds in self.verify), scale * self.shallow
+        scale = self._scale(self.beside if steps else self.rest, rest_seconds)
+        self.rest, self.beside = scale * self.rest, self.beside * (scale if steps else 1.0)  # both where only their difference is known
 
 
 @torch.inference_mode()

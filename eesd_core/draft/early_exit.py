@@ -144,8 +144,8 @@ class EarlyExitDrafter(Drafter):
             self.words.see(text.ids[self.verified :])
         rows = start - self.verified
         if self.exit_layer.taps and seen:
-            states = torch.cat([seen[tap].narrow(1, 0, rows) for tap in self.exit_layer.taps], -1)
-            self.deep.narrow(1, self.verified + 1, rows).copy_(states)
+            place = self.deep.narrow(1, self.verified + 1, rows)
+            torch.cat([seen[tap].narrow(1, 0, rows) for tap in self.exit_layer.taps], -1, out=place)
         self.verified = start
 
     def _deep(self, low: int, high: int, start: int) -> Tensor | None:
@@ -181,9 +181,9 @@ def draft_in_one(steps: Sequence[Step]) -> list[Ranked]:
 
 
 def _kept_up(steps: Sequence[Step]) -> list[Step]:
-    """The exit layer reads the rows of all texts where it runs for some anyway: a row more is cheaper than a pass to read it later. It
-    cannot read on where it has missed a position."""
-    if not any(step.goes for step in steps):
+    """With several texts the exit layer reads the rows of those too that do not draft behind them: if one text has all drafts accepted, or
+    begins to draft again, a pass to read what it has missed takes longer. It cannot read on where it has missed a position already."""
+    if len(steps) == 1:
         return list(steps)
     return [step._replace(goes=True) if step.drafter.cache.lengths[0] == step.position else step for step in steps]
 
