@@ -191,8 +191,8 @@ def _kept_up(steps: Sequence[Step]) -> list[Step]:
 def step_together(steps: Sequence[Step]) -> None:
     """The next step of several texts that share an exit layer: one pass through the first N layers and one through the exit layer. Stores
     the results where each drafter's `extend` and `finish` look for them. At most MAX_ROWS texts."""
+    kept_up = sorted(zip(_kept_up(steps), steps), key=lambda both: not both[0].goes)
     if all(step.drafter._step_of(step.text) for step in steps):
-        kept_up = sorted(zip(_kept_up(steps), steps), key=lambda both: not both[0].goes)
         for (_, step), found in zip(kept_up, draft_in_one([kept for kept, _ in kept_up])):
             step.drafter.ready = found if step.goes else None
         return
@@ -202,8 +202,9 @@ def step_together(steps: Sequence[Step]) -> None:
     hidden = target.run_together(layers, hidden, [Segment(step.text.cache, Span(step.position), 1) for step in steps])
     for step, state in zip(steps, hidden.split(1, 1)):
         step.drafter.states[:, step.position : step.position + 1] = state
-    going = [(step.drafter, step.drafter._asked(step.text, step.position)) for step in steps if step.goes]
+    going = [(step, step.drafter._asked(step.text, step.position)) for kept, step in kept_up if kept.goes]
     for chosen in packed([asked.states.shape[1] for _, asked in going]):
         made = first.exit_layer.forward_together(target, [going[i][1] for i in chosen])
         for i, logits in zip(chosen, made):
-            going[i][0].ready = logits
+            step = going[i][0]
+            step.drafter.ready = logits if step.goes else None
