@@ -2,8 +2,8 @@
 
 A pass has the rows of all texts one after another, a different number for each text. Linear layers, norms and the head process all rows at
 once, so the weights are read once for all texts. Attention runs for each text on its own cache, so nothing is padded, masked or moved when
-one text accepts more than another. Every text has its own controller, drafter, noise and length. When a text ends, a waiting one takes its
-place.
+one text accepts more than another. Every text has its own controller, drafter, noise and length; what it takes to draft and, with the
+controller `throughput`, what drafts have taught is known to all. When a text ends, a waiting one takes its place.
 
 Each text is the one that its run alone would write: if passes of up to MAX_ROWS rows are row-invariant (row_invariance.py), the tokens in
 other rows have no influence. A round with more rows is verified in several passes.
@@ -15,12 +15,13 @@ other drafter (trees, skipped layers, pools) drafts one text after another and s
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from .clock import Clock
+from .control import Controller
 from .costs import SharedCosts
 from .draft.early_exit import EarlyExitDrafter, Step, step_together
 from .events import Event, PrefillDone, Record
@@ -64,6 +65,7 @@ class Batch:
         self.begun = self.passes = 0  # number of texts and of rounds so far
         self.costs: dict[Head, SharedCosts] = {}  # by the exit layer whose draft steps texts share
         self.steps: dict[Head, list[tuple[int, float]]] = {}  # of this round's shared draft steps: number of texts that drafted, seconds
+        self.teachers: dict[str, Controller] = {}  # the first of the controllers that share what they learn
         self.whole = False  # no text drafts in this round's shared steps: Run.whole
         self.rows = 0  # of this round's verify passes
         self.problem: Exception | None = None  # the first problem, if there is no `refused`
@@ -125,6 +127,7 @@ class Batch:
                     if steps_together(run):
                         layer = run.drafter.exit_layer
                         run.costs = self.costs.setdefault(layer, SharedCosts(self.engine.measured, layer.exit_after))
+                    self._share(run, request)
                     member = Member(row, request.method, run, Narration(run, request, self.engine.level, self._place()))
                     events = list(member.told.begin())
             except Exception as problem:  # a request that fails must not affect the others
@@ -132,6 +135,13 @@ class Batch:
                 continue
             self.members.append(member)
             yield from ((member, event) for event in events)
+
+    def _share(self, run: Run, request: Request) -> None:
+        """What controllers learn about drafts serves all texts with the same drafter, controller and sampling."""
+        if hasattr(run.controller, "learn_with"):
+            settings = sorted((name, value) for name, value in request.settings.items() if name != "seed")
+            how = repr((request.drafter, request.controller, settings, replace(request.sampling, seed=0)))
+            run.controller.learn_with(self.teachers.setdefault(how, run.controller))
 
     def _place(self) -> dict:
         """Facts for the trace about the passes that a text shares: most texts at a time, their form, and the rounds and seconds before its

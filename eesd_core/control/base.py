@@ -6,6 +6,7 @@ Its whole state, random numbers included, can be saved and restored as plain JSO
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from random import Random
 from typing import ClassVar, NamedTuple, Protocol
@@ -85,8 +86,13 @@ class Costs:
 
     def relative(self, limit: int) -> list[float]:
         """Cost of rounds of 0 .. limit drafts, in units of a round without drafts, so a uniform slowdown of the machine cancels out."""
-        plain = self.fixed + self.verify[0]
-        return [self.round(k) / plain for k in range(min(limit + 1, len(self.verify)))]
+        return list(_relative(self, limit))  # texts that share passes ask for the same
+
+
+@lru_cache(maxsize=8)
+def _relative(costs: Costs, limit: int) -> tuple[float, ...]:
+    plain = costs.fixed + costs.verify[0]
+    return tuple(costs.round(k) / plain for k in range(min(limit + 1, len(costs.verify))))
 
 
 class Controller(Protocol):

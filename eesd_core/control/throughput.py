@@ -17,6 +17,8 @@ product of the contexts' mean acceptance rates. The certainty of a token not dra
 round from a Beta posterior over all bins of the current level. Only theta is sampled: the drafts at hand will be judged whatever is
 decided, so they need no exploration. A context with few counts borrows from its bin, and a bin borrows from all drafts.
 
+Texts that share passes also share what they learn, except for the level: lambda is then that of all, and a text that joins begins with it.
+
 Rounds without drafts teach nothing. So a small share of their time is spent on drafting one token, and this is repeated at once while
 such drafts do better than predicted.
 """
@@ -54,7 +56,23 @@ def hurdles(prices: list[float], theta: float) -> list[float]:
     return found[::-1]
 
 
+class Counts:
+    """What drafts and rounds have taught. Controllers of texts that share passes may share it."""
+
+    def __init__(self, prior: tuple[float, float]):
+        self.hits, self.misses = [0.0] * (LEVELS * BINS), [0.0] * (LEVELS * BINS)  # level by level, bin by bin
+        self.all = list(prior)  # alpha, beta over all contexts
+        self.bins: list[list[float]] = []  # see ThroughputController._bins
+        self.tokens = self.time = 0.0  # lambda is their ratio
+        self.tried = 0  # number of rounds with drafts
+
+
+def _shared(name: str) -> property:
+    return property(lambda self: getattr(self.counts, name), lambda self, value: setattr(self.counts, name, value))
+
+
 class ThroughputController(Seeded):
+    hits, misses, all, bins, tokens, time = map(_shared, ("hits", "misses", "all", "bins", "tokens", "time"))
     name, knob = "throughput", "forget"
     changes = (
         "hits", "misses", "all", "lately", "idle", "lucky", "tokens", "time",
@@ -69,19 +87,23 @@ class ThroughputController(Seeded):
         self.forget = check_number("what a round leaves of earlier counts", forget, 0.5, 1.0)
         self.explore = check_number("the share of time for trying", explore, 1e-6, 1.0)
         self.random = Random64(seed)
-        self.hits, self.misses = [0.0] * (LEVELS * BINS), [0.0] * (LEVELS * BINS)  # level by level, bin by bin
-        self.all = list(self.prior)  # alpha, beta over all contexts
+        self.counts, self.tried = Counts(self.prior), 0  # and how many rounds with drafts it knew of when it last planned one
         self.bins = self._bins()
         self.lately = 0.0  # running mean of accepted (0 or 1) minus the predicted chance
         self.idle, self.lucky = 0, False  # rounds without drafts since the last trial; the last drafts did better than predicted
-        self.tokens = self.time = 0.0  # lambda is their ratio
         self.times: list[float] = []  # cost of rounds with k drafts (Costs.relative)
         self.hurdles: list[float] = []  # see `hurdles`
         self.theta, self.prefix = 0.0, 1.0  # prefix: P(all drafts so far are accepted)
         self.cells: list[int] = []  # this round's contexts
         self.promises: list[float] = []  # their bins' mean acceptance rates
 
+    def learn_with(self, other: "ThroughputController") -> None:
+        """Share what the other has learned and will learn."""
+        self.counts = other.counts
+
     def start_round(self, costs: Costs) -> Plan:
+        if self.tried != self.counts.tried:  # whoever tried, no other needs to
+            self.tried, self.idle = self.counts.tried, 0
         self.times = costs.relative(self.limit)
         if not self.time:
             self.tokens, self.time = self._assumed()
@@ -113,6 +135,7 @@ class ThroughputController(Seeded):
             self.idle += 1
             return
         self.idle = 0
+        self.counts.tried += 1
         self.hits = [self.forget * n for n in self.hits]
         self.misses = [self.forget * n for n in self.misses]
         for cell, promise, (_, right) in zip(self.cells, self.promises, tested):
