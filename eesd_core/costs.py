@@ -73,10 +73,12 @@ class CostTracker:
         step, fixed = self.texts * self.draft, self._growth(self.texts) * self.shallow + self.rest
         return Costs(0.0, verify, fixed, step) if self.at_once else Costs(step, verify, fixed)
 
-    def _passes(self, rows: int) -> float:
-        """Time of the verify passes for this many rows in total, in seconds."""
+    def _passes(self, rows: float) -> float:
+        """Time of the verify passes for this many rows in total, in seconds. A part of a row takes a part of its time."""
         whole, rest = divmod(rows, MAX_ROWS)
-        return whole * self.verify[-1] + (self.verify[rest - 1] if rest else 0.0)
+        low, part = int(rest), rest - int(rest)
+        before = self.verify[low - 1] if low else 0.0
+        return whole * self.verify[-1] + before + (part * (self.verify[low] - before) if part else 0.0)
 
     def _growth(self, rows: float) -> float:
         """Time of a draft step with this many rows / with one row. It is assumed to grow like T_v."""
@@ -117,19 +119,20 @@ class CostTracker:
 class SharedCosts(CostTracker):
     """The costs of rounds of texts that share draft steps and verify passes, one for all of them. It learns from the passes themselves.
 
-    A step's time is shared by the texts that draft in it, and all wait for it. The first step of a round is priced as if all texts drafted
-    in it: nothing is known yet that sets one apart, and if it pays, it pays for all. (Priced by how many drafted lately, it would stay
-    dear where few do, and few would because it is dear.) A later step is shared by as many texts as were left in such steps lately. The
-    first one has to fetch its weights from memory, which the verify pass has filled with others; so the two kinds have means of their own.
+    All wait for a step, but it benefits only those that draft in it; so these are charged a multiple of its time. Their number is a running
+    mean, for the first step of a round and for later ones. The first one has to fetch its weights from memory, which the verify pass has
+    filled with others; so the two kinds have means of their own. The rows of drafts, too, are those of as many texts as draft, or of all
+    if the others have padding.
 
     A round without drafts has no steps: its verify pass runs all layers.
     """
 
-    def __init__(self, measured: Measured, reuses: int):
+    def __init__(self, measured: Measured, reuses: int, padded: bool = False):
         super().__init__(measured, reuses)
+        self.padded = padded
         self.later = self.draft  # a later step with one text
         self.last = self.shallow  # the step behind them, in which no text drafts
-        self.sharing = 1.0  # number of texts that draft in a later step
+        self.joining, self.sharing = float(MAX_ROWS), 1.0  # numbers of texts that draft in the first step of a round, and in a later one
         self.rest = self.beside = 0.1 * measured.plain  # of rounds without and with drafts
         self.known: dict[int, Costs] = {}  # by the number of texts, until the next round is learned
 
@@ -139,10 +142,12 @@ class SharedCosts(CostTracker):
         return self.known[self.texts]
 
     def _costs(self) -> Costs:
-        texts, sharing, all_of_them = self.texts, min(self.sharing, self.texts), self._growth(self.texts)
-        verify = tuple(self._passes(texts * rows) for rows in range(1, MAX_ROWS + 1))
+        texts, all_of_them = self.texts, self._growth(self.texts)
+        joining, sharing = min(self.joining, texts), min(self.sharing, texts)
+        plain, rows = self._passes(texts), texts if self.padded else joining  # rows: of one draft more
+        verify = tuple(plain + texts / joining * (self._passes(texts + rows * drafts) - plain) for drafts in range(MAX_ROWS))
         step = texts / sharing * self._growth(sharing) * self.later
-        first = all_of_them * (self.draft + self.last - self.shallow) + self.beside - self.rest
+        first = texts / joining * (all_of_them * (self.draft + self.last - self.shallow) + self.beside - self.rest)
         return Costs(step, verify, all_of_them * self.shallow + self.rest, first - step)
 
     def observe(self, *_, **__) -> None:
@@ -158,6 +163,7 @@ class SharedCosts(CostTracker):
                 self.last *= self._scale(all_of_them * self.last, seconds)
             elif not number:
                 self.draft *= self._scale(all_of_them * self.draft, seconds)
+                self.joining = min(self.joining, self.texts) + self.WEIGHT * (texts - min(self.joining, self.texts))
             else:
                 self.later *= self._scale(self._growth(texts) * self.later, seconds)
                 self.sharing += self.WEIGHT * (texts - self.sharing)

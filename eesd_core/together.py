@@ -126,7 +126,7 @@ class Batch:
                     run.clock = self.clock
                     if steps_together(run):
                         layer = run.drafter.exit_layer
-                        run.costs = self.costs.setdefault(layer, SharedCosts(self.engine.measured, layer.exit_after))
+                        run.costs = self.costs.setdefault(layer, SharedCosts(self.engine.measured, layer.exit_after, self.padded))
                     self._share(run, request)
                     member = Member(row, request.method, run, Narration(run, request, self.engine.level, self._place()))
                     events = list(member.told.begin())
@@ -219,7 +219,7 @@ def verify_together(runs: Sequence[Run]) -> None:
     segments = [Segment(run.text.cache, run.span, size) for run, size in zip(runs, sizes)]
     depths = sorted({tap for run in runs for tap in run.drafter.taps})
     logits, seen = target.verify(low, depths, torch.cat(rows, 1), segments)
-    seen = {depth: states.split(sizes, 1) for depth, states in seen.items()}
+    seen = {depth: seen[depth].split(sizes, 1) for depth in depths}
     for number, (run, own) in enumerate(zip(runs, logits.split(sizes))):
         run.judge(own, {depth: parts[number] for depth, parts in seen.items()})
 

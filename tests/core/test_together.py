@@ -398,6 +398,14 @@ def test_texts_share_the_price_of_a_step():
         shared.learn([(4, 3.0), (2, 1.2), (2, 1.2), (0, 0.9)], 8, 11.0, 0.4)
     costs = shared.costs()
     assert costs.round(1) == pytest.approx(3.0 + 0.9 + 11.0 + 0.4, rel=0.01) and costs.draft == pytest.approx(2 * 1.2, rel=0.01)
+    plain = costs.round(0)
+    for _ in range(80):
+        shared.learn([(2, 3.0), (2, 1.2), (2, 1.2), (0, 0.9)], 8, 11.0, 0.4)
+    few = shared.costs()
+    assert few.round(0) == pytest.approx(plain, rel=0.01) and few.first > costs.first
+    first, rows = 3.0 + 0.9 + 0.4, few.verify[1] - few.verify[0]  # a round of two that draft, for all four
+    assert few.first + few.draft == pytest.approx(2 * (first - plain + few.verify[0]), rel=0.01)
+    assert rows == pytest.approx(costs.verify[1] - costs.verify[0], rel=0.01)  # twice two rows
 
 
 @pytest.mark.parametrize("padded", [False, True])
