@@ -56,7 +56,7 @@ def load_engine(
     drafting = list(filter(None, (layer, *others.values())))
     prepare(target, *drafting, quantize=quantize)
     leave_rows_in_file(target, drafting)
-    target.codec  # noqa: B018  made now: it takes a quarter of a second and 70 MB for a moment, which no run should pay
+    target.let_go_of_tokenizer()  # makes the codec, which takes a quarter of a second that no run should pay
     level = self_check(target)
     if target.device.type == "cpu":
         if find_spec("numba"):

@@ -26,8 +26,8 @@ from ..heads.base import Head
 from ..heads.files import FACTS
 from ..loading import default_depth, load_exit_layer
 from ..model.catalog import Source, locate
-from ..model.checkpoint import NO_CODE, WEIGHTS, first_line, read_config
-from ..model.load import load_target, split_revision
+from ..model.checkpoint import NO_CODE, WEIGHTS, first_line, read_config, split_revision
+from ..model.load import load_target
 from ..model.placement import weight_bytes
 from ..model.target import Target
 from ..train.lessons import states_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download
 
 from ..errors import UserError
-from ..model.load import split_revision
+from ..model.checkpoint import split_revision
 from .files import FACTS, WEIGHTS
 
 CARD = """\

@@ -32,6 +32,12 @@ def is_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or Path(name).exists()
 
 
+def split_revision(model: str | Path) -> tuple[str, str | None]:
+    """`owner/name@revision` -> id and revision. A path is returned unchanged."""
+    name, at, revision = str(model).partition("@")
+    return (name, revision) if at and not Path(model).exists() else (str(model), None)
+
+
 def read_config(name: str, revision: str | None) -> PreTrainedConfig:
     """Raises UserError, also for a folder whose files cannot be a checkpoint."""
     facts = _facts(Path(name), "config.json") if is_path(name) else PreTrainedConfig.get_config_dict(name, revision=revision)[0]

@@ -15,7 +15,7 @@ from transformers.utils import logging
 from ..errors import UserError
 from . import attention
 from .catalog import locate
-from .checkpoint import broken_tensor, explain, read_config, read_tokenizer, read_weights
+from .checkpoint import broken_tensor, explain, read_config, read_tokenizer, read_weights, split_revision
 from .cpu.fused import FAMILIES
 from .cpu.packed_linear import pack_linears
 from .lora import merge_lora
@@ -90,12 +90,6 @@ def _let_go_of_file(model: PreTrainedModel, in_file: set[int]) -> None:
             packed = isinstance(module, nn.Linear) and name == "weight"
             if not packed and parameter.data_ptr() in in_file:
                 parameter.data = parameter.data.clone()
-
-
-def split_revision(model: str | Path) -> tuple[str, str | None]:
-    """`owner/name@revision` -> id and revision. A path is returned unchanged."""
-    name, at, revision = str(model).partition("@")
-    return (name, revision) if at and not Path(model).exists() else (str(model), None)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from ..text.codec import Codec, end_ids_of
 from .attention import NAME
 from .cache import SPAN, KVCache, RowCache, SharedCache
 from .catalog import Source
+from .checkpoint import read_tokenizer, split_revision
 from .families import family_of
 from .file_rows import FileEmbedding
 from .layer_facts import Kind, listen, steady_reach
@@ -31,7 +32,7 @@ class Target:
     """embed | layers[lo:hi] | norm + head, batch size 1. Raises UserError for an unknown architecture or too short a context."""
 
     def __init__(self, model: PreTrainedModel, tokenizer, name: str):
-        self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
+        self.model, self._tokenizer, self.name = model.eval(), tokenizer, name
         self.config = model.config
         self.family = family_of(self.config, name)
         body = getattr(model, self.family.body)
@@ -74,6 +75,16 @@ class Target:
     def codec(self) -> Codec:
         """Made when first asked for: a second target of the same model, made for a measurement, needs none."""
         return Codec(self.tokenizer, self.end_ids, self.vocab, self.name)
+
+    @property
+    def tokenizer(self):
+        """transformers'. Read again if it was let go."""
+        self._tokenizer = self._tokenizer or read_tokenizer(*split_revision(self.source.checkpoint))
+        return self._tokenizer
+
+    def let_go_of_tokenizer(self) -> None:
+        """Decoding uses the codec, and a vocabulary of 49,152 tokens takes 16 MB."""
+        self._tokenizer = None if self.codec and self.source else self._tokenizer
 
     def embed_from(self, rows: Tensor) -> None:
         """Reads embeddings from here from now on: the same numbers, (V, D)."""

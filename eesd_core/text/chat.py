@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from tokenizers import Tokenizer
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from ..errors import UserError
 
@@ -16,16 +17,23 @@ Message = dict[str, str]  # role (system, user or assistant) and content
 Part = tuple[int, int]  # of a text: begin, end
 
 
+def template_of(tokenizer) -> str | None:
+    """The chat template of transformers' tokenizer; of several ones the default."""
+    templates = tokenizer.chat_template
+    return templates.get("default") if isinstance(templates, dict) else templates or None
+
+
 class Chat:
     """One tokenizer's chat template. Thread-safe: it is never changed after construction."""
 
     def __init__(
-        self, template, plain: Tokenizer, renamed: Callable[[], Tokenizer], names: dict[int, str], spelled: dict[int, str], owner: str
+        self, tokenizer, plain: Tokenizer, renamed: Callable[[], Tokenizer], names: dict[int, str], spelled: dict[int, str], owner: str
     ):  # fmt: skip
-        """`template`: transformers' tokenizer, which fills in the template. `plain` finds control tokens by their `names`; `renamed` gives
-        the same tokenizer with the secret names `spelled`. `owner`: the model's name for error messages."""
-        self.template, self.plain, self.renamed, self.owner = template, plain, renamed, owner
-        self.names, self.spelled, self.unknown = names, spelled, template.unk_token_id
+        """`tokenizer`: transformers', of which only the template and what it may name are kept. `plain` finds control tokens by their
+        `names`; `renamed` gives the same tokenizer with the secret names `spelled`. `owner`: the model's name for error messages."""
+        self.template, self.special = template_of(tokenizer), tokenizer.special_tokens_map
+        self.plain, self.renamed, self.owner = plain, renamed, owner
+        self.names, self.spelled, self.unknown = names, spelled, tokenizer.unk_token_id
         self.secret = secrets.token_hex(8)  # a word that nobody can guess
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
@@ -41,7 +49,8 @@ class Chat:
 
     def _fill(self, messages: Sequence[Message]) -> str:
         try:
-            return self.template.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+            filled, _ = render_jinja_template([list(messages)], chat_template=self.template, add_generation_prompt=True, **self.special)
+            return filled[0]
         except Exception as problem:  # a template is a program and can raise anything
             reason = " ".join(str(problem).split())[:200]
             raise UserError(f"the chat template of {self.owner} does not take this conversation: {reason}") from None

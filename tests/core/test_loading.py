@@ -16,8 +16,9 @@ from eesd_core.errors import UserError
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.heads.hub import push
 from eesd_core.loading import load_engine
+from eesd_core.model.checkpoint import split_revision
 from eesd_core.model.cpu.packed_linear import PACKED_FOR, PackedFloatLinear, PackedLinear, can_pack, pack_linears, treats_rows_alike
-from eesd_core.model.load import load_target, split_revision
+from eesd_core.model.load import load_target
 
 
 @pytest.fixture
