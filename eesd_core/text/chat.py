@@ -17,12 +17,6 @@ Message = dict[str, str]  # role (system, user or assistant) and content
 Part = tuple[int, int]  # of a text: begin, end
 
 
-def template_of(tokenizer) -> str | None:
-    """The chat template of transformers' tokenizer; of several ones the default."""
-    templates = tokenizer.chat_template
-    return templates.get("default") if isinstance(templates, dict) else templates or None
-
-
 class Chat:
     """One tokenizer's chat template. Thread-safe: it is never changed after construction."""
 
@@ -31,7 +25,9 @@ class Chat:
     ):  # fmt: skip
         """`tokenizer`: transformers', of which only the template and what it may name are kept. `plain` finds control tokens by their
         `names`; `renamed` gives the same tokenizer with the secret names `spelled`. `owner`: the model's name for error messages."""
-        self.template, self.special = template_of(tokenizer), tokenizer.special_tokens_map
+        templates = tokenizer.chat_template
+        self.template = templates.get("default") if isinstance(templates, dict) else templates
+        self.special = tokenizer.special_tokens_map
         self.plain, self.renamed, self.owner = plain, renamed, owner
         self.names, self.spelled, self.unknown = names, spelled, tokenizer.unk_token_id
         self.secret = secrets.token_hex(8)  # a word that nobody can guess
@@ -48,6 +44,8 @@ class Chat:
         return self.renamed().encode(self._disguise(messages, risky, text), add_special_tokens=False).ids
 
     def _fill(self, messages: Sequence[Message]) -> str:
+        if not self.template:
+            raise UserError(f"{self.owner} has several chat templates and no default: leave chat out, and let it continue a text")
         try:
             filled, _ = render_jinja_template([list(messages)], chat_template=self.template, add_generation_prompt=True, **self.special)
             return filled[0]

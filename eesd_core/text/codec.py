@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from ..errors import UserError
-from .chat import Chat, Message, template_of
+from .chat import Chat, Message
 from .names import control_tokens, rename
 
 REMEMBERED = 32  # prompts whose ids are cached: both lanes of a race, and the check before it, encode the same prompt
@@ -34,7 +34,7 @@ class Codec:
         spelled = {id: f"{secret}{id:08d}" for id in names}
         self._plain, self._secrets = rename(facts, {}), {name: spelled[id] for id, name in names.items()}
         chat = tokenizer, self._plain, lambda: self._renamed, names, spelled, owner
-        self._chat = Chat(*chat) if template_of(tokenizer) else None
+        self._chat = Chat(*chat) if tokenizer.chat_template else None
         special = {token["id"]: token["content"] for token in facts["added_tokens"] if token["special"]}
         self._names = special | {id: self._plain.id_to_token(id) or "" for id in end_ids - special.keys()}
         self.special_ids = frozenset(self._names)
