@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from eesd_core.bench.latest import latest_report
 from eesd_core.bench.methods import parse_method
+from eesd_core.bench.page import to_html
 from eesd_core.bench.prompts import load_prompts
 from eesd_core.control import CONTROLLERS
 from eesd_core.draft.registry import DRAFTERS
@@ -234,4 +235,4 @@ def latest(request: Request) -> Response:
 
 def latest_page(request: Request) -> Response:
     report = latest_report()
-    return FileResponse(report.page, headers=SANDBOX) if report else PlainTextResponse("there is no report yet", 404)
+    return HTMLResponse(to_html(report.data), headers=SANDBOX) if report else PlainTextResponse("there is no report yet", 404)

@@ -13,7 +13,6 @@ SHIPPED = EMBEDDED.parent / "bench"  # a recorded report, always shown as record
 
 class Report(NamedTuple):
     data: dict  # report.json
-    page: Path  # report.html beside it
     recorded: bool  # shipped with the project, not measured here
 
 
@@ -22,9 +21,8 @@ def latest_report(out: Path = OUT, shipped: Path = SHIPPED) -> Report | None:
     for folder in [*sorted(out.glob("*-*/report.json"), reverse=True), shipped / "report.json"]:
         try:
             data = json.loads(folder.read_text(encoding="utf-8"))
-            page = folder.with_name("report.html")
-            if data["format"] == FORMAT and page.exists():
-                return Report(data, page, folder.parent == shipped)
+            if data["format"] == FORMAT:
+                return Report(data, folder.parent == shipped)
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return None

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from lzma import LZMAError
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -81,8 +82,8 @@ def restore(target: Target, requests: Requests, known: Path) -> Iterator[Text]:
     """Whole texts, put together again from their replies alone. Raises UserError for a file that does not fit."""
     try:
         found = list(load_replies(known))
-    except (OSError, SafetensorError, KeyError) as problem:
-        raise UserError(f"{known} holds no replies ({problem}): give the replies.safetensors that write-replies made") from None
+    except (OSError, LZMAError, SafetensorError, KeyError) as problem:
+        raise UserError(f"{known} holds no replies ({problem}): give the replies.xz that write-replies made") from None
     for number, temperature, min_p, turns in found:
         ids, text = list(target.codec.encode_chat([{"role": "user", "content": requests.draw(number)}])), None
         for turn in turns:
