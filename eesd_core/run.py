@@ -12,7 +12,7 @@ and yields events.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, inf, isfinite
 
 import torch
@@ -66,6 +66,7 @@ class Run:
         self.clock = Clock()
         self.ended: str | None = None  # why the text is complete: "stop", "eos" or "length"
         self.budget = 0  # most drafts of this round
+        self.free = False  # they need no step of a model (Drafter.free)
         self.whole = False  # a round without drafts is verified in one piece, not behind the drafter's first layers (together.py)
         self.drafted, self.judged = Draft(), Judgement(NOTHING, (), 0.0, (), False)
         self._seen: dict[int, Tensor] = {}  # the hidden states of this round's rows that the drafter wants to see
@@ -98,7 +99,10 @@ class Run:
 
     def plan(self) -> int:
         """How many tokens this round may draft. A round writes at most one token more than it drafts."""
-        self.budget = min(self.controller.start_round(self.costs.costs()).nodes, self.left - 1)
+        self.free, costs = self.drafter.free(self.text), self.costs.costs()
+        if self.free:
+            costs = replace(costs, draft=0.0, first=0.0)
+        self.budget = min(self.controller.start_round(costs).nodes, self.left - 1)
         return self.budget
 
     def draft(self) -> Iterator[tuple[Node, Decision]]:
@@ -261,8 +265,8 @@ class Run:
         assert all(n == text.start for n in text.cache.lengths), "caches out of step"
 
     def _learn_costs(self, rest: float, written: int) -> None:
-        draft, spine = self.drafted, len(self.drafted.spine)
-        self.costs.observe(spine, draft.seconds, self.judged.seconds, rest, len(draft.nodes) - spine, written)
+        draft, steps = self.drafted, 0 if self.free else len(self.drafted.spine)
+        self.costs.observe(steps, draft.seconds, self.judged.seconds, rest, len(draft.nodes) - steps, written)
 
     def round(self) -> list[int]:
         """A whole round without events. Returns the ids that it wrote."""

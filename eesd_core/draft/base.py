@@ -125,6 +125,10 @@ class Drafter(Stateful):
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         """Called after prefill. seen: depth -> (1, n, D), hidden states of the n cached positions, for every depth of `taps`."""
 
+    def free(self, text: Text) -> bool:
+        """Whether this round's drafts need no step of a model, although those of other rounds do. Asked before a round is planned."""
+        return False
+
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         """Draft further spine nodes behind those of this round: none, one or several, at most `room`."""
         raise NotImplementedError

@@ -13,6 +13,8 @@ from ..control import Facts
 from ..verify import Verdict
 from .base import CERTAIN, Drafter, Node, Parts, Text
 
+FARTHEST = 64  # tokens that `agreed` looks back
+
 
 class PromptLookupDrafter(Drafter):
     cost_guess = 0.001
@@ -36,6 +38,11 @@ class PromptLookupDrafter(Drafter):
         place = self.source + depth
         id = ids[place] if place < len(ids) else nodes[place - len(ids)].id
         return [Node(id, depth - 1, None, Facts(depth, *CERTAIN))]
+
+    def agreed(self, text: Text) -> int:
+        """How many tokens before the copy's first one agree with those before its source, at most FARTHEST. Call it after `extend`."""
+        ids, most = text.ids, min(self.source, FARTHEST)
+        return next((n for n in range(most) if ids[self.source - 1 - n] != ids[-1 - n]), most)
 
     def _index(self, ids: list[int]) -> None:
         for end in range(max(self.indexed, 1), len(ids)):  # n-grams that end just before `end`: ids[end] follows them

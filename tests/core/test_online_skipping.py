@@ -1,6 +1,7 @@
 """SWIFT, CLaSp, FFN-SkipLLM: their searches against plain references; and mixed drafting. What is written is vanilla's."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from eesd_core.draft.layer_skip import remaining
 from eesd_core.draft.mixed import MixedDrafter
 from eesd_core.draft.skip_set import SkipSet
 from eesd_core.draft.swift import SwiftDrafter, as_set
+from eesd_core.draft.trained import trained_drafter
+from eesd_core.engine import Engine
+from eesd_core.heads.feature import FeatureHead
 from eesd_core.request import Request
 from eesd_core.sampling import Sampler, Sampling
 
@@ -130,14 +134,14 @@ def test_feed_forward_layers_are_skipped_by_the_cosine(engine):
         assert drafter.snapshot()["skipped"] == [float(number in skips.mlp) for number in range(4)]
 
 
-def test_mixed_copies_while_that_is_right(agreeing, monkeypatch):
-    """What it learns of the copy it learns in every round, whoever drafted; and the exit layer goes on from states that copying left."""
+def test_mixed_copies_where_that_promises_more(agreeing, monkeypatch):
+    """Whoever drafted, it learns how right the copy was; and the exit layer goes on from states that copying left."""
     seen = []
     commit = MixedDrafter.commit
 
     def watched(self, text, nodes, verdict, states):
         commit(self, text, nodes, verdict, states)
-        seen.append((self.copying, bool(self.copy), dict(self.right)))
+        seen.append((self.copying, bool(self.copy), self.trust.hits))
 
     monkeypatch.setattr(MixedDrafter, "commit", watched)
     request = Request("one two, one two, one t", 100, Sampling(), "eesd", "fixed", {"length": 4}, drafter="mixed")
@@ -146,3 +150,61 @@ def test_mixed_copies_while_that_is_right(agreeing, monkeypatch):
     assert {copying for copying, _, _ in seen} == {True, False} and any(there and not copying for copying, there, _ in seen)
     fromexit = [round.accepted for round, (copying, _, _) in zip(lane.rounds, seen) if round.nodes and not copying]
     assert all(count >= len(lane.rounds[0].nodes[:4]) - 1 for count in fromexit[:-1])  # this exit layer is always right
+
+
+def test_a_copy_is_as_long_as_it_has_been_right(engine):
+    """After n tokens that agree the next one is right with chance 1 - 1/n; the lead tells it. Where nothing repeats, the head drafts."""
+    drafter = MixedDrafter(Parts(engine.target, engine.exit_layer, 200), rows=1)
+    long = read(engine, [1, 2, *range(40, 60), 7, *range(40, 60)])
+    assert drafter.free(long) and drafter.agreed == 20 and drafter.copy[0] == 7
+    nodes = drafter.extend(long, [], 9)
+    assert [node.id for node in nodes] == [7, *range(40, 48)] and drafter.extend(long, nodes, 3) == []
+    assert [math.tanh(node.facts.lead / 2) for node in nodes] == pytest.approx([1 - 2 / (20 + i) for i in range(9)])
+    fresh = read(engine, range(40, 60))
+    assert not drafter.free(fresh) and not drafter.copy
+    failed = read(engine, [*range(40, 60), 7, 8, 9, 50, 51])
+    drafter.trust.learn([(0.9, False)] * 6)
+    assert not drafter.free(failed) and drafter.agreed == 2 and drafter.copy  # it has been wrong too often
+
+
+def test_a_copy_takes_no_steps_and_is_priced_so(agreeing):
+    """Its time teaches nothing about the head's steps."""
+    request = Request("one two, one two, one t", 60, Sampling(), "eesd", "throughput", drafter="mixed:1")
+    run = agreeing.start(request, costs=free_rows(agreeing, "early-exit"))
+    learned, priced = [], []
+    run.costs.observe = lambda steps, *rest: learned.append((steps, len(run.drafted.nodes)))
+    start = run.controller.start_round
+    run.controller.start_round = lambda costs: priced.append(costs.draft) or start(costs)
+    run.prefill()
+    free = []
+    while not run.ended:
+        run.round()
+        free.append(run.free)
+    assert {True, False} == set(free)
+    for was_free, (steps, nodes), price in zip(free, learned, priced):
+        assert steps == (0 if was_free else nodes) and bool(price) != was_free
+
+
+@pytest.mark.parametrize("rule", ["greedy", "shared noise"])
+def test_the_text_is_vanillas_with_a_feature_head_too(engine, rule):
+    whole = Engine(engine.target, engine.exit_layer, engine.level, {"feature": FeatureHead(engine.target)})
+    sampling = Sampling() if rule == "greedy" else Sampling(0.8, seed=11)
+    for prompt in (PROMPT, "Once upon a time"):
+        vanilla = lane_of(whole, Request(prompt, 60, sampling, "vanilla")).token_ids
+        for drafter in ("mixed", "mixed:1", "hedge", "hedge:1"):
+            for controller, settings in (("tapout", {}), ("throughput", {}), ("fixed", {"length": 15})):
+                request = Request(prompt, 60, sampling, "eesd", controller, settings, drafter=drafter)
+                assert lane_of(whole, request, costs=free_rows(whole, "")).token_ids == vanilla, (drafter, controller)
+
+
+def test_the_better_head_drafts(engine):
+    head = FeatureHead(engine.target)
+    parts = Parts(engine.target, engine.exit_layer, 60, {"feature": head})
+    before = engine.exit_layer.facts
+    try:
+        for layer, own, chosen in ((None, None, "Feature"), (0.7, 0.6, "EarlyExit"), (0.5, 0.6, "Feature"), (0.5, None, "Feature")):
+            engine.exit_layer.facts, head.facts = ({"training": {"held_out_agreement": share} if share else {}} for share in (layer, own))
+            assert type(trained_drafter(parts, 1)).__name__ == f"{chosen}Drafter"
+    finally:
+        engine.exit_layer.facts = before
+    assert type(trained_drafter(parts._replace(heads={}), 1)).__name__ == "EarlyExitDrafter"
