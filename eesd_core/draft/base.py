@@ -119,14 +119,16 @@ class Drafter(Stateful):
     rows: int = 1  # siblings may fill up a verify pass to this many rows; 1: it drafts chains
     reuses: int = 0  # number of the target's first layers that drafting has already run when verification begins
     at_once: bool = False  # one step makes all drafts of a round, and its time does not depend on their number
+    copies: bool = False  # some of its rounds need no step of a model, although others do: `free` says which
     cost_guess: float = 0.0  # draft step time / plain step time, used if it is not measured at load (reuses = 0); 0: unknown
     taps: tuple[int, ...] = ()  # depths at which it wants the hidden states of every row; each >= reuses
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         """Called after prefill. seen: depth -> (1, n, D), hidden states of the n cached positions, for every depth of `taps`."""
 
-    def free(self, text: Text) -> bool:
-        """Whether this round's drafts need no step of a model, although those of other rounds do. Asked before a round is planned."""
+    def free(self, text: Text, room: Room) -> bool:
+        """Called before a round is planned, if `copies`. Whether its drafts need no step of a model. room: all rows behind the pending
+        token's."""
         return False
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:

@@ -3,14 +3,15 @@
 Copying costs almost nothing and gives long correct drafts. How far a copy will go is foreseen from how far it has come: where n tokens
 before it agree with those before its source, the next one agrees with a chance of about 1 - 1/n (measured in replies that sum up a text or
 answer from it: 0.5 for 2 tokens, 0.65 for 3, 0.81 for 5, 0.91 for 12). The text shows in every round whether the copy was right, whoever
-drafted, and the chances are corrected by that. So long copies follow an accepted one, and none the end of a copy.
+drafted, and the chances are corrected by that. So a long copy follows an accepted one, and none the end of a copy. A copy ends where the
+next token is no longer worth its row (tree.py).
 
 The copy is the spine if it promises more tokens than the head's drafts have lately given. Otherwise it is added beside the head's spine, if
 it is worth its rows.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from math import log
 from operator import mul
 
@@ -23,11 +24,12 @@ from .prompt_lookup import PromptLookupDrafter
 from .trained import trained_drafter
 from .tree import Trust, hang
 
-LEAST = 0.05  # a copy ends where its tokens are less likely to be right: a row takes about a thirtieth of a round
 MEMORY = 0.2  # weight of the newest round in `given`
 
 
 class MixedDrafter(Drafter):
+    copies = True
+
     def __init__(self, parts: Parts, rows: int = 8):
         """`rows`: siblings and copies may fill up a verify pass to this many rows; 1: a chain."""
         self.head, self.rows = trained_drafter(parts, rows), rows
@@ -41,12 +43,15 @@ class MixedDrafter(Drafter):
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         self.head.begin(text, seen)
 
-    def free(self, text: Text) -> bool:
+    def free(self, text: Text, room: Room) -> bool:
         self.first, self.copy = len(text.ids), whole_draft(self.lookup, text)
         self.agreed = self.lookup.agreed(text) if self.copy else 0
-        worth = [right for right in accumulate(map(self._chance, range(len(self.copy))), mul) if right > LEAST]
-        self.copy, self.promised = self.copy[: len(worth)], sum(worth)
+        right = accumulate(map(self._chance, range(len(self.copy))), mul)  # that the copy is right up to each token
+        worth = list(takewhile(lambda row: row[0] > row[1], zip(right, room.prices)))
+        self.promised = sum(chance for chance, _ in worth)
         self.copying = self.promised > self.given
+        if self.copying:
+            self.copy = self.copy[: len(worth)]
         return self.copying
 
     def _stated(self, depth: int) -> float:
@@ -57,8 +62,6 @@ class MixedDrafter(Drafter):
         return self.trust(self._stated(depth))
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
-        if not nodes:
-            self.free(text)
         if not self.copying:
             return self.head.extend(text, nodes, room)
         return [] if nodes else [self._copied(depth) for depth in range(min(len(self.copy), room))]

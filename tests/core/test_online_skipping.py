@@ -8,7 +8,7 @@ import torch
 from test_trees import PROMPT, RULES, free_rows, lane_of
 from torch.nn.functional import cosine_similarity
 
-from eesd_core.draft.base import Parts, Text
+from eesd_core.draft.base import Parts, Room, Text
 from eesd_core.draft.clasp import ClaspDrafter
 from eesd_core.draft.ffn_skip import FfnSkipDrafter
 from eesd_core.draft.layer_skip import remaining
@@ -18,6 +18,7 @@ from eesd_core.draft.swift import SwiftDrafter, as_set
 from eesd_core.draft.trained import trained_drafter
 from eesd_core.engine import Engine
 from eesd_core.heads.feature import FeatureHead
+from eesd_core.limits import MAX_DRAFT
 from eesd_core.request import Request
 from eesd_core.sampling import Sampler, Sampling
 
@@ -152,19 +153,24 @@ def test_mixed_copies_where_that_promises_more(agreeing, monkeypatch):
     assert all(count >= len(lane.rounds[0].nodes[:4]) - 1 for count in fromexit[:-1])  # this exit layer is always right
 
 
+FREE_ROOM = Room(99, (0.0,) * MAX_DRAFT)
+
+
 def test_a_copy_is_as_long_as_it_has_been_right(engine):
     """After n tokens that agree the next one is right with chance 1 - 1/n; the lead tells it. Where nothing repeats, the head drafts."""
-    drafter = MixedDrafter(Parts(engine.target, engine.exit_layer, 200), rows=1)
-    long = read(engine, [1, 2, *range(40, 60), 7, *range(40, 60)])
-    assert drafter.free(long) and drafter.agreed == 20 and drafter.copy[0] == 7
+    parts = Parts(engine.target, engine.exit_layer, 200)
+    drafter, long = MixedDrafter(parts, rows=1), read(engine, [1, 2, *range(40, 60), 7, *range(40, 60)])
+    assert drafter.free(long, FREE_ROOM) and drafter.agreed == 20 and drafter.copy[0] == 7
     nodes = drafter.extend(long, [], 9)
     assert [node.id for node in nodes] == [7, *range(40, 48)] and drafter.extend(long, nodes, 3) == []
     assert [math.tanh(node.facts.lead / 2) for node in nodes] == pytest.approx([1 - 2 / (20 + i) for i in range(9)])
-    fresh = read(engine, range(40, 60))
-    assert not drafter.free(fresh) and not drafter.copy
-    failed = read(engine, [*range(40, 60), 7, 8, 9, 50, 51])
+    dear = Room(99, (0.1,) * 3 + (0.9,) * (MAX_DRAFT - 3))
+    assert drafter.free(long, dear) and len(drafter.extend(long, [], 9)) == 3  # the fourth is right with a chance of 0.83
+    drafter = MixedDrafter(parts, rows=1)
+    assert not drafter.free(read(engine, range(40, 60)), FREE_ROOM) and not drafter.copy
+    drafter, failed = MixedDrafter(parts, rows=1), read(engine, [*range(40, 60), 7, 8, 9, 50, 51])
     drafter.trust.learn([(0.9, False)] * 6)
-    assert not drafter.free(failed) and drafter.agreed == 2 and drafter.copy  # it has been wrong too often
+    assert not drafter.free(failed, FREE_ROOM) and drafter.agreed == 2 and drafter.copy  # it has been wrong too often
 
 
 def test_a_copy_takes_no_steps_and_is_priced_so(agreeing):
