@@ -100,7 +100,7 @@ class Run:
     def plan(self) -> int:
         """How many tokens this round may draft. A round writes at most one token more than it drafts."""
         costs = self.costs.costs()
-        self.free = self.drafter.copies and self.drafter.free(self.text, self._room(0, MAX_ROWS))
+        self.free = self.drafter.copies and self.drafter.free(self.text, Room(self.left - 1, self._prices(0, MAX_ROWS)))
         if self.free:
             costs = replace(costs, draft=0.0, first=0.0)
         self.budget = min(self.controller.start_round(costs).nodes, self.left - 1)
@@ -139,7 +139,7 @@ class Run:
             stop = "length"
         began = time.perf_counter()
         with torch.inference_mode():
-            siblings = drafter.branch(text, nodes, self._room(len(nodes), drafter.rows)) if nodes and drafter.rows > 1 else []
+            siblings = drafter.branch(text, nodes, self._room(len(nodes))) if nodes and drafter.rows > 1 else []
             nodes += siblings
             states = None if self.whole and not nodes else drafter.finish(text, nodes)
         seconds += time.perf_counter() - began
@@ -147,15 +147,18 @@ class Run:
         for node in siblings:
             yield node, Decision(False, {})
 
-    def _room(self, spine: int, most: int) -> Room:
-        """Room for nodes beside and behind a spine of this many nodes, in a pass of at most `most` rows. Every row of a tree passes the
-        drafter's `reuses` layers once more, so the price of a verify row is scaled up from the remaining layers to all layers."""
+    def _room(self, spine: int) -> Room:
+        """Room for siblings beside a spine of this many nodes."""
+        return Room(self.left - 1, self._prices(spine, self.drafter.rows))
+
+    def _prices(self, spine: int, most: int) -> tuple[float, ...]:
+        """Prices of the rows behind the spine's, in a pass of at most `most` rows (see Room). Every row of a tree passes the drafter's
+        `reuses` layers once more, so the price of a verify row is scaled up from the remaining layers to all layers."""
         verify, layers = self.costs.costs().verify, self.target.depth
         by = self.costs.pace * layers / (layers - self.drafter.reuses)
         prices = tuple(by * (verify[rows] - verify[rows - 1]) for rows in range(spine + 1, most))
-        if self.target.shards > 1:  # all processes of one model must draft the same tree, but their clocks differ
-            prices = tuple(first_ones(prices))
-        return Room(self.left - 1, prices)
+        # All processes of one model must draft the same tree, but their clocks differ.
+        return tuple(first_ones(prices)) if self.target.shards > 1 else prices
 
     @property
     def low(self) -> int:

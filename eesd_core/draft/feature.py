@@ -58,6 +58,16 @@ class FeatureDrafter(RegionDrafter):
         embedded = self.target.embed(text.ids[low:high], low)
         return self.head.run(self.target, embedded, self.memory[:, low:high], self.cache, low)[:, -1:]
 
+    def read_on(self, text: Text) -> tuple[int, Tensor]:
+        """The head reads the verified tokens that it has not read. Returns the place behind the first of them, and the logits behind each,
+        (n, V), or (n, S) over the list."""
+        self._settle()
+        self._see(text)
+        low, high = self.cache.lengths[0], text.start
+        embedded = self.target.embed(text.ids[low:high], low)
+        hidden = self.head.run(self.target, embedded, self.memory[:, low:high], self.cache, low)
+        return low + 1, self.head.logits(self.target, self.head.norm(hidden), self.words)
+
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
         self._settle()
         self.cache.truncate(min(self.verified + 1, text.start))  # drops the rows of drafts, and of a text that was cut back

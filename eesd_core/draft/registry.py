@@ -142,11 +142,11 @@ ROWS = (
         needs_exit_layer=True,
     ),
     Entry(
-        "mixed", "mixed.MixedDrafter", "the text's own repetitions where they have been right, early exit elsewhere", "ours", (rows(8),),
+        "mixed", "mixed.MixedDrafter", "the text's own repetitions where they promise more, a trained head elsewhere", "ours", (rows(8),),
         needs_exit_layer=True,
     ),
     Entry(
-        "hedge", "hedge.HedgeDrafter", "of four drafters, mostly the one that would have earned most", "HedgeSpec, arXiv 2510.20064",
+        "hedge", "hedge.HedgeDrafter", "of a trained head and three others, mostly the one that would have earned most", "HedgeSpec, arXiv 2510.20064",
         (rows(8),),
         needs_exit_layer=True,
     ),

@@ -9,9 +9,10 @@ def trained_drafter(parts: Parts, rows: int) -> Drafter:
     """The feature drafter where the engine has such a head, unless the exit layer has agreed more often with the target on texts that
     neither was trained on. A feature head without that figure is used: somebody gave it. `rows`: see EarlyExitDrafter."""
     head = parts.heads.get("feature")
-    if head and _agreement(head.facts, 1.0) >= _agreement(parts.exit_layer.facts, 0.0):
-        return FeatureDrafter(parts, rows)
-    return EarlyExitDrafter(parts, rows)
+    better = head and _agreement(head.facts, 1.0) >= _agreement(parts.exit_layer.facts, 0.0)
+    drafter = (FeatureDrafter if better else EarlyExitDrafter)(parts, rows)
+    drafter.name = "feature" if better else "early-exit"
+    return drafter
 
 
 def _agreement(facts: dict, unknown: float) -> float:

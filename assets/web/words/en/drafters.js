@@ -19,7 +19,7 @@ export const drafters = {
     ouroboros: ["What the first layers and the exit layer guess, and phrases of a pool behind that.", `It keeps a pool of phrases. ${EXIT}`],
     cape: ["What the first layers and the exit layer guess, with more candidates where they are less sure.", `${KEEPS} ${EXIT}`],
     gsd: ["What the first layers and the exit layer guess, with branches that go on as the spine does.", `${KEEPS} ${EXIT}`],
-    mixed: ["Copies from the text where they have lately been right, early exit elsewhere.", `It keeps how often copies were right. ${EXIT}`],
+    mixed: ["Copies from the text where that promises more tokens, what a trained head guesses elsewhere.", `It keeps how often copies were right. ${EXIT}`],
     hedge: ["What one of four drafters guesses: usually the one that would have earned most so far.", `It keeps what each would have earned. ${EXIT}`],
     disturbed: ["What the first layers and the exit layer guess, some of it made random on purpose.", EXIT],
     glide: [

@@ -125,5 +125,6 @@ export const drafter = {
   names: {
     ...{ score: "score", trials: "trials", tokens: "tokens in the table", keys: "keys", phrases: "phrases", copying: "copies" },
     ...{ drafter: "drafts now", gains: "gain", first: "first token right", copy: "copies right", exit: "exit layer right" },
+    ...{ promised: "tokens the copy promises", given: "tokens a draft of the head gives" },
   },
 };

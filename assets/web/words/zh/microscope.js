@@ -117,5 +117,6 @@ export const drafter = {
   names: {
     ...{ score: "得分", trials: "试验次数", tokens: "表中的词元", keys: "键", phrases: "短语", copying: "正在复制" },
     ...{ drafter: "当前起草器", gains: "收益", first: "首个词元正确", copy: "复制正确", exit: "退出层正确" },
+    ...{ promised: "复制预计带来的词元", given: "头的草稿带来的词元" },
   },
 };
