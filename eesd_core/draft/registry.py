@@ -146,7 +146,8 @@ ROWS = (
         needs_exit_layer=True,
     ),
     Entry(
-        "hedge", "hedge.HedgeDrafter", "of a trained head and three others, mostly the one that would have earned most", "HedgeSpec, arXiv 2510.20064",
+        "hedge", "hedge.HedgeDrafter", "of a trained head and three others, mostly the one that would have earned most",
+        "HedgeSpec, arXiv 2510.20064",
         (rows(8),),
         needs_exit_layer=True,
     ),
