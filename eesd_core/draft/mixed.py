@@ -30,7 +30,7 @@ MEMORY = 0.2  # weight of the newest round in `given`
 class MixedDrafter(Drafter):
     copies = True
 
-    def __init__(self, parts: Parts, rows: int = 8):
+    def __init__(self, parts: Parts, rows: int = 1):
         """`rows`: siblings and copies may fill up a verify pass to this many rows; 1: a chain."""
         self.head, self.rows = trained_drafter(parts, rows), rows
         self.reuses, self.taps, self.cost_guess = self.head.reuses, self.head.taps, self.head.cost_guess

@@ -142,7 +142,7 @@ ROWS = (
         needs_exit_layer=True,
     ),
     Entry(
-        "mixed", "mixed.MixedDrafter", "the text's own repetitions where they promise more, a trained head elsewhere", "ours", (rows(8),),
+        "mixed", "mixed.MixedDrafter", "the text's own repetitions where they promise more, a trained head elsewhere", "ours", (rows(1),),
         needs_exit_layer=True,
     ),
     Entry(

@@ -22,7 +22,7 @@ from eesd_core.limits import MAX_DRAFT
 from eesd_core.request import Request
 from eesd_core.sampling import Sampler, Sampling
 
-DRAFTERS = ["swift:1:8", "clasp:0.5:2", "ffn-skip:0.3", "mixed", "mixed:1", "hedge", "hedge:1"]
+DRAFTERS = ["swift:1:8", "clasp:0.5:2", "ffn-skip:0.3", "mixed:8", "mixed", "hedge", "hedge:1"]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -145,7 +145,7 @@ def test_mixed_copies_where_that_promises_more(agreeing, monkeypatch):
         seen.append((self.copying, bool(self.copy), self.trust.hits))
 
     monkeypatch.setattr(MixedDrafter, "commit", watched)
-    request = Request("one two, one two, one t", 100, Sampling(), "eesd", "fixed", {"length": 4}, drafter="mixed")
+    request = Request("one two, one two, one t", 100, Sampling(), "eesd", "fixed", {"length": 4}, drafter="mixed:8")
     lane = lane_of(agreeing, request, costs=free_rows(agreeing, "early-exit"))
     assert lane.token_ids == lane_of(agreeing, Request(request.prompt, 100, method="vanilla")).token_ids
     assert {copying for copying, _, _ in seen} == {True, False} and any(there and not copying for copying, there, _ in seen)
@@ -175,7 +175,7 @@ def test_a_copy_is_as_long_as_it_has_been_right(engine):
 
 def test_a_copy_takes_no_steps_and_is_priced_so(agreeing):
     """Its time teaches nothing about the head's steps."""
-    request = Request("one two, one two, one t", 60, Sampling(), "eesd", "throughput", drafter="mixed:1")
+    request = Request("one two, one two, one t", 60, Sampling(), "eesd", "throughput", drafter="mixed")
     run = agreeing.start(request, costs=free_rows(agreeing, "early-exit"))
     learned, priced = [], []
     run.costs.observe = lambda steps, *rest: learned.append((steps, len(run.drafted.nodes)))
@@ -197,7 +197,7 @@ def test_the_text_is_vanillas_with_a_feature_head_too(engine, rule):
     sampling = Sampling() if rule == "greedy" else Sampling(0.8, seed=11)
     for prompt in (PROMPT, "Once upon a time"):
         vanilla = lane_of(whole, Request(prompt, 60, sampling, "vanilla")).token_ids
-        for drafter in ("mixed", "mixed:1", "hedge", "hedge:1"):
+        for drafter in ("mixed:8", "mixed", "hedge", "hedge:1"):
             for controller, settings in (("tapout", {}), ("throughput", {}), ("fixed", {"length": 15})):
                 request = Request(prompt, 60, sampling, "eesd", controller, settings, drafter=drafter)
                 assert lane_of(whole, request, costs=free_rows(whole, "")).token_ids == vanilla, (drafter, controller)

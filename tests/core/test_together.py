@@ -95,7 +95,7 @@ def test_texts_of_tiny_models(which, sampling, request):
     assert together(engine, asked, 5) == [alone(engine, one) for one in asked]
 
 
-@pytest.mark.parametrize("drafter", ["early-exit:6", "prompt-lookup", "layer-skip", "recycling", "disturbed:0.5", "mixed"])
+@pytest.mark.parametrize("drafter", ["early-exit:6", "prompt-lookup", "layer-skip", "recycling", "disturbed:0.5", "mixed:8"])
 def test_drafters_that_draft_alone(engine, drafter):
     asked = [*requests("beta", {}, GREEDY, 9, drafter=drafter)[:2], *requests("fixed", {"length": 4}, GREEDY, 9)[2:4]]
     assert together(engine, asked, 3) == [alone(engine, request) for request in asked]
