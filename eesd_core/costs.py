@@ -124,12 +124,15 @@ class SharedCosts(CostTracker):
     filled with others; so the two kinds have means of their own. The rows of drafts, too, are those of as many texts as draft, or of all
     if the others have padding.
 
+    A drafter that runs some of the target's layers takes all texts through the first step, and once more through a last step without
+    drafts. One that runs none (`reuses` 0) has only steps of texts that draft; `cost_guess` gives their first price, as in CostTracker.
+
     A round without drafts has no steps: its verify pass runs all layers.
     """
 
-    def __init__(self, measured: Measured, reuses: int, padded: bool = False):
-        super().__init__(measured, reuses)
-        self.padded = padded
+    def __init__(self, measured: Measured, reuses: int, padded: bool = False, cost_guess: float = 0.0):
+        super().__init__(measured, reuses, cost_guess)
+        self.padded, self.all_step = padded, reuses > 0 or padded  # whether all texts take part in the first step
         self.later = self.draft  # a later step with one text
         self.last = self.shallow  # the step behind them, in which no text drafts
         self.joining, self.sharing = float(MAX_ROWS), 1.0  # numbers of texts that draft in the first step of a round, and in a later one
@@ -147,8 +150,17 @@ class SharedCosts(CostTracker):
         plain, rows = self._passes(texts), texts if self.padded else joining  # rows: of one draft more
         verify = tuple(plain + texts / joining * (self._passes(texts + rows * drafts) - plain) for drafts in range(MAX_ROWS))
         step = texts / sharing * self._growth(sharing) * self.later
-        first = texts / joining * (all_of_them * (self.draft + self.last - self.shallow) + self.beside - self.rest)
+        first = self._stepping(joining) * self.draft + all_of_them * (self.last - self.shallow) + self.beside - self.rest
+        first *= texts / joining
         return Costs(step, verify, all_of_them * self.shallow + self.rest, first - step)
+
+    def _stepping(self, joining: float) -> float:
+        """Time of the first step / with one text, if so many draft in it."""
+        return self._growth(self.texts if self.all_step else joining)
+
+    def _step_now(self, mean: float, growth: float, seconds: float) -> float:
+        """The mean of a step with one text, after one that took so long; growth: its time / with one text."""
+        return mean * self._scale(growth * mean, seconds) if mean else seconds / growth
 
     def observe(self, *_, **__) -> None:
         """A text's own share teaches nothing that `learn` does not."""
@@ -160,12 +172,12 @@ class SharedCosts(CostTracker):
         all_of_them = self._growth(self.texts)
         for number, (texts, seconds) in enumerate(steps):
             if not texts:
-                self.last *= self._scale(all_of_them * self.last, seconds)
+                self.last = self._step_now(self.last, all_of_them, seconds)
             elif not number:
-                self.draft *= self._scale(all_of_them * self.draft, seconds)
+                self.draft = self._step_now(self.draft, self._stepping(texts), seconds)
                 self.joining = min(self.joining, self.texts) + self.WEIGHT * (texts - min(self.joining, self.texts))
             else:
-                self.later *= self._scale(self._growth(texts) * self.later, seconds)
+                self.later = self._step_now(self.later, self._growth(texts), seconds)
                 self.sharing += self.WEIGHT * (texts - self.sharing)
         scale = self._scale(self._passes(rows) + (0.0 if steps else all_of_them * self.shallow), verify_seconds)
         self.verify, self.shallow = tuple(scale * seconds for seconds in self.verify), scale * self.shallow

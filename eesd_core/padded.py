@@ -12,12 +12,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .draft.base import Draft
-from .draft.early_exit import EarlyExitDrafter, Step, step_together
+from .draft.base import Draft, Drafter, Step
 from .events import Event
 from .model.span import Span
 from .run import Judgement, Run
-from .together import Batch, Member, first_step, steps_together
+from .together import Batch, Member, first_step, head_of
 
 
 class PaddedBatch(Batch):
@@ -26,7 +25,7 @@ class PaddedBatch(Batch):
     def __init__(self, *how):
         super().__init__(*how)
         self.left: list[Run] = []
-        self.last: dict[EarlyExitDrafter, Step] = {}  # every text's latest step of this round
+        self.last: dict[Drafter, Step] = {}  # every text's latest step of this round
 
     def _leave(self, member: Member) -> None:
         super()._leave(member)
@@ -34,26 +33,29 @@ class PaddedBatch(Batch):
 
     def _draft(self) -> Iterator[tuple[Member, Event]]:
         self.left = self.left[: self.most - len(self.members)]
-        self.last = {run.drafter: first_step(run) for run in self.left if steps_together(run)}
+        runs = [*self.left, *(member.run for member in self.members)]
+        self.last = {run.drafter: first_step(run) for run in runs if head_of(run)}
         yield from super()._draft()
 
     def _step(self, steps: list[Step]) -> None:
-        """Texts that have stopped drafting repeat their last step as padding."""
-        layer, goes = steps[0].drafter.exit_layer, any(step.goes for step in steps)
+        """Texts that have stopped drafting repeat their last step as padding, those that do not begin their first one."""
+        (drafter, text, *_), goes = steps[0], any(step.goes for step in steps)
+        head = drafter.shared(text)
         self.last |= {step.drafter: step for step in steps}
         now = {step.drafter for step in steps}
-        again = [step._replace(goes=goes) for drafter, step in self.last.items() if drafter not in now and drafter.exit_layer is layer]
+        others = [step for drafter, step in self.last.items() if drafter not in now and drafter.shared(step.text) is head]
+        again = [step._replace(goes=goes) for step in others]
         for step in again:
             for cache in (step.text.cache, step.drafter.cache):
                 cache.truncate(step.position)
-        step_together(steps + again)
+        drafter.step_together(steps + again)
         for step in again:
             step.drafter.ready = None
 
     def _verify(self) -> float:
         runs = [*(member.run for member in self.members), *self.left]
         for run in self.left:
-            run.drafted = Draft([], None if self.whole and steps_together(run) else run.drafter.finish(run.text, []))
+            run.drafted = Draft([], None if self.whole and head_of(run) else run.drafter.finish(run.text, []))
         most = 1 + max(len(run.drafted.nodes) for run in runs)
         seconds = self._in_passes([PaddedRun(run, most, run in self.left) for run in runs], [most] * len(runs))
         for run in self.left:

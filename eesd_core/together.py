@@ -8,8 +8,9 @@ controller `throughput`, what drafts have taught is known to all. When a text en
 Each text is the one that its run alone would write: if passes of up to MAX_ROWS rows are row-invariant (row_invariance.py), the tokens in
 other rows have no influence. A round with more rows is verified in several passes.
 
-Chains of the exit layer share draft steps: one pass through the first N layers with one row per text, then one of the exit layer. Any
-other drafter (trees, skipped layers, pools) drafts one text after another and shares only the verify pass.
+Some drafters share draft steps (Drafter.shared): chains of the exit layer one pass through the first N layers with one row per text, then
+one of the exit layer; chains of the feature head, where possible, one pass of the head. Any other drafter (trees, skipped layers, pools)
+drafts one text after another and shares only the verify pass.
 """
 
 import time
@@ -23,7 +24,7 @@ import torch
 from .clock import Clock
 from .control import Controller
 from .costs import SharedCosts
-from .draft.early_exit import EarlyExitDrafter, Step, step_together
+from .draft.base import Step
 from .events import Event, PrefillDone, Record
 from .heads.base import Head
 from .model.span import Segment, packed
@@ -63,7 +64,7 @@ class Batch:
         self.refused = refused or self._keep
         self.members: list[Member] = []
         self.begun = self.passes = 0  # number of texts and of rounds so far
-        self.costs: dict[Head, SharedCosts] = {}  # by the exit layer whose draft steps texts share
+        self.costs: dict[Head, SharedCosts] = {}  # by the head whose draft steps texts share
         self.steps: dict[Head, list[tuple[int, float]]] = {}  # of this round's shared draft steps: number of texts that drafted, seconds
         self.teachers: dict[str, Controller] = {}  # the first of the controllers that share what they learn
         self.whole = False  # no text drafts in this round's shared steps: Run.whole
@@ -102,7 +103,7 @@ class Batch:
                 yield member, member.told.plan()
             yield from self._draft()
             drafted = sum(seconds for steps in self.steps.values() for _, seconds in steps)
-            drafted += sum(member.run.drafted.seconds for member in self.members if not steps_together(member.run))
+            drafted += sum(member.run.drafted.seconds for member in self.members if not head_of(member.run))
             verified = self._verify()
             self.passes += 1
             for member in list(self.members):
@@ -124,9 +125,9 @@ class Batch:
                 with self.clock.standing():
                     run = self.engine.start(request)
                     run.clock = self.clock
-                    if steps_together(run):
-                        layer = run.drafter.exit_layer
-                        run.costs = self.costs.setdefault(layer, SharedCosts(self.engine.measured, layer.exit_after, self.padded))
+                    if head := head_of(run):
+                        drafter, measured = run.drafter, self.engine.measured
+                        run.costs = self.costs.setdefault(head, SharedCosts(measured, drafter.reuses, self.padded, drafter.cost_guess))
                     self._share(run, request)
                     member = Member(row, request.method, run, Narration(run, request, self.engine.level, self._place()))
                     events = list(member.told.begin())
@@ -153,9 +154,9 @@ class Batch:
 
     def _draft(self) -> Iterator[tuple[Member, Event]]:
         """Texts that draft together alternate between a shared step and each text's own choice. A text that stops takes part in one more
-        step, because its last draft passes the first layers too."""
+        step if its last draft has to pass the target's first layers too."""
         drafts = {member: member.told.draft() for member in self.members}
-        together = [member for member in self.members if steps_together(member.run)]
+        together = [member for member in self.members if head_of(member.run)]
         for member in self.members:
             if member not in together:
                 yield from ((member, event) for event in drafts[member])
@@ -167,14 +168,15 @@ class Batch:
         steps = {} if self.whole else {member: first_step(member.run) for member in together}
         seconds: dict[Member, float] = defaultdict(float)
         while steps:
-            for group in _groups(steps, lambda member: member.run.drafter.exit_layer):
+            stepping = [member for member, step in steps.items() if step.goes or member.run.drafter.reuses]
+            for head, group in _groups(stepping, lambda member: head_of(member.run)).items():
                 began = time.perf_counter()
                 with torch.inference_mode():
                     self._step([steps[member] for member in group])
                 took = time.perf_counter() - began
                 for member in group:
                     seconds[member] += took
-                self.steps[group[0].run.drafter.exit_layer].append((sum(steps[member].goes for member in group), took))
+                self.steps[head].append((sum(steps[member].goes for member in group), took))
             for member, step in list(steps.items()):
                 if not step.goes:
                     yield from ((member, event) for event in drafts[member])
@@ -186,7 +188,7 @@ class Batch:
                 yield member, token
 
     def _step(self, steps: list[Step]) -> None:
-        step_together(steps)
+        steps[0].drafter.step_together(steps)
 
     def _verify(self) -> float:
         """Returns the seconds that it took."""
@@ -203,7 +205,7 @@ def verify_in_passes(runs: Sequence[Run], rows: Sequence[int]) -> float:
     """Verify all runs in as few passes as possible; `rows`: number of rows of each run. Each run is charged the time of all passes, because
     every text waits for all of them. Returns this time."""
     began = time.perf_counter()
-    for group in _groups(range(len(runs)), lambda number: runs[number].low):
+    for group in _groups(range(len(runs)), lambda number: runs[number].low).values():
         for chosen in packed([rows[number] for number in group]):
             verify_together([runs[group[i]] for i in chosen])
     seconds = time.perf_counter() - began
@@ -224,17 +226,17 @@ def verify_together(runs: Sequence[Run]) -> None:
         run.judge(own, {depth: parts[number] for depth, parts in seen.items()})
 
 
-def steps_together(run: Run) -> bool:
-    """Whether the run's draft steps can be shared with other texts."""
-    return type(run.drafter) is EarlyExitDrafter and run.drafter.rows == 1
+def head_of(run: Run) -> Head | None:
+    """The head whose draft steps the run shares with other texts, if it shares any."""
+    return run.drafter.shared(run.text)
 
 
 def first_step(run: Run) -> Step:
     return Step(run.drafter, run.text, run.text.ids[-1], run.text.start, run.budget > 0)
 
 
-def _groups(items: Iterable, key: Callable) -> list[list]:
+def _groups(items: Iterable, key: Callable) -> dict[object, list]:
     found = defaultdict(list)
     for item in items:
         found[key(item)].append(item)
-    return list(found.values())
+    return found

@@ -107,6 +107,16 @@ class Parts(NamedTuple):
     heads: Mapping[str, TrainedHead] = MappingProxyType({})  # other trained heads, by kind
 
 
+class Step(NamedTuple):
+    """A text's next draft step, behind its last token; `goes`: whether a draft is wanted there."""
+
+    drafter: "Drafter"
+    text: Text
+    id: int
+    position: int
+    goes: bool
+
+
 class Drafter(Stateful):
     """A drafter must define `extend`; the other methods have defaults. Its state is what it has learned, and a new drafter with the same
     settings can continue from it.
@@ -133,6 +143,16 @@ class Drafter(Stateful):
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         """Draft further spine nodes behind those of this round: none, one or several, at most `room`."""
+        raise NotImplementedError
+
+    def shared(self, text: Text) -> Head | None:
+        """The head whose draft steps of several texts can be one step; None: this text drafts alone."""
+        return None
+
+    @staticmethod
+    def step_together(steps: Sequence[Step]) -> None:
+        """The next step of several texts, at most MAX_ROWS, whose drafters share a head. What it finds waits for each drafter's `extend`
+        and `finish`. A step that does not go is only asked for if drafting runs some of the target's layers (`reuses`)."""
         raise NotImplementedError
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:

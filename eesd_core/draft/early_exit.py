@@ -9,17 +9,17 @@ public. Siblings need states of the first N layers too, so drafting ends with on
 
 from collections.abc import Sequence
 from threading import get_ident
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..heads.base import Asked
+from ..heads.base import Asked, Head
 from ..limits import MAX_ROWS
 from ..model.span import DraftRow, Segment, Span, packed
 from ..sampling import Ranked
 from ..verify import Verdict
-from .base import LOGITS, Drafter, Node, Parts, Room, Text, last_id, parents_of
+from .base import LOGITS, Drafter, Node, Parts, Room, Step, Text, last_id, parents_of
 from .choose import choose, node_of
 from .tree import grow
 
@@ -87,10 +87,34 @@ class EarlyExitDrafter(Drafter):
             return None
         return Asked(self.states[:, gap:position], self.cache, gap, self._deep(gap, position, text.start), self.words)
 
-    def _row(self, step: "Step") -> DraftRow:
+    def _row(self, step: Step) -> DraftRow:
         """This text's row in a draft step."""
         text = step.text
         return DraftRow(self.step, step.id, step.position, step.goes, text.start, text.round, self.words)
+
+    def shared(self, text: Text) -> Head | None:
+        return self.exit_layer if self.rows == 1 and type(self) is EarlyExitDrafter else None  # subclasses draft in other ways too
+
+    @staticmethod
+    def step_together(steps: Sequence[Step]) -> None:
+        """One pass through the first N layers and one through the exit layer."""
+        kept_up = sorted(zip(_kept_up(steps), steps), key=lambda both: not both[0].goes)
+        if all(step.drafter._step_of(step.text) for step in steps):
+            for (_, step), found in zip(kept_up, draft_in_one([kept for kept, _ in kept_up])):
+                step.drafter.ready = found if step.goes else None
+            return
+        first = steps[0].drafter
+        target, layers = first.target, list(first.target.layers)[: first.reuses]
+        hidden = torch.cat([target.embed([step.id], step.position) for step in steps], 1)
+        hidden = target.run_together(layers, hidden, [Segment(step.text.cache, Span(step.position), 1) for step in steps])
+        for step, state in zip(steps, hidden.split(1, 1)):
+            step.drafter.states[:, step.position : step.position + 1] = state
+        going = [(step, step.drafter._asked(step.text, step.position)) for kept, step in kept_up if kept.goes]
+        for chosen in packed([asked.states.shape[1] for _, asked in going]):
+            made = first.exit_layer.forward_together(target, [going[i][1] for i in chosen])
+            for i, logits in zip(chosen, made):
+                step = going[i][0]
+                step.drafter.ready = logits if step.goes else None
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
         return grow(nodes, room)
@@ -163,16 +187,6 @@ class EarlyExitDrafter(Drafter):
         return self.deep[:, torch.arange(low, high).clamp(max=start)]
 
 
-class Step(NamedTuple):
-    """A text's next step: its last token passes the first N layers and, if `goes`, the exit layer computes the logits behind it."""
-
-    drafter: EarlyExitDrafter
-    text: Text
-    id: int
-    position: int
-    goes: bool
-
-
 def draft_in_one(steps: Sequence[Step]) -> list[Ranked]:
     """The next step of several texts that share an exit layer, in one region (model/cpu/draft_step.py), after the exit layer has read what
     it missed. Those that go come first; returns the best tokens behind them. At most MAX_ROWS texts."""
@@ -193,25 +207,3 @@ def _kept_up(steps: Sequence[Step]) -> list[Step]:
     if len(steps) == 1:
         return list(steps)
     return [step._replace(goes=True) if step.drafter.cache.lengths[0] == step.position else step for step in steps]
-
-
-def step_together(steps: Sequence[Step]) -> None:
-    """The next step of several texts that share an exit layer: one pass through the first N layers and one through the exit layer. Stores
-    the results where each drafter's `extend` and `finish` look for them. At most MAX_ROWS texts."""
-    kept_up = sorted(zip(_kept_up(steps), steps), key=lambda both: not both[0].goes)
-    if all(step.drafter._step_of(step.text) for step in steps):
-        for (_, step), found in zip(kept_up, draft_in_one([kept for kept, _ in kept_up])):
-            step.drafter.ready = found if step.goes else None
-        return
-    first = steps[0].drafter
-    target, layers = first.target, list(first.target.layers)[: first.reuses]
-    hidden = torch.cat([target.embed([step.id], step.position) for step in steps], 1)
-    hidden = target.run_together(layers, hidden, [Segment(step.text.cache, Span(step.position), 1) for step in steps])
-    for step, state in zip(steps, hidden.split(1, 1)):
-        step.drafter.states[:, step.position : step.position + 1] = state
-    going = [(step, step.drafter._asked(step.text, step.position)) for kept, step in kept_up if kept.goes]
-    for chosen in packed([asked.states.shape[1] for _, asked in going]):
-        made = first.exit_layer.forward_together(target, [going[i][1] for i in chosen])
-        for i, logits in zip(chosen, made):
-            step = going[i][0]
-            step.drafter.ready = logits if step.goes else None

@@ -3,7 +3,7 @@ from the target at verified positions and from the layer's own output at drafted
 
 A row of the head is a token and the feature of the position before. After verification the rows of the accepted tokens are recomputed
 with the target's features, in one pass together with the pending token's row. That row gives the next round's first draft, and every
-further draft takes one more row. Where possible, each of these passes is one region (model/cpu/feature_step.py).
+further draft takes one more row. Where possible, each of these passes is one region (model/cpu/feature_step.py), also of several texts.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..heads.base import Head
 from ..limits import MAX_ROWS
+from ..model.span import FeatureRows, packed
+from ..sampling import Ranked
 from ..verify import Verdict
-from .base import Node, Parts, Text, last_id
+from .base import Node, Parts, Step, Text, last_id
 from .choose import node_of
 from .in_region import RegionDrafter
 
@@ -25,6 +28,7 @@ class FeatureDrafter(RegionDrafter):
         super().__init__(parts, rows)
         self.cache = self.target.new_cache(parts.capacity + 1, layers=1)
         self.own = torch.zeros_like(self.memory[:, :1])  # the head's own feature of the last row, (1, 1, D)
+        self.ready: Ranked | None = None  # what `step_together` found behind the last node
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         super().begin(text, seen)
@@ -33,20 +37,39 @@ class FeatureDrafter(RegionDrafter):
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         position = text.start + len(nodes)
-        first = position if nodes else self.cache.lengths[0]  # without nodes, the tokens that the last round wrote; the last is pending
-        if (step := self._step_of(text)) and position - first < MAX_ROWS:
-            self._see(text)
-            ids = [nodes[-1].id] if nodes else text.ids[first:]
-            found = step(ids, first, self.words, bool(nodes), self._fresh())
+        found, self.ready = self.ready, None
+        if found is None and self._step_of(text):
+            (found,) = draft_in_one([Step(self, text, last_id(text, nodes), position, True)])
+        if found is not None:
             return [node_of(text, nodes, found, self.width if self.rows > 1 else 1)]
         self._settle()
         if nodes:
             embedded = self.target.embed([last_id(text, nodes)], position)
             hidden = self.head.run(self.target, embedded, self.own, self.cache, position)
         else:
-            hidden = self._rows(text, first, text.start + 1)
+            hidden = self._rows(text, self.cache.lengths[0], text.start + 1)
         self.own.copy_(self.head.fed_back(hidden))
         return [self.chosen(text, nodes, self.head.norm(hidden))]
+
+    def shared(self, text: Text) -> Head | None:
+        return self.head if self.rows == 1 and self._step_of(text) else None
+
+    @staticmethod
+    def step_together(steps: Sequence[Step]) -> None:
+        for step, found in zip(steps, draft_in_one(steps)):
+            step.drafter.ready = found
+
+    def _asked(self, step: Step) -> FeatureRows:
+        """This text's rows in a step in one region: a draft, or the tokens that the last round wrote, of which the last is pending."""
+        text, drafted = step.text, step.position > step.text.start
+        first = step.position if drafted else self.cache.lengths[0]
+        if step.position - first >= MAX_ROWS:  # after rounds without drafts
+            self._settle()
+            self._rows(text, first, text.start)
+            first = text.start
+        self._see(text)
+        ids = [step.id] if drafted else text.ids[first:]
+        return FeatureRows(self._step_of(text), ids, first, drafted, self.words, self._fresh())
 
     def _step(self, text: Text, count: int):
         from ..model.cpu.feature_step import feature_text
@@ -75,3 +98,12 @@ class FeatureDrafter(RegionDrafter):
 
     def remembered(self, states: Sequence[Tensor]) -> Tensor:
         return self.head.feature(states)
+
+
+def draft_in_one(steps: Sequence[Step]) -> list[Ranked]:
+    """The next step of several texts that share a feature head, in as few regions as their rows fit in."""
+    asked = [step.drafter._asked(step) for step in steps]
+    found: dict[int, Ranked] = {}
+    for chosen in packed([len(each.ids) for each in asked]):
+        found |= zip(chosen, asked[0].text.step([asked[i] for i in chosen]))
+    return [found[i] for i in range(len(steps))]

@@ -94,3 +94,14 @@ class Fresh(NamedTuple):
     states: Sequence[Tensor]  # of the verify pass, at each depth that the head reads: (1, m, D) float32
     rows: Sequence[int]  # those that were accepted
     first: int  # position of the first one
+
+
+class FeatureRows(NamedTuple):
+    """A text's rows in a step of the feature head that several texts share: tokens that it has not read, the newest one last."""
+
+    text: object  # a cpu/feature_step.FeatureText
+    ids: Sequence[int]
+    position: int  # of the first one
+    drafted: bool  # there is one, whose feature is the head's own
+    words: object  # as in DraftRow
+    fresh: Fresh  # no more rows than `ids`

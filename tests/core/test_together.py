@@ -19,6 +19,7 @@ from eesd_core.cli import main
 from eesd_core.clock import Clock
 from eesd_core.costs import CostTracker, Measured, SharedCosts
 from eesd_core.draft.early_exit import EarlyExitDrafter
+from eesd_core.draft.feature import FeatureDrafter
 from eesd_core.draft.registry import parse_drafter
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
@@ -33,6 +34,7 @@ from eesd_core.request import Request
 from eesd_core.rounds import Lane, fold, fold_all
 from eesd_core.sampling import Sampling
 from eesd_core.schema import Check
+from eesd_core.together import first_step
 from eesd_core.trace import to_line
 
 GREEDY, DRAWN = Sampling(), Sampling(0.8, seed=3)
@@ -85,6 +87,58 @@ def test_texts_of_the_storyteller(storyteller, method, how, sampling):
     for batch in (1, 2, 4, 8):
         texts = batch + (batch < 8)  # one has to wait
         assert together(storyteller, asked[:texts], batch) == expected[:texts]
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("sampling", [GREEDY, DRAWN], ids=["greedy", "drawn"])
+@pytest.mark.parametrize("method, how", [("fixed", {"length": 3}), ("beta", {}), ("throughput", {})])
+def test_texts_that_share_the_feature_heads_steps(storyteller, method, how, sampling, padded):
+    """Long enough that rounds differ; all texts draft together, and three have to wait."""
+    asked = requests(method, how, sampling, 24, drafter="feature")
+    expected = [alone(storyteller, request) for request in asked]
+    for batch in (2, 5):
+        assert together(storyteller, asked, batch, padded=padded) == expected
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_step_of_the_feature_head_has_the_texts_that_go_on(storyteller, monkeypatch, padded):
+    """Three steps: two texts of three draft in the first, one in the others; none follows. Without padding nothing else has rows."""
+    pytest.importorskip("numba")
+    told, learn, asked_of, step = [], SharedCosts.learn, [], FeatureDrafter.step_together
+    monkeypatch.setattr(SharedCosts, "learn", lambda self, *what: told.append((self.texts, what)) or learn(self, *what))
+    monkeypatch.setattr(FeatureDrafter, "step_together", staticmethod(lambda steps: asked_of.append(len(steps)) or step(steps)))
+    asked = [Request("Once", 50, controller="fixed", settings={"length": n}, drafter="feature") for n in (3, 1, 0)]
+    list(islice(storyteller.run_together(asked, 3, padded=padded), 60))
+    assert len(told) > 1
+    for texts, (steps, rows, verified, rest) in told:
+        assert texts == 3 and [drafted for drafted, _ in steps] == [2, 1, 1] and rows == (12 if padded else 4 + 2 + 1)
+        assert verified > 0 and rest > 0
+    assert asked_of[:6] == ([3] * 6 if padded else [2, 1, 1] * 2)
+
+
+def test_the_feature_head_reads_on_after_rounds_without_drafts(storyteller):
+    """More than fit in a step, and in a step of two texts, whose drafts are then as alone."""
+    runs = [[storyteller.start(request) for request in requests("fixed", {"length": 2}, GREEDY, 60, drafter="feature")[:2]] for _ in "ab"]
+    for run in (*runs[0], *runs[1]):
+        run.prefill()
+        for _ in range(MAX_ROWS + 4 if run.prompt_length > 5 else 9):
+            run.plan()
+            run.budget = 0
+            assert not list(run.draft())
+            run.verify()
+            run.commit()
+        run.plan()
+    first, second = runs
+    for run in first:
+        assert run.text.start - run.drafter.cache.lengths[0] >= 9
+        assert list(run.draft())
+    drafts = [run.draft() for run in second]
+    with torch.inference_mode():
+        second[0].drafter.step_together([first_step(run) for run in second])
+    assert all(run.drafter.ready for run in second) == bool(second[0].target.steps)
+    for drafting in drafts:
+        list(drafting)
+    assert [[node.id for node in run.drafted.nodes] for run in first] == [[node.id for node in run.drafted.nodes] for run in second]
 
 
 @pytest.mark.parametrize("which, sampling", [("engine", DRAWN), ("grouped", GREEDY), ("agreeing", GREEDY), ("disagreeing", DRAWN)])
@@ -182,10 +236,28 @@ class Visitors:
 @settings(max_examples=20)
 def test_joins_ends_and_stops_change_no_other_text(engine, visits, batch, padded):
     """A visit: prompt, length, rounds before it comes, rounds after which it leaves, drafts, greedy or not."""
+    visited(engine, visits, batch, padded, "early-exit")
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 7), st.integers(1, 20), st.integers(0, 3), st.integers(0, 9), st.integers(0, 5), st.booleans()),
+        min_size=2,
+        max_size=6,
+    ),
+    st.integers(2, 5),
+    st.booleans(),
+)
+@settings(max_examples=10, deadline=None)
+def test_joins_ends_and_stops_with_the_feature_head(storyteller, visits, batch, padded):
+    visited(storyteller, visits, batch, padded, "feature")
+
+
+def visited(engine: Engine, visits: list[tuple], batch: int, padded: bool, drafter: str) -> None:
     asked, gaps, leave = [], [0], []
     for prompt, new_tokens, gap, rounds, drafts, greedy in visits:
         sampling = GREEDY if greedy else DRAWN
-        asked.append(Request(PROMPTS[prompt], new_tokens, sampling, controller="fixed", settings={"length": drafts}))
+        asked.append(Request(PROMPTS[prompt], new_tokens, sampling, controller="fixed", settings={"length": drafts}, drafter=drafter))
         gaps.append(gap)
         leave.append(rounds)
     rounds_of: dict[int, int] = defaultdict(int)
@@ -406,6 +478,20 @@ def test_texts_share_the_price_of_a_step():
     first, rows = 3.0 + 0.9 + 0.4, few.verify[1] - few.verify[0]  # a round of two that draft, for all four
     assert few.first + few.draft == pytest.approx(2 * (first - plain + few.verify[0]), rel=0.01)
     assert rows == pytest.approx(costs.verify[1] - costs.verify[0], rel=0.01)  # twice two rows
+
+
+def test_steps_that_run_no_layers_of_the_target():
+    """Only texts that draft pay for them; with a guess, and without one."""
+    for guess in (0.25, 0.0):
+        shared = SharedCosts(MEASURED, 0, cost_guess=guess)
+        shared.texts = 4
+        costs, plain, rows = shared.costs(), 4.0 + 3 * 4 / 3, 4 * 4 / 3
+        assert costs.round(0) == pytest.approx(plain + 0.4) and costs.verify[1] - costs.verify[0] == pytest.approx(rows)
+        assert costs.first + costs.draft == pytest.approx(guess * 4.0 * plain / 4.0)  # all draft in the first step
+        for _ in range(80):
+            shared.learn([(2, 1.4), (1, 0.7)], 7, 12.0, 0.4)
+        costs = shared.costs()
+        assert costs.draft == pytest.approx(4 * 0.7, rel=0.01) and costs.first + costs.draft == pytest.approx(2 * 1.4, rel=0.01)
 
 
 @pytest.mark.parametrize("padded", [False, True])

@@ -169,7 +169,7 @@ class BlockText:
         """The best tokens of so many places behind the pending token, which is at `position`. Together with the verified rows that the
         layer has not read these are at most MAX_ROWS."""
         step, given, line, read = self.step, self.step.given, 4 * self.step.width, self.cache.lengths[0]
-        step.tell_fresh(fresh, self.memory)
+        step.tell_fresh([(fresh, self.memory)])
         new, choices = position - read, self.choices[:places]
         for place, choice in enumerate(choices):
             choice.tell(position + place, words)

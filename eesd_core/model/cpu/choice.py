@@ -2,6 +2,8 @@
 embeddings, products, and what a text's choices are told and find. draft_step.py, feature_step.py and block_step.py have the steps.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numba import carray, njit
@@ -9,6 +11,7 @@ from torch import nn
 
 from ...limits import MAX_ROWS
 from ...sampling import SHARED, Ranked, noise_key
+from ..span import Segment
 from .integers import OUTPUTS, RECORD, words
 from .kernels import close_rows, norm, wide
 from .rank import BUCKETS, Ranker, rank_rows
@@ -185,6 +188,17 @@ class ChoiceStep:
         """The program of one text's chain, for rows from position `start` on, which it reads from `x`. held: its cache."""
         program.move(start)
         lengthen(held, program, start + program.rows)
+        program.given[PROGRAM_X] = self.at
+        return program
+
+    def program(self, layers: Sequence[nn.Module], segments: Sequence[Segment]) -> Program:
+        """As `placed`, for the rows of one text or of several, one after another in `x`."""
+        if len(segments) == 1:
+            ((held, (start, _), rows),) = segments
+            return self.placed(self.steps.program(layers, held, rows), start, held)
+        program = self.steps.program_of_texts(layers, segments)
+        for held, (start, _), rows in segments:
+            lengthen(held, program, start + rows)
         program.given[PROGRAM_X] = self.at
         return program
 

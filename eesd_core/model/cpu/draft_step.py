@@ -22,8 +22,7 @@ from .choice import BARRIER, HEAD, ONES, OWN, STREAM, TOKENS, UNIT, Choice, Choi
 from .kept import kept
 from .kernels import close_rows, norm
 from .rank import Ranker
-from .region import Program, address, lengthen, meet
-from .region import X as PROGRAM_X
+from .region import Program, address, meet
 from .threads import PanelProduct, call, floats_at, in_parallel, longs_at, team, this_thread
 
 # What a step is given, behind what all are given (choice.py): addresses, and sizes where said. SHALLOW, EXIT: a program's code and table;
@@ -158,7 +157,8 @@ class DraftStep(ChoiceStep):
             row += count
         self._tell(row, row, texts[0].deep is not None, self.nothing)
         self.given[SHALLOW] = 0
-        self._run([(EXIT, self._program(EXIT, [Segment(asked.cache, Span(asked.start), asked.states.shape[1]) for asked in texts]))])
+        segments = [Segment(asked.cache, Span(asked.start), asked.states.shape[1]) for asked in texts]
+        self._run([(EXIT, self.program(self.layers[EXIT], segments))])
 
     def __call__(self, rows: Sequence[DraftRow]) -> list[Ranked]:
         """At most MAX_ROWS rows, those that go on first. Returns the best tokens behind these."""
@@ -181,21 +181,11 @@ class DraftStep(ChoiceStep):
             spans = [(row.text.memory, Span(row.position)) for row in rows]
             shallow = [Segment(memory.cache, span, 1) for memory, span in spans]
             exits = [Segment(memory.exit_cache, span, 1) for memory, span in spans[:going]]
-            self._run([(place, self._program(place, segments)) for place, segments in zip(places, (shallow, exits))])
+            self._run([(place, self.program(self.layers[place], segments)) for place, segments in zip(places, (shallow, exits))])
         return [row.text.found() for row in rows[:going]]
 
     def _tell(self, rows: int, going: int, fresh: bool, head: list[int]) -> None:
         self.given[ROWS], self.given[GOING], self.given[FRESH], self.given[HEAD : HEAD + 4] = rows, going, fresh, head
-
-    def _program(self, place: int, segments: Sequence[Segment]) -> Program:
-        if len(segments) == 1:
-            ((held, (start, _), rows),) = segments
-            return self.placed(self.steps.program(self.layers[place], held, rows), start, held)
-        program = self.steps.program_of_texts(self.layers[place], segments)
-        for held, (start, _), rows in segments:
-            lengthen(held, program, start + rows)
-        program.given[PROGRAM_X] = self.at
-        return program
 
     def _run(self, stages: Sequence[tuple[int, Program]]) -> None:
         work = 0

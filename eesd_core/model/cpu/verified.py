@@ -1,5 +1,7 @@
 """What a head makes of newly verified rows inside of a region: one linear map of the target's states at a few depths, each scaled to
-length D^.5 (FeatureHead.feature and BlockHead.verified in heads/)."""
+length D^.5 (FeatureHead.feature and BlockHead.verified in heads/). The rows may be those of several texts."""
+
+from collections.abc import Iterable
 
 import numpy as np
 from numba import carray, njit
@@ -7,13 +9,13 @@ from torch import nn
 
 from ...limits import MAX_ROWS
 from ..span import Fresh
-from .choice import BARRIER, ONES, OWN, STREAM, UNIT, ChoiceStep, closed_rows, times
+from .choice import BARRIER, ONES, OWN, STREAM, UNIT, ChoiceStep, X, closed_rows, times
 from .kernels import close_rows, norm
 from .region import meet
 from .threads import PanelProduct, floats_at, longs_at
 
 # Behind what all steps are given (choice.py). FRESH: number of new rows. TAPS: of depths. STATES: table of addresses of the states, row by
-# row. EVEN: a buffer. MEMORY: address where the results go. PROJECT: a product.
+# row. EVEN: a buffer. MEMORY: table of addresses where the results go, one per row. PROJECT: a product.
 FRESH, TAPS, STATES, EVEN, MEMORY, PROJECT = range(OWN, OWN + 6)
 BEHIND = PROJECT + 4
 
@@ -30,7 +32,13 @@ def remember(thread, threads, g):
         norm(carray(floats_at(states[i]), (1, width)), ones, UNIT, to)
     close_rows(carray(floats_at(g[EVEN] + 4 * low * taps * width), (own, taps * width)), closed_rows(g, PROJECT, low, own))
     meet(g[BARRIER], threads)
-    times(thread, threads, g, fresh, PROJECT, g[MEMORY])
+    times(thread, threads, g, fresh, PROJECT, g[X])
+    meet(g[BARRIER], threads)
+    places = carray(longs_at(g[MEMORY] + 8 * low), (own,))
+    for r in range(own):
+        made, to = carray(floats_at(g[X] + 4 * (low + r) * width), (width,)), carray(floats_at(places[r]), (width,))
+        for i in range(width):
+            to[i] = made[i]
     meet(g[BARRIER], threads)
 
 
@@ -42,13 +50,19 @@ class VerifiedStep(ChoiceStep):
         taps, width = len(head.taps), steps.target.config.hidden_size
         super().__init__(steps, head, rows, count, fields, max(2, taps) * width)
         self.states = np.zeros((MAX_ROWS, taps), np.int64)
-        self.put({STATES: self.states, EVEN: np.zeros((MAX_ROWS, max(2, taps), width), np.float32)})
+        self.places = np.zeros(MAX_ROWS, np.int64)
+        self.put({STATES: self.states, MEMORY: self.places, EVEN: np.zeros((MAX_ROWS, max(2, taps), width), np.float32)})
         self.put_product(PROJECT, project)
         self.given[TAPS] = taps
 
-    def tell_fresh(self, fresh: Fresh, memory: int) -> None:
-        """fresh: at most MAX_ROWS rows. memory: address of the text's rows, of which row t + 1 belongs to position t."""
-        count = self.given[FRESH] = len(fresh.rows)
-        self.given[MEMORY] = memory + 4 * self.width * (fresh.first + 1)
-        for number, part in enumerate(fresh.states):
-            self.states[:count, number] = np.multiply(fresh.rows, 4 * part.stride(1)) + part.data_ptr()
+    def tell_fresh(self, texts: Iterable[tuple[Fresh, int]]) -> None:
+        """texts: of each its new rows, at most MAX_ROWS in all, and the address of its memory, of which row t + 1 belongs to position t."""
+        low, line = 0, 4 * self.width
+        for fresh, memory in texts:
+            high = low + len(fresh.rows)
+            for number, part in enumerate(fresh.states):
+                self.states[low:high, number] = np.multiply(fresh.rows, 4 * part.stride(1)) + part.data_ptr()
+            first = memory + line * (fresh.first + 1)
+            self.places[low:high] = range(first, first + line * (high - low), line)
+            low = high
+        self.given[FRESH] = low
