@@ -51,7 +51,7 @@ def test_every_drafter_of_trees_writes_vanillas_text(cache, rule, request):
     engine, hits = request.getfixturevalue(cache), dict.fromkeys(TREES, 0)
     vanilla = lane_of(engine, Request(PROMPT, 24, RULES[rule], "vanilla")).token_ids
     for drafter in TREES:
-        rows = {"early-exit": "early-exit:8"}.get(drafter, drafter)
+        rows = {"early-exit": "early-exit:8", "mixed": "mixed:8"}.get(drafter, drafter)
         for controller, settings in HOW.items():
             asked = Request(PROMPT, 24, RULES[rule], "eesd", controller, settings, drafter=rows)
             lane = lane_of(engine, asked, costs=free_rows(engine, rows if DRAFTERS[drafter].needs_exit_layer else ""))
