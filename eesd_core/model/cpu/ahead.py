@@ -10,6 +10,7 @@ its code in numba's folder, and whoever loads a model waits for it.
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 # Types of weights, by precision: those of the target, of which most hold bfloat16 numbers, and those of its heads.
 TYPES = {"none": ("uint16", "int8"), "q8": ("int8",), "q4": ("uint8", "int8")}
+LOOK = 0.05  # seconds between two looks whether it is done
 _under_way: dict[str, subprocess.Popen] = {}  # by precision
 
 
@@ -33,9 +35,14 @@ def compile_ahead(quantize: str) -> None:
 
 
 def finish(quantize: str) -> None:
-    """Wait until what was begun for this precision is done."""
-    if process := _under_way.get(quantize):
-        process.wait()
+    """Wait until what was begun for this precision is done. The process goes on with steps of other heads, for which nobody waits."""
+    process = _under_way.get(quantize)
+    if not process:
+        return
+    from .kept import mark
+
+    while process.poll() is None and not mark(quantize).exists():
+        time.sleep(LOOK)
 
 
 def beside_this(module: str, *arguments: str) -> subprocess.Popen:
@@ -61,8 +68,8 @@ def compile_choice() -> None:
     Ranker(Sampling())(torch.ones(1, 8), [0], 2, None, None, [])
 
 
-def compile_all(quantize: str) -> None:
-    """What a run in one region calls, with weights of the usual types, unless there is a GPU: its runs call none of it."""
+def compile_all(quantize: str) -> bool:
+    """What a run in one region calls, with weights of the usual types. False if there is a GPU, whose runs call none of it."""
     import numpy as np
     import torch
 
@@ -70,7 +77,7 @@ def compile_all(quantize: str) -> None:
     from .kept import mark
 
     if torch.cuda.is_available():
-        return
+        return False
     row = np.ones((1, 64), np.float32)
     kernels.norm(row, row[0], np.float32(1e-5), row.copy())
     quantized_linear.closed(torch.ones(1, 64))
@@ -83,7 +90,19 @@ def compile_all(quantize: str) -> None:
     threads.in_shares(threads.multiply_share)
     compile_choice()
     mark(quantize).touch()
+    return True
+
+
+def compile_heads() -> None:
+    """The steps of heads that a visitor may choose. Otherwise the first run with one would wait some ten seconds."""
+    from . import block_step, feature_step
+
+    feature_step.step_code()
+    block_step.step_code()
 
 
 if __name__ == "__main__":
-    compile_all(sys.argv[1])
+    if compile_all(sys.argv[1]):
+        if hasattr(os, "nice"):
+            os.nice(10)
+        compile_heads()
