@@ -48,6 +48,7 @@ export const refusals = [
   [/^the prompt must be text$/, () => "提示词必须是文本"],
   [/^model must be a name/, () => "模型必须是一个名称"],
   [/^(.+) has no chat template/, (model) => `${model} 没有对话模板：请关闭对话，让它续写文本`],
+  [/^(.+) has several chat templates and no default/, (model) => `${model} 有多个对话模板，却没有默认的：请关闭对话，让它续写文本`],
   [/^there is no such room/, () => "没有这个房间：它已关闭，或代码输入有误"],
   [/^the room is full: (\d+) phones/, (most) => `房间已满：最多 ${most} 部手机`],
   [/^(\d+) rooms are open already/, (most) => `已有 ${most} 个房间：请稍后再试`],
