@@ -96,7 +96,8 @@ def test_the_latest_report_opens_here_and_in_a_tab_without_an_origin(visit, tmp_
     model, machine = {"name": "<b>tiny</b>", "dtype": "float32"}, {"processor": "an old one"}
     report = {"format": "eesd-bench/3", "suite": "default", "finished": "2026-01-01T00:00:00", "model": model, "machine": machine}
     (folder / "report.json").write_text(json.dumps(report))
-    (folder / "report.html").write_text("<!doctype html><title>r</title><p id=where></p><script>where.textContent = self.origin</script>")
+    shown = "<!doctype html><title>r</title><p id=where></p><script>where.textContent = self.origin</script>"
+    monkeypatch.setattr(studies, "to_html", lambda report: shown)
     monkeypatch.setattr(studies, "latest_report", lambda: latest.latest_report(tmp_path, tmp_path / "none"))
     page = visit(query="?paused=1")
     panel = page.locator(".s-benchmark")
