@@ -51,7 +51,7 @@ def main() -> int:
     for rule, sampling in SAMPLINGS.items():
 
         def lane(method, prompt, sampling=sampling):
-            return fold(engine.run(method.request(prompt.text, flags.tokens, sampling, prompt.chat and chat)), "eesd")
+            return fold(engine.run(method.request(prompt.text, flags.tokens, sampling, prompt.chat and chat), "lane"), "lane")
 
         plain = [lane(parse_method("vanilla"), prompt) for prompt in prompts]
         for method in methods:
