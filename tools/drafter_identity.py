@@ -2,7 +2,7 @@
 
 Uses the benchmark's first prompts, greedy and at T = 0.8 with shared noise, for every drafter that the model has what it takes for, with
 three controllers. For a text that differs, prints the first differing token and the target's margin there; exit status 1 if any differs.
-Takes half an hour with smollm2; the tests do the same with few texts.
+Takes minutes; the tests do the same with few texts.
 """
 
 import argparse
@@ -16,12 +16,10 @@ from eesd_core.draft.registry import DRAFTERS
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.loading import load_engine
-from eesd_core.racing import first_difference
 from eesd_core.rounds import fold
-from eesd_core.sampling import Sampling
+from tools.together_identity import SAMPLINGS, difference_of
 
 CONTROLLERS = ("beta", "throughput", "fixed:4")
-SAMPLINGS = {"greedy": Sampling(), "T 0.8": Sampling(0.8, seed=7)}
 
 
 def drafters_of(engine: Engine) -> list[str]:
@@ -58,10 +56,8 @@ def main() -> int:
             began = time.monotonic()
             for number, (prompt, expected) in enumerate(zip(prompts, plain), 1):
                 found, texts = lane(method, prompt), texts + 1
-                place = first_difference(expected.token_ids, found.token_ids)
-                if place is not None:
-                    margin = f"{expected.margins[place]:.2g}" if place < len(expected.margins) else "none"
-                    print(f"{rule}, {method.name}: text {number} differs at token {place + 1}, margin {margin}")
+                if difference := difference_of(expected, found):
+                    print(f"{rule}, {method.name}: text {number} {difference}")
                     different += 1
             took = time.monotonic() - began
             print(f"{rule}, {method.name}: {took:.0f} s; {texts - different} of {texts} texts so far identical", flush=True)

@@ -30,11 +30,18 @@ def compared(engine: Engine, requests: list[Request], alone: list[Lane], batch: 
     lanes = fold_all(engine.run_together(requests, batch))
     found = []
     for lane, single in zip(lanes, alone, strict=True):
-        place = first_difference(single.token_ids, lane.token_ids)
-        if place is not None:
-            margin = f"{single.margins[place]:.2g}" if place < len(single.margins) else "none"
-            found.append(f"text {lane.row + 1} differs at token {place + 1}, margin {margin}")
+        if difference := difference_of(single, lane):
+            found.append(f"text {lane.row + 1} {difference}")
     return found
+
+
+def difference_of(expected: Lane, found: Lane) -> str | None:
+    """The first token that differs, and the target's margin there."""
+    place = first_difference(expected.token_ids, found.token_ids)
+    if place is None:
+        return None
+    margin = f"{expected.margins[place]:.2g}" if place < len(expected.margins) else "none"
+    return f"differs at token {place + 1}, margin {margin}"
 
 
 def main() -> int:

@@ -29,7 +29,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import UserError
+from ..heads import files
 from ..heads.exit_layer import ExitLayer
+from ..heads.files import WEIGHTS
 from ..heads.four_bits import fake_quantize, fits_4_bits
 from ..heads.kinds import kind_of
 from ..heads.shortlist import Shortlist, most_frequent, text_logits
@@ -178,10 +180,16 @@ def stored(folder: Path, target: Target, config: TrainingConfig) -> ExitLayer:
 
 
 def chosen(work: Path, lessons: Lessons, target: Target, size: int) -> Tensor:
-    """The shortlist, (S,). It is kept in `work`, so that training resumes with the same one when texts have been added."""
+    """The shortlist, (S,): the one of the model's exit layer if it is as long, because heads with the same list share its rows; else the
+    most frequent tokens. It is kept in `work`, so that training resumes with the same one when texts have been added."""
     path = work / f"shortlist-{size}.safetensors"
     if not path.exists():
-        save_file({"ids": most_frequent(lessons.counts(target.vocab), min(size, target.vocab), target.end_ids)}, path)
+        ids, folder = None, target.source and target.source.heads
+        if folder and (folder / WEIGHTS).exists():
+            ids = files.read(folder).shortlist
+        if ids is None or len(ids) != size:
+            ids = most_frequent(lessons.counts(target.vocab), min(size, target.vocab), target.end_ids)
+        save_file({"ids": ids}, path)
     return load_file(path)["ids"]
 
 

@@ -223,31 +223,19 @@ class Visitors:
         return next(self.calls)
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 7), st.integers(1, 12), st.integers(0, 3), st.integers(0, 9), st.integers(0, 5), st.booleans()),
-        min_size=1,
-        max_size=6,
-    ),
-    st.integers(1, 5),
-    st.booleans(),
-)
+# A visit: prompt, length, rounds before it comes, rounds after which it leaves, drafts, greedy or not.
+VISIT = st.tuples(st.integers(0, 7), st.integers(1, 20), st.integers(0, 3), st.integers(0, 9), st.integers(0, 5), st.booleans())
+VISITS = st.lists(VISIT, min_size=1, max_size=6), st.integers(1, 5), st.booleans()  # and how many at a time, padded or not
+
+
+@given(*VISITS)
 @example([(0, 8, 0, 9, 3, False), (1, 12, 0, 2, 3, True), (2, 12, 3, 9, 15, False), (4, 9, 0, 0, 2, True)], 2, True)
 @settings(max_examples=20)
 def test_joins_ends_and_stops_change_no_other_text(engine, visits, batch, padded):
-    """A visit: prompt, length, rounds before it comes, rounds after which it leaves, drafts, greedy or not."""
     visited(engine, visits, batch, padded, "early-exit")
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 7), st.integers(1, 20), st.integers(0, 3), st.integers(0, 9), st.integers(0, 5), st.booleans()),
-        min_size=2,
-        max_size=6,
-    ),
-    st.integers(2, 5),
-    st.booleans(),
-)
+@given(*VISITS)
 @settings(max_examples=10, deadline=None)
 def test_joins_ends_and_stops_with_the_feature_head(storyteller, visits, batch, padded):
     visited(storyteller, visits, batch, padded, "feature")

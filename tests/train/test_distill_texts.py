@@ -3,6 +3,7 @@ part of the lesson, and training resumes."""
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import save_file
 
 from eesd_core.cli import main
 from eesd_core.errors import UserError
+from eesd_core.heads import files
 from eesd_core.heads.exit_layer import ExitLayer
 from eesd_core.heads.four_bits import fake_quantize
 from eesd_core.heads.kinds import KINDS, kind_of, load_heads
@@ -337,3 +339,12 @@ def _renamed(folder):
     for path in folder.iterdir():
         (other / path.name).write_bytes(path.read_bytes())
     return other
+
+
+def test_heads_take_the_exit_layers_list(tmp_path):
+    """If it is as long as the one asked for; then it is in memory once."""
+    files.write(tmp_path, {"exit_after": 1}, 16, {"norm.weight": torch.ones(4)}, {}, torch.tensor([3, 5, 8]))
+    target = SimpleNamespace(source=SimpleNamespace(heads=tmp_path), vocab=9, end_ids=frozenset([0]))
+    lessons = SimpleNamespace(counts=lambda vocab: torch.arange(vocab))
+    assert module.chosen(tmp_path, lessons, target, 3).tolist() == [3, 5, 8]
+    assert module.chosen(tmp_path, lessons, target, 2).tolist() == [0, 8]
