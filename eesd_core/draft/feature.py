@@ -11,24 +11,20 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..heads.base import Head
 from ..limits import MAX_ROWS
-from ..model.span import FeatureRows, packed
-from ..sampling import Ranked
+from ..model.span import FeatureRows
 from ..verify import Verdict
 from .base import Node, Parts, Step, Text, last_id
-from .choose import node_of
-from .in_region import RegionDrafter
+from .in_region import SharedDrafter
 
 
-class FeatureDrafter(RegionDrafter):
+class FeatureDrafter(SharedDrafter):
     kind = "feature"
 
     def __init__(self, parts: Parts, rows: int = 1):
         super().__init__(parts, rows)
         self.cache = self.target.new_cache(parts.capacity + 1, layers=1)
         self.own = torch.zeros_like(self.memory[:, :1])  # the head's own feature of the last row, (1, 1, D)
-        self.ready: Ranked | None = None  # what `step_together` found behind the last node
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         super().begin(text, seen)
@@ -36,28 +32,17 @@ class FeatureDrafter(RegionDrafter):
             self._rows(text, 0, self.verified)
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
-        position = text.start + len(nodes)
-        found, self.ready = self.ready, None
-        if found is None and self._step_of(text):
-            (found,) = draft_in_one([Step(self, text, last_id(text, nodes), position, True)])
-        if found is not None:
-            return [node_of(text, nodes, found, self.width if self.rows > 1 else 1)]
+        if drafted := self.drafted(text, nodes):
+            return drafted
         self._settle()
         if nodes:
+            position = text.start + len(nodes)
             embedded = self.target.embed([last_id(text, nodes)], position)
             hidden = self.head.run(self.target, embedded, self.own, self.cache, position)
         else:
             hidden = self._rows(text, self.cache.lengths[0], text.start + 1)
         self.own.copy_(self.head.fed_back(hidden))
         return [self.chosen(text, nodes, self.head.norm(hidden))]
-
-    def shared(self, text: Text) -> Head | None:
-        return self.head if self.rows == 1 and self._step_of(text) else None
-
-    @staticmethod
-    def step_together(steps: Sequence[Step]) -> None:
-        for step, found in zip(steps, draft_in_one(steps)):
-            step.drafter.ready = found
 
     def _asked(self, step: Step) -> FeatureRows:
         """This text's rows in a step in one region: a draft, or the tokens that the last round wrote, of which the last is pending."""
@@ -98,12 +83,3 @@ class FeatureDrafter(RegionDrafter):
 
     def remembered(self, states: Sequence[Tensor]) -> Tensor:
         return self.head.feature(states)
-
-
-def draft_in_one(steps: Sequence[Step]) -> list[Ranked]:
-    """The next step of several texts that share a feature head, in as few regions as their rows fit in."""
-    asked = [step.drafter._asked(step) for step in steps]
-    found: dict[int, Ranked] = {}
-    for chosen in packed([len(each.ids) for each in asked]):
-        found |= zip(chosen, asked[0].text.step([asked[i] for i in chosen]))
-    return [found[i] for i in range(len(steps))]

@@ -1,15 +1,18 @@
-"""The base class of drafters whose steps are one parallel region each, where that is possible (model/cpu/choice.py). The states of newly
-verified rows wait for the next step, which reads them first."""
+"""The base classes of drafters whose steps are one parallel region each, where that is possible (model/cpu/choice.py). The states of newly
+verified rows wait for the next step, which reads them first. Some of these steps serve several texts at once."""
 
 from collections.abc import Sequence
 from threading import get_ident
 
 from torch import Tensor
 
+from ..heads.base import Head
 from ..limits import MAX_ROWS
-from ..model.span import Fresh
+from ..model.span import ChimeraRow, FeatureRows, Fresh, packed
+from ..sampling import Ranked
 from ..verify import Verdict
-from .base import Node, Parts, Text
+from .base import Node, Parts, Step, Text, last_id
+from .choose import node_of
 from .head_drafter import HeadDrafter
 
 
@@ -58,3 +61,37 @@ class RegionDrafter(HeadDrafter):
         self.waiting = Fresh(states, rows, self.verified)
         if not self.step or len(rows) > MAX_ROWS:
             self._settle()
+
+
+class SharedDrafter(RegionDrafter):
+    """One token a step. Chains of several texts share their steps."""
+
+    ready: Ranked | None = None  # what `step_together` found behind the last node
+
+    def shared(self, text: Text) -> Head | None:
+        return self.head if self.rows == 1 and self._step_of(text) else None
+
+    @staticmethod
+    def step_together(steps: Sequence[Step]) -> None:
+        for step, found in zip(steps, draft_in_one(steps)):
+            step.drafter.ready = found
+
+    def drafted(self, text: Text, nodes: Sequence[Node]) -> list[Node]:
+        """The next node, by a step in one region; none where this is not possible."""
+        found, self.ready = self.ready, None
+        if found is None and self._step_of(text):
+            (found,) = draft_in_one([Step(self, text, last_id(text, nodes), text.start + len(nodes), True)])
+        return [] if found is None else [node_of(text, nodes, found, self.width if self.rows > 1 else 1)]
+
+    def _asked(self, step: Step) -> FeatureRows | ChimeraRow:
+        """This text's part of a step in one region."""
+        raise NotImplementedError
+
+
+def draft_in_one(steps: Sequence[Step]) -> list[Ranked]:
+    """The next step of several texts that share a head, in as few regions as their rows fit in."""
+    asked = [step.drafter._asked(step) for step in steps]
+    found: dict[int, Ranked] = {}
+    for chosen in packed([each.size for each in asked]):
+        found |= zip(chosen, asked[0].text.step([asked[i] for i in chosen]))
+    return [found[i] for i in range(len(steps))]

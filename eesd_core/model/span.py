@@ -105,3 +105,24 @@ class FeatureRows(NamedTuple):
     drafted: bool  # there is one, whose feature is the head's own
     words: object  # as in DraftRow
     fresh: Fresh  # no more rows than `ids`
+
+    @property
+    def size(self) -> int:
+        """Rows that it has in a pass."""
+        return len(self.ids)
+
+
+class ChimeraRow(NamedTuple):
+    """A text's row in a step of the chimera head that several texts share."""
+
+    text: object  # a cpu/chimera_step.ChimeraText
+    ids: list[int]  # its last tokens, at most three, the newest one last
+    position: int  # of the newest one
+    place: int  # number of drafts before it in its round
+    words: object  # as in DraftRow
+    fresh: Fresh
+
+    @property
+    def size(self) -> int:
+        """As in FeatureRows."""
+        return max(1, len(self.fresh.rows))

@@ -1,4 +1,4 @@
-"""Steps of the feature and the block head in one region find what their parts find when they are called one after the other."""
+"""Steps of heads in one region find what their parts find when they are called one after the other."""
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -78,7 +78,10 @@ def compared(runs: list[Run], truth: list[int], near: float) -> None:
 
 
 # Norms differ in their last bits, and so some numbers in 8 bits by one; the block's correction by the token before is itself in 8 bits.
-@pytest.mark.parametrize("kind, near, settings", [("feature", 0.01, {"longest": 3}), ("block", 0.05, {"rank": 48})])
+HEADS = [("feature", 0.01, {"longest": 3}), ("chimera", 0.01, {"longest": 2}), ("block", 0.05, {"rank": 48})]
+
+
+@pytest.mark.parametrize("kind, near, settings", HEADS)
 @pytest.mark.parametrize("precision", ["none", "q8", "q4"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_step_finds_what_its_parts_find(kind, near, settings, precision, threads, monkeypatch):
@@ -93,7 +96,10 @@ def test_a_step_finds_what_its_parts_find(kind, near, settings, precision, threa
             compared(pair(engine, drafter, how), truth.text.ids, near)
 
 
-@pytest.mark.parametrize("kind, listed, settings", [("feature", False, {}), ("feature", True, {"gated": 1}), ("block", True, {"rank": 9})])
+ODD = {"feature": [(False, {}), (True, {"gated": 1})], "chimera": [(False, {}), (True, {"mlp": 40})], "block": [(True, {"rank": 9})]}
+
+
+@pytest.mark.parametrize("kind, listed, settings", [(kind, *odd) for kind in ODD for odd in ODD[kind]])
 def test_where_it_cannot_be_the_parts_are_called(kind, listed, settings):
     """A list or a map that does not fill its panels; a gated head."""
     run = engine_of(kind, "q8", listed, **settings).start(Request(PROMPT, 8, controller="fixed", drafter=kind))
@@ -103,7 +109,7 @@ def test_where_it_cannot_be_the_parts_are_called(kind, listed, settings):
     assert not run.drafter.step and run.drafter.verified == run.text.start
 
 
-@pytest.mark.parametrize("kind", ["feature", "block"])
+@pytest.mark.parametrize("kind", ["feature", "chimera", "block"])
 def test_a_text_that_is_cut_back_begins_again(kind):
     engine, texts = engine_of(kind, "q8", longest=3), []
     run = engine.start(Request(PROMPT, 24, HOWS[1], controller="fixed", settings={"length": 2}, drafter=kind))
@@ -123,7 +129,7 @@ def drafts_of(records) -> dict[tuple[int, int, int], tuple]:
     return {(row, event.round, event.position): (event.id, event.probability, event.entropy) for row, event in events}
 
 
-@pytest.mark.parametrize("kind", ["feature", "block"])
+@pytest.mark.parametrize("kind", ["feature", "chimera", "block"])
 def test_texts_that_share_a_step_draft_what_they_draft_alone(kind):
     engine = engine_of(kind, "q8", longest=3)
     prompts = ["one two, one t", "a", "three, four and one more"]
@@ -136,7 +142,7 @@ def test_texts_that_share_a_step_draft_what_they_draft_alone(kind):
     assert together == alone and len(alone) > 20
 
 
-@pytest.mark.parametrize("kind", ["feature", "block"])
+@pytest.mark.parametrize("kind", ["feature", "chimera", "block"])
 def test_a_run_may_go_from_thread_to_thread(kind):
     engine, found = engine_of(kind, "q8", longest=3), []
     for threads in (1, 2):

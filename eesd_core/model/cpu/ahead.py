@@ -95,10 +95,10 @@ def compile_all(quantize: str) -> bool:
 
 def compile_heads() -> None:
     """The steps of heads that a visitor may choose. Otherwise the first run with one would wait some ten seconds."""
-    from . import block_step, feature_step
+    from . import block_step, chimera_step, feature_step
 
-    feature_step.step_code()
-    block_step.step_code()
+    for step in (feature_step, block_step, chimera_step):
+        step.step_code()
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ class BlockStep(VerifiedStep):
 
     def __init__(self, steps, head: nn.Module, rows: PanelProduct, count: int):
         """As ChoiceStep."""
-        super().__init__(steps, head, rows, count, head.context.panels, FIELDS)
+        super().__init__(steps, head, rows, count, head.context.panels, FIELDS, steps.target.config.hidden_size)
         arrays = [tensor.detach().float().contiguous().numpy() for tensor in (head.gain, head.masks, head.change)]
         self.put(dict(zip((GAIN, MASKS, CHANGE), arrays)) | {STATE: np.empty((MAX_ROWS, len(head.change)), np.float32)})
         reach = Int8Linear(head.reach(steps.target).T)  # a quarter of the memory, which is read for every place

@@ -1,5 +1,6 @@
 """How every draft step in one region ends: a norm, rows of the LM head, and the choice of tokens. Also what else such steps share:
-embeddings, products, and what a text's choices are told and find. draft_step.py, feature_step.py and block_step.py have the steps.
+embeddings, products, and what a text's choices are told and find. draft_step.py, feature_step.py, block_step.py and
+chimera_step.py have the steps.
 """
 
 from collections.abc import Sequence

@@ -80,7 +80,7 @@ class FeatureStep(VerifiedStep):
 
     def __init__(self, steps, head: nn.Module, rows: PanelProduct, count: int):
         """As ChoiceStep."""
-        super().__init__(steps, head, rows, count, head.project.panels, FIELDS)
+        super().__init__(steps, head, rows, count, head.project.panels, FIELDS, 2 * steps.target.config.hidden_size)
         mix = head.mix.panels
         self.put_product(MIX, mix)
         self.features, self.lasts, self.kept = np.zeros((3, MAX_ROWS), np.int64)

@@ -310,7 +310,7 @@ class Steps:
         draft_step.Memory. None where that is not possible."""
         from .draft_step import DraftStep, Memory, TextDraft
 
-        kept = _can_be_kept(self._parts(self.target.layers[: head.exit_after]))
+        kept = head.layers and _can_be_kept(self._parts(self.target.layers[: head.exit_after]))
         step = self.draft_step(DraftStep, head, count, [head.mix]) if kept else None
         return step and TextDraft(step, ranker, Memory(*memory))
 
@@ -331,8 +331,9 @@ class Steps:
         halves = self._parts(head.layers)
         products = [product for half in halves for product in (half.into.panels, half.out.panels)]
         products += [getattr(module, "panels", None) for module in (rows, *maps) if module is not None]
-        rough = halves and all(product and product.panels.dtype == np.int8 and not product.padded for product in products)
-        if not rough or not _can_be_kept(halves) or self.target.table is None or not isinstance(head.norm, StepNorm):
+        rough = all(product and product.panels.dtype == np.int8 and not product.padded for product in products)
+        kept = not head.layers or _can_be_kept(halves)
+        if not rough or not kept or self.target.table is None or not isinstance(head.norm, StepNorm):
             return None
         return rows.panels
 

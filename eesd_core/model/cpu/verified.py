@@ -1,5 +1,5 @@
 """What a head makes of newly verified rows inside of a region: one linear map of the target's states at a few depths, each scaled to
-length D^.5 (FeatureHead.feature and BlockHead.verified in heads/). The rows may be those of several texts."""
+length D^.5 (FeatureHead.feature, BlockHead.verified and ChimeraHead.context in heads/). The rows may be those of several texts."""
 
 from collections.abc import Iterable
 
@@ -45,13 +45,14 @@ def remember(thread, threads, g):
 class VerifiedStep(ChoiceStep):
     """A draft step that begins with new verified rows."""
 
-    def __init__(self, steps, head: nn.Module, rows: PanelProduct, count: int, project: PanelProduct, fields: int):
-        """As ChoiceStep. project: what makes the head's row of a verified one."""
+    def __init__(self, steps, head: nn.Module, rows: PanelProduct, count: int, project: PanelProduct, fields: int, inputs: int):
+        """As ChoiceStep. project: what makes the head's row of a verified one. inputs: most inputs of the head's other products."""
         taps, width = len(head.taps), steps.target.config.hidden_size
-        super().__init__(steps, head, rows, count, fields, max(2, taps) * width)
+        inputs = max(inputs, taps * width)
+        super().__init__(steps, head, rows, count, fields, inputs)
         self.states = np.zeros((MAX_ROWS, taps), np.int64)
         self.places = np.zeros(MAX_ROWS, np.int64)
-        self.put({STATES: self.states, MEMORY: self.places, EVEN: np.zeros((MAX_ROWS, max(2, taps), width), np.float32)})
+        self.put({STATES: self.states, MEMORY: self.places, EVEN: np.zeros((MAX_ROWS, inputs), np.float32)})
         self.put_product(PROJECT, project)
         self.given[TAPS] = taps
 
