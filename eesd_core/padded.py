@@ -46,7 +46,7 @@ class PaddedBatch(Batch):
         others = [step for drafter, step in self.last.items() if drafter not in now and drafter.shared(step.text) is head]
         again = [step._replace(goes=goes) for step in others]
         for step in again:
-            for cache in (step.text.cache, step.drafter.cache):
+            for cache in filter(None, (step.text.cache, step.drafter.cache)):
                 cache.truncate(step.position)
         drafter.step_together(steps + again)
         for step in again:

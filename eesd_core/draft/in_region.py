@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..heads.base import Head
 from ..limits import MAX_ROWS
+from ..model.cache import KVCache
 from ..model.span import ChimeraRow, FeatureRows, Fresh, packed
 from ..sampling import Ranked
 from ..verify import Verdict
@@ -66,6 +67,7 @@ class RegionDrafter(HeadDrafter):
 class SharedDrafter(RegionDrafter):
     """One token a step. Chains of several texts share their steps."""
 
+    cache: KVCache | None = None  # of the head's own layers
     ready: Ranked | None = None  # what `step_together` found behind the last node
 
     def shared(self, text: Text) -> Head | None:
