@@ -108,7 +108,7 @@ class CostTracker:
             self.shallow *= self._scale(self._growth(self.texts) * self.shallow, draft_seconds)
         self.rest *= self._scale(self.rest, rest_seconds)
         scale = self._scale(self._passes(self.rows or self.texts * (1 + drafted + siblings)), verify_seconds)
-        self.verify = tuple(scale * seconds for seconds in self.verify)
+        self.verify = tuple([scale * seconds for seconds in self.verify])
 
     def _scale(self, mean: float, seconds: float) -> float:
         """The factor by which a mean changes."""

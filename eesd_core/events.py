@@ -7,6 +7,9 @@ of a rejected one, the *bonus* its token after a fully accepted draft.
 An event is wrapped in a `Record` that says where it belongs: run, lane, row, gapless `seq` in that lane and row, and `t`, seconds
 on the lane's own compute clock, which starts when prefill ends and pauses while other lanes work. A run can be rebuilt from its
 records alone (rounds.py). As JSON a record is one flat object; `trace.py` reads and writes them.
+
+Nobody changes an event once it is made. The classes do not enforce that, because a frozen dataclass takes five times as long to make, and
+a round has about eight events.
 """
 
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ StopReason = Literal["controller", "limit", "length", "eos", "stop", "none"]
 NextKind = Literal["correction", "bonus", "none"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunStarted:
     """First event of a lane. `settings` holds controller, sampling and limits as plain values."""
 
@@ -38,14 +41,14 @@ class RunStarted:
     format: str = FORMAT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PrefillDone:
     type: ClassVar[str] = "prefill_done"
     tokens: int
     seconds: float  # not on the lane's clock: t is still 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CostMeasured:
     """Cost of a round of k > 0 drafts when the run begins, in seconds: fixed + k x draft + verify[k]. Costs are tracked while running."""
 
@@ -55,7 +58,7 @@ class CostMeasured:
     fixed: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RoundStarted:
     """`posterior`: the controller's snapshot before the round. `position`: of the first token that the round will write."""
 
@@ -66,7 +69,7 @@ class RoundStarted:
     posterior: dict
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DraftToken:
     """One draft token and the controller's decision after it: continue (`go`) or stop, with its terms (theta, chi, u ...)."""
 
@@ -86,10 +89,10 @@ class DraftToken:
 
     def __post_init__(self):
         if self.parent is None:
-            object.__setattr__(self, "parent", self.i - 1)
+            self.parent = self.i - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DraftStopped:
     type: ClassVar[str] = "draft_stopped"
     round: int
@@ -97,7 +100,7 @@ class DraftStopped:
     reason: StopReason
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RoundVerified:
     """The target's judgement. `probabilities[i]`: the target's probability of draft i. `margins[0]`: the lead of the target's choice for
     the first token; `margins[i + 1]`: of its choice behind draft i.
@@ -126,17 +129,17 @@ class RoundVerified:
 
     def __post_init__(self):
         if self.path is None:
-            object.__setattr__(self, "path", tuple(range(self.accepted)))
+            self.path = tuple(range(self.accepted))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PosteriorUpdated:
     type: ClassVar[str] = "posterior_updated"
     round: int
     posterior: dict
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DrafterLearned:
     """A drafter's snapshot, after it has changed: its set of layers, its pool, its choice."""
 
@@ -145,7 +148,7 @@ class DrafterLearned:
     drafter: dict
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TokensCommitted:
     """Tokens that now belong to the text. `text`: what they add to it. Bytes of an unfinished character, and text that may be the beginning
     of a stop string, wait for a later commit."""
@@ -156,7 +159,7 @@ class TokensCommitted:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RoundTold:
     """A round of another program's run (foreign/), of which nothing else is known. None: not reported. `t` of its record is the sum of
     `seconds` so far."""
@@ -170,7 +173,7 @@ class RoundTold:
     seconds: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TextTold:
     """The text of another program's run whose rounds do not report what each wrote."""
 
@@ -179,7 +182,7 @@ class TextTold:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunFinished:
     """`t` of its record is the decoding time; 0 if another program did not report it."""
 
@@ -189,13 +192,13 @@ class RunFinished:
     speculative_decoding: dict | None = None  # the run's metrics in vLLM's names (metrics.py); None without a drafter or in older traces
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RunCancelled:
     type: ClassVar[str] = "run_cancelled"
     new_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RaceFinished:
     """The verdict over both lanes (lane "race"). `first_difference` is None or {position, margin, vanilla_id, eesd_id,
     candidates}, where `candidates` has the best five of each lane there (candidates.py).
@@ -211,7 +214,7 @@ class RaceFinished:
     cache_difference: float | None = None  # largest difference between the lanes' cached keys and values; None: not compared
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WhatIf:
     """How this run would have gone with other controllers and draft lengths, one row each (simulate/courses.py, simulate/hindsight.py).
 
@@ -230,7 +233,7 @@ Event = (
 EVENT_TYPES = {cls.type: cls for cls in Event.__args__}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     run: str
     lane: str  # "eesd", "vanilla" or "race" in traces; comparisons name lanes after methods, forms or precisions (racing.py, forms.py)

@@ -12,8 +12,9 @@ and yields events.
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp, inf, isfinite
+from operator import eq
 
 import torch
 from torch import Tensor
@@ -102,7 +103,7 @@ class Run:
         costs = self.costs.costs()
         self.free = self.drafter.copies and self.drafter.free(self.text, Room(self.left - 1, self._prices(0, MAX_ROWS)))
         if self.free:
-            costs = replace(costs, draft=0.0, first=0.0)
+            costs = costs._replace(draft=0.0, first=0.0)
         self.budget = min(self.controller.start_round(costs).nodes, self.left - 1)
         return self.budget
 
@@ -132,7 +133,7 @@ class Run:
                 elif not decision.go and len(nodes) < budget:
                     stop = "controller"
                 go = decision.go and stop not in ENDS and len(nodes) < budget
-                yield node, decision._replace(go=go)
+                yield node, Decision(go, decision.terms)
                 if not go:
                     break
         if stop == "limit" and len(nodes) == self.left - 1:
@@ -230,19 +231,18 @@ class Run:
                 return count
         return None
 
-    @torch.inference_mode()
     def commit(self) -> list[int]:
         """Adds the accepted tokens and the target's own to the text and rolls back the rest. The last token written is the next pending
         token. Controller, drafter and costs learn. Returns the ids that this round wrote."""
         began = time.perf_counter()
         text, draft, judged, verdict = self.text, self.drafted, self.judged, self.judged.verdict
         new = [*(draft.nodes[i].id for i in verdict.path), *([] if judged.ends else [verdict.next_id])]
-        start = text.start
+        start, spine = text.start, draft.spine
         text.ids += new
         self._roll_back(start)
         # An accepted sibling means that the spine was wrong. A node that hangs behind the spine says nothing about it.
-        on_spine = sum(number == place for place, number in enumerate(verdict.path[: len(draft.spine)]))
-        self.controller.observe(Outcome.of([node.facts for node in draft.spine], on_spine))
+        on_spine = sum(map(eq, verdict.path, range(len(spine))))
+        self.controller.observe(Outcome.of([node.facts for node in spine], on_spine))
         if self.watch:
             self.watch.push(new)
         if self.watch and self.watch.stopped:
@@ -253,7 +253,9 @@ class Run:
                 self.ended = "stop"
         text.sampler.forget(text.start)
         text.round += 1
-        self._learn_costs(time.perf_counter() - began, len(new))
+        steps = 0 if self.free else len(spine)
+        rest = time.perf_counter() - began
+        self.costs.observe(steps, draft.seconds, judged.seconds, rest, len(draft.nodes) - steps, len(new))
         return new
 
     def _last_characters_stop(self) -> bool:
@@ -263,14 +265,12 @@ class Run:
 
     def _roll_back(self, start: int) -> None:
         """Caches keep the accepted rows behind `start`. The new pending token is not in them."""
-        text = self.text
-        text.cache.keep(start, self.judged.verdict.rows[: text.start - start])
-        self.drafter.commit(text, self.drafted.nodes, self.judged.verdict, self._seen)
-        assert all(n == text.start for n in text.cache.lengths), "caches out of step"
-
-    def _learn_costs(self, rest: float, written: int) -> None:
-        draft, steps = self.drafted, 0 if self.free else len(self.drafted.spine)
-        self.costs.observe(steps, draft.seconds, self.judged.seconds, rest, len(draft.nodes) - steps, written)
+        text, verdict = self.text, self.judged.verdict
+        with torch.inference_mode():
+            text.cache.keep(start, verdict.rows[: text.start - start])
+            self.drafter.commit(text, self.drafted.nodes, verdict, self._seen)
+        lengths = text.cache.lengths
+        assert lengths.count(text.start) == len(lengths), "caches out of step"
 
     def round(self) -> list[int]:
         """A whole round without events. Returns the ids that it wrote."""

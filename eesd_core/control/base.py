@@ -5,8 +5,6 @@ Its whole state, random numbers included, can be saved and restored as plain JSO
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate, pairwise
 from random import Random
 from typing import ClassVar, NamedTuple, Protocol
@@ -51,11 +49,10 @@ class Outcome(NamedTuple):
     @classmethod
     def of(cls, spine: Sequence[Facts], accepted: int) -> "Outcome":
         """The outcome when the first `accepted` drafts of this spine were accepted."""
-        return cls(len(spine), accepted, tuple((facts, i < accepted) for i, facts in enumerate(spine[: accepted + 1])))
+        return cls(len(spine), accepted, tuple(zip(spine, (True,) * accepted + (False,))))
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
+class Costs(NamedTuple):
     """Cost of a round of k drafts: fixed + k x draft + verify[k], plus `first` if k > 0. In seconds, or in any one unit.
 
     `draft`: one draft step. `verify[m - 1]`: T_v(m), the verify pass over m tokens, non-decreasing in m. `fixed`: the rest of a round
@@ -86,13 +83,8 @@ class Costs:
 
     def relative(self, limit: int) -> list[float]:
         """Cost of rounds of 0 .. limit drafts, in units of a round without drafts, so a uniform slowdown of the machine cancels out."""
-        return list(_relative(self, limit))  # texts that share passes ask for the same
-
-
-@lru_cache(maxsize=8)
-def _relative(costs: Costs, limit: int) -> tuple[float, ...]:
-    plain = costs.fixed + costs.verify[0]
-    return tuple(costs.round(k) / plain for k in range(min(limit + 1, len(costs.verify))))
+        draft, begun, plain = self.draft, self.fixed + self.first, self.fixed + self.verify[0]
+        return [1.0, *[(begun + k * draft + verify) / plain for k, verify in enumerate(self.verify[1 : limit + 1], 1)]]
 
 
 class Controller(Protocol):

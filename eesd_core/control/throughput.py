@@ -24,7 +24,7 @@ such drafts do better than predicted.
 """
 
 from itertools import accumulate, pairwise
-from math import tanh
+from math import inf, tanh
 
 from ..limits import MAX_DRAFT
 from .base import Costs, Decision, Facts, Outcome, Plan, Random64, Seeded, check_limit, check_number, check_prior
@@ -45,12 +45,15 @@ def hurdles(prices: list[float], theta: float) -> list[float]:
     h_k is the minimum over j of (p_k + ... + p_j) / (theta + ... + theta^(j - k + 1)), cost over gain of drafts k to j. It is computed from
     right to left: a stretch of drafts is merged with the one behind it while that lowers its ratio (lower convex hull, monotone stack).
     """
-    found, stretches = [1.0], []  # h_n = 1: no probability is above 1, so nothing is drafted beyond the last
+    found = [1.0]  # h_n = 1: no probability is above 1, so nothing is drafted beyond the last
+    stretches = [(inf, 1.0, 1.0)]  # merged with none
     for price in reversed(prices):
         cost, value, reach = price, theta, theta
-        while stretches and stretches[-1][0] * value < cost * reach * stretches[-1][1]:
-            more, worth, further = stretches.pop()
+        more, worth, further = stretches[-1]
+        while more * value < cost * reach * worth:
             cost, value, reach = cost + more, value + reach * worth, reach * further
+            stretches.pop()
+            more, worth, further = stretches[-1]
         stretches.append((cost, value, reach))
         found.append(cost / value)
     return found[::-1]
@@ -62,9 +65,14 @@ class Counts:
     def __init__(self, prior: tuple[float, float]):
         self.hits, self.misses = [0.0] * (LEVELS * BINS), [0.0] * (LEVELS * BINS)  # level by level, bin by bin
         self.all = list(prior)  # alpha, beta over all contexts
-        self.bins: list[list[float]] = []  # see ThroughputController._bins
         self.tokens = self.time = 0.0  # lambda is their ratio
         self.tried = 0  # number of rounds with drafts
+
+    def bin(self, bin: int) -> tuple[float, float]:
+        """Beta posterior (alpha, beta) of a bin of certainty, over all levels."""
+        alpha, beta = self.all
+        borrowed = BIN_BORROWS / (alpha + beta)
+        return sum(self.hits[bin::BINS]) + borrowed * alpha, sum(self.misses[bin::BINS]) + borrowed * beta
 
 
 def _shared(name: str) -> property:
@@ -72,11 +80,11 @@ def _shared(name: str) -> property:
 
 
 class ThroughputController(Seeded):
-    hits, misses, all, bins, tokens, time = map(_shared, ("hits", "misses", "all", "bins", "tokens", "time"))
+    hits, misses, all, tokens, time = map(_shared, ("hits", "misses", "all", "tokens", "time"))
     name, knob = "throughput", "forget"
     changes = (
         "hits", "misses", "all", "lately", "idle", "lucky", "tokens", "time",
-        "times", "hurdles", "theta", "prefix", "cells", "promises", "bins", "draws",
+        "times", "hurdles", "theta", "prefix", "cells", "promises", "draws",
     )  # fmt: skip
 
     def __init__(
@@ -88,7 +96,6 @@ class ThroughputController(Seeded):
         self.explore = check_number("the share of time for trying", explore, 1e-6, 1.0)
         self.random = Random64(seed)
         self.counts, self.tried = Counts(self.prior), 0  # and how many rounds with drafts it knew of when it last planned one
-        self.bins = self._bins()
         self.lately = 0.0  # running mean of accepted (0 or 1) minus the predicted chance
         self.idle, self.lucky = 0, False  # rounds without drafts since the last trial; the last drafts did better than predicted
         self.times: list[float] = []  # cost of rounds with k drafts (Costs.relative)
@@ -102,57 +109,59 @@ class ThroughputController(Seeded):
         self.counts = other.counts
 
     def start_round(self, costs: Costs) -> Plan:
-        if self.tried != self.counts.tried:  # whoever tried, no other needs to
-            self.tried, self.idle = self.counts.tried, 0
-        self.times = costs.relative(self.limit)
-        if not self.time:
-            self.tokens, self.time = self._assumed()
-        speed = self.tokens / self.time
+        counts = self.counts
+        if self.tried != counts.tried:  # whoever tried, no other needs to
+            self.tried, self.idle = counts.tried, 0
+        self.times = times = costs.relative(self.limit)
+        if not counts.time:
+            counts.tokens, counts.time = self._assumed()
+        speed = counts.tokens / counts.time
         self.theta = max(self.random.betavariate(*self._theta()), 1e-6)  # a draw can be rounded to 0
-        self.hurdles = hurdles([speed * (after - before) for before, after in pairwise(self.times)], self.theta)
+        self.hurdles = hurdles([speed * (after - before) for before, after in pairwise(times)], self.theta)
         self.prefix, self.cells, self.promises = 1.0, [], []
         if self.prefix > self.hurdles[0]:
             return Plan(self.limit)
-        return Plan(int(self.lucky or self.explore * self.idle >= self.times[1] - self.times[0]))
+        return Plan(int(self.lucky or self.explore * self.idle >= times[1] - times[0]))
 
     def keep_drafting(self, facts: Facts) -> Decision:
+        counts, theta = self.counts, self.theta
         bin = min(int(BINS * tanh(facts.lead / 2)), BINS - 1)
-        alpha, beta = self.bins[bin]
+        alpha, beta = counts.bin(bin)
         promise = alpha / (alpha + beta)
         cell = self._level() * BINS + bin
-        hits, misses = self.hits[cell], self.misses[cell]
-        self.prefix *= (hits + CONTEXT_BORROWS * promise) / (hits + misses + CONTEXT_BORROWS)
+        hits, misses = counts.hits[cell], counts.misses[cell]
+        self.prefix = prefix = self.prefix * ((hits + CONTEXT_BORROWS * promise) / (hits + misses + CONTEXT_BORROWS))
         self.cells.append(cell)
         self.promises.append(promise)
-        gain, price = self.prefix * self.theta, self.hurdles[facts.depth + 1] * self.theta
-        return Decision(gain > price, {"theta": self.theta, "prefix": self.prefix, "gain": gain, "price": price})
+        gain, price = prefix * theta, self.hurdles[facts.depth + 1] * theta
+        return Decision(gain > price, {"theta": theta, "prefix": prefix, "gain": gain, "price": price})
 
     def observe(self, outcome: Outcome) -> None:
-        drafted, accepted, tested = outcome
-        self.tokens = SPEED_MEMORY * self.tokens + accepted + 1
-        self.time = SPEED_MEMORY * self.time + self.times[drafted]
+        (drafted, accepted, tested), counts, forget = outcome, self.counts, self.forget
+        counts.tokens = SPEED_MEMORY * counts.tokens + accepted + 1
+        counts.time = SPEED_MEMORY * counts.time + self.times[drafted]
         if not drafted:
             self.idle += 1
             return
         self.idle = 0
-        self.counts.tried += 1
-        self.hits = [self.forget * n for n in self.hits]
-        self.misses = [self.forget * n for n in self.misses]
+        counts.tried += 1
+        counts.hits = hits = [forget * n for n in counts.hits]
+        counts.misses = misses = [forget * n for n in counts.misses]
         for cell, promise, (_, right) in zip(self.cells, self.promises, tested):
-            (self.hits if right else self.misses)[cell] += 1
+            (hits if right else misses)[cell] += 1
             self.lately += MEMORY * (right - promise - self.lately)
-        self.all = [self.prior[0] + sum(self.hits), self.prior[1] + sum(self.misses)]
-        self.bins = self._bins()
+        counts.all = [self.prior[0] + sum(hits), self.prior[1] + sum(misses)]
         self.lucky = accepted == drafted and self.lately > ABOVE
 
     def snapshot(self) -> dict:
         alpha, beta = self._theta()
+        bins = map(self.counts.bin, range(BINS))
         return {
             "controller": self.name,
             "alpha": alpha,
             "beta": beta,
             "mean": alpha / (alpha + beta),
-            "arms": [{"label": label, "alpha": alpha, "beta": beta} for label, (alpha, beta) in zip(LABELS, self.bins)],
+            "arms": [{"label": label, "alpha": alpha, "beta": beta} for label, (alpha, beta) in zip(LABELS, bins)],
             "lately": self.lately,
             "speed": self.tokens / self.time if self.time else None,
         }
@@ -162,17 +171,9 @@ class ThroughputController(Seeded):
 
     def _theta(self) -> tuple[float, float]:
         """Beta posterior of the next draft's acceptance, over all bins at the current level."""
-        alpha, beta = self.all
-        borrowed = min(THETA_BORROWS, alpha + beta) / (alpha + beta)
-        here = slice(self._level() * BINS, (self._level() + 1) * BINS)
-        return sum(self.hits[here]) + borrowed * alpha, sum(self.misses[here]) + borrowed * beta
-
-    def _bins(self) -> list[list[float]]:
-        """Beta posterior [alpha, beta] of every bin of certainty, over all levels."""
-        alpha, beta = self.all
-        borrowed = BIN_BORROWS / (alpha + beta)
-        hits, misses = (zip(*(counts[low : low + BINS] for low in range(0, LEVELS * BINS, BINS))) for counts in (self.hits, self.misses))
-        return [[sum(h) + borrowed * alpha, sum(m) + borrowed * beta] for h, m in zip(hits, misses)]
+        (alpha, beta), low = self.counts.all, self._level() * BINS
+        borrowed, high = min(THETA_BORROWS, alpha + beta) / (alpha + beta), low + BINS
+        return sum(self.counts.hits[low:high]) + borrowed * alpha, sum(self.counts.misses[low:high]) + borrowed * beta
 
     def _assumed(self) -> tuple[float, float]:
         """Initial lambda: tokens and time of FIRST_ROUNDS rounds at the draft length that is best for the prior's mean."""

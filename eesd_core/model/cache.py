@@ -57,12 +57,12 @@ class KVCache:
 
     def truncate(self, length: int) -> None:
         """Forget everything from position `length` on, in every layer that is longer."""
-        self.lengths = [min(n, length) for n in self.lengths]
+        self.lengths = [n if n < length else length for n in self.lengths]
 
     def keep(self, start: int, rows: Sequence[int]) -> None:
         """Keep only these rows, in ascending order, of the pass written from `start` on, and close the gaps: a path becomes a chain."""
-        first = next((i for i, row in enumerate(rows) if row != i), len(rows))  # rows before this one stay in place
-        if first < len(rows):
+        if rows and rows[-1] >= len(rows):
+            first = next(i for i, row in enumerate(rows) if row != i)  # rows before this one stay in place
             self._move([start + row for row in rows[first:]], start + first)
         self.truncate(start + len(rows))
 

@@ -1,6 +1,5 @@
 """The cost model: what is measured fits the model at hand, and tracking follows what rounds take. Nothing here depends on a clock."""
 
-from dataclasses import asdict
 
 import pytest
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -108,7 +107,7 @@ def test_a_run_tracks_its_own_costs(engine):
     costs = engine.costs(engine.drafter(request, 20))
     list(engine.run(request, costs=costs))
     assert said_at_first(engine, request) == untouched
-    assert asdict(costs.costs()) != {name: getattr(untouched, name) for name in ("draft", "verify", "fixed")}
+    assert costs.costs()._asdict() != {name: getattr(untouched, name) for name in ("draft", "verify", "fixed")}
     assert said_at_first(engine, request, costs=costs) != untouched
     for drafter in ("layer-skip:m1", "layer-skip:a1.m1"):
         list(engine.run(Request("x", 8, drafter="layer-skip:a1.m1")))
