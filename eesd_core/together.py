@@ -9,8 +9,8 @@ Each text is the one that its run alone would write: if passes of up to MAX_ROWS
 other rows have no influence. A round with more rows is verified in several passes.
 
 Some drafters share draft steps (Drafter.shared): chains of the exit layer one pass through the first N layers with one row per text, then
-one of the exit layer; chains of the feature and the chimera head, where possible, one pass of the head. Any other drafter (trees, skipped
-layers, pools) drafts one text after another and shares only the verify pass.
+one of the exit layer; chains of the feature, the chimera and the glide head, where possible, one pass of the head. Any other drafter
+(trees, skipped layers, pools) drafts one text after another and shares only the verify pass.
 """
 
 import time

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..heads.base import Head
 from ..limits import MAX_ROWS
 from ..model.cache import KVCache
-from ..model.span import ChimeraRow, FeatureRows, Fresh, packed
+from ..model.span import ChimeraRow, FeatureRows, Fresh, GlideRow, packed
 from ..sampling import Ranked
 from ..verify import Verdict
 from .base import Node, Parts, Step, Text, last_id
@@ -85,7 +85,7 @@ class SharedDrafter(RegionDrafter):
             (found,) = draft_in_one([Step(self, text, last_id(text, nodes), text.start + len(nodes), True)])
         return [] if found is None else [node_of(text, nodes, found, self.width if self.rows > 1 else 1)]
 
-    def _asked(self, step: Step) -> FeatureRows | ChimeraRow:
+    def _asked(self, step: Step) -> FeatureRows | ChimeraRow | GlideRow:
         """This text's part of a step in one region."""
         raise NotImplementedError
 

@@ -126,3 +126,13 @@ class ChimeraRow(NamedTuple):
     def size(self) -> int:
         """As in FeatureRows."""
         return max(1, len(self.fresh.rows))
+
+
+class GlideRow(NamedTuple):
+    """A text's row in a step of the glide head that several texts share: its newest token."""
+
+    text: object  # a cpu/glide_step.GlideText
+    id: int
+    position: int
+    words: object  # as in DraftRow
+    size = 1  # as in FeatureRows

@@ -95,9 +95,9 @@ def compile_all(quantize: str) -> bool:
 
 def compile_heads() -> None:
     """The steps of heads that a visitor may choose. Otherwise the first run with one would wait some ten seconds."""
-    from . import block_step, chimera_step, feature_step
+    from . import block_step, chimera_step, feature_step, glide_step
 
-    for step in (feature_step, block_step, chimera_step):
+    for step in (feature_step, block_step, chimera_step, glide_step):
         step.step_code()
 
 

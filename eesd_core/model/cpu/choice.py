@@ -1,6 +1,5 @@
 """How every draft step in one region ends: a norm, rows of the LM head, and the choice of tokens. Also what else such steps share:
-embeddings, products, and what a text's choices are told and find. draft_step.py, feature_step.py, block_step.py and
-chimera_step.py have the steps.
+embeddings, products, and what a text's choices are told and find. The files *_step.py have the steps.
 """
 
 from collections.abc import Sequence
