@@ -77,7 +77,6 @@ class FeatureDrafter(SharedDrafter):
         return low + 1, self.head.logits(self.target, self.head.norm(hidden), self.words)
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
-        self._settle()
         self.cache.truncate(min(self.verified + 1, text.start))  # drops the rows of drafts, and of a text that was cut back
         super().commit(text, nodes, verdict, seen)
 

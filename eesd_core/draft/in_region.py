@@ -1,9 +1,11 @@
 """The base classes of drafters whose steps are one parallel region each, where that is possible (model/cpu/choice.py). The states of newly
-verified rows wait for the next step, which reads them first. Some of these steps serve several texts at once."""
+verified rows wait for the next step, which reads them first; those of several rounds do, if others drafted meanwhile. Some of these steps
+serve several texts at once."""
 
 from collections.abc import Sequence
 from threading import get_ident
 
+import torch
 from torch import Tensor
 
 from ..heads.base import Head
@@ -21,7 +23,7 @@ class RegionDrafter(HeadDrafter):
     def __init__(self, parts: Parts, rows: int = 1):
         super().__init__(parts, rows)
         self.step, self.step_for = None, None  # see `_step_of`, and the sampler and the thread that it is for
-        self.waiting = Fresh((), (), 0)  # rows that are not in `memory` yet
+        self.waiting: list[Fresh] = []  # rows that `verified` counts but that are not in `memory` yet, at most MAX_ROWS
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         self._step_of(text)  # compiles it while no clock of a draft runs
@@ -42,24 +44,31 @@ class RegionDrafter(HeadDrafter):
 
     def _fresh(self) -> Fresh:
         """What waits, for a step that takes it into `memory`."""
-        fresh, self.waiting = self.waiting, Fresh((), (), 0)
-        self.verified += len(fresh.rows)
-        return fresh
+        waiting, self.waiting = self.waiting, []
+        if len(waiting) < 2:
+            return waiting[0] if waiting else Fresh((), (), 0)
+        by_depth = zip(*(fresh.states for fresh in waiting))
+        states = [torch.cat([part[:, list(fresh.rows)] for part, fresh in zip(parts, waiting)], 1) for parts in by_depth]
+        return Fresh(states, list(range(states[0].shape[1])), waiting[0].first)
 
     def _settle(self) -> None:
         """Take what waits into `memory` without a step."""
-        if self.waiting.rows:
-            (states, rows, _), self.waiting = self.waiting, Fresh((), (), 0)
+        if self.waiting:
+            states, rows, self.verified = self._fresh()
             super()._judged(states, rows)
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
-        self._settle()  # of a round without drafts
-        if verdict is not None:
+        if verdict is None:
+            self._settle()
+        else:
             self._step_of(text)
         super().commit(text, nodes, verdict, seen)
 
     def _judged(self, states: Sequence[Tensor], rows: Sequence[int]) -> None:
-        self.waiting = Fresh(states, rows, self.verified)
+        if sum(len(fresh.rows) for fresh in self.waiting) + len(rows) > MAX_ROWS:
+            self._settle()
+        self.waiting.append(Fresh(states, rows, self.verified))
+        self.verified += len(rows)
         if not self.step or len(rows) > MAX_ROWS:
             self._settle()
 
