@@ -39,6 +39,13 @@ def node_of(text: Text, nodes: Sequence[Node], found: Ranked, width: int, law: L
     return Node(ids[0], depth - 1, law, Facts(depth, found.confidence[0], found.entropy[0], lead), probs[0], ranked)
 
 
+def guesses(text: Text, first: int, logits: Tensor, listed: Tensor | None = None) -> list[int]:
+    """The tokens that would have been drafted at the places from `first` on, which the text has passed. logits: (n, V), or (n, S) over the
+    tokens `listed`."""
+    noise = stream(DRAFT, text.round) if text.sampler.sampling.rejects else SHARED
+    return [best for (best,) in text.sampler.rank(logits, range(first, first + len(logits)), 1, noise, listed).ids]
+
+
 def _softmax(scores: Sequence[float]) -> list[float]:
     """Over the best scores of a place. Lower ones hardly matter."""
     chances = [exp(score - scores[0]) for score in scores]

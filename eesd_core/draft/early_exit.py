@@ -20,7 +20,7 @@ from ..model.span import DraftRow, Segment, Span, packed
 from ..sampling import Ranked
 from ..verify import Verdict
 from .base import LOGITS, Drafter, Node, Parts, Room, Step, Text, last_id, parents_of
-from .choose import choose, node_of
+from .choose import choose, guesses, node_of
 from .tree import grow
 
 if TYPE_CHECKING:
@@ -162,12 +162,13 @@ class EarlyExitDrafter(Drafter):
             seen = {depth: states[:, rows] for depth, states in seen.items() if depth != LOGITS}
         self._see(text, seen, text.start)
 
-    def read_on(self, text: Text) -> tuple[int, Tensor]:
-        """The exit layer reads the verified tokens that it has not read. Returns the place behind the first of them, and the logits behind
-        each, (n, V), or (n, S) over the list."""
+    def read_on(self, text: Text) -> tuple[int, list[int]]:
+        """The exit layer reads the verified tokens that it has not read. Returns the place behind the first of them, and what it would have
+        drafted behind each."""
         gap, end = self.cache.lengths[0], text.start
         hidden = self.exit_layer.hidden(self.target, self.states[:, gap:end], self.cache, gap, self._deep(gap, end, text.start))
-        return gap + 1, self.exit_layer.logits(self.target, hidden, self.words)
+        logits = self.exit_layer.logits(self.target, hidden, self.words)
+        return gap + 1, guesses(text, gap + 1, logits, self.words and self.words.ids)
 
     def _see(self, text: Text, seen: dict[int, Tensor], start: int) -> None:
         """Records that all positions before `start` are verified. `seen`: states of the newly verified rows, perhaps followed by more."""

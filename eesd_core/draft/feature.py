@@ -15,7 +15,8 @@ from ..limits import MAX_ROWS
 from ..model.span import FeatureRows
 from ..verify import Verdict
 from .base import Node, Parts, Step, Text, last_id
-from .in_region import SharedDrafter
+from .choose import guesses
+from .in_region import NO_ROWS, SharedDrafter
 
 
 class FeatureDrafter(SharedDrafter):
@@ -25,6 +26,7 @@ class FeatureDrafter(SharedDrafter):
         super().__init__(parts, rows)
         self.cache = self.target.new_cache(parts.capacity + 1, layers=1)
         self.own = torch.zeros_like(self.memory[:, :1])  # the head's own feature of the last row, (1, 1, D)
+        self.readers: list = []  # see `_read_in_one`
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         super().begin(text, seen)
@@ -66,15 +68,30 @@ class FeatureDrafter(SharedDrafter):
         embedded = self.target.embed(text.ids[low:high], low)
         return self.head.run(self.target, embedded, self.memory[:, low:high], self.cache, low)[:, -1:]
 
-    def read_on(self, text: Text) -> tuple[int, Tensor]:
-        """The head reads the verified tokens that it has not read. Returns the place behind the first of them, and the logits behind each,
-        (n, V), or (n, S) over the list."""
-        self._settle()
+    def read_on(self, text: Text) -> tuple[int, list[int]]:
+        """The head reads the verified tokens that it has not read. Returns the place behind the first of them, and what it would have
+        drafted behind each."""
         self._see(text)
         low, high = self.cache.lengths[0], text.start
+        if self._step_of(text) and low < high <= low + MAX_ROWS:
+            return low + 1, self._read_in_one(text, low, high)
+        self._settle()
         embedded = self.target.embed(text.ids[low:high], low)
         hidden = self.head.run(self.target, embedded, self.memory[:, low:high], self.cache, low)
-        return low + 1, self.head.logits(self.target, self.head.norm(hidden), self.words)
+        logits = self.head.logits(self.target, self.head.norm(hidden), self.words)
+        return low + 1, guesses(text, low + 1, logits, self.words and self.words.ids)
+
+    def _read_in_one(self, text: Text, low: int, high: int) -> list[int]:
+        """As `read_on`, by one region, which makes a choice for every text: here a text is one token. They see each other, because all keys
+        are written to the cache before any is read."""
+        if self.readers[:1] != [self.step]:
+            self.readers = [self.step]
+        self.readers += [self._step(text, self.step.step.count) for _ in range(high - low - len(self.readers))]
+        fresh, asked = self._fresh(), []
+        for reader, id, position in zip(self.readers, text.ids[low:high], range(low, high)):
+            asked.append(FeatureRows(reader, [id], position, False, self.words, fresh))
+            fresh = NO_ROWS
+        return [found.ids[0][0] for found in self.step.step(asked)]
 
     def commit(self, text: Text, nodes: Sequence[Node], verdict: Verdict | None, seen: dict[int, Tensor]) -> None:
         self.cache.truncate(min(self.verified + 1, text.start))  # drops the rows of drafts, and of a text that was cut back

@@ -6,8 +6,8 @@ weight.
 
 Ours: the drafters are a trained head (trained.py), prompt lookup, a phrase pool and the recycling table. The last three run no model, so
 their drafts are known in every round. The head must read all verified tokens before it drafts again anyway, and that pass shows what it
-would have drafted. The drafts of the others end where the next token is not worth its row, and those not chosen are added beside the spine
-where they are. Old gains decay, because texts change.
+would have drafted. It waits until the head drafts again or has missed REACH tokens. The drafts of the others end where the next token is
+not worth its row, and those not chosen are added beside the spine where they are. Old gains decay, because texts change.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,6 @@ from math import exp
 from torch import Tensor
 
 from ..control.base import Random64
-from ..sampling import DRAFT, SHARED, stream
 from ..verify import Verdict
 from .base import Drafter, Node, Parts, Room, Text, certain, whole_draft
 from .phrase_pool import PhrasePoolDrafter
@@ -50,10 +49,12 @@ class HedgeDrafter(Drafter):
         self.drafts: dict[str, list[int]] = {}  # this round's drafts of the other drafters
         self.waiting: list[tuple[int, dict[str, list[int]]]] = []  # (first place, drafts) of rounds that cannot be scored yet
         self.right: dict[int, bool] = {}  # place -> would the head have drafted its token
+        self.known = 0  # places before this one are in `right`, or are no longer asked for
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:
         for drafter in (self.head, *self.others.values()):
             drafter.begin(text, seen)
+        self.known = len(text.ids)
 
     def free(self, text: Text, room: Room) -> bool:
         self.place = len(text.ids)
@@ -67,6 +68,8 @@ class HedgeDrafter(Drafter):
 
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         if self.chosen == self.own:
+            if not nodes:
+                self._catch_up(text, 1)
             return self.head.extend(text, nodes, room)
         ids, chance = self.drafts[self.chosen], self.first[self.chosen]
         return [] if nodes else [certain(id, depth, chance) for depth, id in enumerate(ids[:room])]
@@ -88,7 +91,7 @@ class HedgeDrafter(Drafter):
         for drafter in (self.head, *self.others.values()):
             drafter.commit(text, nodes, verdict, seen)
         if verdict is None:
-            self.waiting, self.right, self.drafts = [], {}, {}
+            self.waiting, self.right, self.drafts, self.known = [], {}, {}, len(text.ids)
             return
         place = self.place
         if self.chosen == self.own:
@@ -97,23 +100,23 @@ class HedgeDrafter(Drafter):
             self.right |= {place + i: spine[i] == text.ids[place + i] for i in range(min(judged, len(text.ids) - place))}
         if nodes:
             self.waiting.append((place, self.drafts))
-        self._catch_up(text)
+        self._catch_up(text, REACH)
+
+    def _catch_up(self, text: Text, least: int) -> None:
+        """If at least so many places are unknown, the head reads the verified tokens that it has not read, and `right` records whether it
+        would have drafted those behind them. Then drafts are scored."""
+        while self.known in self.right:
+            self.known += 1
+        if len(text.ids) - self.known >= least:
+            first, ids = self.head.read_on(text)
+            for place, id in enumerate(ids, first):
+                self.right.setdefault(place, text.ids[place] == id)
+            self.known = len(text.ids)
         self._score(text)
 
-    def _catch_up(self, text: Text) -> None:
-        """The head reads verified tokens that it has not read, and `right` records whether it would have drafted those behind them."""
-        if all(place in self.right for place in range(self.place, len(text.ids))):
-            return
-        first, logits = self.head.read_on(text)
-        sampler, listed = text.sampler, self.head.words and self.head.words.ids
-        noise = stream(DRAFT, text.round) if sampler.sampling.rejects else SHARED
-        found = sampler.rank(logits, range(first, len(text.ids)), 1, noise, listed)
-        for place, (best,) in enumerate(found.ids, first):
-            self.right.setdefault(place, text.ids[place] == best)
-
     def _score(self, text: Text) -> None:
-        """Scores the drafts of earlier rounds, once the text covers REACH tokens from their first place on."""
-        while self.waiting and self.waiting[0][0] + REACH <= len(text.ids):
+        """Scores the drafts of earlier rounds, once REACH places from their first one on are known."""
+        while self.waiting and self.waiting[0][0] + REACH <= self.known:
             place, drafts = self.waiting.pop(0)
             places = range(place, place + REACH)
             runs = {self.own: [self.right.get(at, False) for at in places]}

@@ -18,6 +18,8 @@ from .base import Node, Parts, Step, Text, last_id
 from .choose import node_of
 from .head_drafter import HeadDrafter
 
+NO_ROWS = Fresh((), (), 0)
+
 
 class RegionDrafter(HeadDrafter):
     def __init__(self, parts: Parts, rows: int = 1):
@@ -46,7 +48,7 @@ class RegionDrafter(HeadDrafter):
         """What waits, for a step that takes it into `memory`."""
         waiting, self.waiting = self.waiting, []
         if len(waiting) < 2:
-            return waiting[0] if waiting else Fresh((), (), 0)
+            return waiting[0] if waiting else NO_ROWS
         by_depth = zip(*(fresh.states for fresh in waiting))
         states = [torch.cat([part[:, list(fresh.rows)] for part, fresh in zip(parts, waiting)], 1) for parts in by_depth]
         return Fresh(states, list(range(states[0].shape[1])), waiting[0].first)

@@ -9,10 +9,11 @@ acceptance of earlier ones; with shared noise, successors are ordered by their n
 from collections.abc import Sequence
 from math import exp
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from ..control import Facts
+from ..sampling import SHARED, Sampler, Sampling, few_gumbels
 from ..verify import Verdict
 from .base import LOGITS, MOST_LEAD, Drafter, Node, Parts, Room, Text, last_id
 from .tree import Trust, grow, judged
@@ -22,6 +23,7 @@ class RecyclingDrafter(Drafter):
     def __init__(self, parts: Parts, successors: int = 8, rows: int = 8):
         """`successors`: how many to keep per token. `rows`: siblings may fill up a verify pass to this many rows; 1: a chain."""
         self.successors, self.rows = successors, rows
+        self.plain = Sampler(Sampling(), parts.target.vocab, parts.target.device)  # ranks by the target's own probabilities
         self.table: dict[int, tuple[list[int], list[float]]] = {}  # token -> its successors, likeliest first, and their log probabilities
         self.seen: list[int] = []  # the tokens of the current verify pass
         self.trust = Trust()
@@ -32,9 +34,9 @@ class RecyclingDrafter(Drafter):
             return []
         ids, scores = self._ordered(text, id, depth)
         lead = scores[0] - scores[1] if len(scores) > 1 else MOST_LEAD
-        log_probs = torch.tensor(self.table[id][1])
-        entropy = float(-(log_probs.exp() * log_probs).sum())  # over the kept successors only
-        facts = Facts(depth, float(log_probs[0].exp()), entropy, min(lead, MOST_LEAD))
+        log_probs = self.table[id][1]
+        entropy = -sum(exp(log_p) * log_p for log_p in log_probs)  # over the kept successors only
+        facts = Facts(depth, exp(log_probs[0]), entropy, min(lead, MOST_LEAD))
         return [Node(ids[0], depth - 1, None, facts, ranked=self._ranked(text, id, depth))]
 
     def branch(self, text: Text, nodes: Sequence[Node], room: Room) -> list[Node]:
@@ -43,9 +45,10 @@ class RecyclingDrafter(Drafter):
     def _ordered(self, text: Text, id: int, depth: int) -> tuple[list[int], list[float]]:
         """A token's successors and the scores by which the target would choose among them at this depth, highest first."""
         (ids, scores), sampling = self.table[id], text.sampler.sampling
-        if sampling.temperature and not sampling.rejects:
-            noise = text.sampler.shared_noise(text.start + depth + 1)[ids].tolist()
-            scores = [log_p / sampling.temperature + g for log_p, g in zip(scores, noise)]
+        if not sampling.temperature or sampling.rejects:
+            return ids, scores
+        noise = few_gumbels(sampling.seed, text.start + depth + 1, np.array(ids), SHARED).tolist()
+        scores = [log_p / sampling.temperature + g for log_p, g in zip(scores, noise)]
         order = sorted(range(len(ids)), key=lambda i: -scores[i])
         return [ids[i] for i in order], [scores[i] for i in order]
 
@@ -54,7 +57,8 @@ class RecyclingDrafter(Drafter):
             return ()
         ids, scores = self._ordered(text, id, depth)
         weights = [exp(score - scores[0]) for score in scores]
-        return tuple((id, self.trust(weight / sum(weights))) for id, weight in zip(ids, weights))
+        total = sum(weights)
+        return tuple([(id, self.trust(weight / total)) for id, weight in zip(ids, weights)])
 
     def finish(self, text: Text, nodes: Sequence[Node]) -> None:
         self.seen = [text.ids[-1], *(node.id for node in nodes)]
@@ -63,8 +67,8 @@ class RecyclingDrafter(Drafter):
         if verdict is None:
             return
         self.trust.learn((node.ranked[0][1] if node.ranked else node.facts.confidence, hit) for node, hit in judged(nodes, verdict))
-        best, ids = torch.log_softmax(seen[LOGITS], -1).topk(min(self.successors, seen[LOGITS].shape[-1]))  # (k + 1, successors)
-        self.table |= dict(zip(self.seen, zip(ids.tolist(), best.tolist())))
+        found = self.plain.rank(seen[LOGITS], range(len(self.seen)), self.successors)
+        self.table |= zip(self.seen, zip(found.ids, found.log_probs))
 
     def state(self) -> dict:
         return {"table": [[id, *row] for id, row in self.table.items()]}

@@ -125,7 +125,8 @@ class RowCache(KVCache):
     def __init__(self, layers: int, heads: int, capacity: int, head_dim: int):
         self.capacity = capacity
         self.prompt: int | None = None
-        self._stored = [tuple(np.zeros((capacity, heads, head_dim), np.float32) for _ in range(2)) for _ in range(layers)]
+        self._all = np.zeros((layers, 2, capacity, heads, head_dim), np.float32)
+        self._stored = [tuple(both) for both in self._all]
         addresses = [[array.__array_interface__["data"][0] for array in both] for both in self._stored]
         self.addresses = np.array(addresses, np.int64)  # of every layer's keys and values, (layers, 2)
         self.lengths = [0] * layers
@@ -138,6 +139,9 @@ class RowCache(KVCache):
     @property
     def values(self) -> list[Tensor]:
         return [self._seen(values, self.capacity) for _, values in self._stored]
+
+    def _move(self, places: list[int], to: int) -> None:
+        self._all[:, :, to : to + len(places)] = self._all[:, :, places]
 
     def places(self, layer: int, start: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Keys and values, (capacity, heads, head_dim), for a pass over positions start .. start + rows - 1. Sets the layer's length."""

@@ -132,6 +132,32 @@ def test_a_text_that_is_cut_back_begins_again(kind):
     assert torch.equal(texts[0][1], texts[1][1])
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("drafter", ["feature", "feature:4"])
+def test_a_feature_head_reads_on_in_one_region(threads, drafter, monkeypatch):
+    monkeypatch.setattr("eesd_core.model.cpu.threads._threads", lambda work, least: threads)
+    engine, read, same = engine_of("feature", "q8", longest=3), 0, 0
+    for how in HOWS:
+        runs = pair(engine, drafter, how)
+        for number in count():
+            for run in runs:
+                run.plan()
+                run.budget = 0 if number % 3 else run.budget
+                list(run.draft())
+                run.verify()
+                run.commit()
+            if runs[0].ended:
+                break
+            if number % 4 < 2 and runs[0].drafter.cache.lengths[0] < runs[0].text.start:
+                with torch.inference_mode():
+                    (first, ours), (place, theirs) = (run.drafter.read_on(run.text) for run in runs)
+                assert first == place and first + len(ours) == first + len(theirs) == len(runs[0].text.ids)
+                read, same = read + len(ours), same + sum(map(int.__eq__, ours, theirs))
+        keys, others = (run.drafter.cache.keys[0][:, :, : run.text.start] for run in runs)
+        torch.testing.assert_close(keys, others, rtol=0, atol=0.05)
+    assert read > 20 and same > 0.9 * read
+
+
 def drafts_of(records) -> dict[tuple[int, int, int], tuple]:
     """By row of the request, round and position."""
     events = [(record.row, record.event) for record in records if record.event.type == "draft_token"]
