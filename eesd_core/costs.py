@@ -82,6 +82,8 @@ class CostTracker:
 
     def _growth(self, rows: float) -> float:
         """Time of a draft step with this many rows / with one row. It is assumed to grow like T_v."""
+        if rows == 1:
+            return 1.0
         low = int(rows)
         more = (rows - low) * (self.verify[low] - self.verify[low - 1]) if rows > low else 0.0
         return (self.verify[low - 1] + more) / self.verify[0]

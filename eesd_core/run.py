@@ -157,7 +157,7 @@ class Run:
         `reuses` layers once more, so the price of a verify row is scaled up from the remaining layers to all layers."""
         verify, layers = self.costs.costs().verify, self.target.depth
         by = self.costs.pace * layers / (layers - self.drafter.reuses)
-        prices = tuple(by * (verify[rows] - verify[rows - 1]) for rows in range(spine + 1, most))
+        prices = tuple([by * (verify[rows] - verify[rows - 1]) for rows in range(spine + 1, most)])
         # All processes of one model must draft the same tree, but their clocks differ.
         return tuple(first_ones(prices)) if self.target.shards > 1 else prices
 

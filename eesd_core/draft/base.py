@@ -145,6 +145,13 @@ class Drafter(Stateful):
         """Draft further spine nodes behind those of this round: none, one or several, at most `room`."""
         raise NotImplementedError
 
+    def whole_draft(self, text: Text) -> list[int]:
+        """Token ids of the longest draft here, at most MAX_DRAFT. For drafters that run no model, since it costs almost nothing."""
+        nodes: list[Node] = []
+        while len(nodes) < MAX_DRAFT and (more := self.extend(text, nodes, MAX_DRAFT)):
+            nodes += more
+        return [node.id for node in nodes]
+
     def shared(self, text: Text) -> Head | None:
         """The head whose draft steps of several texts can be one step; None: this text drafts alone."""
         return None
@@ -176,14 +183,6 @@ class Drafter(Stateful):
 def certain(id: int, depth: int, chance: float) -> Node:
     """A spine node from a drafter without a distribution. `chance`: how often such tokens have been right; prices what hangs below it."""
     return Node(id, depth - 1, None, Facts(depth, *CERTAIN), ranked=((id, chance),))
-
-
-def whole_draft(drafter: Drafter, text: Text) -> list[int]:
-    """Token ids of the longest draft here, at most MAX_DRAFT. For drafters that run no model, since it costs almost nothing."""
-    nodes: list[Node] = []
-    while len(nodes) < MAX_DRAFT and (more := drafter.extend(text, nodes, MAX_DRAFT)):
-        nodes += more
-    return [node.id for node in nodes]
 
 
 def last_id(text: Text, nodes: Sequence[Node]) -> int:

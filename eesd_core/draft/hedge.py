@@ -13,12 +13,13 @@ not worth its row, and those not chosen are added beside the spine where they ar
 from collections.abc import Sequence
 from itertools import takewhile
 from math import exp
+from operator import eq
 
 from torch import Tensor
 
 from ..control.base import Random64
 from ..verify import Verdict
-from .base import Drafter, Node, Parts, Room, Text, certain, whole_draft
+from .base import Drafter, Node, Parts, Room, Text, certain
 from .phrase_pool import PhrasePoolDrafter
 from .prompt_lookup import PromptLookupDrafter
 from .recycling import RecyclingDrafter
@@ -58,7 +59,7 @@ class HedgeDrafter(Drafter):
 
     def free(self, text: Text, room: Room) -> bool:
         self.place = len(text.ids)
-        self.drafts = {name: whole_draft(other, text) for name, other in self.others.items()}
+        self.drafts = {name: other.whole_draft(text) for name, other in self.others.items()}
         self.chosen = self._draw([self.own, *(name for name, ids in self.drafts.items() if ids)])
         if self.chosen != self.own:
             chance = self.first[self.chosen]
@@ -118,11 +119,10 @@ class HedgeDrafter(Drafter):
         """Scores the drafts of earlier rounds, once REACH places from their first one on are known."""
         while self.waiting and self.waiting[0][0] + REACH <= self.known:
             place, drafts = self.waiting.pop(0)
-            places = range(place, place + REACH)
-            runs = {self.own: [self.right.get(at, False) for at in places]}
-            runs |= {name: [id == text.ids[at] for at, id in zip(places, ids)] for name, ids in drafts.items()}
+            runs = {self.own: [self.right.get(at, False) for at in range(place, place + REACH)]}
+            runs |= {name: [*map(eq, ids, text.ids[place : place + REACH])] for name, ids in drafts.items()}
             for name, right in runs.items():
-                accepted = next((i for i, hit in enumerate(right) if not hit), len(right))
+                accepted = right.index(False) if False in right else len(right)
                 gain = (1 + accepted) / (1 + REACH) / (1 + self.price * (accepted + 1) * (name == self.own))
                 self.gains[name] = FADES * self.gains[name] + gain
                 self.first[name] += MEMORY * ((accepted > 0) - self.first[name])

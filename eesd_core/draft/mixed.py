@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..control import Facts
 from ..verify import Verdict
-from .base import Drafter, Node, Parts, Room, Text, whole_draft
+from .base import Drafter, Node, Parts, Room, Text
 from .prompt_lookup import PromptLookupDrafter
 from .trained import trained_drafter
 from .tree import Trust, hang
@@ -44,7 +44,7 @@ class MixedDrafter(Drafter):
         self.head.begin(text, seen)
 
     def free(self, text: Text, room: Room) -> bool:
-        self.first, self.copy = len(text.ids), whole_draft(self.lookup, text)
+        self.first, self.copy = len(text.ids), self.lookup.whole_draft(text)
         self.agreed = self.lookup.agreed(text) if self.copy else 0
         right = accumulate(map(self._chance, range(len(self.copy))), mul)  # that the copy is right up to each token
         worth = list(takewhile(lambda row: row[0] > row[1], zip(right, room.prices)))

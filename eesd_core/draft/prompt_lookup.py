@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..control import Facts
+from ..limits import MAX_DRAFT
 from ..verify import Verdict
 from .base import CERTAIN, Drafter, Node, Parts, Text
 
@@ -30,17 +31,28 @@ class PromptLookupDrafter(Drafter):
     def extend(self, text: Text, nodes: Sequence[Node], room: int) -> list[Node]:
         ids, depth = text.ids, len(nodes)
         if not nodes:
-            self._index(ids)
-            grams = (tuple(ids[-n:]) for n in range(min(self.longest, len(ids)), self.least - 1, -1))
-            self.source = next((self.followed[gram] for gram in grams if gram in self.followed), None)
+            self._find(ids)
         if self.source is None:
             return []
         place = self.source + depth
         id = ids[place] if place < len(ids) else nodes[place - len(ids)].id
         return [Node(id, depth - 1, None, Facts(depth, *CERTAIN))]
 
+    def whole_draft(self, text: Text) -> list[int]:
+        self._find(text.ids)
+        if self.source is None:
+            return []
+        copied = text.ids[self.source : self.source + MAX_DRAFT]
+        return (copied * MAX_DRAFT)[:MAX_DRAFT]  # at its end it goes on with its own beginning
+
+    def _find(self, ids: list[int]) -> None:
+        """The place that a copy starts from here."""
+        self._index(ids)
+        grams = (tuple(ids[-n:]) for n in range(min(self.longest, len(ids)), self.least - 1, -1))
+        self.source = next((self.followed[gram] for gram in grams if gram in self.followed), None)
+
     def agreed(self, text: Text) -> int:
-        """How many tokens before the copy's first one agree with those before its source, at most FARTHEST. Call it after `extend`."""
+        """How many tokens before the copy's first one agree with those before its source, at most FARTHEST. For a draft that has begun."""
         ids, most = text.ids, min(self.source, FARTHEST)
         return next((n for n in range(most) if ids[self.source - 1 - n] != ids[-1 - n]), most)
 

@@ -18,6 +18,7 @@ from eesd_core.draft.skip_set import SkipSet
 from eesd_core.engine import Engine
 from eesd_core.errors import UserError
 from eesd_core.events import DraftToken, RoundVerified
+from eesd_core.limits import MAX_DRAFT
 from eesd_core.request import Request
 from eesd_core.sampling import Sampler, Sampling
 
@@ -89,6 +90,7 @@ def test_what_is_looked_up(engine, text, longest):
         while len(found) < 5 and (more := drafter.extend(so_far, found, 5)):
             found += more
     assert "".join(chr(node.id) for node in found) == looked_up(text, 5, longest)
+    assert "".join(map(chr, drafter.whole_draft(so_far))) == looked_up(text, MAX_DRAFT, longest)
 
 
 def test_a_text_that_repeats_itself_is_drafted_to_the_limit(agreeing):
