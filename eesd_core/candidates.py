@@ -16,7 +16,7 @@ class Candidates:
 
     def keep(self, found: Ranked, rows: list[int]) -> None:
         """The rows of a pass that wrote a token each."""
-        self._rows += [(found.ids[row], found.scores[row], found.log_probs[row]) for row in rows]
+        self._rows += [(found.ids[row][:MOST], found.scores[row][:MOST], found.log_probs[row][:MOST]) for row in rows]
 
     def at(self, token: int, temperature: float, spell) -> list[dict]:
         """The best candidates for the token with this 0-based index, best first: {id, text, probability, behind}.

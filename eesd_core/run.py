@@ -191,17 +191,18 @@ class Run:
         target, text, draft, sampler = self.target, self.text, self.drafted, self.text.sampler
         ids, first = draft.ids, text.start + 1
         places = [first, *(first + 1 + node.facts.depth for node in draft.nodes)]
-        asked = [(node.parent + 1, node.id) for node in draft.nodes]
+        asked, most = [(node.parent + 1, node.id) for node in draft.nodes], max(MOST, self.drafter.ranks)
         if sampler.sampling.rejects and self.drafter.rows == 1:
             uniforms, noise = sampler.uniforms(first, len(ids)), sampler.noise(first, NEXT)
             verdict = by_rejection(ids, sampler.log_probs(logits).exp(), laws_of(draft.nodes, target.vocab), uniforms, noise)
-            found = sampler.rank(logits, places, MOST, None, asked=[*asked, (verdict.next_row, verdict.next_id)])
+            found = sampler.rank(logits, places, most, None, asked=[*asked, (verdict.next_row, verdict.next_id)])
             next_chance = found.asked.pop()
         else:
-            found = sampler.rank(logits, places, MOST, NEXT if sampler.sampling.rejects else SHARED, asked=asked)
+            found = sampler.rank(logits, places, most, NEXT if sampler.sampling.rejects else SHARED, asked=asked)
             verdict = by_matching(draft.nodes, [best[0] for best in found.ids])
             next_chance = found.log_probs[verdict.next_row][0]
-        self._seen, self.judged = seen | {LOGITS: logits}, self._judgement(verdict, found, next_chance)
+        text.ranked, self._seen = found, seen | {LOGITS: logits}
+        self.judged = self._judgement(verdict, found, next_chance)
         return self.judged
 
     def _judgement(self, verdict: Verdict, found: Ranked, next_chance: float) -> Judgement:

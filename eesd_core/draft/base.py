@@ -20,7 +20,7 @@ from ..heads.trained import TrainedHead
 from ..limits import MAX_DRAFT
 from ..model.cache import KVCache
 from ..model.target import Target
-from ..sampling import Sampler
+from ..sampling import Ranked, Sampler
 from ..verify import Verdict
 
 MOST_LEAD = 1e4  # means "there was no other token"; JSON has no infinity
@@ -36,6 +36,7 @@ class Text:
     cache: KVCache
     sampler: Sampler
     round: int = 0
+    ranked: Ranked | None = None  # what the target finds most likely at every row of the last verify pass
 
     @property
     def start(self) -> int:
@@ -131,6 +132,7 @@ class Drafter(Stateful):
     at_once: bool = False  # one step makes all drafts of a round, and its time does not depend on their number
     copies: bool = False  # some of its rounds need no step of a model, although others do: `free` says which
     cost_guess: float = 0.0  # draft step time / plain step time, used if it is not measured at load (reuses = 0); 0: unknown
+    ranks: int = 0  # how many tokens it wants to find at every row of `Text.ranked`
     taps: tuple[int, ...] = ()  # depths at which it wants the hidden states of every row; each >= reuses
 
     def begin(self, text: Text, seen: dict[int, Tensor]) -> None:

@@ -41,7 +41,7 @@ class HedgeDrafter(Drafter):
         self.others: dict[str, Drafter] = {
             "prompt-lookup": PromptLookupDrafter(parts), "phrase-pool": PhrasePoolDrafter(parts), "recycling": RecyclingDrafter(parts),
         }  # fmt: skip
-        self.own = self.head.name
+        self.own, self.ranks = self.head.name, self.others["recycling"].ranks
         self.price = self.cost_guess or (self.reuses + 1) / parts.target.depth  # time of the head's draft step, in plain steps
         self.gains = {self.own: 1.0} | dict.fromkeys(self.others, 0.0)  # the head leads at first
         self.first = dict.fromkeys((self.own, *self.others), 0.5)  # running share of rounds whose first draft token was right

@@ -22,7 +22,7 @@ from .tree import Trust, grow, judged
 class RecyclingDrafter(Drafter):
     def __init__(self, parts: Parts, successors: int = 8, rows: int = 8):
         """`successors`: how many to keep per token. `rows`: siblings may fill up a verify pass to this many rows; 1: a chain."""
-        self.successors, self.rows = successors, rows
+        self.successors, self.ranks, self.rows = successors, successors, rows
         self.plain = Sampler(Sampling(), parts.target.vocab, parts.target.device)  # ranks by the target's own probabilities
         self.table: dict[int, tuple[list[int], list[float]]] = {}  # token -> its successors, likeliest first, and their log probabilities
         self.seen: list[int] = []  # the tokens of the current verify pass
@@ -67,8 +67,10 @@ class RecyclingDrafter(Drafter):
         if verdict is None:
             return
         self.trust.learn((node.ranked[0][1] if node.ranked else node.facts.confidence, hit) for node, hit in judged(nodes, verdict))
-        found = self.plain.rank(seen[LOGITS], range(len(self.seen)), self.successors)
-        self.table |= zip(self.seen, zip(found.ids, found.log_probs))
+        found, count = text.ranked, self.successors
+        if text.sampler.sampling.temperature:  # it was ranked by other scores
+            found = self.plain.rank(seen[LOGITS], range(len(self.seen)), count)
+        self.table |= {id: (ids[:count], log_probs[:count]) for id, ids, log_probs in zip(self.seen, found.ids, found.log_probs)}
 
     def state(self) -> dict:
         return {"table": [[id, *row] for id, row in self.table.items()]}

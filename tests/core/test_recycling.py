@@ -6,12 +6,12 @@ import pytest
 import torch
 from test_engine import reference
 
-from eesd_core.draft.base import Parts
+from eesd_core.draft.base import LOGITS, Parts, Text
 from eesd_core.draft.recycling import RecyclingDrafter
 from eesd_core.draft.registry import DRAFTERS
 from eesd_core.events import DraftToken, RoundVerified
 from eesd_core.request import Request
-from eesd_core.sampling import Sampling
+from eesd_core.sampling import Sampler, Sampling
 from eesd_core.verify import NOTHING
 
 PROMPT = "one two, one two, one t"
@@ -72,7 +72,7 @@ def test_it_keeps_as_many_successors_as_wanted(engine):
     assert {len(ids) for ids, _ in drafter.table.values()} == {3}
     logits = torch.tensor([[0.0, 2.0, 1.0]])
     drafter.seen = [7]
-    drafter.commit(None, [], NOTHING, {-1: logits})
+    drafter.commit(Text([7], None, Sampler(Sampling(0.9), 3, logits.device)), [], NOTHING, {LOGITS: logits})
     assert drafter.table[7][0] == [1, 2, 0] and drafter.table[7][1] == pytest.approx(torch.log_softmax(logits[0], 0)[[1, 2, 0]].tolist())
 
 
