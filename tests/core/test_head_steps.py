@@ -8,14 +8,18 @@ import torch
 from head_rounds import moved
 from tiny import byte_tokenizer, tiny_model
 
+from eesd_core.draft.in_region import SharedDrafter
 from eesd_core.engine import Engine
+from eesd_core.heads.frozen import FrozenExit
 from eesd_core.heads.kinds import kind_of
+from eesd_core.limits import MAX_ROWS
 from eesd_core.heads.shortlist import Shortlist
 from eesd_core.model.attention import NAME
 from eesd_core.model.target import Target
 from eesd_core.request import Request
 from eesd_core.run import Run
 from eesd_core.sampling import Sampling
+from eesd_core.together import first_step
 
 pytest.importorskip("eesd_core.model.cpu.feature_step", reason="numba is not installed")
 HOWS = [Sampling(), Sampling(0.8, seed=4, min_p=0.05), Sampling(1.1, seed=2)]
@@ -156,6 +160,69 @@ def test_a_feature_head_reads_on_in_one_region(threads, drafter, monkeypatch):
         keys, others = (run.drafter.cache.keys[0][:, :, : run.text.start] for run in runs)
         torch.testing.assert_close(keys, others, rtol=0, atol=0.05)
     assert read > 20 and same > 0.9 * read
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("rounds", [MAX_ROWS // 2, MAX_ROWS + 4])
+def test_rows_wait_over_rounds_without_drafts(kind, rounds):
+    """More in all than a region can read, or more of each text than may wait."""
+    settings, near = HEADS[kind]
+    engine = engine_of(kind, "q8", **settings)
+    pairs = [pair(engine, kind, how, 2 * rounds) for how in HOWS]
+    for run in (run for both in pairs for run in both):
+        for drafts in [0] * rounds + [3]:
+            run.plan()
+            run.budget = drafts
+            if not drafts:
+                list(run.draft())
+                run.verify()
+                run.commit()
+    ours = [run for run, _ in pairs]
+    if kind != "glide":
+        assert all(sum(len(fresh.rows) for fresh in run.drafter.waiting) == rounds % MAX_ROWS for run in ours)
+    if isinstance(ours[0].drafter, SharedDrafter):
+        with torch.inference_mode():
+            ours[0].drafter.step_together([first_step(run) for run in ours])
+        assert all(run.drafter.ready for run in ours)
+    for run, parts in pairs:
+        drafted = [[(node.id, *node.facts) for node, _ in each.draft()] for each in (run, parts)]
+        assert len(drafted[0]) == len(drafted[1]) == 3
+        for one, other in zip(*drafted):
+            assert one == pytest.approx(other, rel=near, abs=near)
+
+
+@pytest.mark.parametrize("drafter", ["hedge", "hedge:1", "mixed:8", "mixed"])
+def test_drafters_that_copy_too_do_what_they_do_with_its_parts(drafter):
+    """The head reads on behind rounds that copied or drafted nothing; then the text is cut back."""
+    engine = engine_of("feature", "q8", **HEADS["feature"][0])
+    engine.exit_layer, copied, drafted = FrozenExit(engine.target, 2), 0, 0
+    for how in HOWS:
+        asked = Request(PROMPT, 40, how, controller="fixed", settings={"length": 4}, drafter=drafter)
+        runs = [engine.start(asked) for _ in range(2)]
+        runs[1].drafter.head._step_of = lambda *_: None
+        for run in runs:
+            run.costs.observe = lambda *_: None  # a copy ends where a row is not worth its price, so clocks would tell them apart
+            run.costs.verify, run.costs.tokens, run.costs.seconds = tuple(1 + 0.01 * row for row in range(MAX_ROWS)), 1, 1.0
+            run.prefill()
+        for _ in range(2):
+            for number in count():
+                for run in runs:
+                    run.plan()
+                    run.budget = 0 if number % 3 == 1 else run.budget
+                    list(run.draft())
+                    run.verify()
+                    run.commit()
+                assert runs[0].drafted.ids == runs[1].drafted.ids and runs[0].free == runs[1].free
+                assert runs[0].drafter.snapshot() == runs[1].drafter.snapshot()
+                copied, drafted = copied + runs[0].free, drafted + (not runs[0].free and bool(runs[0].drafted.nodes))
+                if runs[0].ended:
+                    break
+            assert runs[0].text.ids == runs[1].text.ids and runs[0].drafter.head.step
+            if "hedge" in drafter:
+                assert {len(ids) for ids, _ in runs[0].drafter.others["recycling"].table.values()} == {8}
+            for run in runs:
+                run.rewind(how)
+    assert copied > 5 and drafted > 5
 
 
 def drafts_of(records) -> dict[tuple[int, int, int], tuple]:
