@@ -1,6 +1,5 @@
 """The cost model: what is measured fits the model at hand, and tracking follows what rounds take. Nothing here depends on a clock."""
 
-
 import pytest
 from torch.utils._python_dispatch import TorchDispatchMode
 

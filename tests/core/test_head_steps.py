@@ -12,8 +12,8 @@ from eesd_core.draft.in_region import SharedDrafter
 from eesd_core.engine import Engine
 from eesd_core.heads.frozen import FrozenExit
 from eesd_core.heads.kinds import kind_of
-from eesd_core.limits import MAX_ROWS
 from eesd_core.heads.shortlist import Shortlist
+from eesd_core.limits import MAX_ROWS
 from eesd_core.model.attention import NAME
 from eesd_core.model.target import Target
 from eesd_core.request import Request
