@@ -76,8 +76,9 @@ def gumbel_noise(seed: int, position: int, ids: Tensor, stream: int = SHARED) ->
     return -torch.log(-torch.log(u)).float()
 
 
-def few_gumbels(seed: int, positions: np.ndarray, ids: np.ndarray, stream: int) -> np.ndarray:
-    """`gumbel_noise` in numpy, where two dozen operations on a few numbers take a fifth of the time. int64 (n,), (n,) -> (n,) float32."""
+def few_gumbels(seed: int, positions: np.ndarray | int, ids: np.ndarray, stream: int) -> np.ndarray:
+    """`gumbel_noise` in numpy, where two dozen operations on a few numbers take a fifth of the time. int64 (n,), or one
+    position, and (n,) -> (n,) float32."""
     u = (random_bits(seed, positions, ids, stream).astype(np.float64) + 0.5) / 2.0**32
     return -np.log(-np.log(u)).astype(np.float32)
 

@@ -36,7 +36,7 @@ class Text:
     cache: KVCache
     sampler: Sampler
     round: int = 0
-    ranked: Ranked | None = None  # what the target finds most likely at every row of the last verify pass
+    ranked: Ranked | None = None  # the best tokens at every row of the last verify pass, by the scores that the target chose by
 
     @property
     def start(self) -> int:

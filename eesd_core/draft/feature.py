@@ -83,7 +83,7 @@ class FeatureDrafter(SharedDrafter):
 
     def _read_in_one(self, text: Text, low: int, high: int) -> list[int]:
         """As `read_on`, by one region, which makes a choice for every text: here a text is one token. They see each other, because all keys
-        are written to the cache before any is read."""
+        are written to the cache before any is read. What they leave in `own` is never read: the next step is a round's first."""
         if self.readers[:1] != [self.step]:
             self.readers = [self.step]
         self.readers += [self._step(text, self.step.step.count) for _ in range(high - low - len(self.readers))]

@@ -38,9 +38,9 @@ class BlockHead(TrainedHead):
         mlp: int = 0,
     ):  # fmt: skip
         """`taps`: depths of the states that make a verified position's context (default: a third, three quarters and all of the target's
-        layers).
-        `longest`: places of a block. `rank`: of the correction by the previous token. `mlp`: width of its MLP (default: as in the target).
-        Without weights the layer is a copy of the target's middle one, and the rest is random. Raises UserError for invalid settings."""
+        layers). `longest`: places of a block. `rank`: of the correction by the previous token. `mlp`: width of its MLP (default: as in the
+        target). Without weights the layer is a copy of the target's middle one, and the rest is random. Raises UserError for invalid
+        settings."""
         third = max(1, target.depth // 3)
         taps = check_taps(target, taps or sorted({third, max(third, target.depth * 3 // 4), target.depth}), self.kind)
         if not 1 <= longest <= MAX_DRAFT or not 1 <= rank <= MOST_RANK:

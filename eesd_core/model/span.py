@@ -102,13 +102,13 @@ class FeatureRows(NamedTuple):
     text: object  # a cpu/feature_step.FeatureText
     ids: Sequence[int]
     position: int  # of the first one
-    drafted: bool  # there is one, whose feature is the head's own
+    drafted: bool  # it is one token, a draft, whose feature is the head's own
     words: object  # as in DraftRow
-    fresh: Fresh  # no more rows than `ids`
+    fresh: Fresh  # no more rows than `ids` in a pass of several texts, since `size` does not count them
 
     @property
     def size(self) -> int:
-        """Rows that it has in a pass."""
+        """Rows that it has in a pass, for `packed`."""
         return len(self.ids)
 
 

@@ -15,7 +15,8 @@ from .region import meet
 from .threads import PanelProduct, floats_at, longs_at
 
 # Behind what all steps are given (choice.py). FRESH: number of new rows. TAPS: of depths. STATES: table of addresses of the states, row by
-# row. EVEN: a buffer. MEMORY: table of addresses where the results go, one per row. PROJECT: a product.
+# row. EVEN: a buffer, with as many numbers a row as the widest product reads. MEMORY: table of addresses where the results go, one per
+# row. PROJECT: a product.
 FRESH, TAPS, STATES, EVEN, MEMORY, PROJECT = range(OWN, OWN + 6)
 BEHIND = PROJECT + 4
 
@@ -46,7 +47,7 @@ class VerifiedStep(ChoiceStep):
     """A draft step that begins with new verified rows."""
 
     def __init__(self, steps, head: nn.Module, rows: PanelProduct, count: int, project: PanelProduct, fields: int, inputs: int):
-        """As ChoiceStep. project: what makes the head's row of a verified one. inputs: most inputs of the head's other products."""
+        """As ChoiceStep. project: the linear map. inputs: most inputs of the head's other products of several rows."""
         taps, width = len(head.taps), steps.target.config.hidden_size
         inputs = max(inputs, taps * width)
         super().__init__(steps, head, rows, count, fields, inputs)
