@@ -1,6 +1,6 @@
 """From names to a ready engine: target, exit layer, self-check."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from .heads.fingerprint import fingerprint
 from .heads.frozen import FrozenExit
 from .heads.frozen_rows import ReadsFrozenRows
 from .heads.hub import find_exit_layer
-from .heads.kinds import KINDS, load_heads
+from .heads.kinds import KINDS, kinds_in, load_heads
 from .heads.trained import TrainedHead
 from .model.catalog import EMBEDDED
 from .model.cpu import ahead
@@ -34,13 +34,15 @@ FROZEN = "frozen"  # instead of a folder, as in frozen:8: draft with the model's
 def load_engine(
     model: str | None = None, exit_layer: str | None = None, device: str = "auto", dtype: str = "auto",
     quantize: str = "none", need_exit_layer: bool = True, alone: bool = False, heads: str | Path | None = None,
+    kinds: Collection[str] = tuple(KINDS),
 ) -> Engine:  # fmt: skip
     """Load a model and its heads, and check it.
 
     `model`: a catalog name, a GGUF file, a folder or a Hub id (default: the storyteller). `exit_layer`: a folder, a Hub id or `frozen:N`.
     By default the exit layer is taken from where the catalog says or from the model's folder. If there is none, the model's own norm and
     head draft, and `engine.exit_layer.note` says so. A model of one layer gets no exit layer unless one is given. `heads`: a folder with
-    other trained heads in KIND folders. They replace those found where the catalog says or in the model's folder. `alone`: see load_target.
+    other trained heads in KIND folders. They replace those found where the catalog says or in the model's folder. `kinds`: of trained heads
+    to load; each takes memory. `alone`: see load_target.
     Raises UserError for anything that is missing, broken or does not fit."""
     before = private_memory()
     if quantize in OWN:  # quantised by us from the stored weights, on a CPU
@@ -49,9 +51,9 @@ def load_engine(
         target = load_target(model, device, dtype, quantize, alone)
     target.fingerprint = fingerprint(target)
     layer = load_exit_layer(target, exit_layer) if need_exit_layer and (target.depth > 1 or exit_layer) else None
-    others = load_heads(target.source.trained, target, layer)
+    others = load_heads(target.source.trained, target, layer, kinds)
     if heads:
-        others |= given_heads(Path(heads), target, layer)
+        others |= given_heads(Path(heads), target, layer, kinds)
     ahead.finish(quantize)
     drafting = list(filter(None, (layer, *others.values())))
     prepare(target, *drafting, quantize=quantize)
@@ -81,12 +83,11 @@ def leave_rows_in_file(target: Target, heads: Sequence[ReadsFrozenRows]) -> None
         target.embed_from(rows)
 
 
-def given_heads(folder: Path, target: Target, exit_layer: Head | None) -> dict[str, TrainedHead]:
-    """The trained heads in `folder`, by kind. Raises UserError if there are none."""
-    found = load_heads(folder, target, exit_layer)
-    if not found:
+def given_heads(folder: Path, target: Target, exit_layer: Head | None, kinds: Collection[str]) -> dict[str, TrainedHead]:
+    """The trained heads of these kinds in `folder`, by kind. Raises UserError if there are none of any kind."""
+    if not kinds_in(folder):
         raise UserError(f"{folder} holds no trained heads: give a folder in which each kind has its own ({', '.join(KINDS)})")
-    return found
+    return load_heads(folder, target, exit_layer, kinds)
 
 
 def load_exit_layer(target: Target, exit_layer: str | None) -> Head:

@@ -128,14 +128,18 @@ def drafters() -> str:
 
 
 def load_engine(arguments, exit_layer: bool = True):
-    """Model, exit layer and self-check, as the flags ask. torch is imported here, so that --help is instant."""
+    """Model, heads and self-check, as the flags ask. A command with one drafter loads the trained heads that it may use, others all. torch
+    is imported here, so that --help is instant."""
     if arguments.device != "cuda" and arguments.dtype != "bfloat16":
         compile_ahead(arguments.quantize)
+    from ..heads.kinds import KINDS
     from ..loading import load_engine as load
     from ..model.parallel import is_first
 
     flags = arguments.model, arguments.exit_layer, arguments.device, arguments.dtype, arguments.quantize
-    engine = load(*flags, need_exit_layer=exit_layer, heads=arguments.heads)
+    chosen = DRAFTERS[parse_drafter(arguments.drafter).name] if hasattr(arguments, "drafter") else None
+    kinds = {chosen.needs_head, chosen.likes_head} - {""} if chosen else KINDS
+    engine = load(*flags, need_exit_layer=exit_layer, heads=arguments.heads, kinds=kinds)
     if not is_first():  # with several processes for one model (torchrun), only the first prints and writes
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         arguments.trace = None

@@ -58,6 +58,7 @@ class Entry:
     settings: tuple[Setting, ...] = ()
     needs_exit_layer: bool = False
     needs_head: str = ""  # the kind of trained head that it drafts with (heads/kinds.py)
+    likes_head: str = ""  # a kind that it drafts with where the model has one
     usual_controller: str = "throughput"  # the default in benchmarks
     for_show: bool = False  # for demonstration only
 
@@ -144,12 +145,14 @@ ROWS = (
     Entry(
         "mixed", "mixed.MixedDrafter", "the text's own repetitions where they promise more, a trained head elsewhere", "ours", (rows(1),),
         needs_exit_layer=True,
+        likes_head="feature",
     ),
     Entry(
         "hedge", "hedge.HedgeDrafter", "of a trained head and three others, mostly the one that would have earned most",
         "HedgeSpec, arXiv 2510.20064",
         (rows(8),),
         needs_exit_layer=True,
+        likes_head="feature",
     ),
     Entry(
         "feature", "feature.FeatureDrafter", "a small layer that reads tokens and states of the target, and goes on from its own",

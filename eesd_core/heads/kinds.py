@@ -1,6 +1,7 @@
 """The table of trained heads other than the exit layer. A new kind is a file of its own and a row here. A kind's module is imported only
 when it is needed."""
 
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +36,10 @@ def kinds_in(folder: Path | None) -> list[str]:
     return [kind for kind in KINDS if folder and any((folder / kind / name).exists() for name in (HEAD_FACTS, HEAD_WEIGHTS))]
 
 
-def load_heads(folder: Path | None, target: "Target", exit_layer: "Head | None" = None) -> dict[str, "TrainedHead"]:
-    """Load the heads in FOLDER/KIND/, by kind. A head whose shortlist equals the exit layer's shares it. Raises UserError for files that
-    are broken or made for another model."""
-    return {kind: kind_of(kind).load(folder / kind, target, exit_layer and exit_layer.shortlist) for kind in kinds_in(folder)}
+def load_heads(
+    folder: Path | None, target: "Target", exit_layer: "Head | None" = None, kinds: Collection[str] = tuple(KINDS)
+) -> dict[str, "TrainedHead"]:  # fmt: skip
+    """Load the heads of these kinds in FOLDER/KIND/, by kind. A head whose shortlist equals the exit layer's shares it. Raises UserError
+    for files that are broken or made for another model."""
+    there = [kind for kind in kinds_in(folder) if kind in kinds]
+    return {kind: kind_of(kind).load(folder / kind, target, exit_layer and exit_layer.shortlist) for kind in there}

@@ -194,7 +194,7 @@ def test_broken_files_are_one_line(target, written, model_folder, capsys):
     weights.write_bytes(weights.read_bytes()[:-9])
     with pytest.raises(UserError, match="broken"):
         load_heads(written, target)
-    assert main(["generate", "Once", "--model", str(model_folder), "--heads", str(written)]) == 2
+    assert main(["generate", "Once", "--model", str(model_folder), "--heads", str(written), "--drafter", "feature"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     weights.unlink()
     with pytest.raises(UserError, match="are needed"):
@@ -209,6 +209,7 @@ def test_a_head_beside_a_model_is_loaded_and_one_elsewhere_takes_its_place(targe
     assert not load_engine(str(copy), device="cpu").heads
     shutil.copytree(written / "feature", copy / "feature")
     first = load_engine(str(copy), device="cpu")
+    assert list(first.heads) == ["feature"] and not load_engine(str(copy), device="cpu", kinds={"block"}).heads
     made(target, "feature", 5).save(tmp_path / "others" / "feature", target, {})
     second = load_engine(str(copy), device="cpu", heads=tmp_path / "others")
     assert first.heads["feature"].fingerprint != second.heads["feature"].fingerprint
@@ -237,3 +238,13 @@ def test_what_a_place_sees_follows_from_the_rounds():
         [1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 1, 1, 1, 0], [0, 0, 0, 0, 1],
     ]  # fmt: skip
     assert cut_rounds(torch.tensor([[0, 1, 1, 1, 1, 1, 6]]), 2).tolist() == [[0, 1, 1, 3, 3, 5, 6]]
+
+
+@pytest.mark.parametrize(("drafter", "kind"), [("early-exit", ""), ("mixed", "feature"), ("chimera", "chimera")])
+def test_a_command_loads_the_heads_that_its_drafter_may_use(drafter, kind, monkeypatch, capsys):
+    """Each takes memory."""
+    asked = []
+    monkeypatch.setattr("eesd_core.loading.load_engine", lambda *told, kinds, **named: asked.append(kinds))
+    with pytest.raises(AttributeError):  # there is no engine
+        main(["generate", "Once", "--drafter", drafter])
+    assert asked == [{kind} - {""}]
