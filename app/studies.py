@@ -18,8 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
     from eesd_core.engine import Engine
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-RECORDED_METHODS = ASSETS / "bench" / "methods.ndjson"  # a race of methods, made by `python -m tools.record_methods`
+RECORDED_METHODS = ASSETS / "bench" / "methods.ndjson.gz"  # a race of methods, made by `python -m tools.record_methods`
 METHODS = ("vanilla", "hf", "prompt-lookup", "fixed:3", "beta", "throughput")
 PROMPTS, NEW_TOKENS = 4, 32
 MOST_CONTESTANTS = 4  # besides vanilla
@@ -170,7 +168,7 @@ def study_routes(visits: Visits, root: str) -> list[Route]:
     gets = {"latest": latest, "latest.html": latest_page}
     routes = [Route(f"{root}/{name}", handler, methods=["POST"]) for name, handler in posts.items()]
     routes += [Route(f"{root}/{name}", handler) for name, handler in gets.items()]
-    return [*routes, Route(f"{root}/methods.ndjson", recorded_methods, middleware=[Middleware(GZipMiddleware)])]
+    return [*routes, Route(f"{root}/methods.ndjson", recorded_methods)]
 
 
 def contestants(wanted: Wanted, names: object) -> dict[str, Wanted]:
@@ -220,7 +218,7 @@ def refusal(problem: UserError) -> Response:
 
 
 def recorded_methods(request: Request) -> Response:
-    return FileResponse(RECORDED_METHODS, media_type=LINES, headers={"Cache-Control": "no-cache"})
+    return FileResponse(RECORDED_METHODS, media_type=LINES, headers={"Cache-Control": "no-cache", "Content-Encoding": "gzip"})
 
 
 def latest(request: Request) -> Response:

@@ -3,6 +3,7 @@
 The head line has type "recording", format, date, machine (name of the GPU or the processor), cores and versions.
 """
 
+import gzip
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -40,12 +41,13 @@ def head(device: torch.device) -> dict:
 
 
 def write_recording(path: Path, device: torch.device, records: Iterable[Record | dict]) -> None:
-    """Write head line and records; a dict among them is a line of another kind. Like every trace it has no "<", so a page can embed it in a
-    script. Raises UserError if the file cannot be written."""
+    """Write head line and records, packed if the path ends with .gz; a dict among them is a line of another kind. Like every trace it has
+    no "<", so a page can embed it in a script. Raises UserError if the file cannot be written."""
     lines = [safe(shortened(line)) for line in (head(device), *(line if isinstance(line, dict) else line.to_json() for line in records))]
+    data = "".join(lines).encode("ascii")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(lines), encoding="ascii")
+        path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     except OSError as problem:
         raise UserError(f"the recording cannot be written to {path}: {problem.strerror}") from None
 
