@@ -160,7 +160,8 @@ def test_what_is_no_trace_is_one_line_and_the_run_stays(offline, text, tmp_path)
         page.locator(".t-panel input[type=file]").set_input_files(tmp_path / name)
         expect(page.locator(".t-line")).to_contain_text("this is not a trace")
         assert page.evaluate("EESD.view.state.tokens.eesd") == 40
-    (tmp_path / "cut.ndjson").write_text(text[: len(text) // 2], "utf-8")
+    within = text.rindex("\n", 0, len(text) // 2) - 5  # not between two lines: those would be a shorter trace
+    (tmp_path / "cut.ndjson").write_text(text[:within], "utf-8")
     page.locator(".t-panel input[type=file]").set_input_files(tmp_path / "cut.ndjson")
     expect(page.locator(".t-line")).to_contain_text("the file was cut off or changed")
     assert page.evaluate("EESD.view.state.tokens.eesd") == 40
