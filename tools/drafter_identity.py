@@ -23,8 +23,9 @@ CONTROLLERS = ("beta", "throughput", "fixed:4")
 
 
 def drafters_of(engine: Engine) -> list[str]:
-    """Those that the model has what it takes for."""
-    return [row.name for row in DRAFTERS.values() if not row.needs_head or row.needs_head in engine.heads]
+    """Those that the model has what it takes for, without those for demonstration only."""
+    rows = [row for row in DRAFTERS.values() if not row.for_show]
+    return [row.name for row in rows if not row.needs_head or row.needs_head in engine.heads]
 
 
 def main() -> int:
