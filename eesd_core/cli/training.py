@@ -84,6 +84,7 @@ def add_commands(commands, shared: Shared) -> None:
     replies = commands.add_parser("write-replies", help="have a model reply to many requests, or go on with texts, for heads to learn from")
     replies.add_argument("--model", metavar="NAME_OR_PATH", help="a Llama model (default: storyteller)")
     replies.add_argument("--openings", action="store_true", help="it goes on with texts that break off, instead of replying to requests")
+    replies.add_argument("--passages", action="store_true", help="all requests quote a passage, so that replies repeat words of it")
     replies.add_argument("--given", action="store_true", help="it reads answers and passages of the files, and writes nothing")
     replies.add_argument("--data", type=Path, required=True, metavar="DIR", help="requests and texts to quote: .jsonl[.xz] files")
     replies.add_argument("--out", type=Path, required=True, metavar="DIR", help="parts of 256 texts; resumes from here")
@@ -128,8 +129,8 @@ def write_replies(arguments) -> int:
     from ..train.replies.collect import write_replies
 
     a = arguments
-    if a.server and (a.openings or a.given or not a.model):
-        raise UserError("a server writes replies to requests: give their --model, and leave --openings and --given out")
+    if a.server and (a.openings or a.passages or a.given or not a.model):
+        raise UserError("a server writes replies to requests: give their --model, and leave --openings, --passages and --given out")
     if a.server:
         from ..train.replies.remote import replies_from
 
@@ -138,11 +139,11 @@ def write_replies(arguments) -> int:
     if a.given:
         from ..train.replies.given import read_given
 
-        if a.openings or a.known:
-            raise UserError("--given reads what the files hold: leave --openings and --known out")
+        if a.openings or a.passages or a.known:
+            raise UserError("--given reads what the files hold: leave --openings, --passages and --known out")
         read_given(a.model, a.data, a.out, a.requests, tuple(sorted(set(a.taps))))
         return 0
-    write_replies(a.model, a.data, a.out, a.requests, a.new_tokens, tuple(sorted(set(a.taps))), a.known, a.openings)
+    write_replies(a.model, a.data, a.out, a.requests, a.new_tokens, tuple(sorted(set(a.taps))), a.known, a.openings, a.passages)
     return 0
 
 

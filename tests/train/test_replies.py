@@ -18,6 +18,7 @@ from eesd_core.train.lessons import states_of
 from eesd_core.train.replies.collect import restore, turn_behind
 from eesd_core.train.replies.given import Given
 from eesd_core.train.replies.openings import LEAST, MOST, Openings
+from eesd_core.train.replies.passages import SHORTEST, Passages
 from eesd_core.train.replies.requests import WORDS, Requests, excerpt
 from eesd_core.train.replies.store import REPLIES, load_ids, load_replies, parts, save_part, save_replies
 from eesd_core.train.replies.writer import Text, Writer, run
@@ -207,6 +208,21 @@ def test_openings_are_the_same_whoever_asks(tales):
     assert {bool("fox" in text or "sea" in text) for text in drawn} == {True, False} and not any("never" in text for text in drawn)
 
 
+def test_requests_about_a_passage_quote_it(tmp_path):
+    story = " ".join(f"The fox met owl number {n} in the wood." for n in range(60))
+    question = f"{story[:SHORTEST]} Whom did the fox meet?"
+    rows = [{"text": story}, {"prompt": "What is rain?", "response": "Water."}, {"prompt": question, "response": "Owls."}]
+    (tmp_path / "tales.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    passages = Passages(tmp_path)
+    drawn = [passages.draw(number) for number in range(60)]
+    assert drawn == [Passages(tmp_path).draw(number) for number in range(60)]
+    assert all("The fox met owl number" in request and "rain" not in request for request in drawn)
+    assert {question in request for request in drawn} == {True, False} and not any(map(passages.follow_up, range(60)))
+    (tmp_path / "tales.jsonl").write_text("\n".join(map(json.dumps, rows[:2])))
+    with pytest.raises(UserError, match="questions about a passage"):
+        Passages(tmp_path)
+
+
 @pytest.mark.parametrize("record", [None, {"text": " "}, {"prompt": "Who is there?", "response": "An owl."}])
 def test_a_folder_without_texts_is_one_line(record, tmp_path, model_folder, capsys):
     (tmp_path / "data" / "eval").mkdir(parents=True)
@@ -224,7 +240,8 @@ def test_the_command_goes_on_with_openings_and_resumes(tales, model_folder, tmp_
     flags = ["--model", str(model_folder), "--data", str(tales), "--out", str(tmp_path / "out"), "--new-tokens", "5", "--requests"]
     assert main(["write-replies", *flags, "4"]) == 2
     assert main(["write-replies", *flags, "4", "--openings", "--known", "x"]) == 2
-    assert capsys.readouterr().err.count("\n") == 2
+    assert main(["write-replies", *flags, "4", "--openings", "--passages"]) == 2
+    assert capsys.readouterr().err.count("\n") == 3
     for count in ("4", "6"):
         assert main(["write-replies", *flags, count, "--openings"]) == 0
     found = [load_ids(tmp_path / "out", part) for part in parts(tmp_path / "out")]

@@ -12,6 +12,7 @@ from ...model.load import load_target
 from ...model.target import Target
 from .given import with_states
 from .openings import Openings
+from .passages import Passages
 from .requests import Requests
 from .store import PART, load_ids, load_replies, parts, save_part, save_replies
 from .turns import turn_behind
@@ -24,14 +25,14 @@ LONGEST_PROMPT = 330  # tokens
 
 def write_replies(
     model: str | None, data: Path, out: Path, count: int, new_tokens: int, taps: tuple[int, ...], known: Path | None = None,
-    openings: bool = False,
+    openings: bool = False, passages: bool = False,
 ) -> None:  # fmt: skip
     """Write replies to requests 0 .. count - 1 into parts in `out`; those already there stay. `taps`: depths whose hidden states are kept
     too, in bfloat16. `known`: a file of earlier replies (store.py), which are not written again. `openings`: the model continues texts that
-    break off instead of replying to requests. Raises UserError."""
-    if openings and known:
-        raise UserError("--known is for replies: leave it out where the model goes on with openings")
-    requests = Openings(data) if openings else Requests(data)
+    break off instead of replying to requests. `passages`: all requests quote a passage. Raises UserError."""
+    if openings and (known or passages):
+        raise UserError("--known and --passages are for replies: leave them out where the model goes on with openings")
+    requests = Openings(data) if openings else (Passages if passages else Requests)(data)
     target = load_target(model, "cpu", "float32", "none", alone=True)
     if not openings and not target.tokenizer.chat_template:
         raise UserError(f"{target.name} has no chat template to be asked by: give --openings, and it goes on with texts that break off")
