@@ -1,10 +1,13 @@
 """Attention of a few rows over a text's cache.
 
-All query heads and rows that read the same keys go through them together, in blocks that stay in the nearest cache. A row's sums have one
-order: the products of a query and a key are added lane by lane, and values in the order of their places. So a row is bit for bit the same
-in any pass, in a branch of a tree as in a chain. Ours; the blocks are those of FlashAttention (Dao et al., 2022, arXiv 2205.14135), the
-softmax is the plain one, since a row of scores is short.
+All query heads and rows that read the same keys go through them together, in blocks that stay in the nearest cache; up to AT_ONCE heads of
+a row share what they load into registers. A row's sums have one order: the products of a query and a key are added lane by lane, values in
+the order of their places, and the softmax's terms as `summed` says. So a row is bit for bit the same in any pass, in a branch of a tree as
+in a chain. Ours; the blocks are those of FlashAttention (Dao et al., 2022, arXiv 2205.14135), the softmax is the plain one, since a row of
+scores is short.
 """
+
+from itertools import chain
 
 import numpy as np
 from llvmlite import ir
@@ -12,34 +15,41 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
+from .folds import largest, summed
 from .kernels import exp, kernel
-from .vectors import BYTE, CACHE_LINE, FLOAT, FLOATS, LANES, LONG, WORD, fill, fma, largest, load, prefetch, shuffle, spread, store
+from .vectors import BYTE, CACHE_LINE, FLOAT, FLOATS, LANES, LONG, REGISTERS, WORD, fill, fma, load, prefetch, shuffle, spread, store
 
 BLOCK = 32  # places: their keys or values, some 8 KB, stay in the first-level cache
 TOGETHER = 8  # rows that go through a block one after the other
 AHEAD = 16  # places: how far ahead memory is asked for
 PADDING = AHEAD + 2 * LANES  # places behind a row's last one
 LINE = CACHE_LINE // 4  # floats
+AT_ONCE = 3 if REGISTERS == 32 else 1  # heads that read the same keys and go through them together; each takes LANES registers for its sums
 
 
-@intrinsic
-def _scores(typing, query, keys, apart, places, out, width):
-    """Write the products of a query (width,) and LANES keys to out (LANES,). All but the sizes are addresses; keys lie `apart` bytes from
-    each other, at `places` (LANES,) uint32."""
+def _scores(heads: int):
+    """A function for kernels: writes the products of the queries (heads, width) and LANES keys to out, (LANES,) a head. All but the sizes
+    are addresses; keys lie `apart` bytes from each other, at `places` (LANES,) uint32; `room`: from one head's scores to the next's."""
 
-    def generate(context, b, signature, given):
-        query, keys, places, out = (b.inttoptr(given[i], kind.as_pointer()) for i, kind in _SCORES)
-        rows = [_at(b, keys, places, lane, given[2]) for lane in range(LANES)]
-        sums = [cgutils.alloca_once_value(b, fill(FLOATS, 0)) for _ in range(LANES)]
-        with cgutils.for_range(b, b.udiv(given[5], LONG(LANES))) as loop:
-            first = b.mul(loop.index, LONG(LANES))
-            x = load(b, b.gep(query, [first]), FLOATS)
-            for row, total in zip(rows, sums):
-                b.store(fma(b, x, load(b, b.gep(row, [first]), FLOATS), b.load(total)), total)
-        store(b, _across(b, [b.load(total) for total in sums]), out)
-        return context.get_dummy_value()
+    def scores(typing, queries, keys, apart, places, out, width, room):
+        def generate(context, b, signature, given):
+            queries, keys, places, out = (b.inttoptr(given[i], kind.as_pointer()) for i, kind in _SCORES)
+            rows = [_at(b, keys, places, lane, given[2]) for lane in range(LANES)]
+            sums = [[cgutils.alloca_once_value(b, fill(FLOATS, 0)) for _ in rows] for _ in range(heads)]
+            with cgutils.for_range(b, b.udiv(given[5], LONG(LANES))) as loop:
+                first = b.mul(loop.index, LONG(LANES))
+                asked = [load(b, b.gep(queries, [b.add(first, b.mul(LONG(head), given[5]))]), FLOATS) for head in range(heads)]
+                for lane, row in enumerate(rows):
+                    key = load(b, b.gep(row, [first]), FLOATS)
+                    for query, totals in zip(asked, sums):
+                        b.store(fma(b, query, key, b.load(totals[lane])), totals[lane])
+            for head, totals in enumerate(sums):
+                store(b, _across(b, [b.load(total) for total in totals]), b.gep(out, [b.mul(LONG(head), given[6])]))
+            return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 6), generate
+        return types.void(*[types.int64] * 7), generate
+
+    return intrinsic(scores)
 
 
 _SCORES = (0, FLOAT), (1, BYTE), (3, WORD), (4, FLOAT)
@@ -75,34 +85,62 @@ def _across(b: ir.IRBuilder, vectors: list):
     return b.fadd(shuffle(b, *fours, [0, 1, 2, 3, 8, 9, 10, 11]), shuffle(b, *fours, [4, 5, 6, 7, 12, 13, 14, 15]))
 
 
-@intrinsic
-def _add_values(typing, weights, values, apart, places, count, out, width):
-    """out (width,) += the sum of `count` values, each times its weight. Addresses and sizes as in `_scores`."""
+def _add_values(heads: int):
+    """A function for kernels: out (heads, width) += the sum of `count` values, each times its weight. weights (heads, room). Addresses and
+    sizes as in `_scores`."""
 
-    def generate(context, b, signature, given):
-        weights, values, places, out = (b.inttoptr(given[i], kind.as_pointer()) for i, kind in _VALUES)
-        done = cgutils.alloca_once_value(b, LONG(0))
-        for lanes in (8 * LANES, LANES):  # as many sums as registers hold, then what is left of an odd width
-            with cgutils.for_range(b, b.udiv(b.sub(given[6], b.load(done)), LONG(lanes))):
-                first = b.load(done)
-                at = [b.gep(out, [b.add(first, LONG(i))]) for i in range(0, lanes, LANES)]
-                sums = [cgutils.alloca_once_value(b, fill(FLOATS, 0)) for _ in at]
-                for place, total in zip(at, sums):
-                    b.store(load(b, place, FLOATS), total)
-                with cgutils.for_range(b, given[4]) as loop:
-                    weight = spread(b, b.load(b.gep(weights, [loop.index])))
-                    row = b.gep(_at(b, values, places, loop.index, given[2]), [first])
-                    for i, total in enumerate(sums):
-                        b.store(fma(b, weight, load(b, b.gep(row, [LONG(LANES * i)]), FLOATS), b.load(total)), total)
-                for place, total in zip(at, sums):
-                    store(b, b.load(total), place)
-                b.store(b.add(first, LONG(lanes)), done)
-        return context.get_dummy_value()
+    def add_values(typing, weights, values, apart, places, count, out, width, room):
+        def generate(context, b, signature, given):
+            weights, values, places, out = (b.inttoptr(given[i], kind.as_pointer()) for i, kind in _VALUES)
+            done = cgutils.alloca_once_value(b, LONG(0))
+            for lanes in (8 * LANES, LANES):  # as many sums as registers hold, then what is left of an odd width
+                with cgutils.for_range(b, b.udiv(b.sub(given[6], b.load(done)), LONG(lanes))):
+                    first = b.load(done)
+                    begins = [b.gep(out, [b.add(first, b.mul(LONG(head), given[6]))]) for head in range(heads)]
+                    at = [[b.gep(begin, [LONG(i)]) for i in range(0, lanes, LANES)] for begin in begins]
+                    sums = [[cgutils.alloca_once_value(b, fill(FLOATS, 0)) for _ in row] for row in at]
+                    for place, total in zip(chain(*at), chain(*sums)):
+                        b.store(load(b, place, FLOATS), total)
+                    with cgutils.for_range(b, given[4]) as loop:
+                        by = [spread(b, b.load(b.gep(weights, [b.add(loop.index, b.mul(LONG(head), given[7]))]))) for head in range(heads)]
+                        row = b.gep(_at(b, values, places, loop.index, given[2]), [first])
+                        for i in range(lanes // LANES):
+                            value = load(b, b.gep(row, [LONG(LANES * i)]), FLOATS)
+                            for weight, totals in zip(by, sums):
+                                b.store(fma(b, weight, value, b.load(totals[i])), totals[i])
+                    for place, total in zip(chain(*at), chain(*sums)):
+                        store(b, b.load(total), place)
+                    b.store(b.add(first, LONG(lanes)), done)
+            return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 7), generate
+        return types.void(*[types.int64] * 8), generate
+
+    return intrinsic(add_values)
 
 
 _VALUES = (0, FLOAT), (1, BYTE), (3, WORD), (5, FLOAT)
+_one_scores, _two_scores, _three_scores = (_scores(heads) for heads in (1, 2, 3))
+_one_adds, _two_add, _three_add = (_add_values(heads) for heads in (1, 2, 3))
+
+
+@register_jitable
+def _score(heads, queries, keys, apart, places, out, width, room):
+    if heads == 3:
+        _three_scores(queries, keys, apart, places, out, width, room)
+    elif heads == 2:
+        _two_scores(queries, keys, apart, places, out, width, room)
+    else:
+        _one_scores(queries, keys, apart, places, out, width, room)
+
+
+@register_jitable
+def _mix(heads, weights, values, apart, places, count, out, width, room):
+    if heads == 3:
+        _three_add(weights, values, apart, places, count, out, width, room)
+    elif heads == 2:
+        _two_add(weights, values, apart, places, count, out, width, room)
+    else:
+        _one_adds(weights, values, apart, places, count, out, width, room)
 
 
 @register_jitable
@@ -113,9 +151,10 @@ def _see(r, start, paths, depths, windows, places):
     reach = start + depths[r] + 1
     first = max(0, reach - windows[r])
     count = reach - first
-    for t in range(count):
-        place = first + t
-        places[t] = place if place < start else start + paths[path, place - start]
+    for t in range(min(count, start - first)):
+        places[t] = first + t
+    for t in range(max(0, start - first), count):
+        places[t] = start + paths[path, first + t - start]
     for t in range(count, count + PADDING):
         places[t] = places[0]
     return count
@@ -124,15 +163,28 @@ def _see(r, start, paths, depths, windows, places):
 @register_jitable
 def _softmax(scores, count):
     """In place, without the division. Returns the sum to divide by."""
-    for t in range(count, count + 4 * LANES):
+    whole = (count + 4 * LANES - 1) // (4 * LANES) * (4 * LANES)
+    for t in range(count, whole):
         scores[t] = scores[0]
-    most = largest(scores.ctypes.data, (count + 4 * LANES - 1) // (4 * LANES) * (4 * LANES))
-    total = np.float32(0)
-    for t in range(count):
-        chance = exp(scores[t] - most)
-        scores[t] = chance
-        total += chance
-    return total
+    most = largest(scores.ctypes.data, whole)
+    for t in range(whole):
+        scores[t] = exp(scores[t] - most)
+    for t in range(count, whole):
+        scores[t] = 0
+    return summed(scores.ctypes.data, whole)
+
+
+@register_jitable
+def _bundle(first, last, group, bundles):
+    """Write bundles, (row, first head, heads), of heads number first .. last - 1, counting a group's heads row by row. Returns how many."""
+    count = 0
+    for r in range(first // group, -(-last // group)):
+        h, end = max(0, first - r * group), min(group, last - r * group)
+        while h < end:
+            bundles[count, 0], bundles[count, 1], bundles[count, 2] = r, h, min(AT_ONCE, end - h)
+            h += bundles[count, 2]
+            count += 1
+    return count
 
 
 @kernel
@@ -149,39 +201,43 @@ def attend(share, shares, queries, keys, values, start, paths, depths, windows, 
     scores, totals = np.empty((TOGETHER, group, room), np.float32), np.empty((TOGETHER, group), np.float32)
     all_places, all_scores, all_queries, all_out = places.ctypes.data, scores.ctypes.data, queries.ctypes.data, out.ctypes.data
     all_keys, all_values, row = keys.ctypes.data, values.ctypes.data, 4 * room
+    bundles = np.empty((TOGETHER * group, 3), np.int64)
     for low in range(0, rows, TOGETHER):
         some, most = min(TOGETHER, rows - low), 0
         for r in range(some):
             counts[r] = _see(low + r, start, paths, depths, windows, places[r])
             most = max(most, counts[r])
-        begin, end = some * heads * share // shares, some * heads * (share + 1) // shares  # pairs (head, row), head by head
-        for g in range(begin // (group * some), -(-end // (group * some))):
-            first, last = max(begin, g * group * some), min(end, (g + 1) * group * some)
+        size = group * some
+        begin, end = size * keys.shape[1] * share // shares, size * keys.shape[1] * (share + 1) // shares  # heads of rows, group by group
+        for g in range(begin // size, -(-end // size)):
+            bundled = _bundle(max(begin - g * size, 0), min(end - g * size, size), group, bundles)
             key, value = all_keys + 4 * g * width, all_values + 4 * g * width
             for t in range(0, most, BLOCK):
-                for pair in range(first, last):
-                    h, r = pair // some, pair % some
-                    query, at = all_queries + 4 * ((low + r) * heads + h) * width, all_places + row * r
-                    seen = all_scores + row * (r * group + h - g * group)
+                for n in range(bundled):
+                    r, h, bundle = bundles[n]
+                    query, at = all_queries + 4 * ((low + r) * heads + g * group + h) * width, all_places + row * r
+                    seen = all_scores + row * (r * group + h)
                     for i in range(t, min(t + BLOCK, counts[r]), LANES):
-                        if pair == first:
+                        if n == 0:
                             _ask(key, apart, at + 4 * (i + AHEAD), width)
                             _ask(value, apart, at + 4 * i, width)
-                        _scores(query, key, apart, at + 4 * i, seen + 4 * i, width)
-            for pair in range(first, last):
-                h, r = pair // some, pair % some
-                totals[r, h - g * group] = _softmax(scores[r, h - g * group], counts[r])
-                for i in range(h * width, (h + 1) * width):
+                        _score(bundle, query, key, apart, at + 4 * i, seen + 4 * i, width, room)
+            for n in range(bundled):
+                r, h, bundle = bundles[n]
+                for head in range(h, h + bundle):
+                    totals[r, head] = _softmax(scores[r, head], counts[r])
+                for i in range((g * group + h) * width, (g * group + h + bundle) * width):
                     out[low + r, i] = 0
             for t in range(0, most, BLOCK):
-                for pair in range(first, last):
-                    h, r = pair // some, pair % some
-                    mixed, at = all_out + 4 * ((low + r) * heads + h) * width, all_places + row * r + 4 * t
-                    seen, count = all_scores + row * (r * group + h - g * group) + 4 * t, min(BLOCK, counts[r] - t)
+                for n in range(bundled):
+                    r, h, bundle = bundles[n]
+                    mixed, at = all_out + 4 * ((low + r) * heads + g * group + h) * width, all_places + row * r + 4 * t
+                    seen, count = all_scores + row * (r * group + h) + 4 * t, min(BLOCK, counts[r] - t)
                     if count > 0:
-                        _add_values(seen, value, apart, at, count, mixed, width)
-            for pair in range(first, last):
-                h, r = pair // some, pair % some
-                by = np.float32(1) / totals[r, h - g * group]
-                for i in range(h * width, (h + 1) * width):
-                    out[low + r, i] *= by
+                        _mix(bundle, seen, value, apart, at, count, mixed, width, room)
+            for n in range(bundled):
+                r, h, bundle = bundles[n]
+                for head in range(h, h + bundle):
+                    by = np.float32(1) / totals[r, head]
+                    for i in range((g * group + head) * width, (g * group + head + 1) * width):
+                        out[low + r, i] *= by

@@ -15,9 +15,9 @@ from numba import njit
 from torch import Tensor
 
 from ...sampling import LEAST, Ranked, Sampling, noise_key
+from .folds import largest
 from .kept import kept
 from .kernels import exp
-from .vectors import largest
 
 BUCKETS = 256  # of the first eight random bits
 STRETCH = 256  # tokens that are passed over together, if even the likeliest of them is below the best ones found so far

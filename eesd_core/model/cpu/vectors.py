@@ -3,9 +3,7 @@ free to vectorise a plain loop sums in another order for one row than for four. 
 
 import llvmlite.binding
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils, config
-from numba.extending import intrinsic
 
 LANES = 8
 _HOST = (name for name, there in llvmlite.binding.get_host_cpu_features().items() if there)
@@ -69,19 +67,3 @@ def folded(b: ir.IRBuilder, vectors: list, join):
         half = found.type.count // 2
         found = join(b, pick(b, found, range(half)), pick(b, found, range(half, 2 * half)))
     return b.extract_element(found, WORD(0))
-
-
-@intrinsic
-def largest(typing, at, count):
-    """The largest of `count` float32 numbers at an address, a positive multiple of 4 * LANES. numba does not vectorise a loop for it."""
-
-    def generate(context, b, signature, given):
-        numbers = b.inttoptr(given[0], FLOAT.as_pointer())
-        most = [cgutils.alloca_once_value(b, fill(FLOATS, float("-inf"))) for _ in range(4)]
-        with cgutils.for_range(b, b.udiv(given[1], LONG(4 * LANES))) as loop:
-            for i, place in enumerate(most):
-                found = load(b, b.gep(numbers, [b.add(b.mul(loop.index, LONG(4 * LANES)), LONG(i * LANES))]), FLOATS)
-                b.store(larger(b, found, b.load(place)), place)
-        return folded(b, [b.load(place) for place in most], larger)
-
-    return types.float32(types.int64, types.int64), generate
