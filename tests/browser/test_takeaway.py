@@ -73,6 +73,16 @@ def test_it_opens_offline_with_text_charts_and_what_if(offline, file, width, sch
     assert {url for url in page.asked if not url.startswith(("data:", "blob:"))} == {file.as_uri()}
 
 
+def test_a_bar_of_what_if_stands_behind_the_time_lost_that_it_shows(offline):
+    """Beside tokens per second, the longest bar would look like the best."""
+    page = offline(1280)
+    finished(page)
+    expect(page.locator(".w-rules thead th").nth(3)).to_have_text("regret (shorter is better)")
+    for row in page.locator(".w-rules tbody tr").all()[:3]:
+        lost, bar = row.locator(".w-lost").bounding_box(), row.locator(".w-track").bounding_box()
+        assert lost["x"] + lost["width"] <= bar["x"]
+
+
 def test_nothing_in_it_may_run_or_call_home(new_context, file):
     page = new_context(reduced_motion="reduce").new_page()
     page.goto(file.as_uri())

@@ -4,12 +4,15 @@ import { number } from "../lib/numbers.js";
 import { say } from "../lib/words.js";
 
 const words = say.whatIf;
+const REGRET = 3; // its column
 
 export class WhatIf {
   constructor(view) {
     Object.assign(this, { name: "whatIf", view });
     this.body = el("tbody");
-    const table = el("table", { class: "w-table" }, tableHead(words.columns), this.body);
+    const better = el("span", { class: "w-better" }, ` ${words.better}`); // beside tokens per second, long bars would look good
+    const columns = words.columns.map((name, i) => (i === REGRET ? el("span", {}, name, better) : name));
+    const table = el("table", { class: "w-table w-rules" }, tableHead(columns), this.body);
     const scroll = el("div", { class: "w-scroll", tabindex: "0", role: "group", "aria-label": words.title }, table);
     const head = panelHead(words.title, el("span", { class: "w-note" }, words.note));
     this.node = el("section", { class: "e-panel w-panel", "aria-label": words.title, hidden: "" }, head, scroll);
@@ -42,7 +45,7 @@ export class WhatIf {
   row({ name, speedup, tokens_per_second: speed, regret_oracle: regret, rounds, accepted }, most) {
     const bar = el("i", { class: "w-bar" });
     bar.style.width = `${Math.max(0, (100 * regret) / most)}%`;
-    const lost = el("td", { class: "w-regret" }, el("span", { class: "w-track" }, bar), el("span", {}, words.ms(regret)));
+    const lost = el("td", { class: "w-regret" }, el("span", { class: "w-lost" }, words.ms(regret)), el("span", { class: "w-track" }, bar));
     const label = el("th", { scope: "row" }, this.label(name));
     const cells = [`${number(speedup)}x`, number(speed, 0), lost, number(rounds, 0), number(accepted, 0)];
     const look = { "this run": "w-own", oracle: "w-best" }[name] ?? "";

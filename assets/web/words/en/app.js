@@ -70,8 +70,9 @@ export const takeaway = {
 
 export const whatIf = {
   title: "What if",
-  note: "This run's own drafts replayed under other rules, at the costs its rounds measured. Regret: time lost compared with the best lengths in hindsight.",
+  note: "Worked out, not run: this run's own drafts under other rules, at the costs its rounds measured. Regret: time lost against the best lengths in hindsight.",
   columns: ["draft lengths", "speedup", "tok/s", "regret", "rounds", "accepted"],
+  better: "(shorter is better)",
   names: { "this run": "this run", oracle: "best in hindsight" },
   fixed: (length) => `fixed: ${length}`,
   bestFixed: (length) => `best fixed: ${length}`,

@@ -61,8 +61,9 @@ export const takeaway = {
 
 export const whatIf = {
   title: "假如换一种规则",
-  note: "本次的草稿换成别的规则会怎样，按各轮实测的成本计算。遗憾：相对事后最佳长度损失的时间。",
+  note: "由计算得出，并未实际运行：本次的草稿换成别的规则会怎样，按各轮实测的成本计算。遗憾：相对事后最佳长度损失的时间。",
   columns: ["草稿长度", "加速比", "词元/秒", "遗憾", "轮数", "接受数"],
+  better: "（越短越好）",
   names: { "this run": "本次运行", oracle: "事后最佳" },
   fixed: (length) => `固定：${length}`,
   bestFixed: (length) => `最佳固定：${length}`,
