@@ -4,6 +4,7 @@ import { button, el, setText } from "./lib/elements.js";
 import { soon, wantsLessMotion, whenIdle } from "./lib/frames.js";
 import { read, VIEW, viewOf, write } from "./lib/link.js";
 import { unpack } from "./lib/packed.js";
+import { OPENING_SPEED } from "./lib/player.js";
 import { plotly } from "./lib/plotly.js";
 import { translate } from "./lib/translate.js";
 import { language, say } from "./lib/words.js";
@@ -39,7 +40,7 @@ export const page = {
   attach(element) {
     if (this.view?.root === element) return this.view;
     document.documentElement.lang = language.codes[language.now]; // again: Gradio has put its own there
-    element.addEventListener("eesd-source", ({ detail }) => (document.documentElement.dataset.source = detail ? "recorded" : "live"));
+    element.addEventListener("eesd-source", ({ detail }) => this.onSource(detail));
     const toolbar = document.querySelector(".eesd-tools");
     this.view = attach(element, { toolbar, link: () => this.address, history: () => this.history });
     this.view.add(new Title(this.view, given));
@@ -101,9 +102,9 @@ export const page = {
   async show() {
     const { view } = this;
     const [source, round, at, speed] = read(VIEW, window.location.search).values;
-    view.panels.clock.scrubber.setSpeed(speed ?? 1);
     if (source === "live") view.reset();
     else await this.showRecorded(at);
+    if (speed) view.panels.clock.scrubber.setSpeed(speed);
     if (round) view.choose(round); // without a run: a round of the next one
     this.opened = true;
   },
@@ -114,7 +115,16 @@ export const page = {
     if (view.stream.consumed) return; // Run was pressed meanwhile
     view.open(text, at === undefined ? this.start : "paused");
     this.recorded = view.recording;
+    view.panels.clock.scrubber.setSpeed(OPENING_SPEED);
     if (at !== undefined) view.player.seek(at);
+  },
+
+  // Another run than the one before is on the page: a recorded one, with `recording` its first line, or a live one. Only the opening
+  // race is slowed down, so the next is played at the speed that it had, unless the visitor has chosen one.
+  onSource(recording) {
+    document.documentElement.dataset.source = recording ? "recorded" : "live";
+    const { clock } = this.view?.panels ?? {};
+    if (this.recorded && clock?.scrubber.player.speed === OPENING_SPEED) clock.scrubber.setSpeed(1);
   },
 
   // How the recorded race begins: playing, unless the address says ?paused=1 or the visitor wants less motion.

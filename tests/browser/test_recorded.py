@@ -28,6 +28,20 @@ def test_the_page_opens_on_a_recorded_race_and_run_makes_it_live(visit):
     assert state(page)["tokens"]["eesd"] == 16
 
 
+def test_the_opening_race_is_slow_enough_to_be_seen_and_says_so(visit):
+    page = visit(query="?paused=1")
+    status, speed = page.locator(".e-status-text"), page.locator(".e-speed")
+    expect(status).to_have_text("at the start")  # nothing is being prepared
+    expect(speed).to_have_value("0.25")
+    page.locator(".e-play").click()
+    expect(status).to_contain_text("played at 0.25x speed")
+    settings(page, new_tokens="16")
+    run(page)
+    reach(page, "finished")
+    expect(speed).to_have_value("1")
+    assert "speed=" not in page.evaluate("EESD.page.address")
+
+
 @pytest.mark.parametrize(("query", "options"), [("?paused=1", {}), ("?", {"reduced_motion": "reduce"})])
 def test_nothing_moves_if_asked(visit, query, options):
     page = visit(query=query, **options)

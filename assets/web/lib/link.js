@@ -1,7 +1,7 @@
 // A link holds the form (prompt, seed, settings, earlier turns of a conversation) and the view (recorded or live, round, playhead, speed,
 // presenter mode). The browser writes and reads it, so it needs no server state and works after a restart. Its values are checked here, and
 // again by the server when Run is pressed.
-import { SPEEDS } from "./player.js";
+import { OPENING_SPEED, SPEEDS } from "./player.js";
 import { lengthOf, turnsOf } from "./turns.js";
 import { language } from "./words.js";
 
@@ -20,7 +20,8 @@ export const VIEW = [
 // The values of VIEW that differ from how the page opens by default, in its order. A run opened from a file is in no link.
 export function viewOf(view, opening) {
   const { player, recording, chosen } = view;
-  const speed = player.speed === 1 ? null : player.speed;
+  const usual = recording && recording === opening ? OPENING_SPEED : 1;
+  const speed = player.speed === usual ? null : player.speed;
   const look = [speed, view.presenting ? 1 : null, language.now === "en" ? null : language.now];
   if (!recording) return ["live", chosen, null, ...look];
   if (recording !== opening) return [null, null, null, ...look];

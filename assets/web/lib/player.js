@@ -2,6 +2,7 @@
 import { Timeline } from "./timeline.js";
 
 export const SPEEDS = [0.1, 0.25, 0.5, 1, 2, 4];
+export const OPENING_SPEED = 0.25; // of the race that the page opens on: it takes a second or two, and nobody would see what happens
 const DRAG = 150; // milliseconds: seeks closer together than this are one drag
 const LONGEST_FRAME = 0.1; // seconds; after a longer gap (a hidden tab) playing resumes where it was
 

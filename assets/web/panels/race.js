@@ -115,8 +115,16 @@ export class Race {
     this.line.dataset.phase = state.phase;
     this.line.dataset.differs = String(state.result?.identical === false);
     setText(this.sign, signOf(state));
-    setText(this.status, statusOf(state));
+    setText(this.status, this.said(state));
     setText(this.live, announcement(state));
+  }
+
+  // While a run is played back, nothing is being prepared, and the clocks are not the spectator's.
+  said(state) {
+    const { player } = this.view;
+    if (state.phase !== "running" || player.live) return statusOf(state);
+    if (!state.lanes.eesd.round) return words.atStart;
+    return player.playing && player.speed !== 1 ? `${statusOf(state)}, ${words.played(player.speed)}` : statusOf(state);
   }
 
   // Called after the type size has changed, since the boxes may keep their size.

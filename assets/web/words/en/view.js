@@ -37,6 +37,8 @@ export const race = {
   prefill: (time) => `prefill ${seconds(time)}`,
   prefillHint: "time to read the prompt; not on the clock",
   preparing: "preparing...",
+  atStart: "at the start",
+  played: (speed) => `played at ${speed}x speed`,
   loading: (seconds) => `The model is loading: ${seconds} s so far (only once; no clock counts it).`,
   waitingForWeights: (place, seconds) => `waiting for the device: place ${place}; a model is being loaded, ${seconds} s so far`,
   waiting: (place, wait) => `waiting for the device: place ${place}${wait > 0 ? `, about ${Math.ceil(wait)} s` : ""}`,

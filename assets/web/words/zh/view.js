@@ -154,6 +154,8 @@ export const race = {
   prefill: (time) => `预填充 ${number(time)} 秒`,
   prefillHint: "读取提示词的时间；不计入时钟",
   preparing: "准备中……",
+  atStart: "在起点",
+  played: (speed) => `以 ${speed} 倍速回放`,
   loading: (seconds) => `正在加载模型，已用 ${seconds} 秒：只需一次，不计入任何时钟`,
   waitingForWeights: (place, seconds) => `等待设备：第 ${place} 位；设备正在加载模型，已用 ${seconds} 秒`,
   waiting: (place, wait) => `等待设备：第 ${place} 位${wait > 0 ? `，约 ${Math.ceil(wait)} 秒` : ""}`,
