@@ -29,6 +29,16 @@ def test_a_live_run_is_taken_away_as_one_file_that_opens_offline(visit, new_cont
     expect(copy.locator(".s-title")).to_contain_text(processor())
 
 
+def test_the_panel_is_one_key_press_from_the_first_screen(visit):
+    page = visit(query="?paused=1")
+    button, panel = page.locator(".e-take-away"), page.locator(".t-panel")
+    expect(panel).not_to_be_in_viewport()
+    assert button.bounding_box()["y"] < 800
+    button.press("Enter")
+    expect(panel).to_be_focused()
+    expect(panel).to_be_in_viewport()
+
+
 def test_a_trace_saved_on_the_page_opens_again_as_recorded(visit, tmp_path):
     page = visit()
     settings(page, new_tokens="16")

@@ -158,8 +158,17 @@ export class View {
     for (const chart of this.charts) chart.mark(selected?.number, pointed?.number);
   }
 
+  // Goes to a panel and focuses it, so that people see or hear which one it is.
+  visit({ node }) {
+    this.reveal(node);
+    node.setAttribute("tabindex", "-1");
+    node.focus({ preventScroll: true });
+  }
+
+  // On a long way, panels that come into sight would grow and move the place that is scrolled to.
   reveal(node) {
-    node.scrollIntoView({ block: "nearest", behavior: wantsLessMotion() ? "auto" : "smooth" });
+    const isFar = Math.abs(node.getBoundingClientRect().top) > 2 * window.innerHeight;
+    node.scrollIntoView({ block: "nearest", behavior: isFar || wantsLessMotion() ? "auto" : "smooth" });
   }
 
   // ---- drawing ----

@@ -21,15 +21,7 @@ export class Questions {
   question(name) {
     this.answers[name] = el("span", { class: "e-answer" });
     const text = el("span", {}, el("b", {}, words.ask[name]), " ", this.answers[name]);
-    return button(text, () => this.go(name), `e-question e-ask-${name}`, { title: words.hint });
-  }
-
-  // Goes to the panel and focuses it, so that people see or hear which one it is.
-  go(name) {
-    const { node } = this.view.panels[PANELS[name]];
-    this.view.reveal(node);
-    node.setAttribute("tabindex", "-1");
-    node.focus({ preventScroll: true });
+    return button(text, () => this.view.visit(this.view.panels[PANELS[name]]), `e-question e-ask-${name}`, { title: words.hint });
   }
 
   draw(state) {

@@ -17,7 +17,7 @@ function select(name, label, options, chosen) {
 export class Scrubber {
   constructor(view) {
     const { player } = view;
-    this.player = player;
+    Object.assign(this, { player, view });
     this.kind = select("kind", words.kind, Object.entries(words.kinds), "round");
     this.speed = select(
       "speed",
@@ -27,6 +27,7 @@ export class Scrubber {
     );
     this.play = named("play", icon("play"), () => player.toggle());
     this.live = button(words.live, () => player.follow(), "e-live", { title: words.follow });
+    this.takeAway = button(words.takeAway, () => view.visit(view.panels.takeAway), "e-take-away", { title: words.takeAwayHint });
     this.where = el("span", { class: "e-where" });
     this.slider = el("input", { type: "range", class: "e-slider", min: "0", step: "any", "aria-label": words.slider });
     this.head = el("span", { class: "e-head", "aria-hidden": "true" });
@@ -43,6 +44,7 @@ export class Scrubber {
       this.live,
       named("keys", "?", () => view.panels.keys.open()),
       named("present", icon("full"), () => view.present()),
+      this.takeAway,
     );
     this.speed.addEventListener("change", () => this.setSpeed(this.speed.value));
     this.slider.addEventListener("input", () => {
@@ -69,6 +71,7 @@ export class Scrubber {
     setText(this.where, where);
     this.slider.setAttribute("aria-valuetext", where);
     this.live.hidden = timeline.over || player.following;
+    this.takeAway.hidden = !this.view.panels.takeAway; // it comes late, and never on the phones of a room
   }
 
   drawPlay(name) {

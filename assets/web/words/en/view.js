@@ -128,6 +128,8 @@ export const scrubber = {
   keys: "keys (?)",
   present: "presenter mode (F)",
   where: (time, round, rounds) => `${number(time)} s${round ? `, round ${round} of ${rounds}` : ""}`,
+  takeAway: "take it away",
+  takeAwayHint: "this run as a link, a web page, a table, a citation",
 };
 
 export const keys = {

@@ -245,6 +245,8 @@ export const scrubber = {
   present: "演示模式 (F)",
   where: (time, round, rounds) => `${number(time)} 秒${round ? `，第 ${round} / ${rounds} 轮` : ""}`,
 };
+  takeAway: "带走",
+  takeAwayHint: "把这次运行存为链接、网页、表格或引用",
 
 export const keys = {
   title: "按键",
