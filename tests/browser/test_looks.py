@@ -112,7 +112,13 @@ def test_three_questions_lead_to_their_answers(visit):
     for name, panel, answer in answers:
         question = page.locator(f".e-ask-{name}")
         expect(question.locator(".e-answer")).to_contain_text(answer)
+    settings(page, controller="throughput", new_tokens="24")
+    run(page)
+    reach(page, "finished")
+    cut = "lines => lines.filter((line) => line.scrollWidth > line.clientWidth).map((line) => line.textContent)"
+    assert page.locator(".e-decisions li").evaluate_all(cut) == []  # "go on: theta 0.44, prefix 0.23, gain 0.11, price 0.33"
         question.focus()
         page.keyboard.press("Enter")
         expect(page.locator(f".{panel}")).to_be_focused()
         expect(page.locator(f".{panel}")).to_be_in_viewport()
+    assert "0 drafts" not in page.locator(".e-ask-why").inner_text()  # the last round is often a plain step

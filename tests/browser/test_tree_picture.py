@@ -51,6 +51,8 @@ def test_the_tree_of_a_round_is_drawn(page, width):
     assert bars[0][0] == "1 row: 10.0 ms" and bars[8][0] == "9 rows: 18.0 ms"
     assert "9 rows" in page.locator(".e-microscope").inner_text() and "3 of them accepted" in page.locator(".e-microscope").inner_text()
     assert "had 8 drafts, and 3 of them" in page.locator(".e-microscope .e-why-words").inner_text()
+    for where in (".e-headline", ".e-ask-why"):
+        expect(page.locator(where)).to_contain_text("3 drafts with 5 siblings")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     seen = "nodes => nodes.filter(node => node.getClientRects().length).map(node => node.textContent)"
     assert page.locator(".e-lane-eesd .e-text .e-tok").evaluate_all(seen) == [" the", " big", " dog", " a", " old", " cat", " sat"]

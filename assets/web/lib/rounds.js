@@ -51,6 +51,11 @@ export class Lane {
     return this.rounds[this.rounds.length - 1];
   }
 
+  // The last round that drafted; without one, the round under way. A text often ends with a plain step, of which there is nothing to explain.
+  get drafting() {
+    return this.rounds.findLast((round) => round.decisions.length) ?? this.round;
+  }
+
   // The rounds that have a verdict.
   get done() {
     return this.rounds.filter((round) => round.outcome);

@@ -1,4 +1,5 @@
-// The round microscope: one round in six steps, with its numbers. It shows the selected round, or the one at the playhead.
+// The round microscope: one round in six steps, with its numbers. It shows the selected round, or the one at the
+// playhead; at the end of a run, the last one that drafted.
 import { dress } from "../lib/dress.js";
 import { button, el, panelHead, setText } from "../lib/elements.js";
 import { explain } from "../lib/explain.js";
@@ -69,7 +70,7 @@ export class Microscope {
 
   draw(state) {
     const lane = state.lanes.eesd;
-    const round = this.view.selected ?? lane.round;
+    const round = this.view.selected ?? (state.phase === "finished" ? lane.drafting : lane.round);
     this.follow.hidden = this.view.chosen === null;
     if (this.view.chosen === null && document.activeElement !== this.go) this.go.value = "";
     this.list.hidden = !round;

@@ -2,13 +2,14 @@
 import { button, el, setText } from "../lib/elements.js";
 import { verdictOf } from "../lib/status.js";
 import { say } from "../lib/words.js";
+import { draftsIn } from "./why.js";
 
 const words = say.questions;
 
 const ANSWERS = {
   faster: ({ speedup, lanes }) => (Number.isFinite(speedup) && lanes.vanilla.written ? words.times(speedup) : ""),
   same: (state) => (state.result?.identical ? words.identical(state.lanes.eesd.written) : verdictOf(state) || (state.started ? words.comparing : "")),
-  why: ({ lanes: { eesd } }) => (eesd.round ? words.round(eesd.round.number, eesd.round.drafts.length) : ""),
+  why: ({ lanes: { eesd } }) => (eesd.drafting ? words.round(eesd.drafting.number, draftsIn(eesd.drafting)) : ""),
 };
 const PANELS = { faster: "law", same: "lossless", why: "microscope" };
 

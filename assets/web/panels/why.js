@@ -9,9 +9,9 @@ import { say } from "../lib/words.js";
 
 const words = say.why;
 const OLD_DRAWS = 20;
+const SHORT = 26; // characters of a decision, of which two fit beside each other
 
 const finished = (lane) => lane.rounds.filter((round) => round.decisions.length);
-const shownRound = (lane) => lane.rounds.findLast((round) => round.decisions.length) ?? lane.round;
 
 const draws = (lane) =>
   finished(lane)
@@ -21,7 +21,7 @@ const draws = (lane) =>
 
 function figure(state, theme) {
   const lane = state.lanes.eesd;
-  const round = shownRound(lane);
+  const round = lane.drafting;
   const axes = {
     layout: { margin: { l: 34, r: 8, t: 6, b: 32 }, annotations: [] },
     xaxis: { title: words.axis, range: [0, 1], tickvals: [0, 0.25, 0.5, 0.75, 1] },
@@ -111,6 +111,11 @@ const draw = (curve, theta, theme) => {
   };
 };
 
+// "1 draft", or "1 draft with 4 siblings": the controller is asked about the spine alone.
+export function draftsIn({ decisions, drafts, tokens }) {
+  return words.drafts(decisions.length, tokens.slice(0, drafts.length).filter(({ sibling }) => sibling).length);
+}
+
 // "theta 0.78, chi 1: go on". Other controllers' terms are shown by name after the decision, since there can be many.
 function inWords(decision, reason) {
   const { terms } = decision;
@@ -143,14 +148,15 @@ export class Why {
   }
 
   draw(state) {
-    const round = shownRound(state.lanes.eesd);
+    const round = state.lanes.eesd.drafting;
     const note = noteFor(round?.posterior);
     this.contexts.hidden = !round?.posterior.arms?.length;
     this.node.classList.toggle("e-no-curve", Boolean(note));
     setText(this.note, note);
-    setText(this.headline, round ? words.headline(round.number, round.decisions.length, round.stop) : "");
+    setText(this.headline, round ? words.headline(round.number, draftsIn(round), round.stop) : "");
     const lines = (round?.decisions ?? []).map((decision) => inWords(decision, round.stop));
     while (this.list.children.length > lines.length) this.list.lastChild.remove();
+    this.list.classList.toggle("e-long", lines.some(({ length }) => length > SHORT));
     lines.forEach((line, i) => setText(this.list.children[i] ?? this.list.appendChild(el("li")), line));
   }
 

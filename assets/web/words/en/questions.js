@@ -8,5 +8,5 @@ export const questions = {
   times: (speedup) => `${number(speedup)}x on this run; when not?`,
   identical: (tokens) => `identical: all ${plural(tokens, "token")}`,
   comparing: "compared at the end",
-  round: (number, drafts) => `round ${number}: ${plural(drafts, "draft")}`,
+  round: (number, drafts) => `round ${number}: ${drafts}`,
 };

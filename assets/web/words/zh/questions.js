@@ -8,5 +8,5 @@ export const questions = {
   times: (speedup) => `本次 ${number(speedup)} 倍；何时不快？`,
   identical: (tokens) => `完全相同：共 ${tokens} 个词元`,
   comparing: "结束时比较",
-  round: (number, drafts) => `第 ${number} 轮：${drafts} 个草稿词元`,
+  round: (number, drafts) => `第 ${number} 轮：${drafts}`,
 };
