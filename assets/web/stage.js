@@ -38,7 +38,7 @@ function build(element, options) {
   view.add(new Contexts(view), "more");
   view.add(positions(view), "more");
   view.add(new Law(view), "more");
-  view.add(new Lossless(), "more");
+  view.add(new Lossless(view), "more");
   view.add(new Tour(view), "over");
   view.add(new Keys(view), "over");
   view.add(new Glossary(), "over");

@@ -20,12 +20,15 @@ def test_the_page_opens_on_a_recorded_race_and_run_makes_it_live(visit):
         expect(page.locator(".eesd-title")).to_contain_text(fact)
     reach(page, "finished")
     assert abs(page.evaluate("EESD.page.view.player.time") - verdict["t"]) < 1e-6
+    promise = page.locator(".e-lossless > p").first
+    expect(promise).to_contain_text(f"A recording ({head['date']}, {head['machine']}")  # not of the visitor's "this machine"
     settings(page, new_tokens="16")
     run(page)
     expect(live).to_be_visible()
     expect(recorded).to_be_hidden()
     reach(page, "finished")
     assert state(page)["tokens"]["eesd"] == 16
+    expect(promise).not_to_contain_text("A recording")
 
 
 def test_the_opening_race_is_slow_enough_to_be_seen_and_says_so(visit):

@@ -1,4 +1,5 @@
 // The lossless panel: what is promised, both texts side by side, and where and by what margin they differ if they do.
+import { recordedWhere } from "../lib/citation.js";
 import { button, el, panelHead, setText, tableHead } from "../lib/elements.js";
 import { number } from "../lib/numbers.js";
 import { verdictOf } from "../lib/status.js";
@@ -11,8 +12,8 @@ const CANDIDATES = 5;
 const shown = (text) => (text === "" ? "·" : text.replaceAll("\n", "↵"));
 
 export class Lossless {
-  constructor() {
-    Object.assign(this, { name: "lossless", patient: true });
+  constructor(view) {
+    Object.assign(this, { name: "lossless", view, patient: true });
     this.promise = el("p");
     this.says = el("p", { class: "e-lossless-says" });
     this.fork = el("ul", { class: "e-fork" });
@@ -48,11 +49,18 @@ export class Lossless {
     const both = Math.min(sides[0].length, sides[1].length);
     const level = eesd.level === "same-distribution" ? eesd.level : (vanilla.level ?? eesd.level);
     this.first = this.firstDifference(state, sides, both);
-    setText(this.promise, words.promise[level] ?? "");
+    setText(this.promise, this.promiseOf(level));
     setText(this.says, this.verdict(state, both));
     this.fork.replaceChildren(...this.facts(state, sides).map((fact) => el("li", {}, fact)));
     this.drawLists(state.result?.first_difference ?? {});
     this.drawGrid(sides, Math.max(sides[0].length, sides[1].length));
+  }
+
+  // A recording's promise is about the machine that it was made on.
+  promiseOf(level) {
+    const { recording } = this.view;
+    const promise = words.promise[level] ?? "";
+    return promise && recording ? `${words.recorded(recordedWhere(recording))} ${promise}` : promise;
   }
 
   // With rejection sampling the texts may differ; that is not a fork.

@@ -138,6 +138,7 @@ export const lossless = {
       "Rejection sampling: each text is a draw of its own from the same distribution. The tokens may differ, their probabilities do not. That is " +
       "tested over many draws, not on one text.",
   },
+  recorded: (where) => `A recording (${where}): the promise and "this machine" are about the machine that it was made on.`,
   waiting: "The verdict comes when both lanes are done.",
   agree: (tokens) => `So far ${plural(tokens, "token")} compared, all the same.`,
   fork: (token) => `First difference: token ${token}.`,
