@@ -70,6 +70,19 @@ def test_the_room_predicts_and_is_told(lecture):
     expect(phone.get_by_role("button", name="yes")).to_be_visible()
 
 
+def test_the_code_is_shown_large_to_a_hall(lecture):
+    presenter, _ = lecture()
+    presenter.keyboard.press("f")
+    assert presenter.locator(".r-link").evaluate("link => link.getClientRects().length") == 1  # not broken into pieces
+    presenter.locator(".r-picture").click()
+    large = presenter.locator(".r-large img")
+    expect(large).to_be_visible()
+    assert large.bounding_box()["width"] > 400 and presenter.locator(".r-large").bounding_box()["height"] <= 800
+    presenter.keyboard.press("Escape")
+    expect(large).to_be_hidden()
+    assert presenter.evaluate("EESD.page.view.presenting")
+
+
 def test_a_live_run_is_followed_and_cannot_be_moved(lecture, slowly):
     presenter, phone = lecture(query="?view=live")
     run_long(presenter)

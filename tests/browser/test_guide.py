@@ -107,6 +107,8 @@ def test_presenter_mode_is_large_and_bare_and_can_be_left(page):
     ticks = "[...document.querySelectorAll('.e-chart-clock .xtick text')].map(node => parseFloat(getComputedStyle(node).fontSize))"
     page.wait_for_function(f"{ticks}.some(size => size > 15)")
     page.keyboard.press("ArrowLeft")
+    spill = "buttons => buttons.filter((button) => button.scrollHeight > button.clientHeight).map((button) => button.textContent)"
+    assert page.locator(".e-question").evaluate_all(spill) == []
     wait_for_text(page, ".e-status-text", "round")
     assert no_sideways_scroll(page)
     page.keyboard.press("f")

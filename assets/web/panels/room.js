@@ -1,6 +1,6 @@
 // Follow along, on the presenter's page: opens a room, sends it what this page shows, and asks the room about the next round.
 import { isBeta, meanOf } from "../lib/beta.js";
-import { button, el, panelHead, setText } from "../lib/elements.js";
+import { button, dialog, el, panelHead, setText } from "../lib/elements.js";
 import { ndjson } from "../lib/exports.js";
 import { MOST_COUNT, answersOf, tally } from "../lib/quiz.js";
 import { post } from "../lib/server.js";
@@ -35,11 +35,12 @@ export class Room {
     this.show = button(words.reveal, () => this.reveal(), "r-reveal", { hidden: "" });
     this.close = button(words.close, () => this.leave(), "r-close");
     this.tally = el("div", { class: "r-tally" });
+    this.large = dialog("e-dialog r-large", { "aria-label": words.qr });
     this.local = el("span", { class: "e-hint-line", hidden: "" }, words.local);
     this.invitation = el("div", { class: "r-invitation" }, el("p", {}, words.join, " ", this.address, this.code, this.local));
     const head = panelHead(words.title, el("span", { class: "t-group" }, ...kinds, this.show, this.close));
     const body = el("div", { class: "r-body" }, this.invitation, this.tally);
-    this.node = el("section", { class: "e-panel r-panel", "aria-label": words.title, hidden: "" }, head, this.line, body);
+    this.node = el("section", { class: "e-panel r-panel", "aria-label": words.title, hidden: "" }, head, this.line, body, this.large);
   }
 
   // ---- the room ----
@@ -56,7 +57,8 @@ export class Room {
     }
     Object.assign(this, { run: 0, timeline: null, told: "", toldAt: 0, asked: 0, scores: { room: 0, guess: 0 } });
     const link = this.link(this.room.code);
-    this.picture = el("img", { class: "r-qr", width: 132, height: 132, alt: words.qr, src: this.qr(link) });
+    const code = (size) => el("img", { class: "r-qr", width: size, height: size, alt: words.qr, src: this.qr(link) });
+    this.picture = button(code(132), () => this.enlarge(code(600), link), "r-picture", { title: words.larger });
     this.invitation.prepend(this.picture);
     this.address.href = link;
     setText(this.address, link.replace(/^https?:\/\//, ""));
@@ -64,6 +66,13 @@ export class Room {
     setText(this.code, this.room.code);
     this.say(words.phones(0));
     this.loop();
+  }
+
+  // The last row of a lecture hall cannot read the small code.
+  enlarge(code, link) {
+    const close = button(say.keys.close, () => this.large.close());
+    this.large.replaceChildren(code, el("p", {}, link.replace(/^https?:\/\//, "")), close);
+    this.large.showModal();
   }
 
   async loop() {

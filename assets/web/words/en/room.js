@@ -10,6 +10,7 @@ export const room = {
   join: "Join at",
   local: "This address works on this machine only. For phones start the server with --host 0.0.0.0 and open this page by the machine's own address.",
   qr: "QR code of the room's address",
+  larger: "show it large",
   close: "Close the room",
   ask: { accepted: "Ask: accepted?", count: "Ask: how many?" },
   questions: {

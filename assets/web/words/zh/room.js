@@ -10,6 +10,7 @@ export const room = {
   join: "加入地址",
   local: "此地址只在本机可用。要让手机加入，请用 --host 0.0.0.0 启动服务器，并用本机自己的地址打开此页面。",
   qr: "房间地址的二维码",
+  larger: "放大显示",
   close: "关闭房间",
   ask: { accepted: "提问：会被接受吗？", count: "提问：会有几个？" },
   questions: { accepted: "下一个草稿词元会被接受吗？", count: "这一轮会有几个草稿词元被接受？" },
