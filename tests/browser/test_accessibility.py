@@ -12,7 +12,7 @@ TEXT = made.with_arms(made.with_costs(RECORDS))
 STAGES = {  # what is done, and which part of the page is new by it
     "idle": ("undefined", "html"),
     "run": ("view.drawAll(); document.querySelectorAll('.e-numbers').forEach(button => button.click())", "html"),
-    "tour": ("view.panels.tour.go(4)", ".e-tour"),
+    "tour": ("view.panels.tour.path.value = 'student'; view.panels.tour.go(4)", ".e-tour"),
     "glossary": ("view.panels.glossary.open()", ".e-glossary"),
     "present": ("view.panels.glossary.node.close(); view.present(true)", "html"),
 }

@@ -220,7 +220,7 @@ def test_a_lecture_page_has_several_runs(engine, open_page, tmp_path):
         assert page.evaluate("EESD.view.state.tokens.eesd") == tokens
         assert runs.input_value() == run
     page.keyboard.press("t")
-    expect(page.locator(".e-tour")).to_contain_text("1 of 11")
+    expect(page.locator(".e-tour")).to_contain_text("1 of 4")
     with pytest.raises(UserError, match="one trace"):
         export(traces[0], "csv", traces[1])
 

@@ -37,10 +37,10 @@ const ALL = [
   ["yours", null, null],
 ];
 
-// One path per audience: two minutes for a visitor, ten for a student or an engineer.
+// One path per audience: two minutes for a visitor, ten for a student or an engineer. The first is offered: it is for those who know nothing yet.
 const PATHS = {
-  student: ["race", "states", "draft", "stop", "verify", "accept", "lossless", "learn", "length", "law", "yours"],
   visitor: ["race", "states", "lossless", "yours"],
+  student: ["race", "states", "draft", "stop", "verify", "accept", "lossless", "learn", "length", "law", "yours"],
   engineer: ["race", "verify", "stop", "law", "prices", "drafters", "lossless", "takeAway", "yours"],
 };
 
