@@ -48,7 +48,10 @@ if TYPE_CHECKING:
 OPENING = TRACES / "opening.ndjson"  # a recorded race, made by `python -m tools.record_opening`
 STYLES = ("base.css", "style.css", "guide.css", "takeaway.css", "studies.css", "together.css", "sandbox.css", "rooms.css", "page.css")
 STREAMS_AT_ONCE = 96  # visitors who may watch or wait; the device serves one at a time
-TAGLINE = "Early-exiting speculative decoding: the same text, two clocks."
+TAGLINE = (
+    "Early-exiting speculative decoding: the model's first layers guess the next tokens, its other layers check all guesses in one pass. "
+    "The same text, two clocks."
+)
 LEVELS = {
     "exact-by-construction": (
         "exact by construction",
@@ -211,8 +214,8 @@ def title(visits: Visits) -> str:
     chips += chip("eesd-live eesd-level", *LEVELS.get(host["level"], ("", "")))
     theme = "<button class='eesd-theme' id='theme' title='light or dark' aria-label='light or dark'>◐</button>"
     tools = "<span class='eesd-tools'></span>"  # for the view's own buttons
-    bar = f"<h1>EESD Live</h1>{recorded()}{chips}<p>{TAGLINE}</p>{tools}{theme}"
-    return f"<header class='eesd-title'>{bar}</header>{caution(visits.engine)}"
+    bar = f"<div class='eesd-bar'><h1>EESD Live</h1>{recorded()}{chips}{tools}{theme}</div>"
+    return f"<header class='eesd-title'>{bar}<p>{TAGLINE}</p></header>{caution(visits.engine)}"
 
 
 def chip(names: str, text: str, hint: str = "") -> str:

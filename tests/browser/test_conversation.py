@@ -105,6 +105,8 @@ def test_keys_and_what_is_sent_when(visit, talking):
     reach(page, "finished")
     expect(send).to_be_enabled()
     expect(box).to_have_value("later")
+    verdict, clock = page.locator(".e-status-text").bounding_box(), page.locator(".e-chart-clock").bounding_box()
+    assert send.bounding_box()["y"] < verdict["y"] + verdict["height"] and clock["y"] + clock["height"] <= 800  # in one line
     box.press("Shift+Enter")
     expect(box).to_have_value("later\n")
     with a_new_run(page):

@@ -35,10 +35,23 @@ def test_the_title_is_one_line_on_a_laptop(visit, language):
         page.evaluate("""names => document.querySelectorAll('.eesd-chip.eesd-live:not(.eesd-mode, .eesd-level)').forEach((chip, i) => {
             chip.querySelector('b').textContent = names[i];
         })""", names)  # fmt: skip
-        assert page.locator(".eesd-title").bounding_box()["height"] < 40
+        assert page.locator(".eesd-bar").bounding_box()["height"] < 40
         end = page.locator(".eesd-tools").bounding_box()
         assert end["x"] + end["width"] < page.locator("#theme").bounding_box()["x"]
         assert no_sideways_scroll(page)
+
+
+@pytest.mark.parametrize(("width", "lines"), [(1280, 1), (390, 3)])
+def test_what_the_method_does_is_said_in_full_under_the_title(visit, width, lines):
+    says = visit(width, 800, "?paused=1").locator(".eesd-title > p")
+    expect(says).to_contain_text("first layers guess the next tokens")
+    box = says.evaluate("node => [node.scrollWidth - node.clientWidth, node.scrollHeight - node.clientHeight, node.clientHeight]")
+    assert box[:2] == [0, 0] and box[2] <= lines * 17
+
+
+def test_the_legend_says_what_each_state_means(visit):
+    legend = visit(query="?paused=1").locator(".e-legend > span")
+    assert [token.get_attribute("title") for token in legend.all()][2] == "the first wrong guess"
 
 
 def test_an_untrained_exit_layer_is_said(paced, open_page):
@@ -99,6 +112,11 @@ def test_focus_is_visible_and_only_the_controllers_own_settings_show(visit):
     settings(page)
     expect(page.locator("#alpha")).to_be_visible()
     expect(page.locator("#length")).to_be_hidden()
+    settings(page, controller="throughput", new_tokens="24")
+    run(page)
+    reach(page, "finished")
+    cut = "lines => lines.filter((line) => line.scrollWidth > line.clientWidth).map((line) => line.textContent)"
+    assert page.locator(".e-decisions li").evaluate_all(cut) == []  # "go on: theta 0.44, prefix 0.23, gain 0.11, price 0.33"
     settings(page, controller="fixed")
     expect(page.locator("#alpha")).to_be_hidden()
     expect(page.locator("#length")).to_be_visible()
@@ -108,17 +126,12 @@ def test_three_questions_lead_to_their_answers(visit):
     page = visit(query="?paused=1")
     run(page)
     reach(page, "finished")
+    assert "0 drafts" not in page.locator(".e-ask-why").inner_text()  # the last round is often a plain step
     answers = ("faster", "e-law", "x on this run"), ("same", "e-lossless", "identical"), ("why", "e-microscope", "round")
     for name, panel, answer in answers:
         question = page.locator(f".e-ask-{name}")
         expect(question.locator(".e-answer")).to_contain_text(answer)
-    settings(page, controller="throughput", new_tokens="24")
-    run(page)
-    reach(page, "finished")
-    cut = "lines => lines.filter((line) => line.scrollWidth > line.clientWidth).map((line) => line.textContent)"
-    assert page.locator(".e-decisions li").evaluate_all(cut) == []  # "go on: theta 0.44, prefix 0.23, gain 0.11, price 0.33"
         question.focus()
         page.keyboard.press("Enter")
         expect(page.locator(f".{panel}")).to_be_focused()
         expect(page.locator(f".{panel}")).to_be_in_viewport()
-    assert "0 drafts" not in page.locator(".e-ask-why").inner_text()  # the last round is often a plain step

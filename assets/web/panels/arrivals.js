@@ -22,7 +22,7 @@ export class Arrivals {
     Object.assign(this, { at, waiting, isLoading: !host.level, onLoaded: loaded });
     this.node = el("span", { class: "eesd-chip eesd-arrivals", role: "status" });
     if (!waiting.length && !this.isLoading) return;
-    document.querySelector(".eesd-title > p")?.before(this.node);
+    document.querySelector(".eesd-tools")?.before(this.node);
     this.look();
   }
 

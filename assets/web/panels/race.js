@@ -9,9 +9,9 @@ import { LaneText } from "./race_text.js";
 
 const words = say.race;
 
-// The legend shows each state as a token in that state.
+// The legend shows each state as a token in that state, and says what it means.
 function legend() {
-  const tokens = STATES.map((state) => dress(el("span"), { state, text: say.states[state] }));
+  const tokens = STATES.map((state) => dress(el("span", { title: say.intro.meanings[state] }), { state, text: say.states[state] }));
   return el("div", { class: "e-legend", role: "group", "aria-label": words.legend }, ...tokens);
 }
 

@@ -1,4 +1,4 @@
-// The next request of a conversation, below the reply in the race's panel. It can be typed while the reply comes and sent once that is complete.
+// The next request of a conversation, beside the race's verdict. It can be typed while the reply comes and sent once that is complete.
 import { button, el } from "../lib/elements.js";
 import { turnsOf } from "../lib/turns.js";
 import { say } from "../lib/words.js";
@@ -9,7 +9,7 @@ export class Reply {
   // `send(request, turns)`: asks for the reply to a request that follows these turns.
   constructor(view, send) {
     Object.assign(this, { name: "reply", view, onSend: send });
-    this.box = el("textarea", { rows: "1", "aria-label": words.label });
+    this.box = el("textarea", { rows: "1", "aria-label": words.label, title: words.keys });
     this.button = button(words.send, () => this.send(), "e-send");
     this.node = el("div", { class: "e-reply", hidden: "" }, this.box, this.button);
     this.box.addEventListener("keydown", (event) => {

@@ -70,7 +70,7 @@ export const takeaway = {
 
 export const whatIf = {
   title: "What if",
-  note: "Worked out, not run: this run's own drafts under other rules, at the costs its rounds measured. Regret: time lost against the best lengths in hindsight.",
+  note: "Worked out, not run: this run's own drafts under other rules, at the costs its rounds measured. Regret: time lost against the best lengths.",
   columns: ["draft lengths", "speedup", "tok/s", "regret", "rounds", "accepted"],
   better: "(shorter is better)",
   names: { "this run": "this run", oracle: "best in hindsight" },

@@ -65,9 +65,10 @@ export const conversation = {
   you: "You",
   model: "Reply",
   label: "your next request",
+  keys: "Enter sends, Shift+Enter begins a new line",
   send: "Send",
-  ready: "Your next request: Enter sends, Shift+Enter begins a new line",
-  waiting: "Your next request: you can send it once the reply is there",
+  ready: "Your next request",
+  waiting: "Your next request, after this reply",
   ended: "This reply is incomplete: press Run to have it written again",
 };
 
@@ -127,9 +128,9 @@ export const scrubber = {
   follow: "back to what is being written now",
   keys: "keys (?)",
   present: "presenter mode (F)",
-  where: (time, round, rounds) => `${number(time)} s${round ? `, round ${round} of ${rounds}` : ""}`,
   takeAway: "take it away",
   takeAwayHint: "this run as a link, a web page, a table, a citation",
+  where: (time, round, rounds) => `${number(time)} s${round ? `, round ${round} of ${rounds}` : ""}`,
 };
 
 export const keys = {

@@ -22,7 +22,8 @@ export const page = {
   caution: (model, layer) =>
     `没有为 ${model} 训练过退出层：草稿来自第 ${layer} 层之后它自己的归一化与输出头，除非模型为提前退出训练过，否则很少被接受；可用 distill 命令训练一个`,
   form: {
-    "Early-exiting speculative decoding: the same text, two clocks.": "提前退出推测解码：同样的文本，两个时钟。",
+    ["Early-exiting speculative decoding: the model's first layers guess the next tokens, its other layers check all guesses in one pass. " +
+    "The same text, two clocks."]: "提前退出推测解码：模型的前几层先猜接下来的词元，其余各层一次检查所有猜测。同样的文本，两个时钟。",
     LIVE: "实时",
     RECORDED: "录制",
     "exact by construction": levels["exact-by-construction"],
@@ -182,9 +183,10 @@ export const conversation = {
   you: "你",
   model: "回答",
   label: "你的下一个请求",
+  keys: "Enter 发送，Shift+Enter 换行",
   send: "发送",
-  ready: "你的下一个请求：Enter 发送，Shift+Enter 换行",
-  waiting: "你的下一个请求：回答写完后即可发送",
+  ready: "你的下一个请求",
+  waiting: "下一个请求：回答写完后可发送",
   ended: "这个回答不完整：请按“运行”重写",
 };
 
@@ -243,10 +245,10 @@ export const scrubber = {
   follow: "回到正在写的位置",
   keys: "按键 (?)",
   present: "演示模式 (F)",
-  where: (time, round, rounds) => `${number(time)} 秒${round ? `，第 ${round} / ${rounds} 轮` : ""}`,
-};
   takeAway: "带走",
   takeAwayHint: "把这次运行存为链接、网页、表格或引用",
+  where: (time, round, rounds) => `${number(time)} 秒${round ? `，第 ${round} / ${rounds} 轮` : ""}`,
+};
 
 export const keys = {
   title: "按键",
