@@ -15,6 +15,7 @@ import torch
 from .control import Costs
 from .draft.base import Parts, Text
 from .draft.early_exit import EarlyExitDrafter
+from .fit import Fit
 from .heads.base import Head
 from .limits import MAX_ROWS
 from .model.span import Segment, Span
@@ -43,9 +44,12 @@ class Measured:
 
 
 class CostTracker:
-    """The costs of rounds with one drafter: the measured ones at first, then exponentially weighted means over the run's own rounds.
+    """The costs of rounds with one drafter: the measured ones at first, then what the run's own rounds tell.
 
-    T_v keeps its measured shape and is scaled as a whole. Otherwise noise in a single T_v(m) would look like a step in a draft's price.
+    T_v keeps its measured shape but for two factors: of what a pass of one row takes, and of what further rows add. Otherwise noise in a
+    single T_v(m) would look like a step in a draft's price. One factor would not do: a machine that serves others too is now short of
+    memory's time, now of the processor's. Draft steps have two factors as well: of a round's first, whose weights no cache holds any more,
+    and of later ones.
 
     If several texts share passes (`texts` of them, together.py), a round of k drafts is priced as if all of them drafted k, because a pass
     has the rows of all texts. Rows beyond the limit of a pass take further passes. All texts wait for a text's draft step. Where they share
@@ -62,7 +66,9 @@ class CostTracker:
         little = 0.02 * measured.plain  # a guess for what is not measured at load
         self.shallow, self.draft = (measured.shallow, measured.draft) if reuses else (0.0, cost_guess * measured.plain)
         self.at_once = at_once
-        self.verify = Costs.from_points(0.0, measured.verify if reuses else measured.full, 0.0).verify
+        self.idle = self.shallow  # the first layers in a round without drafts
+        self.verify = self.measured = Costs.from_points(0.0, measured.verify if reuses else measured.full, 0.0).verify
+        self.steps, self.passes = Fit(), Fit()
         self.rest = little  # acceptance, rollback and bookkeeping
         self.tokens, self.seconds = 1, measured.plain  # tokens written so far and their time; starts with one plain step
         self.texts = 1
@@ -70,15 +76,18 @@ class CostTracker:
 
     def costs(self) -> Costs:
         verify = self.verify if self.texts == 1 else tuple(self._passes(self.texts * rows) for rows in range(1, MAX_ROWS + 1))
-        step, fixed = self.texts * self.draft, self._growth(self.texts) * self.shallow + self.rest
-        return Costs(0.0, verify, fixed, step) if self.at_once else Costs(step, verify, fixed)
+        growth, step = self._growth(self.texts), self.texts * self.draft
+        begun = self.steps.first * (growth * self.shallow + step)
+        later = 0.0 if self.at_once else min(self.steps.second * step, begun)
+        return Costs(later, verify, growth * self.idle + self.rest, begun - growth * self.idle - later)
 
-    def _passes(self, rows: float) -> float:
+    def _passes(self, rows: float, verify: Sequence[float] = ()) -> float:
         """Time of the verify passes for this many rows in total, in seconds. A part of a row takes a part of its time."""
+        verify = verify or self.verify
         whole, rest = divmod(rows, MAX_ROWS)
         low, part = int(rest), rest - int(rest)
-        before = self.verify[low - 1] if low else 0.0
-        return whole * self.verify[-1] + before + (part * (self.verify[low] - before) if part else 0.0)
+        before = verify[low - 1] if low else 0.0
+        return whole * verify[-1] + before + (part * (verify[low] - before) if part else 0.0)
 
     def _growth(self, rows: float) -> float:
         """Time of a draft step with this many rows / with one row. It is assumed to grow like T_v."""
@@ -99,18 +108,19 @@ class CostTracker:
         """Learn from a round. Times in seconds: drafting (including the first layers over the pending token), the verify pass, and the
         rest. `drafted`: spine nodes. `siblings`: other nodes. `written`: tokens that the round wrote."""
         self.tokens, self.seconds = self.tokens + written, self.seconds + draft_seconds + verify_seconds + rest_seconds
-        steps = min(drafted, 1) if self.at_once else drafted
+        growth, later = self._growth(self.texts), 0 if self.at_once else drafted - 1
         if drafted and not self.shallow + self.draft:
-            self.draft = draft_seconds / steps
+            self.draft = draft_seconds / (1 + later)
         elif drafted:
-            mean = self._growth(self.texts) * self.shallow + steps * self.draft
-            scale = self._scale(mean, draft_seconds)
-            self.shallow, self.draft = scale * self.shallow, scale * self.draft  # both by one factor: only their sum was measured
-        elif self.shallow:
-            self.shallow *= self._scale(self._growth(self.texts) * self.shallow, draft_seconds)
+            self.steps.learn(growth * self.shallow + self.draft, later * self.draft, draft_seconds)
+        elif self.idle:
+            self.idle *= self._scale(growth * self.idle, draft_seconds)
         self.rest *= self._scale(self.rest, rest_seconds)
-        scale = self._scale(self._passes(self.rows or self.texts * (1 + drafted + siblings)), verify_seconds)
-        self.verify = tuple([scale * seconds for seconds in self.verify])
+        rows = self.rows or self.texts * (1 + drafted + siblings)
+        one_row = -(-rows // MAX_ROWS) * self.measured[0]
+        self.passes.learn(one_row, self._passes(rows, self.measured) - one_row, verify_seconds)
+        alone, one, more = self.measured[0], self.passes.first, self.passes.second
+        self.verify = tuple([one * alone + more * (seconds - alone) for seconds in self.measured])
 
     def _scale(self, mean: float, seconds: float) -> float:
         """The factor by which a mean changes."""

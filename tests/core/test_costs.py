@@ -1,5 +1,7 @@
 """The cost model: what is measured fits the model at hand, and tracking follows what rounds take. Nothing here depends on a clock."""
 
+from random import Random
+
 import pytest
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -63,8 +65,9 @@ def test_a_wrong_start_is_forgotten_and_no_cost_becomes_negative():
     tracker = CostTracker(slow, reuses=2)
     for _ in range(80):
         tracker.observe(1, 3.0, MEASURED.verify[2], 0.2)
-    assert tracker.shallow + tracker.draft == pytest.approx(3.0, rel=0.01)
-    assert min(tracker.shallow, tracker.draft) > 0.5
+    costs = tracker.costs()
+    assert costs.round(1) == pytest.approx(3.0 + MEASURED.verify[2] + 0.2, rel=0.01)
+    assert min(costs.draft, *costs.verify, costs.fixed + costs.first) > 0.5
 
 
 def test_before_the_first_round_costs_are_the_measured_ones():
@@ -80,7 +83,7 @@ def test_tracking_finds_what_rounds_take(drafted):
     """Another machine: twice as slow to draft, half as slow again to verify."""
     tracker = CostTracker(MEASURED, reuses=2)
     verify = [1.5 * (9 + 0.5 * i) for i in range(16)]
-    for _ in range(100):
+    for _ in range(300):
         tracker.observe(drafted, (1.0 if drafted else 2.0) + 4.0 * drafted, verify[drafted], 0.5)
     costs = tracker.costs()
     assert costs.verify == pytest.approx(verify, rel=0.01)  # one m tells of all
@@ -92,7 +95,25 @@ def test_an_interrupted_round_changes_little():
     before = tracker.costs()
     tracker.observe(4, 1000.0, 1000.0, 1000.0)
     after = tracker.costs()
-    assert all(after.round(k) <= 1.11 * before.round(k) for k in range(16))
+    assert all(after.round(k) <= 1.23 * before.round(k) for k in range(16))
+    for drafted in range(10):
+        tracker.observe(drafted, 1.0 + 2.0 * drafted, 9.0 + 0.5 * drafted, 0.2)
+    before = tracker.costs()
+    tracker.observe(4, 1000.0, 1000.0, 1000.0)
+    assert all(tracker.costs().round(k) <= 1.1 * before.round(k) for k in range(16))
+
+
+@pytest.mark.parametrize("row", [0.1, 0.5, 1.5])
+def test_rounds_of_different_lengths_tell_the_parts_apart(row):
+    """Rows that got cheaper or dearer than at load, and a first draft that takes three times as long as later ones."""
+    tracker, random = CostTracker(MEASURED, reuses=0, cost_guess=0.1), Random(1)
+    for _ in range(200):
+        drafted = random.randrange(1, 6)
+        noise = (random.uniform(0.95, 1.05) for _ in range(2))
+        tracker.observe(drafted, (1.5 + 0.5 * (drafted - 1)) * next(noise), (10.0 + row * drafted) * next(noise), 0.2)
+    costs = tracker.costs()
+    assert costs.verify[4] - costs.verify[0] == pytest.approx(4 * row, rel=0.2, abs=0.5)  # 2.4 at load
+    assert costs.draft == pytest.approx(0.5, rel=0.1) and costs.draft + costs.first == pytest.approx(1.5, rel=0.1)
 
 
 def said_at_first(engine, request, **parts) -> CostMeasured:
