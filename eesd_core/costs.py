@@ -116,11 +116,11 @@ class CostTracker:
         elif self.idle:
             self.idle *= self._scale(growth * self.idle, draft_seconds)
         self.rest *= self._scale(self.rest, rest_seconds)
-        rows = self.rows or self.texts * (1 + drafted + siblings)
-        one_row = -(-rows // MAX_ROWS) * self.measured[0]
+        rows, alone = self.rows or self.texts * (1 + drafted + siblings), self.measured[0]
+        one_row = -(-rows // MAX_ROWS) * alone
         self.passes.learn(one_row, self._passes(rows, self.measured) - one_row, verify_seconds)
-        alone, one, more = self.measured[0], self.passes.first, self.passes.second
-        self.verify = tuple([one * alone + more * (seconds - alone) for seconds in self.measured])
+        more, begun = self.passes.second, (self.passes.first - self.passes.second) * alone
+        self.verify = tuple([begun + more * seconds for seconds in self.measured])
 
     def _scale(self, mean: float, seconds: float) -> float:
         """The factor by which a mean changes."""

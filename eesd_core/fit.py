@@ -15,7 +15,7 @@ class Fit:
     def __init__(self):
         self.first = self.second = 1.0
         self.together, self.least_together = self.TOGETHER
-        self.sums = [self.BEFORE, 0.0, 0.0, self.BEFORE, 0.0]  # of first^2, first * second, second^2, first * seconds, second * seconds
+        self.sums = self.BEFORE, 0.0, 0.0, self.BEFORE, 0.0  # of first^2, first * second, second^2, first * seconds, second * seconds
 
     def learn(self, first: float, second: float, seconds: float) -> None:
         """The parts as expected without factors, in seconds, and what a round took."""
@@ -23,11 +23,13 @@ class Fit:
         if not expected:
             return
         x, y, took = first / expected, second / expected, min(seconds / expected, self.MOST_CHANGE)
-        weight = self.FASTER if took < 0.5 else 1.0
-        new = x * x, x * y, y * y, x * took, y * took
-        self.sums = [self.FADES * old + weight * more for old, more in zip(self.sums, new)]
-        self.together = together = max(self.FADES * self.together, self.least_together)
+        fades, weight = self.FADES, self.FASTER if took < 0.5 else 1.0
         xx, xy, yy, xt, yt = self.sums
+        xx, xy, yy = fades * xx + weight * x * x, fades * xy + weight * x * y, fades * yy + weight * y * y
+        xt, yt = fades * xt + weight * x * took, fades * yt + weight * y * took
+        self.sums = xx, xy, yy, xt, yt
+        self.together = together = max(fades * self.together, self.least_together)
         xx, xy, yy = xx + together, xy - together, yy + together
-        found = (yy * xt - xy * yt) / (xx * yy - xy * xy), (xx * yt - xy * xt) / (xx * yy - xy * xy)
-        self.first, self.second = (max(factor, self.LEAST) for factor in found)
+        scale = 1 / (xx * yy - xy * xy)
+        self.first = max(scale * (yy * xt - xy * yt), self.LEAST)
+        self.second = max(scale * (xx * yt - xy * xt), self.LEAST)
