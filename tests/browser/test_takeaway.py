@@ -219,8 +219,11 @@ def test_a_lecture_page_has_several_runs(engine, open_page, tmp_path):
         finished(page)
         assert page.evaluate("EESD.view.state.tokens.eesd") == tokens
         assert runs.input_value() == run
+    page.set_viewport_size({"width": 390, "height": 800})
     page.keyboard.press("t")
     expect(page.locator(".e-tour")).to_contain_text("1 of 4")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # the names of runs are long
+    assert page.locator(".e-tour .e-hint").bounding_box()["height"] < 30  # "1 of 4" in one line
     with pytest.raises(UserError, match="one trace"):
         export(traces[0], "csv", traces[1])
 
