@@ -29,8 +29,8 @@ class Cells:
         self._cells: dict[tuple, dict] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._read(path.read_bytes() if path.exists() else b"")
-            self._lines = path.open("a", encoding="ascii")
+            self._read(path.read_bytes() if path.is_file() else b"")
+            self._lines = path.open("ab")
             if self.sittings == 1:
                 self._append({"format": FORMAT} | self.header)
             else:
@@ -39,15 +39,13 @@ class Cells:
             raise UserError(f"results cannot be kept in {path}: {problem.strerror}; give --out another place") from None
 
     def _read(self, data: bytes) -> None:
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            with self.path.open("r+b") as file:
-                file.truncate(len(whole))
-        if not whole:
-            return
+        """Nothing is cut off before the first line has shown that the file is this benchmark's: another one stays as it is."""
+        whole, header = data[: data.rfind(b"\n") + 1], {"format": FORMAT} | self.header
         try:
-            first, *rest = map(json.loads, whole.decode("ascii").splitlines())
-            if first != {"format": FORMAT} | self.header:
+            if not whole and not self._line(header).startswith(data):
+                raise ValueError("another file")
+            first, *rest = map(json.loads, whole.decode("ascii").splitlines() or [self._line(header)])
+            if first != header:
                 raise ValueError("another benchmark")
             for line in rest:
                 if "note" in line:
@@ -58,10 +56,17 @@ class Cells:
                     self._cells[_key(line)] = line
         except (ValueError, KeyError, TypeError) as problem:
             raise UserError(f"{self.path} cannot be taken up ({str(problem)[:80]}): delete it, or give --out another place") from None
-        self.sittings += 1
+        if len(whole) < len(data):
+            with self.path.open("r+b") as file:
+                file.truncate(len(whole))
+        self.sittings += bool(whole)
 
-    def _append(self, line: dict) -> None:
-        self._lines.write(json.dumps(line, separators=(",", ":")) + "\n")
+    @staticmethod
+    def _line(values: dict) -> bytes:
+        return json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
+
+    def _append(self, values: dict) -> None:
+        self._lines.write(self._line(values))
         self._lines.flush()
 
     def note(self, name: str, value: str) -> None:
@@ -82,7 +87,10 @@ class Cells:
         return iter(self._cells.values())
 
     def close(self) -> None:
+        """A file in which nothing was found goes: a refused benchmark leaves nothing behind."""
         self._lines.close()
+        if not self._cells and not self.notes and self.path.is_file():
+            self.path.unlink()
 
 
 def _key(cell: dict) -> tuple:

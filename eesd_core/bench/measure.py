@@ -61,8 +61,6 @@ def measure(engine: Engine, groups: tuple[Group, ...], cells: Cells, cancelled: 
     """Yields before the first cell and after every one. `cancelled` is asked between cells. Raises UserError before the first cell."""
     todo = []
     yield Progress(len(cells), 0, 0.0, "preparing")
-    if wishes := engine.target.wishes:
-        cells.note("generation_config.json", f"no method here obeys what it asks for: {', '.join(f'{k} {v}' for k, v in wishes.items())}")
     for group in groups:
         _check_prompts(engine, group)
     for doing in _look_for_skips(engine, groups, cells):
@@ -74,6 +72,8 @@ def measure(engine: Engine, groups: tuple[Group, ...], cells: Cells, cancelled: 
         for name, reason in missing.items():
             cells.note(f"{group.name}: {name}", f"left out: {reason}")
         todo.append((group, runners))
+    if wishes := engine.target.wishes:
+        cells.note("generation_config.json", f"no method here obeys what it asks for: {', '.join(f'{k} {v}' for k, v in wishes.items())}")
     if engine.target.device.type == "cpu":
         use_large_pages({})  # for the peers' own weights too
     total = sum(len(group.prompts) * group.repeats * len(runners) for group, runners in todo)

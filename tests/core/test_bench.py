@@ -1,6 +1,7 @@
 """The benchmark with a tiny model: what it counts, that it goes on where it was killed, that it finds forks and broken rules."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -124,6 +125,37 @@ def test_broken_cells_are_said(tmp_path, content):
     (tmp_path / "cells").write_bytes(content)
     with pytest.raises(UserError, match="--out"):
         Cells(tmp_path / "cells", {"a": 1})
+
+
+@pytest.mark.parametrize("content", [b"notes of mine", b'{"a": 1}', HEADER[:9] + b"x", HEADER + b"[1,2]\n{", b"a\nb"])
+def test_somebody_elses_file_stays_as_it_is(tmp_path, content):
+    """`identity --out FILE` may name any file, and few end with a line break: all behind the last one counted as cut off by a kill."""
+    (tmp_path / "cells").write_bytes(content)
+    with pytest.raises(UserError, match="cannot be taken up"):
+        Cells(tmp_path / "cells", {"a": 1})
+    assert (tmp_path / "cells").read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", HEADER[:9], HEADER, HEADER + b'{"note":"x","val'])
+def test_a_file_that_was_cut_off_is_taken_up(tmp_path, content):
+    (tmp_path / "cells").write_bytes(content)
+    cells = Cells(tmp_path / "cells", {"a": 1})
+    cells.note("x", "y")
+    cells.close()
+    assert Cells(tmp_path / "cells", {"a": 1}).notes == {"x": "y"}
+
+
+def test_a_refused_benchmark_leaves_nothing_behind(engine, tmp_path):
+    with pytest.raises(UserError):
+        bench(engine, "default", groups_of(engine, ["vanilla"]), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_device_is_not_read(tmp_path):
+    """/dev/full and /dev/zero can be read for ever."""
+    with pytest.raises(UserError, match="No space left"):
+        Cells(Path("/dev/full"), {"a": 1})
 
 
 def test_the_order_is_reversed_on_every_second_repeat(engine, tmp_path):
