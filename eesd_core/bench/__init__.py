@@ -7,8 +7,9 @@ own way; `latest_report` finds the last report; `compare` says how far two repor
 from ..lazily import importer
 
 _HOMES = {
-    "Benchmark": "benchmark", "Prompt": "prompts", "bench": "benchmark", "compare": "agreement", "latest_report": "latest",
-    "load_prompts": "prompts", "own_request": "methods", "parse_method": "methods", "plan": "benchmark", "read_prompts": "prompts",
+    "Benchmark": "benchmark", "Prompt": "prompts", "bench": "benchmark", "check_suite": "suites", "compare": "agreement",
+    "latest_report": "latest", "load_prompts": "prompts", "own_request": "methods", "parse_method": "methods", "plan": "benchmark",
+    "read_prompts": "prompts",
 }  # fmt: skip
 __all__ = list(_HOMES)
 __getattr__ = importer(__name__, _HOMES)

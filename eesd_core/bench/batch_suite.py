@@ -38,8 +38,6 @@ def batch_suite(
         raise UserError("the suite batch measures one method of this engine beside vanilla: name a controller, as in --methods beta")
     if sampling.rejects:
         raise UserError("the suite batch compares texts token by token: leave out --acceptance rejection")
-    if repeats < 1:
-        raise UserError(f"--repeats must be at least 1, not {repeats}")
     chat = engine.target.codec.has_chat
 
     def queues(form: str) -> list[list[Request]]:

@@ -105,7 +105,10 @@ def _check_prompts(engine: Engine, group: Group) -> None:
     """Raises UserError, before the work, for a prompt that does not fit."""
     plain = Runner(engine, parse_method("vanilla"))
     for prompt in group.prompts:
-        plain.ids(prompt, group.new_tokens, group.sampling)
+        try:
+            plain.ids(prompt, group.new_tokens, group.sampling)
+        except UserError as problem:
+            raise UserError(f"prompt {prompt.id}: {problem}") from None
 
 
 def _look_for_skips(engine: Engine, groups: tuple[Group, ...], cells: Cells) -> Iterator[str]:

@@ -36,19 +36,26 @@ def load_prompts(path: Path | None, limit: int | None = None) -> list[Prompt]:
                 by_category[prompt.category].append(prompt)
         prompts = [prompt for turn in zip_longest(*by_category.values()) for prompt in turn if prompt]
     if not prompts:
-        raise UserError("there are no prompts to run: check --prompts")
+        raise UserError(f"{path} holds no prompts: write JSON Lines, an object with a `prompt` on every line")
     return prompts[:limit]
 
 
 def _read(path: Path) -> list[Prompt]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        entries = [json.loads(line) for line in lines if line.strip()]
-        return [_prompt(entry, f"{path.stem}-{number}") for number, entry in enumerate(entries)]
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a mark in front
     except OSError as problem:
         raise UserError(f"the prompts cannot be read from {path}: {problem.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
-        raise UserError(f"{path} is no JSON Lines file with a `prompt` (or Spec-Bench's `turns`) on every line") from None
+    except UnicodeDecodeError as problem:
+        raise UserError(f"{path} is no UTF-8 text (at byte {problem.start}): save it as UTF-8") from None
+    prompts: list[Prompt] = []
+    for number, line in enumerate(text.split("\n"), 1):  # `splitlines` would cut inside of strings, at other characters that break lines
+        try:
+            if line.strip():
+                prompts.append(_prompt(json.loads(line), f"{path.stem}-{len(prompts)}"))
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+            what = 'no JSON object with a text `prompt`, as in {"prompt": "Once upon a time"} (or Spec-Bench\'s `turns`)'
+            raise UserError(f"line {number} of {path} is {what}") from None
+    return prompts
 
 
 def _prompt(entry: dict, number: str) -> Prompt:

@@ -53,12 +53,7 @@ def make_suite(
     name: str, prompts: list[Prompt], methods: list[str] | None, sampling: Sampling, new_tokens: int, repeats: int, context: int
 ) -> tuple[Group, ...]:
     """The groups of a suite. `methods` replaces the default suite's. `context`: of the model, in tokens. Raises UserError."""
-    if name not in SUITES:
-        raise UserError(f"unknown suite {name!r}: choose one of {', '.join(SUITES)}")
-    if methods and name != "default":
-        raise UserError(f"the suite {name} brings its own methods: leave out --methods, or --suite")
-    if repeats < 1:
-        raise UserError(f"--repeats must be at least 1, not {repeats}")
+    check_suite(name, methods, repeats)
     every, few = tuple(prompts), tuple(prompts[:FEW])
     drawn = sampling if sampling.temperature else replace(sampling, temperature=DRAWN)
     base = Group(name, "Methods", DEFAULT, every, sampling, new_tokens, repeats)
@@ -92,4 +87,15 @@ def make_suite(
     return tuple(groups)
 
 
+def check_suite(name: str, methods: list[str] | None, repeats: int) -> None:
+    """Needs no model, so that a mistake is said before one is loaded. Raises UserError."""
+    if name not in (*SUITES, *OTHERS):
+        raise UserError(f"unknown suite {name[:60]!r}: choose one of {', '.join((*SUITES, *OTHERS))}")
+    if methods and name not in ("default", *OTHERS):
+        raise UserError(f"the suite {name} brings its own methods: leave out --methods, or --suite")
+    if repeats < 1:
+        raise UserError(f"--repeats must be at least 1, not {repeats}")
+
+
 SUITES = ("default", "full", "thompson", "sensitivity", "distillation", "length", "temperature")
+OTHERS = ("batch", "gpu")  # made elsewhere: batch_suite.py, gpu_suite.py

@@ -49,7 +49,7 @@ def add_commands(commands, shared: Shared) -> None:
 
 def bench(arguments) -> int:
     from ..bench import bench as run_bench
-    from ..bench import compare, load_prompts, parse_method, plan
+    from ..bench import check_suite, compare, load_prompts, parse_method, plan
     from ..bench.batch_suite import batch_suite
     from ..bench.gpu_suite import gpu_suite
 
@@ -65,6 +65,7 @@ def bench(arguments) -> int:
     methods = [name.strip() for name in a.methods.split(",")] if a.methods is not None else None
     for name in methods or ():
         parse_method(name)  # a wrong name is reported now, not after loading
+    check_suite(a.suite, methods, a.repeats)
     engine = load_engine(a)
     if a.suite == "batch":
         return said(batch_suite(engine, prompts, methods, sampling, a.max_new_tokens, a.repeats), a.json)

@@ -278,7 +278,7 @@ def test_several_processes_are_refused(engine, tmp_path, monkeypatch):
 
 
 def test_a_prompt_that_does_not_fit_is_said_before_the_work(engine, tmp_path):
-    with pytest.raises(UserError, match="context"):
+    with pytest.raises(UserError, match=r"^prompt p\d: .*context"):
         bench(engine, "default", groups_of(engine, ["fixed:1"], tokens=190), tmp_path)
     with pytest.raises(UserError, match="--out"):
         (tmp_path / "file").write_text("")

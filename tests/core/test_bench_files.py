@@ -60,6 +60,23 @@ def test_broken_prompts_are_said(tmp_path, text):
         load_prompts(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbf%s", b"%s\r\n", b'{"prompt": "first"}\n\n%s'])
+def test_files_as_editors_write_them(tmp_path, content):
+    """A mark in front, Windows' line breaks, and characters within a string that break lines elsewhere."""
+    (tmp_path / "p.jsonl").write_bytes(content % '{"prompt": "a\u2028b\x85c"}'.encode())
+    assert load_prompts(tmp_path / "p.jsonl")[-1].text == "a\u2028b\x85c"
+
+
+@pytest.mark.parametrize(
+    "content, says",
+    [(b'{"prompt": "a"}\n\n{"prompt": 3}\n', "line 3 of "), (b'{"prompt": "\xff"}', "UTF-8"), (b"\n\n", "holds no prompts")],
+)
+def test_what_is_wrong_with_prompts_is_told(tmp_path, content, says):
+    (tmp_path / "p.jsonl").write_bytes(content)
+    with pytest.raises(UserError, match=says):
+        load_prompts(tmp_path / "p.jsonl")
+
+
 def test_spelling_of_methods():
     assert {parse_method(name).name for name in (*DEFAULT, *FULL)} == {*DEFAULT, *FULL}
     method = parse_method("layer-skip:a3.m4+beta:forget=0.9@rejection")

@@ -123,6 +123,20 @@ def test_doctor_prints_costs(call, model_folder):
 
 
 @pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--suite", "magic"], "length, temperature, batch, gpu"), (["--suite", "full", "--methods", "beta"], "leave out --methods"),
+        (["--repeats", "0"], "--repeats"), (["--suite", "batch", "--repeats", "0"], "--repeats"),
+    ],
+    ids=lambda a: "-".join(a) if isinstance(a, list) else "",
+)  # fmt: skip
+def test_a_benchmark_that_cannot_be_planned_is_refused_before_the_model_is_loaded(call, monkeypatch, arguments, says):
+    monkeypatch.setattr("eesd_core.cli.measurements.load_engine", lambda *_: pytest.fail("a model was loaded first"))
+    status, _, err = call("bench", *arguments)
+    assert status == 2 and err.count("\n") == 1 and says in err
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["generate", "x", "--trace"], ["race", "x", "--trace"], ["record", "x", "--out"], ["bench", "--json"],
