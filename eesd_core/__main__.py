@@ -1,5 +1,9 @@
 import sys
 
-from .cli import main
+try:
+    from .cli import main
 
-sys.exit(main())
+    sys.exit(main())
+except KeyboardInterrupt:  # while modules are imported; `main` says the same later on
+    print("stopped", file=sys.stderr)
+    sys.exit(130)

@@ -3,6 +3,8 @@
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +42,23 @@ def check_writable(path: Path, what: str) -> None:
         raise UserError(f"{what} cannot be written to {path}: {problem.strerror}; choose another path") from None
 
 
+@contextmanager
+def traced(arguments, records: list) -> Iterator[None]:
+    """Around a run that appends to `records`: writes the trace that --trace asks for, also of a run that is stopped by Ctrl-C or by a
+    reader of the output that has seen enough. Raises UserError."""
+    stopped = None
+    try:
+        yield
+    except (KeyboardInterrupt, BrokenPipeError) as problem:
+        stopped = problem
+    if arguments.trace and records:
+        from ..trace import write_trace
+
+        write_trace(Path(arguments.trace), records)
+    if stopped:
+        raise stopped
+
+
 def whole(text: str) -> int:
     try:
         return int(text)
@@ -52,6 +71,17 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a number, not {text[:40]!r}") from None
+
+
+def given(text: str) -> str:
+    """A name or a path. An empty one is mostly a variable of the shell that is not set, and must not stand for the default."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty: leave the flag out for the default")
+    return text
+
+
+def path(text: str) -> Path:
+    return Path(given(text))
 
 
 def amount(text: str) -> int:
@@ -77,11 +107,11 @@ class Shared(NamedTuple):
 
 def shared_flags() -> Shared:
     model = Parser(add_help=False)
-    model.add_argument("--model", metavar="MODEL", help=f"{MODELS} (default: storyteller, the embedded model)")
+    model.add_argument("--model", type=given, metavar="MODEL", help=f"{MODELS} (default: storyteller, the embedded model)")
     where = "folder or Hub id[@revision] of its exit layer (default: the model's folder); frozen:N for the model's own head after N layers"
-    model.add_argument("--exit-layer", metavar="DIR_OR_ID", help=where)
+    model.add_argument("--exit-layer", type=given, metavar="DIR_OR_ID", help=where)
     others = "folder of other trained heads, a folder for each kind (default: those shipped, or in the model's folder)"
-    model.add_argument("--heads", metavar="DIR", help=others)
+    model.add_argument("--heads", type=given, metavar="DIR", help=others)
     weights = "weights: q8 and q4 on a CPU (4-bit blocks of a GGUF file as they are); 4bit and 8bit by bitsandbytes"
     model.add_argument("--quantize", choices=CHOICES, default="none", help=weights)
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
@@ -91,21 +121,21 @@ def shared_flags() -> Shared:
     said.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
 
     draws = Parser(add_help=False)
-    draws.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 is greedy")
+    draws.add_argument("--temperature", type=number, default=0.0, metavar="T", help="0 is greedy (default: 0)")
     draws.add_argument("--top-k", type=whole, default=0, metavar="K", help="draw from the K likeliest tokens (0: all)")
     draws.add_argument("--top-p", type=number, default=1.0, metavar="P", help="from the likeliest ones that reach probability P together")
     draws.add_argument("--min-p", type=number, default=0.0, metavar="P", help="from those at least P times as likely as the likeliest")
     rule = "shared-noise writes vanilla's text token for token, rejection keeps its distribution"
     draws.add_argument("--acceptance", choices=["shared-noise", "rejection"], help=f"{rule} (default: shared-noise)")
-    draws.add_argument("--seed", type=whole, default=0, metavar="S")
+    draws.add_argument("--seed", type=whole, default=0, metavar="S", help="of draws and controllers (default: 0)")
 
     writing = Parser(add_help=False)
     system = "what a chat model is told in front of the conversation (default: what its template says)"
     writing.add_argument("--system", default="", metavar="TEXT", help=system)
-    writing.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
+    writing.add_argument("--max-new-tokens", type=whole, default=128, metavar="N", help="(default: 128)")
     writing.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end the text in front of TEXT; may be given again")
     how = f"one of {', '.join(CONTROLLERS)}; settings follow, as in threshold:0.3 or beta:draw=round:forget=0.95"
-    writing.add_argument("--controller", default="throughput", metavar="NAME[:SETTING=VALUE]", help=f"{how} (default: throughput)")
+    writing.add_argument("--controller", metavar="NAME[:SETTING=VALUE]", help=f"{how} (default: throughput)")
     writing.add_argument("--draft-length", type=whole, metavar="K", help=f"drafts a round, 0 to {MAX_DRAFT}: implies --controller fixed")
     writing.add_argument("--drafter", default="early-exit", metavar="NAME[:SETTING]", help=f"{drafters()} (default: early-exit)")
     rows = f"a tree: siblings may fill up a verify pass to N rows, 1 to {MAX_ROWS}; 1 is a chain (default: the drafter's)"
@@ -158,8 +188,10 @@ def sampling_of(arguments):
 def request_of(arguments, method: str = "eesd"):
     from ..request import Request
 
-    controller, settings = parse_controller(arguments.controller, arguments.seed)
+    controller, settings = parse_controller(arguments.controller or "throughput", arguments.seed)
     if arguments.draft_length is not None:
+        if arguments.controller not in (None, "fixed"):
+            raise UserError("--draft-length is for --controller fixed: leave one of the two out (other controllers take limit=K)")
         controller, settings = "fixed", {"length": arguments.draft_length}
     if arguments.prior:
         settings |= {"alpha": arguments.prior[0], "beta": arguments.prior[1]}

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from ..errors import UserError
-from .flags import Shared, check_writable, load_engine, number, sampling_of, whole
+from .flags import Shared, check_writable, given, load_engine, number, path, sampling_of, whole
 
 
 def add_commands(commands, shared: Shared) -> None:
@@ -16,26 +16,29 @@ def add_commands(commands, shared: Shared) -> None:
     suites += "; batch: several texts in the same passes, with and without padding"
     bench.add_argument("--suite", default="default", metavar="NAME", help=suites)
     files = "JSON Lines with a `prompt` field, or Spec-Bench's (default: 60 of its own)"
-    bench.add_argument("--prompts", type=Path, metavar="FILE", help=files)
+    bench.add_argument("--prompts", type=path, metavar="FILE", help=files)
     bench.add_argument("--limit", type=whole, metavar="N", help="use the first N prompts")
     which = "controllers as --controller, vanilla, hf, prompt-lookup, layer-skip, ... (docs/benchmark.md)"
     bench.add_argument("--methods", metavar="A,B", help=which)
-    bench.add_argument("--repeats", type=whole, default=2, metavar="R", help="every second one in reverse order (A B B A)")
-    bench.add_argument("--max-new-tokens", type=whole, default=64, metavar="N")
-    bench.add_argument("--out", type=Path, default=Path("runs/bench"), metavar="DIR", help="reports, and unfinished work to go on with")
+    turns = "how often everything runs, every second time in reverse order, A B B A (default: 2)"
+    bench.add_argument("--repeats", type=whole, default=2, metavar="R", help=turns)
+    bench.add_argument("--max-new-tokens", type=whole, default=64, metavar="N", help="(default: 64)")
+    kept = "reports, and unfinished work to go on with (default: runs/bench)"
+    bench.add_argument("--out", type=path, default=Path("runs/bench"), metavar="DIR", help=kept)
     two = "no run: print how far the speedups of two reports agree (folders that bench wrote)"
-    bench.add_argument("--compare", type=Path, nargs=2, metavar="REPORT", help=two)
-    bench.add_argument("--json", nargs="?", const=True, metavar="FILE", help="the report as the last line of stdout, or into FILE")
+    bench.add_argument("--compare", type=path, nargs=2, metavar="REPORT", help=two)
+    where = "the report as the last line of stdout, or into FILE"
+    bench.add_argument("--json", type=given, nargs="?", const=True, metavar="FILE", help=where)
 
     same = commands.add_parser(
         "identity", parents=[model, said], help="does EESD write what vanilla writes? Over many prompts, token by token"
     )
-    same.add_argument("--prompts", type=Path, nargs="+", required=True, metavar="FILE", help="JSON Lines with a `prompt` field")
+    same.add_argument("--prompts", type=path, nargs="+", required=True, metavar="FILE", help="JSON Lines with a `prompt` field")
     same.add_argument("--limit", type=whole, metavar="N", help="use the first N prompts of every file")
     same.add_argument("--methods", default="beta,throughput,fixed:4", metavar="A,B", help="as --controller")
     same.add_argument("--temperatures", type=number, nargs="+", default=[0.0, 0.7, 1.0], metavar="T", help="above 0 with shared noise")
-    same.add_argument("--max-new-tokens", type=whole, default=128, metavar="N")
-    same.add_argument("--out", type=Path, required=True, metavar="FILE", help="results, line by line; taken up again from here")
+    same.add_argument("--max-new-tokens", type=whole, default=128, metavar="N", help="(default: 128)")
+    same.add_argument("--out", type=path, required=True, metavar="FILE", help="results, line by line; taken up again from here")
 
     law = commands.add_parser(
         "same-law",

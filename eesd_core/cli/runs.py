@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import UserError
-from .flags import Parser, Shared, check_writable, controller_of, dtype_of, load_engine, number, request_of
+from .flags import Parser, Shared, check_writable, controller_of, dtype_of, given, load_engine, number, path, request_of, traced
 from .terminal import printable
 
 
 def add_commands(commands, shared: Shared) -> None:
     model, said, draws, _, text = shared
     traced = Parser(add_help=False)
-    traced.add_argument("--trace", metavar="FILE", help="write every event as NDJSON")
+    traced.add_argument("--trace", type=given, metavar="FILE", help="write every event as NDJSON")
 
     generate = commands.add_parser("generate", parents=[text, draws, traced, model, said], help="write a continuation")
     generate.add_argument("--method", choices=["eesd", "vanilla"], default="eesd")
@@ -25,38 +25,36 @@ def add_commands(commands, shared: Shared) -> None:
         help="EESD beside vanilla on one device: verdict and speedup",
     )
     record = commands.add_parser("record", parents=[text, draws, model, said], help="write a race that the page can open on")
-    record.add_argument("--out", type=Path, required=True, metavar="FILE")
+    record.add_argument("--out", type=path, required=True, metavar="FILE")
     replay = commands.add_parser("replay", parents=[said], help="show a trace in the terminal, at the speed it was made")
-    replay.add_argument("trace", type=Path, metavar="TRACE")
+    replay.add_argument("trace", type=path, metavar="TRACE")
     replay.add_argument("--speed", type=number, default=1.0, metavar="X", help="recorded seconds a second; 0 is at once (default: 1)")
     export = commands.add_parser("export", help="a trace as one offline HTML file, a Perfetto trace, or a CSV of its rounds")
-    export.add_argument("trace", type=Path, nargs="+", metavar="TRACE", help="several make one page to choose from, with html")
+    export.add_argument("trace", type=path, nargs="+", metavar="TRACE", help="several make one page to choose from, with html")
     export.add_argument("--format", choices=["html", "perfetto", "csv"], required=True)
-    export.add_argument("--out", type=Path, required=True, metavar="FILE")
+    export.add_argument("--out", type=path, required=True, metavar="FILE")
     commands.add_parser("doctor", parents=[model, said], help="what this machine does: dtype, threads, row invariance, costs")
 
 
 def generate(arguments) -> int:
     from ..backends import backend
     from ..metrics import Metrics
-    from ..trace import write_trace
 
     request = request_of(arguments, arguments.method)
     if arguments.trace:
         check_writable(Path(arguments.trace), "the trace")
     engine = load_engine(arguments, request.needs_exit_layer)
     records, show, used = [], lambda text: sys.stdout.write(printable(text)), backend(engine, request)
-    show(request.prompt)
-    for record in engine.run(request, backend=used):
-        records.append(record)
-        if record.event.type == "tokens_committed":
-            show(record.event.text)
-            sys.stdout.flush()
-    metrics = Metrics.fold(records, request.method).to_json()
-    show(f"\n\n{metrics['new_tokens']} tokens in {metrics['seconds']:.2f} s: {metrics['tokens_per_second']:.1f} tokens/s")
-    show(f", {metrics['mean_accepted_length']:.2f} tokens per round\n" if request.method == "eesd" else "\n")
-    if arguments.trace:
-        write_trace(Path(arguments.trace), records)
+    with traced(arguments, records):
+        show(request.prompt)
+        for record in engine.run(request, backend=used):
+            records.append(record)
+            if record.event.type == "tokens_committed":
+                show(record.event.text)
+                sys.stdout.flush()
+        metrics = Metrics.fold(records, request.method).to_json()
+        show(f"\n\n{metrics['new_tokens']} tokens in {metrics['seconds']:.2f} s: {metrics['tokens_per_second']:.1f} tokens/s")
+        show(f", {metrics['mean_accepted_length']:.2f} tokens per round\n" if request.method == "eesd" else "\n")
     if arguments.json:
         head = {"method": request.method, "controller": controller_of(request), "dtype": dtype_of(engine), "backend": used}
         print(json.dumps(head | metrics))
@@ -66,7 +64,6 @@ def generate(arguments) -> int:
 def race(arguments) -> int:
     from ..metrics import Metrics
     from ..racing import race as run_race
-    from ..trace import write_trace
     from .terminal import Painter
 
     request = request_of(arguments)
@@ -74,14 +71,13 @@ def race(arguments) -> int:
         check_writable(Path(arguments.trace), "the trace")
     engine = load_engine(arguments, request.needs_exit_layer)
     painter, records = Painter(sys.stdout), []
-    for record in run_race(engine, request):
-        records.append(record)
-        painter.show(record)
-    lanes = {lane: Metrics.fold(records, lane).to_json() for lane in ("vanilla", "eesd")}
-    verdict = records[-1].event
-    painter.summary(lanes, verdict)
-    if arguments.trace:
-        write_trace(Path(arguments.trace), records)
+    with traced(arguments, records):
+        for record in run_race(engine, request):
+            records.append(record)
+            painter.show(record)
+        lanes = {lane: Metrics.fold(records, lane).to_json() for lane in ("vanilla", "eesd")}
+        verdict = records[-1].event
+        painter.summary(lanes, verdict)
     if arguments.json:
         head = {"identical": verdict.identical, "level": verdict.level, "first_difference": verdict.first_difference}
         head |= {"cache_difference": verdict.cache_difference}

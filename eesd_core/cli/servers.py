@@ -1,30 +1,29 @@
 """Commands for other servers: `export-draft` makes a draft model for them, `import` reads what they report of a run."""
 
 import json
-from pathlib import Path
 
 from ..errors import UserError
-from .flags import MODELS, Shared, check_writable
+from .flags import MODELS, Shared, check_writable, given, path
 from .terminal import printable
 
 
 def add_commands(commands, shared: Shared) -> None:
     about = "an exit layer as a model of its own, which vLLM, llama.cpp and transformers take as draft model"
     draft = commands.add_parser("export-draft", parents=[shared.said], help=about)
-    draft.add_argument("--model", metavar="MODEL", help=MODELS)
+    draft.add_argument("--model", type=given, metavar="MODEL", help=MODELS)
     where = "folder or Hub id[@revision] of an exit layer without taps (default: the model's); frozen:N for its own head after N layers"
-    draft.add_argument("--exit-layer", metavar="DIR_OR_ID", help=where)
+    draft.add_argument("--exit-layer", type=given, metavar="DIR_OR_ID", help=where)
     which = "of the exit layer: where tokens are drawn (default), or of its twin where decoding is greedy"
     draft.add_argument("--weights", choices=["sampled", "greedy"], default="sampled", help=which)
-    draft.add_argument("--out", type=Path, required=True, metavar="DIR")
+    draft.add_argument("--out", type=path, required=True, metavar="DIR")
     types = "also as a GGUF file with weights of this type: F32, F16, BF16, Q8_0 or Q4_1 (plain Llama models)"
     draft.add_argument("--gguf", choices=["F32", "F16", "BF16", "Q8_0", "Q4_1"], metavar="TYPE", help=types)
     draft.add_argument("--offline", action="store_true", help="never use the network")
 
     about = "what vLLM or llama.cpp said of requests (their responses, as JSON) as a trace, which replay, export and the page open"
     foreign = commands.add_parser("import", parents=[shared.said], help=about)
-    foreign.add_argument("file", type=Path, metavar="FILE")
-    foreign.add_argument("--out", type=Path, required=True, metavar="TRACE")
+    foreign.add_argument("file", type=path, metavar="FILE")
+    foreign.add_argument("--out", type=path, required=True, metavar="TRACE")
 
 
 def export_draft(arguments) -> int:

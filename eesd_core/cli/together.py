@@ -9,7 +9,7 @@ from pathlib import Path
 from ..control.base import check_whole
 from ..errors import UserError
 from ..limits import MAX_ROWS
-from .flags import Shared, check_writable, controller_of, dtype_of, load_engine, request_of, whole
+from .flags import Shared, check_writable, controller_of, dtype_of, given, load_engine, path, request_of, traced, whole
 from .terminal import printable
 
 SHOWN = 60  # characters of a text
@@ -19,19 +19,19 @@ def add_commands(commands, shared: Shared) -> None:
     about = "the prompts of a file, several at a time in the same passes, without padding (EMS-SD)"
     together = commands.add_parser("together", parents=[shared.writing, shared.draws, shared.model, shared.said], help=about)
     files = "JSON Lines with a `prompt` field, or Spec-Bench's (default: the benchmark's own)"
-    together.add_argument("--prompts", type=Path, metavar="FILE", help=files)
+    together.add_argument("--prompts", type=path, metavar="FILE", help=files)
     together.add_argument("--limit", type=whole, metavar="N", help="use the first N prompts")
     together.add_argument("--batch", type=whole, default=4, metavar="B", help="texts at a time, 1 to 16 (default: 4)")
     together.add_argument("--method", choices=["eesd", "vanilla"], default="eesd")
     form = "padded: to compare with, all texts have as many rows as the one with most (default: ems, without padding)"
     together.add_argument("--form", choices=["ems", "padded"], default="ems", help=form)
-    together.add_argument("--trace", metavar="FILE", help="write every event as NDJSON, each with the number of its text (`row`)")
+    events = "write every event as NDJSON, each with the number of its text (`row`)"
+    together.add_argument("--trace", type=given, metavar="FILE", help=events)
 
 
 def together(arguments) -> int:
     from ..bench.prompts import load_prompts
     from ..clock import Clock
-    from ..trace import write_trace
 
     a = arguments
     check_whole("--batch", a.batch, 1, MAX_ROWS)
@@ -49,12 +49,11 @@ def together(arguments) -> int:
             raise UserError(f"prompt {prompt.id}: {problem}") from None
     clock, records = Clock(), []
     stream = engine.run_together(requests, a.batch, clock=clock, padded=a.form == "padded")
-    texts = dict(_finished(stream, [prompt.id for prompt in prompts], records))
+    with traced(a, records):
+        texts = dict(_finished(stream, [prompt.id for prompt in prompts], records))
     total = sum(text["new_tokens"] for text in texts.values())
     pace = total / clock.seconds
     print(f"{total} tokens of {len(texts)} texts in {clock.seconds:.2f} s: {pace:.1f} tokens/s together, {a.batch} texts at a time")
-    if a.trace:
-        write_trace(Path(a.trace), records)
     if a.json:
         facts = {"method": a.method, "controller": controller_of(requests[0]), "dtype": dtype_of(engine), "level": engine.level}
         facts |= {"batch": a.batch, "form": a.form, "new_tokens": total, "seconds": clock.seconds, "tokens_per_second": pace}

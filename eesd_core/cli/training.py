@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..heads.kinds import KINDS
-from .flags import MODELS, Parser, Shared, amount, load_engine, number, whole
+from .flags import MODELS, Parser, Shared, amount, given, load_engine, number, path, whole
 
 EXIT = "exit"
 
@@ -14,10 +14,10 @@ EXIT = "exit"
 def add_commands(commands, shared: Shared) -> None:
     model, said, *_ = shared
     base = commands.add_parser("train-base", help="train the embedded model (tokenizer, corpus, pre-training)")
-    base.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
-    base.add_argument("--work", type=Path, default=Path("runs/base"), metavar="DIR", help="packed text and checkpoints; resumes from here")
-    base.add_argument("--start", type=Path, metavar="DIR", help="a checkpoint to go on from, with its tokenizer (default: from nothing)")
-    base.add_argument("--out", type=Path, default=Path("runs/model"), metavar="DIR", help="where the finished checkpoint goes")
+    base.add_argument("--data", type=path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
+    base.add_argument("--work", type=path, default=Path("runs/base"), metavar="DIR", help="packed text and checkpoints; resumes from here")
+    base.add_argument("--start", type=path, metavar="DIR", help="a checkpoint to go on from, with its tokenizer (default: from nothing)")
+    base.add_argument("--out", type=path, default=Path("runs/model"), metavar="DIR", help="where the finished checkpoint goes")
     base.add_argument("--tokens", type=amount, default=20_000_000, metavar="N", help="training tokens in all; may be changed on resume")
     base.add_argument("--window", type=whole, default=256, metavar="T", help="tokens a training row")
     base.add_argument("--rows", type=whole, default=32, metavar="B", help="rows a step")
@@ -29,30 +29,30 @@ def add_commands(commands, shared: Shared) -> None:
     base.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
     mixing = commands.add_parser("mix", help="weights between two models of one training history")
-    mixing.add_argument("first", type=Path, metavar="DIR")
-    mixing.add_argument("second", type=Path, metavar="DIR")
+    mixing.add_argument("first", type=path, metavar="DIR")
+    mixing.add_argument("second", type=path, metavar="DIR")
     mixing.add_argument("--share", type=number, default=0.5, help="of the second model")
-    mixing.add_argument("--out", type=Path, required=True, metavar="DIR")
+    mixing.add_argument("--out", type=path, required=True, metavar="DIR")
 
     sizes = commands.add_parser("sizes", help="candidates for the embedded model: depth, width, exit depth, vocabulary, trained alike")
     sizes.add_argument("sizes", nargs="+", metavar="SIZE", help="LAYERSxWIDTH[:EXIT[:VOCABULARY]], for example 20x256:1:6144")
-    sizes.add_argument("--data", type=Path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
-    sizes.add_argument("--validation", type=Path, required=True, metavar="FILE", help="JSON Lines with a `text` field")
-    sizes.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
+    sizes.add_argument("--data", type=path, nargs="+", required=True, metavar="DIR", help="folders of .jsonl[.xz] files")
+    sizes.add_argument("--validation", type=path, required=True, metavar="FILE", help="JSON Lines with a `text` field")
+    sizes.add_argument("--prompts", type=path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
     sizes.add_argument("--tokens", type=amount, default=2_000_000, metavar="N", help="training tokens for each")
     sizes.add_argument(
-        "--work", type=Path, default=Path("runs/sizes"), metavar="DIR", help="packed text and checkpoints; resumes from here"
+        "--work", type=path, default=Path("runs/sizes"), metavar="DIR", help="packed text and checkpoints; resumes from here"
     )
-    sizes.add_argument("--out", type=Path, required=True, metavar="DIR")
+    sizes.add_argument("--out", type=path, required=True, metavar="DIR")
     sizes.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
     lessons = Parser(add_help=False)
-    lessons.add_argument("--model", metavar="MODEL", help=f"the frozen one: {MODELS}")
+    lessons.add_argument("--model", type=given, metavar="MODEL", help=f"the frozen one: {MODELS}")
     lessons.add_argument("--quantize", choices=["none", "4bit", "8bit"], default="none", help="of the frozen model")
-    lessons.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the project's own)")
-    lessons.add_argument("--data", type=Path, nargs="+", metavar="DIR", help="or folders of text whose parts become prompts")
-    lessons.add_argument("--work", type=Path, default=Path("runs/distill"), metavar="DIR", help="the model's texts; resumes from here")
-    lessons.add_argument("--out", type=Path, required=True, metavar="DIR")
+    lessons.add_argument("--prompts", type=path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the project's own)")
+    lessons.add_argument("--data", type=path, nargs="+", metavar="DIR", help="or folders of text whose parts become prompts")
+    lessons.add_argument("--work", type=path, default=Path("runs/distill"), metavar="DIR", help="the model's texts; resumes from here")
+    lessons.add_argument("--out", type=path, required=True, metavar="DIR")
     lessons.add_argument("--generations", type=whole, default=4096, metavar="G", help="texts the model writes to learn from")
     lessons.add_argument("--prompt-tokens", type=whole, default=32, metavar="N", help="longest prompt")
     lessons.add_argument("--new-tokens", type=whole, default=224, metavar="N", help="that the model writes after each")
@@ -66,7 +66,7 @@ def add_commands(commands, shared: Shared) -> None:
     distill.add_argument("--exit-after", type=whole, metavar="N", help="the exit layer stands on the first N layers")
     kept = distill.add_argument_group("learning from texts that are kept with their states, instead of texts written here")
     texts = "folders of ids-NNNN and states-NNNN.safetensors; only texts of the first are held out to judge on"
-    kept.add_argument("--texts", type=Path, nargs="+", metavar="DIR", help=texts)
+    kept.add_argument("--texts", type=path, nargs="+", metavar="DIR", help=texts)
     kept.add_argument("--layers", type=whole, default=1, metavar="L", help="decoder layers of the exit, 1 or 2")
     kept.add_argument(
         "--taps", type=whole, nargs="*", default=[], metavar="N", help="depths whose states it reads of the last verified row"
@@ -77,20 +77,20 @@ def add_commands(commands, shared: Shared) -> None:
     kept.add_argument("--bits", type=int, choices=[4, 16], default=4, help="of a stored weight; training rounds as it will be stored")
     kept.add_argument("--rows", type=whole, default=16, metavar="B", help="texts a step")
     kept.add_argument("--rate", type=number, default=2e-3, help="learning rate")
-    kept.add_argument("--begin-with", type=Path, metavar="DIR", help="a stored exit layer that learns on (default: anew)")
+    kept.add_argument("--begin-with", type=path, metavar="DIR", help="a stored exit layer that learns on (default: anew)")
     sweep = commands.add_parser("sweep", parents=[lessons], help="exit depth against acceptance, cost, speedup: `distill` at every depth")
     sweep.add_argument("--depths", type=whole, nargs="+", metavar="N", help="exit depths (default: 1, and eighths of the model up to half)")
 
     replies = commands.add_parser("write-replies", help="have a model reply to many requests, or go on with texts, for heads to learn from")
-    replies.add_argument("--model", metavar="NAME_OR_PATH", help="a Llama model (default: storyteller)")
+    replies.add_argument("--model", type=given, metavar="NAME_OR_PATH", help="a Llama model (default: storyteller)")
     replies.add_argument("--openings", action="store_true", help="it goes on with texts that break off, instead of replying to requests")
     replies.add_argument("--passages", action="store_true", help="all requests quote a passage, so that replies repeat words of it")
     replies.add_argument("--given", action="store_true", help="it reads answers and passages of the files, and writes nothing")
-    replies.add_argument("--data", type=Path, required=True, metavar="DIR", help="requests and texts to quote: .jsonl[.xz] files")
-    replies.add_argument("--out", type=Path, required=True, metavar="DIR", help="parts of 256 texts; resumes from here")
+    replies.add_argument("--data", type=path, required=True, metavar="DIR", help="requests and texts to quote: .jsonl[.xz] files")
+    replies.add_argument("--out", type=path, required=True, metavar="DIR", help="parts of 256 texts; resumes from here")
     replies.add_argument("--requests", type=whole, default=20_000, metavar="N", help="how many requests; may be raised on resume")
     replies.add_argument("--new-tokens", type=whole, default=256, metavar="N", help="of a reply at most")
-    replies.add_argument("--known", type=Path, metavar="FILE", help="replies that were written before, such as those that are shipped")
+    replies.add_argument("--known", type=path, metavar="FILE", help="replies that were written before, such as those that are shipped")
     replies.add_argument("--from", dest="server", metavar="URL", help="have a server with OpenAI's chat completions write them")
     replies.add_argument("--served-as", metavar="NAME", help="the server's name for the model (default: the only one it has)")
     replies.add_argument("--at-once", type=whole, default=16, metavar="N", help="requests to the server that are under way together")
@@ -98,9 +98,9 @@ def add_commands(commands, shared: Shared) -> None:
     replies.add_argument("--taps", type=whole, nargs="*", default=[], metavar="DEPTH", help=taps)
 
     early = commands.add_parser("train-early", help="train a LoRA that lets a model meet its exit layer")
-    early.add_argument("--model", required=True, metavar="NAME_OR_PATH", help="the model as it is")
-    early.add_argument("--exit-layer", type=Path, required=True, metavar="DIR", help="where the exit layer begins")
-    early.add_argument("--texts", type=Path, nargs="+", required=True, metavar="DIR", help=texts)
+    early.add_argument("--model", type=given, required=True, metavar="NAME_OR_PATH", help="the model as it is")
+    early.add_argument("--exit-layer", type=path, required=True, metavar="DIR", help="where the exit layer begins")
+    early.add_argument("--texts", type=path, nargs="+", required=True, metavar="DIR", help=texts)
     early.add_argument("--first", type=whole, required=True, metavar="N", help="layers from number N on change")
     early.add_argument("--rank", type=whole, default=16, metavar="R")
     pull = "weight of the chance that a draft is refused; 0: the model stays as it is"
@@ -108,20 +108,20 @@ def add_commands(commands, shared: Shared) -> None:
     early.add_argument("--rows", type=whole, default=16, metavar="B", help="texts a step")
     early.add_argument("--rate", type=number, default=1e-3, help="learning rate of the LoRA")
     early.add_argument("--steps", type=whole, default=600, metavar="S", help="may be changed on resume")
-    early.add_argument("--work", type=Path, default=Path("runs/early"), metavar="DIR", help="resumes from here")
-    early.add_argument("--out", type=Path, required=True, metavar="DIR")
+    early.add_argument("--work", type=path, default=Path("runs/early"), metavar="DIR", help="resumes from here")
+    early.add_argument("--out", type=path, required=True, metavar="DIR")
     early.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
 
     push = commands.add_parser("push", help="publish an exit layer on the Hugging Face Hub")
-    push.add_argument("folder", type=Path, help="what `distill` wrote")
+    push.add_argument("folder", type=path, help="what `distill` wrote")
     push.add_argument("repository", help="owner/name")
     push.add_argument("--private", action="store_true")
 
     evaluate = commands.add_parser(
         "evaluate", parents=[model, said], help="how good model and exit layer are: loss, loops, agreement, samples"
     )
-    evaluate.add_argument("--validation", type=Path, metavar="FILE", help="JSON Lines with a `text` field, for bits per character")
-    evaluate.add_argument("--prompts", type=Path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
+    evaluate.add_argument("--validation", type=path, metavar="FILE", help="JSON Lines with a `text` field, for bits per character")
+    evaluate.add_argument("--prompts", type=path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
     evaluate.add_argument("--max-new-tokens", type=whole, default=256, metavar="N")
 
 

@@ -1,13 +1,19 @@
 """The command line: --json as design says, and one clear line for every mistake."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
+from itertools import islice
 
 import pytest
 
-from eesd_core.cli import main
+from eesd_core import racing
+from eesd_core.cli import COMMANDS, main
+from eesd_core.engine import Engine
+from eesd_core.trace import open_trace
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "${1+1}", "a <|endoftext|> b", "\x1b[31mred", "\u202etxet", "{{7*7}}"]
 
@@ -163,3 +169,65 @@ def test_a_refused_run_leaves_an_earlier_trace_alone(call, tmp_path):
 def test_same_law_refuses_the_other_acceptance_rule(call, model_folder):
     status, _, err = call("same-law", "x", "--temperature", "0.8", "--acceptance", "shared-noise", "--model", str(model_folder))
     assert status == 2 and "leave out --acceptance" in err
+
+
+@pytest.mark.parametrize("command", ["generate", "race", "together"])
+@pytest.mark.parametrize("end, rc", [(KeyboardInterrupt, 130), (BrokenPipeError, 0)], ids=["Ctrl-C", "head"])
+def test_a_stopped_run_leaves_its_trace(call, model_folder, tmp_path, monkeypatch, command, end, rc):
+    """What was written until then can be replayed."""
+    home, name = {"generate": (Engine, "run"), "race": (racing, "race"), "together": (Engine, "run_together")}[command]
+    plain = getattr(home, name)
+
+    def stopped(*arguments, **named):
+        yield from islice(plain(*arguments, **named), 30)
+        raise end
+
+    monkeypatch.setattr(home, name, stopped)
+    monkeypatch.setattr("eesd_core.cli.os.dup2", lambda *_: None)
+    monkeypatch.setattr(sys.stdout, "fileno", lambda: 1, raising=False)
+    (tmp_path / "p.jsonl").write_text('{"prompt": "Once"}\n{"prompt": "The"}\n')
+    what = ["--prompts", str(tmp_path / "p.jsonl")] if command == "together" else ["Once"]
+    status, _, err = call(command, *what, "--model", str(model_folder), "--trace", str(tmp_path / "t"), "--max-new-tokens", "40")
+    assert status == rc and "Traceback" not in err
+    assert len(open_trace(tmp_path / "t").records) == 30
+    assert call("replay", str(tmp_path / "t"), "--speed", "0")[0] == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_one_clear_line(call, monkeypatch, number):
+    """A write that fails does not name its file. On clusters it is mostly the user's share that is full."""
+
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setitem(COMMANDS, "doctor", full)
+    status, _, err = call("doctor")
+    assert status == 2 and err == f"error: {os.strerror(number)}: choose another path, or make room\n"
+
+
+def test_a_closed_output_is_no_mistake(model_folder):
+    command = [sys.executable, "-m", "eesd_core", "generate", "Once", "--model", str(model_folder), "--max-new-tokens", "4"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: os.close(1))
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate", "x", "--model", ""], ["generate", "x", "--exit-layer", ""], ["generate", "x", "--heads="],
+        ["race", "x", "--trace", ""], ["bench", "--out", ""], ["distill", "--out", "x", "--data", ""],
+        ["export-draft", "--model", "", "--out", "x"],
+        ["bench", "--json="],
+    ],
+    ids=lambda a: " ".join(a)[:40],
+)  # fmt: skip
+def test_an_empty_name_is_not_the_default(call, arguments):
+    """`--model "$MODEL"`, and the variable is not set."""
+    status, _, err = call(*arguments)
+    assert status == 2 and err.count("\n") == 1 and "is empty" in err
+
+
+@pytest.mark.parametrize("controller", [["--controller", "beta"], ["--controller", "fixed:3"]])
+def test_a_draft_length_is_the_fixed_controllers(call, model_folder, controller):
+    status, _, err = call("generate", "x", "--model", str(model_folder), "--draft-length", "2", *controller)
+    assert status == 2 and err.count("\n") == 1 and "--draft-length" in err
