@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import product
 from pathlib import Path
 
 from ..errors import UserError
@@ -89,12 +90,16 @@ def said(report: dict, where: bool | str | None) -> int:
 
 
 def identity(arguments) -> int:
+    from ..bench import own_request
     from ..checks.identity import identity as run_identity
     from ..checks.identity import prompts_that_fit
+    from ..draws import Sampling
 
+    methods = [name.strip() for name in arguments.methods.split(",")]
+    for method, temperature in product(methods, arguments.temperatures):  # a mistake is said now, and leaves no file behind
+        own_request(method, "x", arguments.max_new_tokens, Sampling(temperature))
     engine = load_engine(arguments)
     prompts = prompts_that_fit(engine, arguments.prompts, arguments.limit, arguments.max_new_tokens)
-    methods = [name.strip() for name in arguments.methods.split(",")]
     report = run_identity(engine, prompts, arguments.temperatures, methods, arguments.max_new_tokens, arguments.out)
     if arguments.json:
         print(json.dumps(report))

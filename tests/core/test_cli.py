@@ -171,6 +171,21 @@ def test_same_law_refuses_the_other_acceptance_rule(call, model_folder):
     assert status == 2 and "leave out --acceptance" in err
 
 
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["--temperatures", "0", "-1"], "temperature"), (["--max-new-tokens", "0"], "at least 1"),
+        (["--methods", "hf"], "cannot be run here"),
+    ],
+    ids=lambda a: a[0] if isinstance(a, list) else "",
+)  # fmt: skip
+def test_a_comparison_that_cannot_be_made_leaves_no_file(call, monkeypatch, tmp_path, arguments, says):
+    """Its file would have been refused by the corrected command, as that of another comparison."""
+    monkeypatch.setattr("eesd_core.cli.measurements.load_engine", lambda *_: pytest.fail("a model was loaded first"))
+    status, _, err = call("identity", "--prompts", "x", "--out", str(tmp_path / "cells"), *arguments)
+    assert status == 2 and err.count("\n") == 1 and says in err and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("command", ["generate", "race", "together"])
 @pytest.mark.parametrize("end, rc", [(KeyboardInterrupt, 130), (BrokenPipeError, 0)], ids=["Ctrl-C", "head"])
 def test_a_stopped_run_leaves_its_trace(call, model_folder, tmp_path, monkeypatch, command, end, rc):
