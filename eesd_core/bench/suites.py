@@ -1,7 +1,7 @@
 """What a benchmark consists of: groups of methods, each with its prompts and settings.
 
 `default`       the paper's question: EESD beside vanilla, transformers and the other drafters
-`full`          every method, every controller, every fixed draft length; and both acceptance rules with sampling
+`full`          the default suite's methods, every controller, every fixed draft length; and both acceptance rules with sampling
 `thompson`      the paper's rule over prior, discount and draft limit
 `sensitivity`   the rules that have a prior and a discount, over both
 `distillation`  with a distilled exit layer, an untrained copy of the last layer, the frozen norm and head
