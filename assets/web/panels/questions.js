@@ -6,10 +6,12 @@ import { draftsIn } from "./why.js";
 
 const words = say.questions;
 
+const answerOf = (round) => (round?.decisions.length ? words.round(round.number, draftsIn(round)) : ""); // not "0 drafts": they may still come
+
 const ANSWERS = {
   faster: ({ speedup, lanes }) => (Number.isFinite(speedup) && lanes.vanilla.written ? words.times(speedup) : ""),
   same: (state) => (state.result?.identical ? words.identical(state.lanes.eesd.written) : verdictOf(state) || (state.started ? words.comparing : "")),
-  why: ({ lanes: { eesd } }) => (eesd.drafting ? words.round(eesd.drafting.number, draftsIn(eesd.drafting)) : ""),
+  why: ({ lanes }) => answerOf(lanes.eesd.drafting),
 };
 const PANELS = { faster: "law", same: "lossless", why: "microscope" };
 
