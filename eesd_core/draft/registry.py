@@ -30,10 +30,11 @@ class Setting:
 
     def check(self, value: Value) -> Value:
         """Returns the value in its proper type. Raises UserError for one that is not allowed."""
+        what = f"{self.name} ({self.about})"
         if self.kind == "whole":
-            return check_whole(self.about, value, int(self.low), int(self.high))
+            return check_whole(what, value, int(self.low), int(self.high))
         if self.kind == "number":
-            return check_number(self.about, value, self.low, self.high)
+            return check_number(what, value, self.low, self.high)
         return str(SkipSet.parse(str(value)))
 
     def read(self, text: str) -> Value:

@@ -246,3 +246,9 @@ def test_an_empty_name_is_not_the_default(call, arguments):
 def test_a_draft_length_is_the_fixed_controllers(call, model_folder, controller):
     status, _, err = call("generate", "x", "--model", str(model_folder), "--draft-length", "2", *controller)
     assert status == 2 and err.count("\n") == 1 and "--draft-length" in err
+
+
+@pytest.mark.parametrize("flags, says", [(["--rows", "0"], "rows (rows of a tree"), (["--drafter", "cape:8:5"], "priced (1: a candidate")])
+def test_a_drafters_setting_is_named(call, flags, says):
+    status, _, err = call("generate", "x", *flags)
+    assert status == 2 and err.startswith(f"error: {says}") and ") must be a whole number from" in err
