@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 from ..control import CONTROLLERS, make_controller, parse_controller
@@ -42,6 +43,19 @@ def check_writable(path: Path, what: str) -> None:
         raise UserError(f"{what} cannot be written to {path}: {problem.strerror}; choose another path") from None
 
 
+def check_folder(folder: Path) -> None:
+    """Called before hours of work whose result goes there. Raises UserError."""
+    there = folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+        if not there:
+            folder.rmdir()
+    except OSError as problem:
+        raise UserError(f"nothing can be written to {folder}: {problem.strerror}; give --out another folder") from None
+
+
 @contextmanager
 def traced(arguments, records: list) -> Iterator[None]:
     """Around a run that appends to `records`: writes the trace that --trace asks for, also of a run that is stopped by Ctrl-C or by a
@@ -66,11 +80,24 @@ def whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"must be a whole number, not {text[:40]!r}") from None
 
 
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    if (found := whole(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {found}")
+    return found
+
+
 def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a number, not {text[:40]!r}") from None
+
+
+def rate(text: str) -> float:
+    if not 0 < (found := number(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, and at most 1, not {text[:40]}")
+    return found
 
 
 def given(text: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..heads.kinds import KINDS
-from .flags import MODELS, Parser, Shared, amount, given, load_engine, number, path, whole
+from .flags import MODELS, Parser, Shared, amount, check_folder, count, given, load_engine, number, path, rate, whole
 
 EXIT = "exit"
 
@@ -19,9 +19,9 @@ def add_commands(commands, shared: Shared) -> None:
     base.add_argument("--start", type=path, metavar="DIR", help="a checkpoint to go on from, with its tokenizer (default: from nothing)")
     base.add_argument("--out", type=path, default=Path("runs/model"), metavar="DIR", help="where the finished checkpoint goes")
     base.add_argument("--tokens", type=amount, default=20_000_000, metavar="N", help="training tokens in all; may be changed on resume")
-    base.add_argument("--window", type=whole, default=256, metavar="T", help="tokens a training row")
-    base.add_argument("--rows", type=whole, default=32, metavar="B", help="rows a step")
-    base.add_argument("--rate", type=number, default=4e-3, help="learning rate of the constant part")
+    base.add_argument("--window", type=count, default=256, metavar="T", help="tokens a training row")
+    base.add_argument("--rows", type=count, default=32, metavar="B", help="rows a step")
+    base.add_argument("--rate", type=rate, default=4e-3, help="learning rate of the constant part")
     base.add_argument("--warmup", type=whole, default=100, metavar="STEPS", help="over which the rate rises to it")
     base.add_argument("--cooldown", type=number, default=0.3, help="share of the tokens over which the learning rate falls to zero")
     base.add_argument("--exit-pull", type=number, default=0.0, help="weight of the model's pull towards what its exit layer can foresee")
@@ -54,8 +54,8 @@ def add_commands(commands, shared: Shared) -> None:
     lessons.add_argument("--work", type=path, default=Path("runs/distill"), metavar="DIR", help="the model's texts; resumes from here")
     lessons.add_argument("--out", type=path, required=True, metavar="DIR")
     lessons.add_argument("--generations", type=whole, default=4096, metavar="G", help="texts the model writes to learn from")
-    lessons.add_argument("--prompt-tokens", type=whole, default=32, metavar="N", help="longest prompt")
-    lessons.add_argument("--new-tokens", type=whole, default=224, metavar="N", help="that the model writes after each")
+    lessons.add_argument("--prompt-tokens", type=count, default=32, metavar="N", help="longest prompt")
+    lessons.add_argument("--new-tokens", type=count, default=224, metavar="N", help="that the model writes after each")
     lessons.add_argument("--steps", type=whole, default=1500, metavar="S", help="may be changed on resume; 0 keeps the model's exit layer")
     twin = "then train a twin of it that drafts when decoding is greedy (default: none)"
     lessons.add_argument("--greedy-steps", type=whole, default=0, metavar="S", help=twin)
@@ -67,7 +67,7 @@ def add_commands(commands, shared: Shared) -> None:
     kept = distill.add_argument_group("learning from texts that are kept with their states, instead of texts written here")
     texts = "folders of ids-NNNN and states-NNNN.safetensors; only texts of the first are held out to judge on"
     kept.add_argument("--texts", type=path, nargs="+", metavar="DIR", help=texts)
-    kept.add_argument("--layers", type=whole, default=1, metavar="L", help="decoder layers of the exit, 1 or 2")
+    kept.add_argument("--layers", type=count, default=1, metavar="L", help="decoder layers of the exit, 1 or 2")
     kept.add_argument(
         "--taps", type=whole, nargs="*", default=[], metavar="N", help="depths whose states it reads of the last verified row"
     )
@@ -75,8 +75,8 @@ def add_commands(commands, shared: Shared) -> None:
         "--shortlist", type=whole, default=8192, metavar="S", help="frequent tokens that are drafted; 0: the whole vocabulary"
     )
     kept.add_argument("--bits", type=int, choices=[4, 16], default=4, help="of a stored weight; training rounds as it will be stored")
-    kept.add_argument("--rows", type=whole, default=16, metavar="B", help="texts a step")
-    kept.add_argument("--rate", type=number, default=2e-3, help="learning rate")
+    kept.add_argument("--rows", type=count, default=16, metavar="B", help="texts a step")
+    kept.add_argument("--rate", type=rate, default=2e-3, help="learning rate")
     kept.add_argument("--begin-with", type=path, metavar="DIR", help="a stored exit layer that learns on (default: anew)")
     sweep = commands.add_parser("sweep", parents=[lessons], help="exit depth against acceptance, cost, speedup: `distill` at every depth")
     sweep.add_argument("--depths", type=whole, nargs="+", metavar="N", help="exit depths (default: 1, and eighths of the model up to half)")
@@ -88,12 +88,12 @@ def add_commands(commands, shared: Shared) -> None:
     replies.add_argument("--given", action="store_true", help="it reads answers and passages of the files, and writes nothing")
     replies.add_argument("--data", type=path, required=True, metavar="DIR", help="requests and texts to quote: .jsonl[.xz] files")
     replies.add_argument("--out", type=path, required=True, metavar="DIR", help="parts of 256 texts; resumes from here")
-    replies.add_argument("--requests", type=whole, default=20_000, metavar="N", help="how many requests; may be raised on resume")
-    replies.add_argument("--new-tokens", type=whole, default=256, metavar="N", help="of a reply at most")
+    replies.add_argument("--requests", type=count, default=20_000, metavar="N", help="how many requests; may be raised on resume")
+    replies.add_argument("--new-tokens", type=count, default=256, metavar="N", help="of a reply at most")
     replies.add_argument("--known", type=path, metavar="FILE", help="replies that were written before, such as those that are shipped")
     replies.add_argument("--from", dest="server", metavar="URL", help="have a server with OpenAI's chat completions write them")
     replies.add_argument("--served-as", metavar="NAME", help="the server's name for the model (default: the only one it has)")
-    replies.add_argument("--at-once", type=whole, default=16, metavar="N", help="requests to the server that are under way together")
+    replies.add_argument("--at-once", type=count, default=16, metavar="N", help="requests to the server that are under way together")
     taps = "depths whose hidden states are kept beside the ids (default: none)"
     replies.add_argument("--taps", type=whole, nargs="*", default=[], metavar="DEPTH", help=taps)
 
@@ -102,11 +102,11 @@ def add_commands(commands, shared: Shared) -> None:
     early.add_argument("--exit-layer", type=path, required=True, metavar="DIR", help="where the exit layer begins")
     early.add_argument("--texts", type=path, nargs="+", required=True, metavar="DIR", help=texts)
     early.add_argument("--first", type=whole, required=True, metavar="N", help="layers from number N on change")
-    early.add_argument("--rank", type=whole, default=16, metavar="R")
+    early.add_argument("--rank", type=count, default=16, metavar="R")
     pull = "weight of the chance that a draft is refused; 0: the model stays as it is"
     early.add_argument("--pull", type=number, default=0.3, metavar="W", help=pull)
-    early.add_argument("--rows", type=whole, default=16, metavar="B", help="texts a step")
-    early.add_argument("--rate", type=number, default=1e-3, help="learning rate of the LoRA")
+    early.add_argument("--rows", type=count, default=16, metavar="B", help="texts a step")
+    early.add_argument("--rate", type=rate, default=1e-3, help="learning rate of the LoRA")
     early.add_argument("--steps", type=whole, default=600, metavar="S", help="may be changed on resume")
     early.add_argument("--work", type=path, default=Path("runs/early"), metavar="DIR", help="resumes from here")
     early.add_argument("--out", type=path, required=True, metavar="DIR")
@@ -122,7 +122,7 @@ def add_commands(commands, shared: Shared) -> None:
     )
     evaluate.add_argument("--validation", type=path, metavar="FILE", help="JSON Lines with a `text` field, for bits per character")
     evaluate.add_argument("--prompts", type=path, metavar="FILE", help="JSON Lines with a `prompt` field (default: the page's examples)")
-    evaluate.add_argument("--max-new-tokens", type=whole, default=256, metavar="N")
+    evaluate.add_argument("--max-new-tokens", type=count, default=256, metavar="N")
 
 
 def write_replies(arguments) -> int:
@@ -189,6 +189,7 @@ def distill(arguments) -> int:
         raise UserError("--begin-with is for learning from texts that are kept: give --texts their folder too")
     if kind != EXIT and not a.texts:
         raise UserError(f"a {kind} head learns from texts that are kept: write some with `write-replies`, and give --texts their folder")
+    check_folder(a.out)
     if a.texts:
         from ..train.distill_texts import HeadConfig, TextsConfig, distill_texts
 
@@ -221,6 +222,7 @@ def sweep(arguments) -> int:
     from ..train.sweep import sweep as run_sweep
 
     a = arguments
+    check_folder(a.out)
     config = DistillConfig(1, a.generations, a.prompt_tokens, a.new_tokens, steps=a.steps, greedy_steps=a.greedy_steps)
     run_sweep(a.model, a.depths, a.data, a.prompts, a.work, a.out, config, a.device, a.quantize)
     return 0
@@ -230,6 +232,7 @@ def train_early(arguments) -> int:
     from ..train.early import EarlyConfig, train_early
 
     a = arguments
+    check_folder(a.out)
     config = EarlyConfig(a.first, a.rank, a.pull, a.rows, a.steps, a.rate)
     train_early(a.model, a.exit_layer, a.texts, a.work, a.out, config, a.device)
     return 0

@@ -252,3 +252,30 @@ def test_a_draft_length_is_the_fixed_controllers(call, model_folder, controller)
 def test_a_drafters_setting_is_named(call, flags, says):
     status, _, err = call("generate", "x", *flags)
     assert status == 2 and err.startswith(f"error: {says}") and ") must be a whole number from" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["distill", "--exit-after", "1", "--new-tokens", "0"], ["distill", "--exit-after", "1", "--prompt-tokens", "-3"],
+        ["distill", "--head", "feature", "--texts", "x", "--rows", "0"], ["sweep", "--new-tokens", "0"],
+        ["write-replies", "--data", "x", "--requests", "0"], ["train-base", "--data", "x", "--window", "0"],
+    ],
+    ids=lambda a: " ".join(a)[:40],
+)  # fmt: skip
+def test_training_with_nothing_to_do_is_refused(call, tmp_path, arguments):
+    status, _, err = call(*arguments, "--out", str(tmp_path / "out"))
+    assert status == 2 and err.count("\n") == 1 and "must be at least 1" in err
+
+
+@pytest.mark.parametrize("command", [["distill", "--exit-after", "1"], ["sweep"]], ids=lambda a: a[0])
+def test_a_folder_for_a_result_is_tried_before_the_work(call, tmp_path, monkeypatch, command):
+    (tmp_path / "file").touch()
+    status, _, err = call(*command, "--out", str(tmp_path / "file" / "x"))
+    assert status == 2 and err.count("\n") == 1 and "give --out another folder" in err
+
+
+@pytest.mark.parametrize("value", ["nan", "0", "-1", "inf"])
+def test_a_learning_rate_is_a_rate(call, value):
+    status, _, err = call("distill", "--head", "feature", "--texts", "x", "--rate", value, "--out", "x")
+    assert status == 2 and err.count("\n") == 1 and "--rate" in err
