@@ -15,7 +15,8 @@ level lets the controller react when the text becomes easier or harder without d
 Every context counts accepted and rejected drafts. Only tested drafts count, so the reason why a round ended causes no bias. P is the
 product of the contexts' mean acceptance rates. The certainty of a token not drafted yet is unknown, so its chance theta is drawn once per
 round from a Beta posterior over all bins of the current level. Only theta is sampled: the drafts at hand will be judged whatever is
-decided, so they need no exploration. A context with few counts borrows from its bin, and a bin borrows from all drafts.
+decided, so they need no exploration. A context with few counts borrows from its bin, and a bin borrows from all drafts, with odds that
+rise with its certainty: so the first drafts of a text are already told apart.
 
 Texts that share passes also share what they learn, except for the level: lambda is then that of all, and a text that joins begins with it.
 
@@ -24,7 +25,7 @@ such drafts do better than predicted.
 """
 
 from itertools import accumulate, pairwise
-from math import inf, tanh
+from math import exp, inf, tanh
 
 from ..limits import MAX_DRAFT
 from .base import Costs, Decision, Facts, Outcome, Plan, Random64, Seeded, check_limit, check_number, check_prior
@@ -33,7 +34,8 @@ from .calibrated import BINS, bin_label
 LABELS = tuple(bin_label("certainty", bin) for bin in range(BINS))
 LEVELS = 3  # lately accepted less often, as often, or more often than predicted
 BELOW, ABOVE, MEMORY = -0.1, 0.1, 0.2  # bounds between levels; they apply to a running mean over about five tested drafts
-BIN_BORROWS, CONTEXT_BORROWS, THETA_BORROWS = 3.0, 16.0, 20.0  # strength of the prior from the wider context, in drafts
+BIN_BORROWS, CONTEXT_BORROWS, THETA_BORROWS = 5.0, 16.0, 20.0  # strength of the prior from the wider context, in drafts
+ODDS = tuple(exp(4 * ((bin + 0.5) / BINS - 0.6)) for bin in range(BINS))  # of a bin's drafts, over those of all: from a tenth to five times
 SPEED_MEMORY = 0.999  # decay of lambda's sums, per round
 FIRST_ROUNDS = 5.0  # weight of the initially assumed speed, in rounds
 
@@ -71,6 +73,7 @@ class Counts:
     def bin(self, bin: int) -> tuple[float, float]:
         """Beta posterior (alpha, beta) of a bin of certainty, over all levels."""
         alpha, beta = self.all
+        alpha *= ODDS[bin]
         borrowed = BIN_BORROWS / (alpha + beta)
         return sum(self.hits[bin::BINS]) + borrowed * alpha, sum(self.misses[bin::BINS]) + borrowed * beta
 

@@ -3,7 +3,7 @@
 import json
 import random
 from contextlib import suppress
-from math import atanh, sqrt
+from math import atanh, exp, sqrt
 from statistics import mean, pvariance
 
 import pytest
@@ -308,11 +308,13 @@ def test_throughput_by_hand():
     assert (shown["alpha"], shown["beta"]) == pytest.approx((2 + 4, 1 + 2))  # all are of the middle level, and theta borrows 6 drafts
     arms = {arm["label"]: arm for arm in shown["arms"]}
     high, low = arms["certainty 0.8 to 0.9"], arms["certainty 0.1 to 0.2"]
-    assert (high["alpha"], high["beta"]) == pytest.approx((2 + 3 * 4 / 6, 3 * 2 / 6))
-    assert (low["alpha"], low["beta"]) == pytest.approx((3 * 4 / 6, 1 + 3 * 2 / 6))
+    likely, unlikely = (4 * exp(4 * (certainty - 0.6)) for certainty in (0.85, 0.15))  # odds of all drafts: 4 to 2
+    assert (high["alpha"], high["beta"]) == pytest.approx((2 + 5 * likely / (likely + 2), 5 * 2 / (likely + 2)))
+    assert (low["alpha"], low["beta"]) == pytest.approx((5 * unlikely / (unlikely + 2), 1 + 5 * 2 / (unlikely + 2)))
+    promise = high["alpha"] / (high["alpha"] + high["beta"])
     controller.start_round(COSTS)
     terms = controller.keep_drafting(Facts(0, 0.85, 1.0, lead_of(0.85))).terms
-    assert terms["prefix"] == pytest.approx((2 + CONTEXT_BORROWS * 4 / 5) / (2 + CONTEXT_BORROWS))
+    assert terms["prefix"] == pytest.approx((2 + CONTEXT_BORROWS * promise) / (2 + CONTEXT_BORROWS))
     assert terms["gain"] == pytest.approx(terms["prefix"] * terms["theta"])
     speed = controller.tokens / controller.time
     times = COSTS.relative(MAX_DRAFT)

@@ -133,7 +133,8 @@ export class Ucb {
 const BINS = 10;
 const LEVELS = 3;
 const [BELOW, ABOVE, MEMORY] = [-0.1, 0.1, 0.2];
-const [BIN_BORROWS, CONTEXT_BORROWS, THETA_BORROWS] = [3, 16, 20];
+const [BIN_BORROWS, CONTEXT_BORROWS, THETA_BORROWS] = [5, 16, 20];
+const ODDS = Array.from({ length: BINS }, (_, bin) => Math.exp(4 * ((bin + 0.5) / BINS - 0.6)));
 const SPEED_MEMORY = 0.999;
 const FIRST_ROUNDS = 5;
 
@@ -200,10 +201,12 @@ export class Throughput {
   }
 
   posteriorsOfBins() {
-    const [alpha, beta] = this.all;
-    const borrowed = BIN_BORROWS / (alpha + beta);
     const inBin = (counts, bin) => counts[bin] + counts[BINS + bin] + counts[2 * BINS + bin];
-    return Array.from({ length: BINS }, (_, bin) => [inBin(this.hits, bin) + borrowed * alpha, inBin(this.misses, bin) + borrowed * beta]);
+    return ODDS.map((odds, bin) => {
+      const [alpha, beta] = [this.all[0] * odds, this.all[1]];
+      const borrowed = BIN_BORROWS / (alpha + beta);
+      return [inBin(this.hits, bin) + borrowed * alpha, inBin(this.misses, bin) + borrowed * beta];
+    });
   }
 
   assume() {
