@@ -1,6 +1,7 @@
 """Replies written in batches are the model's own: token by token, state by state, and by its law."""
 
 import json
+import lzma
 import shutil
 from functools import partial
 
@@ -129,9 +130,17 @@ def test_requests_are_the_same_whoever_asks(tmp_path):
 def test_a_folder_without_requests_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no requests"):
         Requests(tmp_path)
-    (tmp_path / "broken.jsonl").write_text("{")
-    with pytest.raises(UserError, match="line 1 of"):
-        Requests(tmp_path)
+    good = json.dumps({"text": "A tale."}) + "\n"
+    for bad in ("{", "[1]", '{"title": "x"}', '{"prompt": 3}'):
+        (tmp_path / "broken.jsonl").write_text(f"{good}\n{bad}")
+        with pytest.raises(UserError, match="line 3 of"):
+            Requests(tmp_path)
+    (tmp_path / "broken.jsonl").unlink()
+    whole = lzma.compress(good.encode() * 90)
+    for cut in (whole[:-20], b"nothing of the kind"):
+        (tmp_path / "cut.jsonl.xz").write_bytes(cut)
+        with pytest.raises(UserError, match="cannot be read"):
+            Requests(tmp_path)
 
 
 def test_an_excerpt_is_whole_sentences():

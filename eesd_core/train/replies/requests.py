@@ -8,6 +8,7 @@ the wording around it is ours (assets/text/requests.json).
 import json
 import lzma
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,20 +38,15 @@ class Requests:
         self.mix = {kind: share for kind, share in MIX.items() if kind != "talk" or self.talks}
 
     def _read(self, path: Path) -> None:
-        with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines):
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    raise UserError(f"line {number + 1} of {path} is no JSON: mend it, or leave the file out") from None
-                if "prompt" in record:
-                    self.instructions.setdefault(str(record.get("source")), []).append(record["prompt"])
-                elif "dialogue" in path.name or "taskmaster" in path.name:
-                    self.talks.append(record["text"])
-                elif "openstax" in path.name:
-                    self.passages.append(record["text"])
-                elif number < 400:
-                    self.stories.append(record["text"])
+        for number, record in enumerate(_records(path)):
+            if "prompt" in record:
+                self.instructions.setdefault(str(record.get("source")), []).append(record["prompt"])
+            elif "dialogue" in path.name or "taskmaster" in path.name:
+                self.talks.append(record["text"])
+            elif "openstax" in path.name:
+                self.passages.append(record["text"])
+            elif number < 400:
+                self.stories.append(record["text"])
 
     def draw(self, number: int) -> str:
         random = np.random.default_rng([7, number])
@@ -78,6 +74,23 @@ class Requests:
         """What the user asks after the reply to request `number`; None for most requests."""
         random = np.random.default_rng([8, number])
         return WORDS["follow_ups"][int(random.integers(len(WORDS["follow_ups"])))] if random.random() < 0.3 else None
+
+
+def _records(path: Path) -> Iterator[dict]:
+    """Raises UserError."""
+    number = 0
+    try:
+        with (lzma.open if path.suffix == ".xz" else open)(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):  # noqa: B007 (a refusal names it)
+                if line.strip():
+                    record = json.loads(line)
+                    if not isinstance(record["prompt" if "prompt" in record else "text"], str):
+                        raise TypeError
+                    yield record
+    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as problem:
+        raise UserError(f"{path} cannot be read ({' '.join(str(problem).split())[:80]}): mend it, or leave it out") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"line {number} of {path} is no JSON object with a `prompt` or a `text`: mend it, or leave the file out") from None
 
 
 def excerpt(text: str, random: np.random.Generator, least: int, most: int, lines: bool = False) -> str:
