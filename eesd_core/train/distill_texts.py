@@ -137,6 +137,7 @@ def distill_texts(
     if target.softcap or target.model.lm_head.bias is not None:
         raise UserError(f"the LM head of {target.name} is more than a product: leave --texts out, and `distill` has texts written anew")
     lessons = Lessons(*folders)
+    lessons.check_fit(target)
     layer = stored(begin_with, target, config) if begin_with else config.made(target)
     layer.float()
     layer.bits = config.bits

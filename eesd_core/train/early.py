@@ -117,6 +117,7 @@ def train_early(
     layer.read_only(None)
     lora = LowRank(target, config.first, config.rank, config.seed)
     lessons = Lessons(*folders)
+    lessons.check_fit(target)
     work.mkdir(parents=True, exist_ok=True)
     curve = train(target, layer, lora, lessons, words, bits, config, work / "early.safetensors")
     quality = look(target, layer, lessons, lessons.held, words, bits, config)

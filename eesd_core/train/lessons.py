@@ -20,6 +20,7 @@ from ..errors import UserError
 from ..model.target import Target
 
 HELD = 32  # of so many requests one is held out
+OTHERS = "give texts that this model wrote"
 CHUNK = 16  # batches that are drawn together, so that texts of like length stand in one
 
 
@@ -73,6 +74,14 @@ class Lessons:
         if not self.texts or not self.held:
             raise UserError(f"{folder} holds too few texts to learn from and to judge on: give a folder of ids-NNNN.safetensors parts")
         self.ids, self.reply, self.fresh = (torch.from_numpy(np.concatenate(parts)) for parts in (ids, reply, fresh))
+
+    def check_fit(self, target: Target) -> None:
+        """Raises UserError for texts that the target cannot read, or cannot have written."""
+        longest, largest = max(text.end - text.begin for text in self.texts + self.held), int(self.ids.max())
+        if longest > target.context:
+            raise UserError(f"the longest text has {longest} tokens, more than the context of {target.name}, {target.context}: {OTHERS}")
+        if largest >= target.vocab:
+            raise UserError(f"the texts hold the id {largest}, and {target.name} has {target.vocab} tokens: {OTHERS}")
 
     def counts(self, vocab: int) -> Tensor:
         """How often each token was written in replies that are learned from, (V,)."""

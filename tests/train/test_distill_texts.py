@@ -227,6 +227,16 @@ def test_bad_folders_are_one_line(folder, tmp_path):
         Lessons(tmp_path)
 
 
+@pytest.mark.parametrize("ids, said", [([5] * 4000, "4000 tokens, more than the context"), ([5, 300], "the id 300")])
+def test_texts_that_the_model_cannot_read_are_one_line(folder, model_folder, tmp_path, capsys, ids, said):
+    kept = {"ids": torch.tensor(ids), "reply": torch.tensor([False] + [True] * (len(ids) - 1)), "ends": torch.tensor([len(ids)])}
+    save_file(kept | {"temperature": torch.zeros(1)}, tmp_path / "ids-0000.safetensors")
+    folders = ["--texts", str(folder), str(tmp_path), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    assert main(["distill", "--model", str(model_folder), *folders, "--head", "feature"]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: ") and said in told
+
+
 def test_muons_updates_are_orthogonal():
     for shape in ((20, 64), (64, 20)):
         values = torch.linalg.svdvals(orthogonal(torch.randn(shape, generator=torch.Generator().manual_seed(0))))
