@@ -18,7 +18,7 @@ from eesd_core.errors import UserError
 from eesd_core.model.catalog import BEST, KNOWN, STORYTELLER, bring, in_cache, locate
 from eesd_core.model.cpu.ahead import beside_this, compile_ahead, step_aside
 from eesd_core.model.fetch import Progress, offline
-from eesd_core.model.precisions import CHOICES
+from eesd_core.model.precisions import CHOICES, check_dtype
 
 LOCAL = "127.0.0.1"
 MOST_TOGETHER = 8  # visitors
@@ -32,7 +32,7 @@ def flags_of(arguments: list[str]) -> argparse.Namespace:
     others = "folder of its other trained heads, a folder for each kind (default: those shipped, or in the model's folder)"
     parser.add_argument("--heads", metavar="DIR", help=others)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of unquantised weights")
     weights = "precision of the weights: q8 and q4 on a CPU, 8bit and 4bit by bitsandbytes (default: none)"
     parser.add_argument("--quantize", choices=CHOICES, default="none", help=weights)
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (default: this machine only)")
@@ -61,6 +61,7 @@ def check(flags: argparse.Namespace) -> None:
         raise UserError("a GPU that is lent has one visitor at a time: leave out --together")
     if ZERO_GPU and flags.openai:
         raise UserError("a GPU that is lent run by run serves no completions: leave out --openai")
+    check_dtype(flags.dtype, flags.quantize)
     check_address(flags.host, flags.port)
     if flags.mcp and not find_spec("mcp"):
         raise UserError("MCP tools need one more package: pip install -r hosting/requirements-mcp.txt")

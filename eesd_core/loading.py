@@ -42,7 +42,7 @@ def load_engine(
     By default the exit layer is taken from where the catalog says or from the model's folder. If there is none, the model's own norm and
     head draft, and `engine.exit_layer.note` says so. A model of one layer gets no exit layer unless one is given. `heads`: a folder with
     other trained heads in KIND folders. They replace those found where the catalog says or in the model's folder. `kinds`: of trained heads
-    to load; each takes memory. `alone`: see load_target.
+    to load; each takes memory. `dtype`: of weights that are not quantised. `alone`: see load_target.
     Raises UserError for anything that is missing, broken or does not fit."""
     before = private_memory()
     if quantize in OWN:  # quantised by us from the stored weights, on a CPU

@@ -64,7 +64,7 @@ class Library:
         self.name, _, method = peer.partition("+")
         dtype, files = str(target.dtype).removeprefix("torch."), target.config.name_or_path
         if target.precision != dtype:
-            raise UserError(f"{self.name} does not know weights in {target.precision}: give --dtype float32")
+            raise UserError(f"{self.name} does not know weights in {target.precision}: leave out --quantize")
         if target.device.type != "cpu":
             raise UserError(f"{self.name} is compared on processors: give --device cpu")
         if not files or not Path(files).is_dir() or (target.source and target.source.lora):

@@ -14,7 +14,7 @@ from ..draft.registry import DRAFTERS, Drafting, parse_drafter
 from ..errors import UserError
 from ..limits import MAX_DRAFT, MAX_ROWS
 from ..model.cpu.ahead import compile_ahead
-from ..model.precisions import CHOICES
+from ..model.precisions import CHOICES, check_dtype
 from .terminal import printable
 
 
@@ -142,7 +142,7 @@ def shared_flags() -> Shared:
     weights = "weights: q8 and q4 on a CPU (4-bit blocks of a GGUF file as they are); 4bit and 8bit by bitsandbytes"
     model.add_argument("--quantize", choices=CHOICES, default="none", help=weights)
     model.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    model.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    model.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto", help="of unquantised weights")
     model.add_argument("--offline", action="store_true", help="never use the network")
     said = Parser(add_help=False)
     said.add_argument("--json", action="store_true", help="one JSON object as the last line of stdout")
@@ -187,6 +187,7 @@ def drafters() -> str:
 def load_engine(arguments, exit_layer: bool = True):
     """Model, heads and self-check, as the flags ask. A command with one drafter loads the trained heads that it may use, others all. torch
     is imported here, so that --help is instant."""
+    check_dtype(arguments.dtype, arguments.quantize)
     if arguments.device != "cuda" and arguments.dtype != "bfloat16":
         compile_ahead(arguments.quantize)
     from ..heads.kinds import KINDS

@@ -30,6 +30,7 @@ def start(monkeypatch):
         (["--runs-per-minute", "0"], "--runs-per-minute must be at least 1"),
         (["--together", "0"], "--together must be from 1 to 8"),
         (["--together", "9"], "--together must be from 1 to 8"),
+        (["--quantize", "q8", "--dtype", "float32"], "leave out --dtype float32 or --quantize q8"),
         (["--port", "99999"], "port 99999"),
         (["--host", "name.invalid"], "cannot listen on name.invalid"),
         (["--model", "nowhere"], "nowhere"),

@@ -85,6 +85,7 @@ def test_hostile_prompts_are_text(call, model_folder, prompt):
         ["generate", "x", "--temperature", "nan"],
         ["generate", "x", "--top-p", "0"], ["generate", "x", "--draft-length", "99"], ["generate", "x", "--prior", "0", "1"],
         ["generate", "x", "--draft-length", "2", "--prior", "1", "1"], ["generate", "x", "--trace", "/nowhere/x.ndjson"],
+        ["generate", "x", "--quantize", "q4", "--dtype", "bfloat16"],
         ["generate", "x", "--stop", ""], ["generate", "x", "--stop", "x" * 257],
         ["generate", "x", "--colour"], ["generate"], ["fly"], [], ["bench", "--prompts", "nowhere.jsonl"], ["bench", "--methods", "magic"],
         ["bench", "--limit", "0"], ["bench", "--methods", ""], ["train-base", "--data", "x", "--tokens", "nan"],

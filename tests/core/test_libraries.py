@@ -63,7 +63,7 @@ def test_what_keeps_them_from_running_is_one_line(engine, engine_of_files, stand
     with pytest.raises(UserError, match="a checkpoint as it is"):
         Library(engine.target, "economize+lookup", 2, stand_in)  # made in memory
     monkeypatch.setattr(engine_of_files.target, "precision", "int8")
-    with pytest.raises(UserError, match="weights in int8: give --dtype float32"):
+    with pytest.raises(UserError, match="weights in int8: leave out --quantize"):
         Library(engine_of_files.target, "economize+lookup", 2, stand_in)
     monkeypatch.setenv("EESD_CACHE", str(tmp_path))
     with pytest.raises(UserError, match=r"not installed, and needs Python 3.13: python3.13 -m venv .*dejavuu\[hf\]==0.2.0"):
