@@ -17,6 +17,7 @@ from .environment import processor, versions
 from .errors import UserError
 from .events import FORMAT, Record
 from .racing import race
+from .replacing import replaced
 from .request import Request
 from .simulate.hindsight import hindsight
 from .trace import safe
@@ -47,7 +48,8 @@ def write_recording(path: Path, device: torch.device, records: Iterable[Record |
     data = "".join(lines).encode("ascii")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+        with replaced(path) as part:
+            part.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
     except OSError as problem:
         raise UserError(f"the recording cannot be written to {path}: {problem.strerror}") from None
 

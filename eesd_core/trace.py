@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .errors import UserError
 from .events import Record
+from .replacing import replaced
 from .schema import MOST_BYTES, Check, upgraded, with_whole_numbers
 
 NOT_A_TRACE = "this is no trace: make one with `race ... --trace FILE`, or save it on the page"
@@ -20,7 +21,7 @@ def to_line(record: Record) -> str:
 def write_trace(path: Path, records: Iterable[Record]) -> None:
     """Raises UserError if the file cannot be written."""
     try:
-        with path.open("w", encoding="ascii") as lines:
+        with replaced(path) as part, part.open("w", encoding="ascii") as lines:
             lines.writelines(map(to_line, records))
     except OSError as problem:
         raise UserError(f"the trace cannot be written to {path}: {problem.strerror}") from None

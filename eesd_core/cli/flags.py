@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..limits import MAX_DRAFT, MAX_ROWS
 from ..model.cpu.ahead import compile_ahead
 from ..model.precisions import CHOICES, check_dtype
+from ..replacing import plain
 from .terminal import printable
 
 
@@ -39,6 +40,9 @@ def check_writable(path: Path, what: str) -> None:
             pass
         if not there:
             path.unlink()
+        elif plain(path):
+            with TemporaryFile(dir=path.parent):  # results are written beside the earlier file first
+                pass
     except OSError as problem:
         raise UserError(f"{what} cannot be written to {path}: {problem.strerror}; choose another path") from None
 

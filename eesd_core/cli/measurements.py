@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from ..errors import UserError
+from ..replacing import replaced
 from .flags import Shared, check_writable, given, load_engine, number, path, sampling_of, whole
 
 
@@ -83,7 +84,8 @@ def said(report: dict, where: bool | str | None) -> int:
         print(json.dumps(report))
     elif where:
         try:
-            Path(where).write_text(json.dumps(report) + "\n", encoding="ascii")
+            with replaced(Path(where)) as part:
+                part.write_text(json.dumps(report) + "\n", encoding="ascii")
         except OSError as problem:
             raise UserError(f"the report cannot be written to {where}: {problem.strerror}") from None
     return 0

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..errors import UserError
+from ..replacing import replaced
 from ..trace import Trace
 from .perfetto import to_perfetto
 from .rounds_csv import to_csv
@@ -24,7 +25,8 @@ def export(trace: Trace, form: str, *more: Trace) -> str:
 def write_export(path: Path, text: str) -> None:
     """Raises UserError."""
     try:
-        path.write_text(text, encoding="utf-8")
+        with replaced(path) as part:
+            part.write_text(text, encoding="utf-8")
     except OSError as problem:
         raise UserError(f"the export cannot be written to {path}: {problem.strerror}") from None
 

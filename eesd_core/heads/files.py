@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import UserError
+from ..replacing import replaced
 from .four_bits import fits_4_bits, from_4_bits, to_4_bits
 from .kinds import HEAD_FACTS, HEAD_WEIGHTS
 from .twin import TWIN, difference, restored, without_twin
@@ -77,8 +78,9 @@ def write(folder: Path, header: dict, bits: int, weights: dict[str, Tensor], twi
 
 def _save(weights: Path, facts: Path, told: dict, tensors: dict[str, Tensor], shortlist: Tensor | None) -> None:
     weights.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors | ({} if shortlist is None else {SHORTLIST: shortlist.to("cpu", torch.int32)}), weights)
-    facts.write_text(json.dumps(told, indent=2) + "\n")
+    with replaced(weights) as part, replaced(facts) as header:
+        save_file(tensors | ({} if shortlist is None else {SHORTLIST: shortlist.to("cpu", torch.int32)}), part)
+        header.write_text(json.dumps(told, indent=2) + "\n")
 
 
 def read(folder: Path) -> Stored:
@@ -113,7 +115,8 @@ def read(folder: Path) -> Stored:
 def rewrite_training(folder: Path, training: dict) -> None:
     """Replace the facts about training in existing files."""
     header = json.loads((folder / FACTS).read_text())
-    (folder / FACTS).write_text(json.dumps(header | {"training": training}, indent=2) + "\n")
+    with replaced(folder / FACTS) as part:
+        part.write_text(json.dumps(header | {"training": training}, indent=2) + "\n")
 
 
 def _renamed(name: str) -> str:

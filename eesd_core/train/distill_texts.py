@@ -38,6 +38,7 @@ from ..heads.shortlist import Shortlist, most_frequent, text_logits
 from ..heads.trained import TrainedHead, places_of
 from ..model.load import choose_device, load_target
 from ..model.target import Target
+from ..replacing import replaced
 from .evaluate import acceptance_per_position
 from .lessons import Batch, Lessons, Text
 from .listed_loss import hard_loss, soft_loss
@@ -190,7 +191,8 @@ def chosen(work: Path, lessons: Lessons, target: Target, size: int) -> Tensor:
             ids = files.read(folder).shortlist
         if ids is None or len(ids) != size:
             ids = most_frequent(lessons.counts(target.vocab), min(size, target.vocab), target.end_ids)
-        save_file({"ids": ids}, path)
+        with replaced(path) as part:
+            save_file({"ids": ids}, part)
     return load_file(path)["ids"]
 
 

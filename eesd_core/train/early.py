@@ -31,6 +31,7 @@ from ..heads.shortlist import Shortlist, text_logits
 from ..model.load import choose_device, load_target
 from ..model.lora import A, B, merge_lora
 from ..model.target import Target
+from ..replacing import replaced
 from .distill_texts import DRAWN, PLACES, as_stored
 from .lessons import Batch, Lessons, Text
 from .muon import Muon
@@ -87,7 +88,8 @@ class LowRank(nn.Module):
         """Save as merge_lora reads it."""
         pairs = zip(self.names, self.a, self.b)
         tensors = {name + end: p.detach().bfloat16().contiguous() for name, a, b in pairs for end, p in ((A, a), (B, b))}
-        save_file(tensors, path)
+        with replaced(path) as part:
+            save_file(tensors, part)
 
 
 class Both(nn.Module):

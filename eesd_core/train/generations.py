@@ -23,6 +23,7 @@ from ..errors import UserError
 from ..model.attention import NAME as GROUPED
 from ..model.quantize import is_quantized
 from ..model.target import Target
+from ..replacing import replaced
 from .corpus import LAST_WEIGHTS, OWN_TEXT, Windows, documents, find_sources, pack
 
 BATCH = 128  # texts written at once; small ones in tests
@@ -125,8 +126,8 @@ def collect(
         torch.manual_seed(seed * 100_000 + index)
         texts = write(target, drawn, new_tokens, draw)
         tensors = {"ids": texts.ids.to(torch.int32)} | {name: getattr(texts, name) for name in FACTS}
-        save_file(tensors, path.with_suffix(".new"))
-        path.with_suffix(".new").replace(path)
+        with replaced(path) as part:
+            save_file(tensors, part)
         made += 1
         left = (time.monotonic() - began) / made * (len(mine) - done) / 60
         print(f"generated {done} of {len(mine)} batches of texts, {left:.0f} min left", flush=True)

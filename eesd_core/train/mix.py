@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..heads import files
 from ..heads.exit_layer import ExitLayer
 from ..model.load import load_target
+from ..replacing import replaced
 
 MODEL = "model.safetensors"
 
@@ -32,7 +33,8 @@ def mix(first: Path, second: Path, share: float, out: Path) -> None:
     for file in second.iterdir():
         if file.is_file():
             shutil.copy(file, out / file.name)
-    save_file(model, out / MODEL, metadata={"format": "pt"})
+    with replaced(out / MODEL) as part:
+        save_file(model, part, metadata={"format": "pt"})
     target = load_target(out, "cpu", "float32", alone=True)
     layer = ExitLayer(target, after.exit_after, weights=weights, layers=after.layers, taps=after.taps)  # without a twin
     layer.save(out, target, after.facts["training"] | {"mixed": {"from": [first.name, second.name], "share_of_second": share}})

@@ -28,6 +28,7 @@ from ..heads.exit_layer import ExitLayer
 from ..heads.files import WEIGHTS
 from ..model.load import choose_device
 from ..model.target import Target
+from ..replacing import replaced
 from .corpus import LAST_WEIGHTS, SOURCE_WEIGHTS, Windows, documents, find_sources, pack
 from .plot import loss_curve
 from .tokenizer import CHAT_TEMPLATE, TURN_TOKENS, train_tokenizer
@@ -170,8 +171,8 @@ def save_checkpoint(path: Path, model: torch.nn.Module, optimizers: list[torch.o
     for i, optimizer in enumerate(optimizers):
         for j, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{j}.{key}": value.clone() for key, value in state.items()}
-    save_file(tensors, path.with_suffix(".new"), metadata=facts)
-    path.with_suffix(".new").replace(path)
+    with replaced(path) as part:
+        save_file(tensors, part, metadata=facts)
 
 
 def load_checkpoint(path: Path, model: torch.nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
@@ -222,7 +223,8 @@ def pretrain(
         if done > config.tokens:
             raise UserError(f"{checkpoint} has seen {done:,} tokens already: ask for more with --tokens, or give another --work")
         entries = log.read_text().splitlines() if log.exists() else []
-        log.write_text("".join(f"{line}\n" for line in entries if json.loads(line)["tokens"] <= done))  # later steps run again
+        with replaced(log) as part:
+            part.write_text("".join(f"{line}\n" for line in entries if json.loads(line)["tokens"] <= done))  # later steps run again
 
     compiled = torch.compile(losses)
 
@@ -296,6 +298,7 @@ def train_base(
     earlier = start / "training_log.json" if start else Path()
     stages = json.loads(earlier.read_text())["stages"] if earlier.is_file() else []
     stages.append({"config": asdict(config), "entries": kept})
-    (out / "training_log.json").write_text(json.dumps({"stages": stages}) + "\n")
-    (out / "training_log.svg").write_text(loss_curve(stages))
+    with replaced(out / "training_log.json") as figures, replaced(out / "training_log.svg") as curve:
+        figures.write_text(json.dumps({"stages": stages}) + "\n")
+        curve.write_text(loss_curve(stages))
     print(f"written to {out}")

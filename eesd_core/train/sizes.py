@@ -23,6 +23,7 @@ from ..loading import load_engine
 from ..metrics import Metrics
 from ..model.load import load_target
 from ..model.quantize import from_8_bits, to_8_bits
+from ..replacing import replaced
 from ..request import Request
 from ..sampling import Sampling
 from ..simulate.courses import best_fixed, drafts_of, replay
@@ -73,7 +74,8 @@ def compare_sizes(
             train_base(data, work / folder.name, None, folder, size.config(config), device, work / f"corpus-{size.vocab}")
         trained = json.loads((folder / "training_log.json").read_text())["stages"][-1]["config"]  # perhaps earlier
         rows.append({"size": str(size), "tokens": trained["tokens"]} | judge(folder, validation, prompts, device))
-    (out / "sizes.json").write_text(json.dumps(rows, indent=2) + "\n")
+    with replaced(out / "sizes.json") as part:
+        part.write_text(json.dumps(rows, indent=2) + "\n")
     print("size              " + "".join(f"{title:>13}" for title in SHOWN.values()))
     for row in rows:
         print(f"{row['size']:18}" + "".join(f"{row[key]:13g}" for key in SHOWN))

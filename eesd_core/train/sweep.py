@@ -11,6 +11,7 @@ from ..errors import UserError
 from ..model.catalog import locate
 from ..model.checkpoint import explain, read_config
 from ..model.load import split_revision
+from ..replacing import replaced
 from .distill import DistillConfig, distill
 from .plot import line_chart
 
@@ -43,8 +44,9 @@ def sweep(
         rows.append(
             {"exit_after": depth} | distill(model, data, prompts, work, folder, replace(config, exit_after=depth), device, quantize)
         )
-    (out / "sweep.json").write_text(json.dumps(rows, indent=2) + "\n")
-    (out / "sweep.svg").write_text(chart(rows))
+    with replaced(out / "sweep.json") as figures, replaced(out / "sweep.svg") as picture:
+        figures.write_text(json.dumps(rows, indent=2) + "\n")
+        picture.write_text(chart(rows))
     print("exit after  " + "  ".join(f"{title:>12}" for title in SHOWN.values()) + "  best draft length")
     for row in rows:
         cells = "  ".join(f"{row[key]:12.3f}" if row[key] is not None else f"{'-':>12}" for key in SHOWN)

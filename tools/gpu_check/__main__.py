@@ -23,6 +23,7 @@ import torch
 from eesd_core.cli.flags import check_writable
 from eesd_core.environment import versions
 from eesd_core.errors import UserError
+from eesd_core.replacing import replaced
 
 from .checks import CHECKS, Skip
 
@@ -77,7 +78,8 @@ def report(checks: list[Check], out: Path, device: str) -> int:
         found.append(run(check))
         print(f"{found[-1].state:>8}  {found[-1].seconds:6.1f} s  {check.name}", flush=True)
         facts = {"date": date.today().isoformat(), "device": device, "versions": versions(), "checks": [one._asdict() for one in found]}
-        out.write_text(json.dumps(facts, indent=1) + "\n", encoding="ascii")
+        with replaced(out) as part:
+            part.write_text(json.dumps(facts, indent=1) + "\n", encoding="ascii")
     return int(any(one.state == "failed" for one in found))
 
 

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor
 
+from ...replacing import replaced
 from .writer import Text
 
 PART = 256  # texts
@@ -56,8 +57,8 @@ def narrow(ids: Tensor) -> Tensor:
 
 
 def write(path: Path, tensors: dict[str, Tensor]) -> None:
-    save_file(tensors, path.with_suffix(".new"))
-    path.with_suffix(".new").replace(path)
+    with replaced(path) as part:
+        save_file(tensors, part)
 
 
 def parts(folder: Path) -> list[int]:
@@ -81,9 +82,8 @@ def save_replies(folder: Path) -> None:
         "temperature": torch.tensor([replies.temperature for replies in found]),
         "min_p": torch.tensor([replies.min_p for replies in found]),
     }
-    path = folder / REPLIES
-    path.with_suffix(".new").write_bytes(lzma.compress(save(kept)))
-    path.with_suffix(".new").replace(path)
+    with replaced(folder / REPLIES) as part:
+        part.write_bytes(lzma.compress(save(kept)))
 
 
 def load_replies(file: Path) -> Iterator[Replies]:
