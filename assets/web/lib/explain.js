@@ -5,6 +5,10 @@ import { say } from "./words.js";
 const words = say.microscope;
 const drafts = (round) => round.tokens.slice(0, round.drafts.length);
 
+// Why a round ended. Where the coin said stop at the last place that there was room for, the coin is named, and not the room too.
+export const reasonOf = ({ stop, decisions }) =>
+  ["limit", "length"].includes(stop) && decisions.at(-1)?.terms.chi === 0 ? "controller" : stop;
+
 // If a round ended although the controller would have gone on, the reason is named.
 export const decided = ({ go, terms }, reason) => (go ? say.why.go : (terms.chi !== 0 && say.why.ended[reason]) || say.why.stop);
 
@@ -51,7 +55,7 @@ function stop(round) {
   if (round.outcome && !round.decisions.length) return step(true, words.stop.reason.none, []);
   const text = (decision) => words.stop.token(decision.terms, decided(decision, round.stop));
   const rows = round.decisions.map((decision, i) => row(round.tokens[i], text(decision))); // the controller is asked about the spine
-  return step(Boolean(round.stop ?? round.outcome), words.stop.note, [words.stop.reason[round.stop]], rows);
+  return step(Boolean(round.stop ?? round.outcome), words.stop.note, [words.stop.reason[reasonOf(round)]], rows);
 }
 
 function verify(round, settings) {
@@ -120,10 +124,10 @@ function counted(before, after, { accepted, rejected }) {
 }
 
 function why(round) {
-  const { outcome, stop: reason, posterior, decisions } = round;
+  const { outcome, stop: reason, posterior, decisions } = round; // hindsight asks whether there was room
   const count = decisions.length;
   if (!reason && !outcome) return words.why.drafting(count);
-  const said = because(reason ?? "none", count, posterior, decisions.at(-1)?.terms);
+  const said = because(reasonOf(round) ?? "none", count, posterior, decisions.at(-1)?.terms);
   const isTree = round.drafts.length > count;
   const later = isTree ? words.why.tree : hindsight;
   return [said, outcome && count ? later(outcome, reason) : ""].filter(Boolean).join(" ");

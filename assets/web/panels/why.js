@@ -3,7 +3,7 @@ import { betaCurve, isBeta, meanOf } from "../lib/beta.js";
 import { NO_MORE } from "../lib/axes.js";
 import { Chart, swatch } from "../lib/chart.js";
 import { el, setText } from "../lib/elements.js";
-import { decided } from "../lib/explain.js";
+import { decided, reasonOf } from "../lib/explain.js";
 import { number } from "../lib/numbers.js";
 import { say } from "../lib/words.js";
 
@@ -153,7 +153,7 @@ export class Why {
     this.contexts.hidden = !round?.posterior.arms?.length;
     this.node.classList.toggle("e-no-curve", Boolean(note));
     setText(this.note, note);
-    setText(this.headline, round ? words.headline(round.number, draftsIn(round), round.stop) : "");
+    setText(this.headline, round ? words.headline(round.number, draftsIn(round), reasonOf(round)) : "");
     const lines = (round?.decisions ?? []).map((decision) => inWords(decision, round.stop));
     while (this.list.children.length > lines.length) this.list.lastChild.remove();
     this.list.classList.toggle("e-long", lines.some(({ length }) => length > SHORT));
