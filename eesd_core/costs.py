@@ -116,9 +116,13 @@ class CostTracker:
         elif self.idle:
             self.idle *= self._scale(growth * self.idle, draft_seconds)
         self.rest *= self._scale(self.rest, rest_seconds)
-        rows, alone = self.rows or self.texts * (1 + drafted + siblings), self.measured[0]
+        self._learn_passes(self.rows or self.texts * (1 + drafted + siblings), verify_seconds)
+
+    def _learn_passes(self, rows: int, seconds: float, layers: float = 1.0) -> None:
+        """layers: time of the layers that ran / of those that T_v is of."""
+        alone = self.measured[0]
         one_row = -(-rows // MAX_ROWS) * alone
-        self.passes.learn(one_row, self._passes(rows, self.measured) - one_row, verify_seconds)
+        self.passes.learn(layers * one_row, layers * (self._passes(rows, self.measured) - one_row), seconds)
         more, begun = self.passes.second, (self.passes.first - self.passes.second) * alone
         self.verify = tuple([begun + more * seconds for seconds in self.measured])
 
@@ -133,18 +137,19 @@ class SharedCosts(CostTracker):
 
     All wait for a step, but it benefits only those that draft in it; so these are charged a multiple of its time. Their number is a running
     mean, for the first step of a round and for later ones. The first one has to fetch its weights from memory, which the verify pass has
-    filled with others; so the two kinds have means of their own. The rows of drafts, too, are those of as many texts as draft, or of all
-    if the others have padding.
+    filled with others; so the two kinds have means of their own, and need no fit, because every step is timed by itself. The rows of
+    drafts, too, are those of as many texts as draft, or of all if the others have padding.
 
     A drafter that runs some of the target's layers takes all texts through the first step, and once more through a last step without
     drafts. One that runs none (`reuses` 0) has only steps of texts that draft; `cost_guess` gives their first price, as in CostTracker.
 
-    A round without drafts has no steps: its verify pass runs all layers.
+    A round without drafts has no steps: its verify pass runs all layers. The first ones are taken to change with the others.
     """
 
     def __init__(self, measured: Measured, reuses: int, padded: bool = False, cost_guess: float = 0.0):
         super().__init__(measured, reuses, cost_guess)
         self.padded, self.all_step = padded, reuses > 0 or padded  # whether all texts take part in the first step
+        self.early = self.shallow / self.verify[0]  # time of the first layers / of the others
         self.later = self.draft  # a later step with one text
         self.last = self.shallow  # the step behind them, in which no text drafts
         self.joining, self.sharing = float(MAX_ROWS), 1.0  # numbers of texts that draft in the first step of a round, and in a later one
@@ -191,8 +196,8 @@ class SharedCosts(CostTracker):
             else:
                 self.later = self._step_now(self.later, self._growth(texts), seconds)
                 self.sharing += self.WEIGHT * (texts - self.sharing)
-        scale = self._scale(self._passes(rows) + (0.0 if steps else all_of_them * self.shallow), verify_seconds)
-        self.verify, self.shallow = tuple(scale * seconds for seconds in self.verify), scale * self.shallow
+        self._learn_passes(rows, verify_seconds, 1.0 if steps else 1.0 + self.early)
+        self.shallow = self.early * self.verify[0]
         scale = self._scale(self.beside if steps else self.rest, rest_seconds)
         self.rest, self.beside = scale * self.rest, self.beside * (scale if steps else 1.0)  # both where only their difference is known
 

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from itertools import islice, pairwise
+from random import Random
 
 import pytest
 
+from eesd_core.control import Costs
 from eesd_core.costs import CostTracker, Measured, SharedCosts
 from eesd_core.draft.registry import parse_drafter
 from eesd_core.request import Request
@@ -30,24 +32,38 @@ def test_texts_share_the_price_of_a_step():
     costs = shared.costs()
     assert costs.first + costs.draft == pytest.approx(2.0)  # as a verify pass over 4 rows beside one over 1: all draft in the first
     assert costs.draft == pytest.approx(4.0)  # of later ones nothing is known: one does
-    for _ in range(80):
-        shared.learn([(4, 3.0), (2, 1.2), (2, 1.2), (0, 0.9)], 9, 13.0, 0.4)
-    for _ in range(80):
-        shared.learn([], 4, 7.0, 0.3)  # of all layers
-    costs, plain = shared.costs(), 7.0 + 0.3
-    assert costs.round(0) == pytest.approx(plain, rel=0.01)
-    for _ in range(80):
-        shared.learn([(4, 3.0), (2, 1.2), (2, 1.2), (0, 0.9)], 8, 11.0, 0.4)
-    costs = shared.costs()
-    assert costs.round(1) == pytest.approx(3.0 + 0.9 + 11.0 + 0.4, rel=0.01) and costs.draft == pytest.approx(2 * 1.2, rel=0.01)
-    plain = costs.round(0)
-    for _ in range(80):
-        shared.learn([(2, 3.0), (2, 1.2), (2, 1.2), (0, 0.9)], 8, 11.0, 0.4)
-    few = shared.costs()
-    assert few.round(0) == pytest.approx(plain, rel=0.01) and few.first > costs.first
+    costs, few = (learned(drafting) for drafting in (4, 2))
+    plain = 8.2 + 0.3
+    assert costs.round(0) == pytest.approx(plain, rel=0.01) and few.round(0) == pytest.approx(plain, rel=0.01)
+    assert costs.round(1) == pytest.approx(3.0 + 0.9 + 11.15 + 0.4, rel=0.01) and costs.draft == pytest.approx(2 * 1.2, rel=0.01)
     first, rows = 3.0 + 0.9 + 0.4, few.verify[1] - few.verify[0]  # a round of two that draft, for all four
-    assert few.first + few.draft == pytest.approx(2 * (first - plain + few.verify[0]), rel=0.01)
+    assert few.first + few.draft == pytest.approx(2 * (first - few.fixed), rel=0.02)
     assert rows == pytest.approx(costs.verify[1] - costs.verify[0], rel=0.01)  # twice two rows
+
+
+def learned(drafting: int) -> Costs:
+    """Of four texts: rounds in which so many draft in the first step and two in two more, and rounds without drafts, of all layers."""
+    shared = SharedCosts(MEASURED, 2)
+    shared.texts = 4
+    for _ in range(80):
+        shared.learn([(drafting, 3.0), (2, 1.2), (2, 1.2), (0, 0.9)], 8, 11.15, 0.4)  # 3 x 0.8 + 7 x 1.25
+        shared.learn([], 4, 8.2, 0.3)  # 4 x 0.8 + 4 x 1.25
+    return shared.costs()
+
+
+@pytest.mark.parametrize("row", [0.3, 2.0])
+def test_rounds_of_different_sizes_tell_what_a_row_adds(row):
+    """A row that got cheaper or dearer than at load, in passes of one row as before: also in rounds without drafts, of all layers."""
+    shared, random = SharedCosts(MEASURED, 2), Random(1)
+    for _ in range(200):
+        texts = shared.texts = random.randrange(1, 5)
+        drafted = random.randrange(0, 4)
+        noise, rows = random.uniform(0.95, 1.05), texts * (1 + drafted)
+        seconds = (3.0 + row * (rows - 1)) * noise
+        shared.learn([(texts, 1.0)] * drafted, rows, seconds if drafted else seconds * 4 / 3, 0.4)
+    shared.texts = 1
+    verify = shared.costs().verify
+    assert verify[0] == pytest.approx(3.0, rel=0.15) and verify[8] - verify[0] == pytest.approx(8 * row, rel=0.2)  # a row added 1 at load
 
 
 def test_steps_that_run_no_layers_of_the_target():
