@@ -114,3 +114,4 @@ def test_a_citation_says_how_the_controller_was_set(visit):
     expect(page.locator(".t-text")).to_contain_text("alpha 3")
     expect(page.locator(".t-text")).to_contain_text("forget 0.9")
     expect(page.locator(".t-text")).not_to_contain_text("system")  # nothing was said to the model first
+    expect(page.locator(".t-text")).not_to_contain_text("history")

@@ -4,7 +4,7 @@ import { say } from "./words.js";
 
 const listed = (values) =>
   Object.entries(values ?? {})
-    .filter(([, value]) => value !== "") // no system prompt, no earlier turns
+    .filter(([, value]) => String(value) !== "") // no system prompt, no earlier turns
     .map(([name, value]) => `${name} ${value}`)
     .join(", ");
 

@@ -55,5 +55,5 @@ export const drafters = {
     ucb: "Tries all lengths and keeps to those that earned most (a bandit).",
     tapout: "A bandit that chooses one of several stop rules for every round.",
   },
-  missing: (names, model) => `Not offered: ${names.join(", ")}. No such head was trained for ${model}; \`distill --head\` trains one.`,
+  missing: (names, model) => `Not offered: ${names.join(", ")}. No such head was trained for ${model}; the command distill --head trains one.`,
 };

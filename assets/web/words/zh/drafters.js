@@ -41,5 +41,5 @@ export const drafters = {
     ucb: "试遍各种长度，偏向收益最多的（老虎机算法）。",
     tapout: "一种老虎机算法，每轮从几条停止规则中选一条。",
   },
-  missing: (names, model) => `不提供：${names.join("，")}。没有为 ${model} 训练过这样的头；可用 \`distill --head\` 训练。`,
+  missing: (names, model) => `不提供：${names.join("，")}。没有为 ${model} 训练过这样的头；可用 distill --head 命令训练。`,
 };
