@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 BLOCK, SPAN, WHOLE = 64, 384, 1024  # positions: see KVCache.extent
+ALIGNED = 64  # bytes: of a cache line; a vector that lies on two takes twice as long to read
 
 
 class KVCache:
@@ -125,7 +126,10 @@ class RowCache(KVCache):
     def __init__(self, layers: int, heads: int, capacity: int, head_dim: int):
         self.capacity = capacity
         self.prompt: int | None = None
-        self._all = np.zeros((layers, 2, capacity, heads, head_dim), np.float32)
+        count = layers * 2 * capacity * heads * head_dim
+        room = np.zeros(count + ALIGNED // 4, np.float32)
+        first = -room.ctypes.data % ALIGNED // 4
+        self._all = room[first : first + count].reshape(layers, 2, capacity, heads, head_dim)
         self._stored = [tuple(both) for both in self._all]
         addresses = [[array.__array_interface__["data"][0] for array in both] for both in self._stored]
         self.addresses = np.array(addresses, np.int64)  # of every layer's keys and values, (layers, 2)

@@ -36,7 +36,7 @@ def by_formula(queries, keys, values, start, paths, depths, windows) -> np.ndarr
 def attended(code, shares: int, *given) -> np.ndarray:
     out = np.full((len(given[0]), given[0][0].size), np.nan, np.float32)
     for share in range(shares):
-        code(share, shares, *given, out)
+        code(share, shares, 0, *given, out)
     return out
 
 

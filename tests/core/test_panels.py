@@ -81,13 +81,14 @@ def test_products_are_plain_sums_and_rows_are_alike(kind, shape, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["int8", "uint8"])
-@pytest.mark.parametrize("features", [{"avx2"}, set()], ids=["avx2", "any processor"])
+@pytest.mark.parametrize("features", [{"avxvnni", "avx2"}, {"avx2"}, set()], ids=["short vectors", "avx2", "any processor"])
 def test_sums_are_the_same_on_every_processor(kind, features, monkeypatch):
-    """Without the instruction for neural networks, by older ones and by plain arithmetic."""
-    if not features <= FEATURES:
-        pytest.skip("this processor has no AVX2")
+    """The instruction for neural networks on shorter vectors, or, without it, by older ones and by plain arithmetic."""
+    if not features <= FEATURES | ({"avxvnni"} if integers.LONG_VNNI else set()):
+        pytest.skip("this processor has no such instructions")
     product, _, x, _ = product_of(kind, 96, 64)
-    monkeypatch.setattr(integers, "VNNI", False)
+    monkeypatch.setattr(integers, "LONG_VNNI", False)
+    monkeypatch.setattr(integers, "VNNI", "avxvnni" in features)
     monkeypatch.setattr(integers, "FEATURES", frozenset(features))
     two = integers.tile(2)
 

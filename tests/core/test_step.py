@@ -114,7 +114,7 @@ def test_attention_by_threads_is_attention(monkeypatch):
     queries, depths = random.standard_normal((7, 9, 24), np.float32), np.arange(7)
     outs = np.zeros((2, 7, 9 * 24), np.float32)
     given = queries, keys, values, 30, depths[None], depths, np.full(7, 20)
-    attend(0, 1, *given, outs[0])
+    attend(0, 1, 0, *given, outs[0])
     monkeypatch.setattr(threads, "_threads", lambda work, least: 2)
     threads.attend_by_threads(*given, outs[1])
     assert np.array_equal(*outs) and outs.all()

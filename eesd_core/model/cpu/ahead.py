@@ -80,6 +80,8 @@ def compile_all(quantize: str) -> bool:
         return False
     row = np.ones((1, 64), np.float32)
     kernels.norm(row, row[0], np.float32(1e-5), row.copy())
+    for table in (row, row.astype(np.uint16)):
+        kernels.gather(table, np.array([0]), row.copy())
     quantized_linear.closed(torch.ones(1, 64))
     for kind in TYPES[quantize]:
         threads.product_code(np.dtype(kind))

@@ -17,14 +17,36 @@ from numba.extending import intrinsic, register_jitable
 
 from .folds import largest, summed
 from .kernels import exp, kernel
-from .vectors import BYTE, CACHE_LINE, FLOAT, FLOATS, LANES, LONG, REGISTERS, WORD, fill, fma, load, prefetch, shuffle, spread, store
+from .stealing import next_piece, part_of
+from .vectors import (
+    BYTE,
+    CACHE_LINE,
+    FLOAT,
+    FLOATS,
+    LANES,
+    LONG,
+    REGISTERS,
+    WORD,
+    fill,
+    fma,
+    load,
+    pick,
+    prefetch,
+    shuffle,
+    spread,
+    store,
+)
 
 BLOCK = 32  # places: their keys or values, some 8 KB, stay in the first-level cache
 TOGETHER = 8  # rows that go through a block one after the other
 AHEAD = 16  # places: how far ahead memory is asked for
 PADDING = AHEAD + 2 * LANES  # places behind a row's last one
 LINE = CACHE_LINE // 4  # floats
+PIECES = 4  # of a thread, at least, where there are rows enough: thieves take whole ones
 AT_ONCE = 3 if REGISTERS == 32 else 1  # heads that read the same keys and go through them together; each takes LANES registers for its sums
+
+KEYS = 2 if REGISTERS == 32 else 1  # in a vector, LANES numbers of each: such processors have vectors twice as long
+SEVERAL = ir.VectorType(FLOAT, KEYS * LANES)
 
 
 def _scores(heads: int):
@@ -35,16 +57,20 @@ def _scores(heads: int):
         def generate(context, b, signature, given):
             queries, keys, places, out = (b.inttoptr(given[i], kind.as_pointer()) for i, kind in _SCORES)
             rows = [_at(b, keys, places, lane, given[2]) for lane in range(LANES)]
-            sums = [[cgutils.alloca_once_value(b, fill(FLOATS, 0)) for _ in rows] for _ in range(heads)]
+            sums = [[cgutils.alloca_once_value(b, fill(SEVERAL, 0)) for _ in rows[::KEYS]] for _ in range(heads)]
             with cgutils.for_range(b, b.udiv(given[5], LONG(LANES))) as loop:
                 first = b.mul(loop.index, LONG(LANES))
                 asked = [load(b, b.gep(queries, [b.add(first, b.mul(LONG(head), given[5]))]), FLOATS) for head in range(heads)]
-                for lane, row in enumerate(rows):
-                    key = load(b, b.gep(row, [first]), FLOATS)
+                asked = [pick(b, query, KEYS * [*range(LANES)]) for query in asked]
+                for i in range(LANES // KEYS):
+                    found = [load(b, b.gep(row, [first]), FLOATS) for row in rows[i * KEYS : (i + 1) * KEYS]]
+                    key = shuffle(b, found[0], found[-1], range(KEYS * LANES))
                     for query, totals in zip(asked, sums):
-                        b.store(fma(b, query, key, b.load(totals[lane])), totals[lane])
+                        b.store(fma(b, query, key, b.load(totals[i])), totals[i])
             for head, totals in enumerate(sums):
-                store(b, _across(b, [b.load(total) for total in totals]), b.gep(out, [b.mul(LONG(head), given[6])]))
+                both = [(b.load(total), first) for total in totals for first in range(0, KEYS * LANES, LANES)]
+                found = [pick(b, total, range(first, first + LANES)) for total, first in both]
+                store(b, _across(b, found), b.gep(out, [b.mul(LONG(head), given[6])]))
             return context.get_dummy_value()
 
         return types.void(*[types.int64] * 7), generate
@@ -93,19 +119,20 @@ def _add_values(heads: int):
         def generate(context, b, signature, given):
             weights, values, places, out = (b.inttoptr(given[i], kind.as_pointer()) for i, kind in _VALUES)
             done = cgutils.alloca_once_value(b, LONG(0))
-            for lanes in (8 * LANES, LANES):  # as many sums as registers hold, then what is left of an odd width
+            for lanes, kind in ((8 * LANES, SEVERAL), (LANES, FLOATS)):  # as many sums as registers hold, then what is left of an odd width
                 with cgutils.for_range(b, b.udiv(b.sub(given[6], b.load(done)), LONG(lanes))):
                     first = b.load(done)
                     begins = [b.gep(out, [b.add(first, b.mul(LONG(head), given[6]))]) for head in range(heads)]
-                    at = [[b.gep(begin, [LONG(i)]) for i in range(0, lanes, LANES)] for begin in begins]
-                    sums = [[cgutils.alloca_once_value(b, fill(FLOATS, 0)) for _ in row] for row in at]
+                    at = [[b.gep(begin, [LONG(i)]) for i in range(0, lanes, kind.count)] for begin in begins]
+                    sums = [[cgutils.alloca_once_value(b, fill(kind, 0)) for _ in row] for row in at]
                     for place, total in zip(chain(*at), chain(*sums)):
-                        b.store(load(b, place, FLOATS), total)
+                        b.store(load(b, place, kind), total)
                     with cgutils.for_range(b, given[4]) as loop:
-                        by = [spread(b, b.load(b.gep(weights, [b.add(loop.index, b.mul(LONG(head), given[7]))]))) for head in range(heads)]
+                        by = [b.load(b.gep(weights, [b.add(loop.index, b.mul(LONG(head), given[7]))])) for head in range(heads)]
+                        by = [spread(b, weight, kind.count) for weight in by]
                         row = b.gep(_at(b, values, places, loop.index, given[2]), [first])
-                        for i in range(lanes // LANES):
-                            value = load(b, b.gep(row, [LONG(LANES * i)]), FLOATS)
+                        for i in range(lanes // kind.count):
+                            value = load(b, b.gep(row, [LONG(kind.count * i)]), kind)
                             for weight, totals in zip(by, sums):
                                 b.store(fma(b, weight, value, b.load(totals[i])), totals[i])
                     for place, total in zip(chain(*at), chain(*sums)):
@@ -175,69 +202,75 @@ def _softmax(scores, count):
 
 
 @register_jitable
-def _bundle(first, last, group, bundles):
-    """Write bundles, (row, first head, heads), of heads number first .. last - 1, counting a group's heads row by row. Returns how many."""
+def _bundle(rows, first, last, bundles):
+    """Write bundles, (row, first head, heads), of heads first .. last - 1 of each row. Returns how many."""
     count = 0
-    for r in range(first // group, -(-last // group)):
-        h, end = max(0, first - r * group), min(group, last - r * group)
-        while h < end:
-            bundles[count, 0], bundles[count, 1], bundles[count, 2] = r, h, min(AT_ONCE, end - h)
-            h += bundles[count, 2]
+    for r in range(rows):
+        for h in range(first, last, AT_ONCE):
+            bundles[count, 0], bundles[count, 1], bundles[count, 2] = r, h, min(AT_ONCE, last - h)
             count += 1
     return count
 
 
 @kernel
-def attend(share, shares, queries, keys, values, start, paths, depths, windows, out):
+def attend(share, shares, places, queries, keys, values, start, paths, depths, windows, out):
     """One thread's share of attention. queries (m, H, d), keys and values (capacity, G, d) -> out (m, H d). d: a multiple of LANES.
+    places: an address for stealing.py, or 0.
 
     Row r sees the first `start` places of the cache and then places start + paths[r, 0 .. depths[r]], the last being its own; of all these
     only the last windows[r]. Rows of a chain share one path, (1, m).
     """
     rows, heads, width = queries.shape
-    group, apart = heads // keys.shape[1], 4 * keys.shape[1] * width  # heads that read the same keys; bytes from one key to the next
+    groups = keys.shape[1]
+    group, apart = heads // groups, 4 * groups * width  # heads that read the same keys; bytes from one key to the next
     room = start + paths.shape[1] + PADDING
-    places, counts = np.empty((TOGETHER, room), np.uint32), np.empty(TOGETHER, np.int64)
+    seen, counts = np.empty((TOGETHER, room), np.uint32), np.empty(TOGETHER, np.int64)
     scores, totals = np.empty((TOGETHER, group, room), np.float32), np.empty((TOGETHER, group), np.float32)
-    all_places, all_scores, all_queries, all_out = places.ctypes.data, scores.ctypes.data, queries.ctypes.data, out.ctypes.data
+    mixed = np.empty((TOGETHER, group, width), np.float32)  # not `out`: a piece may be done by two threads at once
+    all_seen, all_scores, all_queries, all_mixed = seen.ctypes.data, scores.ctypes.data, queries.ctypes.data, mixed.ctypes.data
     all_keys, all_values, row = keys.ctypes.data, values.ctypes.data, 4 * room
     bundles = np.empty((TOGETHER * group, 3), np.int64)
-    for low in range(0, rows, TOGETHER):
-        some, most = min(TOGETHER, rows - low), 0
-        for r in range(some):
-            counts[r] = _see(low + r, start, paths, depths, windows, places[r])
-            most = max(most, counts[r])
-        size = group * some
-        begin, end = size * keys.shape[1] * share // shares, size * keys.shape[1] * (share + 1) // shares  # heads of rows, group by group
-        for g in range(begin // size, -(-end // size)):
-            bundled = _bundle(max(begin - g * size, 0), min(end - g * size, size), group, bundles)
+    # A piece is a group's heads, or one of them where that makes too few pieces, in a few rows; a group's pieces follow one another.
+    some = max(1, min(TOGETHER, rows * groups // (PIECES * shares)))
+    blocks, splits = -(-rows // some), 1 if rows * groups >= shares else group
+    for turn in range(shares if places else 1):
+        owner = (share + turn) % shares
+        first, pieces = part_of(groups * splits * blocks, owner, shares)
+        n = next_piece(places, share, owner, pieces, -1)
+        while n >= 0:
+            g, split, low = (first + n) // (blocks * splits), (first + n) // blocks % splits, (first + n) % blocks * some
+            these, most = min(some, rows - low), 0
+            for r in range(these):
+                counts[r] = _see(low + r, start, paths, depths, windows, seen[r])
+                most = max(most, counts[r])
+            bundled = _bundle(these, group * split // splits, group * (split + 1) // splits, bundles)
             key, value = all_keys + 4 * g * width, all_values + 4 * g * width
             for t in range(0, most, BLOCK):
-                for n in range(bundled):
-                    r, h, bundle = bundles[n]
-                    query, at = all_queries + 4 * ((low + r) * heads + g * group + h) * width, all_places + row * r
-                    seen = all_scores + row * (r * group + h)
+                for b in range(bundled):
+                    r, h, bundle = bundles[b]
+                    query, at = all_queries + 4 * ((low + r) * heads + g * group + h) * width, all_seen + row * r
+                    found = all_scores + row * (r * group + h)
                     for i in range(t, min(t + BLOCK, counts[r]), LANES):
-                        if n == 0:
+                        if b == 0:
                             _ask(key, apart, at + 4 * (i + AHEAD), width)
                             _ask(value, apart, at + 4 * i, width)
-                        _score(bundle, query, key, apart, at + 4 * i, seen + 4 * i, width, room)
-            for n in range(bundled):
-                r, h, bundle = bundles[n]
+                        _score(bundle, query, key, apart, at + 4 * i, found + 4 * i, width, room)
+            for b in range(bundled):
+                r, h, bundle = bundles[b]
                 for head in range(h, h + bundle):
                     totals[r, head] = _softmax(scores[r, head], counts[r])
-                for i in range((g * group + h) * width, (g * group + h + bundle) * width):
-                    out[low + r, i] = 0
+                    mixed[r, head] = 0
             for t in range(0, most, BLOCK):
-                for n in range(bundled):
-                    r, h, bundle = bundles[n]
-                    mixed, at = all_out + 4 * ((low + r) * heads + g * group + h) * width, all_places + row * r + 4 * t
-                    seen, count = all_scores + row * (r * group + h) + 4 * t, min(BLOCK, counts[r] - t)
+                for b in range(bundled):
+                    r, h, bundle = bundles[b]
+                    to, at = all_mixed + 4 * (r * group + h) * width, all_seen + row * r + 4 * t
+                    found, count = all_scores + row * (r * group + h) + 4 * t, min(BLOCK, counts[r] - t)
                     if count > 0:
-                        _mix(bundle, seen, value, apart, at, count, mixed, width, room)
-            for n in range(bundled):
-                r, h, bundle = bundles[n]
+                        _mix(bundle, found, value, apart, at, count, to, width, room)
+            for b in range(bundled):
+                r, h, bundle = bundles[b]
                 for head in range(h, h + bundle):
                     by = np.float32(1) / totals[r, head]
-                    for i in range((g * group + head) * width, (g * group + head + 1) * width):
-                        out[low + r, i] *= by
+                    for i in range(width):
+                        out[low + r, (g * group + head) * width + i] = mixed[r, head, i] * by
+            n = next_piece(places, share, owner, pieces, n)

@@ -85,11 +85,11 @@ def _enter(thread, threads, g):
 
 @njit(nogil=True, error_model="numpy")
 def _product(share, shares, g, row, at, out):
-    """Of one row (1, n), which this thread alone has. out: an address."""
+    """Of one row (1, n), which this thread alone has; each thread does its own part. out: an address."""
     panels, chunks = g[at + 2], g[at + 3]
     closed = np.empty((1, chunks * RECORD), np.int32)
     close_rows(row, closed)
-    call(g[BYTES], (share, shares, 1, chunks * RECORD, panels, chunks, closed.ctypes.data, g[at], out, g[at + 1], 0))
+    call(g[BYTES], (share, shares, 0, 1, chunks * RECORD, panels, chunks, closed.ctypes.data, g[at], out, g[at + 1], 0))
 
 
 @njit(nogil=True, error_model="numpy")
@@ -134,6 +134,7 @@ def _step(given):
     low = places * thread // threads
     own = places * (thread + 1) // threads - low
     to_head(thread, threads, g, carray(floats_at(g[X] + 4 * (g[NEW] - 1 + low) * width), (own, width)), low, places)
+    meet(barrier, threads)
     times(thread, threads, g, places, BY_STATE, g[STATE])
     meet(barrier, threads)
     texts, factors = carray(longs_at(g[TEXTS]), (places, COLUMNS)), np.empty((1, g[RANK]), np.float32)

@@ -17,7 +17,8 @@ from .kernels import close_rows, norm, wide
 from .rank import BUCKETS, Ranker, rank_rows
 from .region import Program, address, lengthen, meet
 from .region import X as PROGRAM_X
-from .threads import PanelProduct, call, floats_at, halves_at, keys_at, longs_at, product_code, words_at
+from .stealing import places_at
+from .threads import PanelProduct, call, floats_at, halves_at, keys_at, longs_at, meeting_place, product_code, words_at
 
 # What every step is given: addresses, and sizes where said. COUNT: number of best tokens. BYTES: code of products in 8 bits. TOKENS: ids of
 # the rows. TABLE: embeddings of all tokens; HALVES: whether those are bfloat16. HEAD: a product (weight, scale, number of panels, of
@@ -32,9 +33,11 @@ UNIT = np.float32(torch.finfo(torch.float32).eps)  # rms_norm's own epsilon
 
 @njit(nogil=True, error_model="numpy")
 def times(thread, threads, g, rows, at, out):
-    """One thread's share of a product of so many rows in CLOSED. at: of the product. out: an address."""
+    """One thread's share of a product of so many rows in CLOSED. The threads have met since the last one. at: of the product. out: an
+    address."""
     panels, chunks = g[at + 2], g[at + 3]
-    call(g[BYTES], (thread, threads, rows, chunks * RECORD, panels, chunks, g[CLOSED], g[at], out, g[at + 1], 0))
+    sizes = thread, threads, places_at(g[BARRIER], threads), rows, chunks * RECORD, panels, chunks
+    call(g[BYTES], (*sizes, g[CLOSED], g[at], out, g[at + 1], 0))
 
 
 @njit(nogil=True, error_model="numpy")
@@ -97,7 +100,7 @@ def rank(g, text):
     nothing, bounds = carray(longs_at(text[IDS]), (0,)), carray(floats_at(text[BOUNDS]), (BUCKETS,))
     numbers = carray(floats_at(text[NUMBERS]), (2,))
     told = numbers[0], numbers[1], ids, keys, bounds, nothing, nothing
-    rank_rows(logits, *told, scores, logs, places, carray(floats_at(text[FACTS]), (0,)), facts)
+    rank_rows(0, 1, logits, *told, scores, logs, places, carray(floats_at(text[FACTS]), (0,)), facts)
     if len(ids):
         for c in range(count):
             places[0, c] = ids[places[0, c]]
@@ -168,7 +171,7 @@ class ChoiceStep:
         self.put({
             X: self.x, TOKENS: self.tokens, NORM: weight, EPS: np.array([eps], np.float32), NORMED: np.empty_like(self.x),
             CLOSED: np.empty((MAX_ROWS, words(inputs)), np.int32), FREQUENT: np.empty((MAX_ROWS, rows.outputs), np.float32),
-            TEXTS: self.texts, ONES: np.ones(width, np.float32), BARRIER: np.zeros(2, np.int64),
+            TEXTS: self.texts, ONES: np.ones(width, np.float32), BARRIER: meeting_place(),
         })  # fmt: skip
         self.given[[STREAM, COUNT, BYTES]] = width, count, product_code(rows.panels.dtype).address
         self.given[[TABLE, HALVES]] = table.data_ptr(), table.dtype == torch.bfloat16

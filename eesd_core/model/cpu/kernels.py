@@ -153,6 +153,14 @@ def silu_times(y, out):
 
 
 @kernel
+def gather(table, ids, out):
+    """Embeddings: rows `ids` (m,) of the table (V, D) -> out (m, D) float32."""
+    for r in range(len(ids)):
+        for i in range(table.shape[1]):
+            out[r, i] = wide(table[ids[r], i])
+
+
+@kernel
 def turn(y, positions, slots, cos, sin, queries, keys, values, scaling):
     """Rotary positions, and writing to the cache. y (m, (H + 2 G) d) holds queries, keys and values of tokens at positions (m,).
     Writes queries (m, H, d), multiplied by `scaling`; keys and values go to places slots (m,) of the cache, (capacity, G, d). cos, sin

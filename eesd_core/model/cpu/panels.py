@@ -13,6 +13,7 @@ from numba import njit
 
 from . import integers
 from .kept import kept
+from .stealing import next_piece, part_of
 from .tiles import CHUNKS, OUTPUTS, tile
 from .vectors import REGISTERS
 
@@ -22,8 +23,8 @@ ALIGNED = 64  # bytes
 MORE = REGISTERS == 32
 IN_TWOS, IN_FOURS = (8, 4) if MORE else (4, 2)  # outputs of a tile
 _ones, _twos, _threes, _fours = tile(1, OUTPUTS), tile(2, IN_TWOS), tile(3, 4), tile(4, IN_FOURS)
-_one, _two, _three, _four = (integers.tile(rows) for rows in range(1, 5))
-_most = _four if integers.MOST_ROWS == 4 else _two
+_one, _two, _three, _four, _five, _six, _seven, _eight = (integers.tile(rows) for rows in range(1, 9))
+_most = {2: _two, 4: _four, 8: _eight}[integers.MOST_ROWS]
 _exact = kept(njit, nogil=True, error_model="numpy")  # without `fastmath`, which would allow sums to be reordered
 
 
@@ -93,24 +94,36 @@ def _lay_halves(bits, packed):
 
 
 @_exact
-def multiply(share, shares, x, weight, out, scale):
+def multiply(share, shares, places, x, weight, out, scale):
     """One of `shares` parts of a product: x (m, K) float32; weight as `pack` gives it; scale (N,) -> out (m, N). N includes the outputs
-    that pad the last panel."""
-    panels, rows = weight.shape[0], np.uint64(x.shape[0])
-    for begin in range(np.uint64(0), rows, np.uint64(MANY)):
-        end = min(begin + np.uint64(MANY), rows)
-        for p in range(np.uint64(panels * share // shares), np.uint64(panels * (share + 1) // shares)):
-            _panel(begin, end, x, weight, p, scale, out)
+    that pad the last panel. places: an address for stealing.py, or 0."""
+    rows = x.shape[0]
+    for turn in range(shares if places else 1):
+        owner = (share + turn) % shares
+        first, panels = part_of(weight.shape[0], owner, shares)
+        pieces = panels * (-(-rows // MANY))
+        n = next_piece(places, share, owner, pieces, -1)
+        while n >= 0:
+            begin = n // panels * MANY
+            end = min(begin + MANY, rows)
+            _panel(np.uint64(begin), np.uint64(end), x, weight, np.uint64(first + n % panels), scale, out)
+            n = next_piece(places, share, owner, pieces, n)
 
 
 @_exact
-def multiply_integers(share, shares, x, weight, out, scale, offset):
+def multiply_integers(share, shares, places, x, weight, out, scale, offset):
     """As `multiply`, for weights in 8 and in 4 bits: x (m, words of a row), scale and offset as integers.py has them."""
-    panels, rows = weight.shape[0], np.uint64(x.shape[0])
-    for begin in range(np.uint64(0), rows, np.uint64(MANY)):
-        end = min(begin + np.uint64(MANY), rows)
-        for p in range(np.uint64(panels * share // shares), np.uint64(panels * (share + 1) // shares)):
-            _integer_panel(begin, end, x, weight, p, scale, offset, out)
+    rows = x.shape[0]
+    for turn in range(shares if places else 1):
+        owner = (share + turn) % shares
+        first, panels = part_of(weight.shape[0], owner, shares)
+        pieces = panels * (-(-rows // MANY))
+        n = next_piece(places, share, owner, pieces, -1)
+        while n >= 0:
+            begin = n // panels * MANY
+            end = min(begin + MANY, rows)
+            _integer_panel(np.uint64(begin), np.uint64(end), x, weight, np.uint64(first + n % panels), scale, offset, out)
+            n = next_piece(places, share, owner, pieces, n)
 
 
 @njit(nogil=True, error_model="numpy", inline="always")
@@ -141,7 +154,15 @@ def _integer_panel(begin, end, x, weight, p, scale, offset, out):
     for r in range(begin, whole, most):
         _most(x, r, weight, p, scale, offset, out)
     left = end - whole
-    if left == np.uint64(3):
+    if most == np.uint64(8) and left == np.uint64(7):
+        _seven(x, whole, weight, p, scale, offset, out)
+    elif most == np.uint64(8) and left == np.uint64(6):
+        _six(x, whole, weight, p, scale, offset, out)
+    elif most == np.uint64(8) and left == np.uint64(5):
+        _five(x, whole, weight, p, scale, offset, out)
+    elif most == np.uint64(8) and left == np.uint64(4):
+        _four(x, whole, weight, p, scale, offset, out)
+    elif left == np.uint64(3):
         _three(x, whole, weight, p, scale, offset, out)
     elif left == np.uint64(2):
         _two(x, whole, weight, p, scale, offset, out)

@@ -9,21 +9,24 @@ whose log p plus that bound is below the best ones found so far is passed over.
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
-from numba import njit
+from numba import carray, cfunc, njit, types
 from torch import Tensor
 
 from ...sampling import LEAST, Ranked, Sampling, noise_key
 from .folds import largest
 from .kept import kept
 from .kernels import exp
+from .threads import address, floats_at, in_parallel, keys_at, longs_at, team, this_thread
 
 BUCKETS = 256  # of the first eight random bits
 STRETCH = 256  # tokens that are passed over together, if even the likeliest of them is below the best ones found so far
+WORK = 8  # of ranking a logit, in products with a weight (threads.in_parallel)
 SLACK = 1e-3  # keeps the bounds above rounding
 WHOLE = 2.0**32
-NONE, NO_KEYS = np.empty(0, np.int64), np.empty(0, np.uint32)
+NO_KEYS = np.empty(0, np.uint32)
 _loop = kept(njit, fastmath={"reassoc", "contract", "arcp", "nsz"}, nogil=True, error_model="numpy")  # not numbers stay what they are
 
 
@@ -53,15 +56,16 @@ def _insert(score, log_p, place, scores, logs, places):
 
 
 @_loop
-def rank_rows(logits, temperature, least, ids, keys, bounds, asked_rows, asked, scores, logs, places, asked_logs, facts):
-    """logits (m, n) float32. temperature 0: scores are logits. least: log of min-p, or -inf. ids (n,) int64: the tokens; (0,): the
-    vocabulary. keys (m,) uint32: of the noise at each row; (0,): no noise. bounds: `noise_bounds`. asked_rows, asked (a,): places in
-    `logits` whose log p is wanted. Writes scores, logs, places (m, c): of the best tokens, best first, places in 0 .. n - 1; asked_logs
-    (a,); facts (m, 2): probability of the likeliest token, and entropy in nats. All log p are nan where a row is no number."""
+def rank_rows(first, step, logits, temperature, least, ids, keys, bounds, asked_rows, asked, scores, logs, places, asked_logs, facts):
+    """Rows first, first + step, ... of logits (m, n) float32. temperature 0: scores are logits. least: log of min-p, or -inf. ids (n,)
+    int64: the tokens; (0,): the vocabulary. keys (m,) uint32: of the noise at each row; (0,): no noise. bounds: `noise_bounds`. asked_rows,
+    asked (a,): places in `logits` whose log p is wanted. Writes scores, logs, places (m, c): of the best tokens, best first, places in
+    0 .. n - 1; asked_logs (a,); facts (m, 2): probability of the likeliest token, and entropy in nats. All log p are nan where a row is no
+    number."""
     greedy = temperature == 0
     by = np.float32(1) if greedy else temperature
     tops = np.full(logits.shape[1] // STRETCH + 1, np.float32(np.inf))  # of every stretch; a rest is not passed over
-    for r in range(logits.shape[0]):
+    for r in range(first, logits.shape[0], step):
         row, strange, most = logits[r], 0, logits[r, 0]
         for s in range(len(row) // STRETCH):
             tops[s] = largest(row.ctypes.data + 4 * s * STRETCH, STRETCH)
@@ -110,34 +114,57 @@ def rank_rows(logits, temperature, least, ids, keys, bounds, asked_rows, asked, 
                 asked_logs[a] = y - whole if y >= least else np.float32(-np.inf)
 
 
+# Sizes in what a share of the ranking is given: rows, tokens, listed ids, keys, asked ones, best ones; then addresses, in the order of
+# `rank_rows`, with both numbers at the first.
+ROWS, TOKENS, LISTED, KEYS, ASKED, COUNT, LOGITS, NUMBERS, IDS, KEY, BOUNDS = range(11)
+ASKED_ROWS, ASKED_IDS, SCORES, LOGS, PLACES, FOUND, FACTS = range(BOUNDS + 1, BOUNDS + 8)
+
+
+def _share(given):
+    """One thread's share of the rows."""
+    g = carray(given, (FACTS + 1,))
+    rows, asked, best = g[ROWS], g[ASKED], (g[ROWS], g[COUNT])
+    numbers, ids, keys = carray(floats_at(g[NUMBERS]), (2,)), carray(longs_at(g[IDS]), (g[LISTED],)), carray(keys_at(g[KEY]), (g[KEYS],))
+    told = numbers[0], numbers[1], ids, keys, carray(floats_at(g[BOUNDS]), (BUCKETS,))
+    wanted = carray(longs_at(g[ASKED_ROWS]), (asked,)), carray(longs_at(g[ASKED_IDS]), (asked,))
+    into = carray(floats_at(g[SCORES]), best), carray(floats_at(g[LOGS]), best), carray(longs_at(g[PLACES]), best)
+    facts = carray(floats_at(g[FOUND]), (asked,)), carray(floats_at(g[FACTS]), (rows, 2))
+    rank_rows(np.int64(this_thread()), np.int64(team()), carray(floats_at(g[LOGITS]), (rows, g[TOKENS])), *told, *wanted, *into, *facts)
+
+
+share_code = cache(lambda: kept(cfunc, types.void(types.CPointer(types.int64)))(_share))
+
+
 class Ranker:
     def __init__(self, sampling: Sampling):
         """Without top-k, top-p and rejection sampling."""
         self.seed, self.bounds = sampling.seed, noise_bounds()
-        self.found: dict[tuple[int, ...], tuple[np.ndarray, ...]] = {}  # see `_room`
+        self.found: dict[tuple[int, ...], tuple[np.ndarray, list[np.ndarray]]] = {}  # see `_room`
         self.temperature = np.float32(max(sampling.temperature, LEAST) if sampling.temperature else 0)
         self.least = np.float32(math.log(sampling.min_p) if sampling.temperature and sampling.min_p else -np.inf)
+        self.numbers = np.array([self.temperature, self.least])
 
     def __call__(
         self, logits: Tensor, positions: Sequence[int], count: int, noise: int | None, ids: Tensor | None, asked: Sequence[tuple[int, int]]
     ) -> Ranked:
-        """As Sampler.rank."""
+        """As Sampler.rank. The threads share the rows."""
         sizes = len(logits), count, len(asked)
         if sizes not in self.found:
-            self.found[sizes] = _room(*sizes)
-        scores, logs, places, asked_rows, asked_ids, found, facts = self.found[sizes]
-        listed = NONE if ids is None else ids.numpy()
+            self.found[sizes] = self._room(*sizes)
+        given, (asked_rows, asked_ids, scores, logs, places, found, facts) = self.found[sizes]
         keys = NO_KEYS if noise is None else np.array([noise_key(self.seed, at, noise) for at in positions], np.uint32)
         if asked:
             asked_rows[:], asked_ids[:] = zip(*asked)
-        given = logits.detach().numpy(), self.temperature, self.least, listed, keys, self.bounds, asked_rows, asked_ids
-        rank_rows(*given, scores, logs, places, found, facts)
-        own = places if ids is None else listed[places]
+        logits, ids = logits.contiguous(), None if ids is None else ids.contiguous()
+        given[TOKENS], given[LISTED], given[KEYS] = logits.shape[1], 0 if ids is None else len(ids), len(keys)
+        given[LOGITS], given[IDS], given[KEY] = logits.data_ptr(), 0 if ids is None else ids.data_ptr(), address(keys)
+        in_parallel(share_code(), given, WORK * logits.numel())
+        own = places if ids is None else ids.numpy()[places]
         return Ranked(own.tolist(), scores.tolist(), logs.tolist(), found.tolist(), *facts.T.tolist())
 
-
-def _room(rows: int, count: int, asked: int) -> tuple[np.ndarray, ...]:
-    """Arrays from `scores` to `facts` of `rank_rows`, with `asked_rows` and `asked` in their place. They are kept, because making them
-    takes longer than filling them."""
-    floats = [np.empty(shape, np.float32) for shape in ((rows, count), (rows, count), asked, (rows, 2))]
-    return *floats[:2], np.empty((rows, count), np.int64), *np.empty((2, asked), np.int64), *floats[2:]
+    def _room(self, rows: int, count: int, asked: int) -> tuple[np.ndarray, list[np.ndarray]]:
+        """What is given, and the arrays from ASKED_ROWS on. They are kept, because making them takes longer than filling them."""
+        floats = [np.empty(shape, np.float32) for shape in ((rows, count), (rows, count), asked, (rows, 2))]
+        arrays = [*np.empty((2, asked), np.int64), *floats[:2], np.empty((rows, count), np.int64), *floats[2:]]
+        told = [0, address(self.numbers), 0, 0, address(self.bounds), *map(address, arrays)]
+        return np.array([rows, 0, 0, 0, asked, count, *told]), arrays

@@ -23,12 +23,13 @@ from torch import Tensor
 
 from ..cache import RowCache
 from ..layer_facts import Kind
+from .atomics import change, look, put
 from .attention import attend
 from .kept import kept
 from .kernels import add, add_norm, close_rows, norm, silu_times, turn
 from .panels import ALIGNED
-from .threads import LIBRARY, call, floats_at, in_parallel, longs_at, product_code, team, this_thread, words_at
-from .vectors import LONG
+from .stealing import places_at
+from .threads import LIBRARY, address, call, floats_at, in_parallel, longs_at, meeting_place, product_code, team, this_thread, words_at
 
 # Columns of `parts`. A product (INTO, OUT) has seven: addresses of weight, scale, offset and code, numbers of panels, of chunks and of
 # outputs. READS, WRITES: elements of the rows that the two products read. FLOATS holds two float32: epsilon of the norm, and scaling of the
@@ -48,37 +49,6 @@ CONTEXT = 1 << 30  # rows of the rotary tables, which compiled code does not che
 
 
 @intrinsic
-def _arrive(typing, at):
-    """Atomically add 1 to the number at an address. Returns what it was."""
-
-    def generate(context, builder, signature, given):
-        return builder.atomic_rmw("add", builder.inttoptr(given[0], LONG.as_pointer()), LONG(1), "seq_cst")
-
-    return types.int64(types.int64), generate
-
-
-@intrinsic
-def _look(typing, at):
-    """Atomically read the number at an address."""
-
-    def generate(context, builder, signature, given):
-        return builder.load_atomic(builder.inttoptr(given[0], LONG.as_pointer()), "seq_cst", 8)
-
-    return types.int64(types.int64), generate
-
-
-@intrinsic
-def _clear(typing, at):
-    """Atomically set the number at an address to 0."""
-
-    def generate(context, builder, signature, given):
-        builder.store_atomic(LONG(0), builder.inttoptr(given[0], LONG.as_pointer()), "seq_cst", 8)
-        return context.get_dummy_value()
-
-    return types.void(types.int64), generate
-
-
-@intrinsic
 def like(typing, pointer, address):
     """A pointer of the same type to another address."""
     return pointer(pointer, types.int64), lambda context, builder, signature, given: builder.inttoptr(given[1], given[0].type)
@@ -91,13 +61,13 @@ if LIBRARY:
     def meet(at, threads):
         """Wait until all threads are here. `at`: address of how many have come, followed by how often all have met. A thread looks for a
         moment and then lets other programs have its core: busy waiting could take it from the very thread that is waited for."""
-        met = _look(at + 8)
-        if _arrive(at) == threads - 1:
-            _clear(at)
-            _arrive(at + 8)
+        met = look(at + 8)
+        if change(at, 1) == threads - 1:
+            put(at, 0)
+            change(at + 8, 1)
             return
         looks = 0
-        while _look(at + 8) == met:
+        while look(at + 8) == met:
             looks += 1
             if looks > PATIENCE:
                 _let_others()
@@ -160,7 +130,7 @@ def _product(thread, threads, g, parts, p, at, buffer, reads, out):
     low = rows * thread // threads
     own = rows * (thread + 1) // threads - low
     meet(g[BARRIER], threads)
-    sizes = thread, threads, rows, reads, parts[p, at + PANELS], parts[p, at + PIECES]
+    sizes = thread, threads, places_at(g[BARRIER], threads), rows, reads, parts[p, at + PANELS], parts[p, at + PIECES]
     addresses = g[buffer], parts[p, at + WEIGHT], out, parts[p, at + SCALE], parts[p, at + OFFSET]
     call(parts[p, at + CODE], sizes + addresses)
     meet(g[BARRIER], threads)
@@ -188,7 +158,8 @@ def _attention(thread, threads, given, p):
                 depths = carray(longs_at(texts[t, DEPTHS]), (rows,))
                 windows = carray(longs_at(texts[t, WINDOWS] + 8 * parts[p, WINDOW] * rows), (rows,))
                 out = carray(floats_at(g[MIXED] + 4 * first * wide), (rows, wide))
-                attend(thread, threads, queries, keys, values, texts[t, START], paths, depths, windows, out)
+                share, places = (thread + t) % threads, places_at(g[BARRIER], threads) if len(texts) == 1 else 0
+                attend(share, threads, places, queries, keys, values, texts[t, START], paths, depths, windows, out)
             else:
                 low = rows * thread // threads
                 own = rows * (thread + 1) // threads - low
@@ -217,10 +188,6 @@ _PASSES = {torch.float32: _of_floats, torch.int32: _of_words}
 def pass_code(door: torch.dtype):
     """A pass through layers whose products read rows of this type."""
     return kept(cfunc, types.void(types.CPointer(types.int64)))(_PASSES[door])
-
-
-def address(array: np.ndarray) -> int:
-    return torch.from_numpy(array).data_ptr()  # numpy takes five times as long
 
 
 def product_columns(product) -> list[int]:
@@ -252,8 +219,8 @@ class Aimed:
 
 
 class Program:
-    """A pass over some layers and so many rows: its tables and buffers. It may be run again, for a chain at another place too, since making
-    them takes longer than a small model's layers."""
+    """A pass over some layers and so many rows: its tables and buffers. It may be run again, at another place and for another tree too,
+    since making them takes longer than a small model's layers."""
 
     def __init__(self, parts: Sequence, rows: int, stream: int, texts: Sequence, keeps: Sequence[int] = (), end=None):
         """parts: step.Attention or step.Feed, each with its `row` (COLUMNS,). texts: step.Pass. keeps: numbers of the parts before which
@@ -276,25 +243,29 @@ class Program:
         for width in widths:
             buffers.append(place)
             place += -(-rows * width // ALIGNED) * ALIGNED
-        barrier = torch.zeros(2, dtype=torch.int64)
+        barrier = meeting_place()
         places = 0, attention_code().address, address(table), address(self.spans), 0
-        self.given = np.array([len(parts), len(texts), rows, stream, *places, *buffers, 0, 0, barrier.data_ptr()])
+        self.given = np.array([len(parts), len(texts), rows, stream, *places, *buffers, 0, 0, address(barrier)])
         self.given[SELF] = self.at = address(self.given)
         self.rows, self.stream, self.keeps, self.end = rows, stream, keeps, end
         weights = sum(product.panels.size for part in parts for product in (part.into.panels, part.out.panels))
         weights += end.into.panels.panels.size if end else 0
         self.code, self.work = pass_code(parts[0].into.door), rows * weights
         self.steps, self.places = np.arange(rows), [(text.positions, text.slots) for text in texts]
+        self.paths = [(text.paths, text.depths) for text in texts]
         self.kinds: list[Kind] = kinds
         self.aimed: Aimed | None = None
         # Whatever has its address in `given`. Caches are not among it: they live as long as their texts, and keep programs themselves.
-        self.alive = parts, table, windows, room, barrier, [(text.paths, text.depths) for text in texts]
+        self.alive = parts, table, windows, room, barrier
 
-    def move(self, start: int) -> None:
-        """To another place, for a chain of one text whose windows do not depend on it."""
+    def move(self, start: int, parents: Sequence[int] = ()) -> None:
+        """To another place, for a chain of one text whose windows do not depend on it, or for a tree if it was made for one."""
         self.spans[0, START] = start
-        for place in self.places[0]:
-            np.add(self.steps, start, out=place)
+        (positions, slots), (paths, depths) = self.places[0], self.paths[0]
+        if parents:
+            lay_tree(parents, paths, depths)
+        np.add(depths, start, out=positions)
+        np.add(self.steps, start, out=slots)
 
     def aim(self, chains: Sequence) -> None:
         """At chains of other texts, or at other places, of as many rows in all. chains: span.Segment, whose windows differ by kind only."""
@@ -315,6 +286,14 @@ class Program:
         seen, logits = torch.empty(len(self.keeps), self.rows, self.stream), torch.empty(self.rows, self.end.into.panels.width)
         self.given[SEEN], self.given[LOGITS] = seen.data_ptr(), logits.data_ptr()
         return self(hidden), seen, logits
+
+
+def lay_tree(parents: Sequence[int], paths: np.ndarray, depths: np.ndarray) -> None:
+    """Write the paths (m, m) and depths (m,) of a tree's rows, as step.Pass has them."""
+    for row, parent in enumerate(parents):
+        depths[row] = 0 if parent < 0 else depths[parent] + 1
+        paths[row, : depths[row]] = paths[parent, : depths[row]]
+        paths[row, depths[row]] = row
 
 
 def lengthen(cache: RowCache, program: Program, length: int) -> None:

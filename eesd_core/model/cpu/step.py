@@ -24,9 +24,9 @@ from ..span import Segment, Span
 from ..target import Target
 from .fused import FusedAttention, FusedLayer, FusedMLP, with_twins
 from .integers import words
-from .kernels import add, add_norm, close_rows, norm, silu_times, turn
+from .kernels import add, add_norm, close_rows, gather, norm, silu_times, turn
 from .packed_linear import product_of
-from .region import ALL, Program, address, lengthen, product_columns
+from .region import ALL, Program, address, lay_tree, lengthen, product_columns
 from .threads import attend_by_threads
 from .vectors import LANES
 
@@ -49,14 +49,10 @@ class Pass(NamedTuple):
     def of(cls, segment: Segment) -> "Pass":
         cache, (start, parents), rows = segment
         steps = np.arange(rows)
+        paths, depths = steps[None], steps
         if parents:
             paths, depths = np.zeros((rows, rows), np.int64), np.zeros(rows, np.int64)
-            for row, parent in enumerate(parents):
-                depths[row] = 0 if parent < 0 else depths[parent] + 1
-                paths[row, : depths[row]] = paths[parent, : depths[row]]
-                paths[row, depths[row]] = row
-        else:
-            paths, depths = steps[None], steps
+            lay_tree(parents, paths, depths)
         return cls(cache, start, start + depths, start + steps, paths, depths, {})
 
     def windows(self, kind: Kind) -> np.ndarray:
@@ -150,7 +146,7 @@ def fits(parts: Sequence[Attention | Feed]) -> bool:
 
 
 def _can_be_kept(parts: Sequence[Attention | Feed]) -> bool:
-    """Whether a chain's passes through them differ in nothing but their place."""
+    """Whether the passes of a chain, or of a tree, through them differ in nothing but their place and the tree."""
     return fits(parts) and not any(part.kind and part.kind.kept for part in parts)
 
 
@@ -215,8 +211,8 @@ class Steps:
         """hidden (1, m, D), the rows of all segments -> (1, m, D)."""
         if not hidden.shape[1]:
             return hidden
-        if len(segments) == 1 and not segments[0].span.parents:
-            return self._chain(layers, hidden, segments[0])
+        if len(segments) == 1:
+            return self._alone(layers, hidden, segments[0])
         program = self._shared(layers, segments)
         if program is None:
             return run(self._parts(layers), hidden, [Pass.of(segment) for segment in segments])
@@ -224,27 +220,34 @@ class Steps:
             lengthen(held, program, start + rows)
         return program(hidden)
 
+    def embed(self, ids: Sequence[int]) -> Tensor:
+        """As Target.embed, of a model with a table: (1, m, D) float32. torch needs three operations for it, cold ones behind a pass."""
+        table = _seen(self.target.table)
+        rows = np.empty((len(ids), table.shape[1]), np.float32)
+        gather(table, np.array(ids), rows)
+        return torch.from_numpy(rows)[None]
+
     def _parts(self, layers: Sequence[FusedLayer]) -> list[Attention | Feed]:
         return [part for layer in layers for part in layer.parts or self._parts_of(layer)]
 
-    def _chain(self, layers: Sequence[FusedLayer], hidden: Tensor, segment: Segment) -> Tensor:
-        cache, (start, _), rows = segment
-        program = self.program(layers, cache, rows) if rows <= MAX_ROWS else None
+    def _alone(self, layers: Sequence[FusedLayer], hidden: Tensor, segment: Segment) -> Tensor:
+        cache, (start, parents), rows = segment
+        program = self.program(layers, cache, rows, tree=bool(parents)) if rows <= MAX_ROWS else None
         if program is None:
             return run(self._parts(layers), hidden, [Pass.of(segment)])
-        program.move(start)
+        program.move(start, parents)
         lengthen(cache, program, start + rows)
         return program(hidden)
 
     def program(
-        self, layers: Sequence[FusedLayer], cache: RowCache, rows: int, ends: tuple[int, ...] | None = None
+        self, layers: Sequence[FusedLayer], cache: RowCache, rows: int, ends: tuple[int, ...] | None = None, tree: bool = False
     ) -> Program | None:  # fmt: skip
-        """The program of passes over a chain of so many rows, which the text's cache keeps for the next one; region.py tells what a program
-        is. `ends`: the LM head follows, and states behind so many layers are kept. None: these layers have none."""
-        key = get_ident(), rows, ends, *map(id, layers)
+        """The program of passes over a chain or a tree of so many rows, which the text's cache keeps for the next one; region.py tells what
+        a program is. `ends`: the LM head follows, and states behind so many layers are kept. None: these layers have none."""
+        key = get_ident(), rows, ends, tree, *map(id, layers)
         if key not in cache.programs:
-            fits = _can_be_kept(self._parts(layers))
-            cache.programs[key] = self._made(layers, [Segment(cache, Span(0), rows)], ends) if fits else None, layers
+            fits, span = _can_be_kept(self._parts(layers)), Span(0, (-1,) * rows if tree else ())
+            cache.programs[key] = self._made(layers, [Segment(cache, span, rows)], ends) if fits else None, layers
         return cache.programs[key][0]
 
     def program_of_texts(
@@ -280,9 +283,10 @@ class Steps:
         ends = tuple(tap - low for tap in taps if low < tap < self.target.depth)
         if not self.end or not layers or hidden.shape[1] > MAX_ROWS:
             return None
-        program = self.program(layers, cache, rows, ends) if len(segments) == 1 and not parents else self._shared(layers, segments, ends)
-        if program and len(segments) == 1:
-            program.move(start)
+        alone = len(segments) == 1
+        program = self.program(layers, cache, rows, ends, bool(parents)) if alone else self._shared(layers, segments, ends)
+        if program and alone:
+            program.move(start, parents)
         elif not program and fits(self._parts(layers)):
             program = self._made(layers, segments, ends)
         elif not program:

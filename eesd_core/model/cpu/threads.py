@@ -22,9 +22,12 @@ from .attention import attend
 from .integers import RECORD
 from .kept import kept
 from .panels import multiply, multiply_integers
+from .stealing import MOST, places_at
 from .tiles import CHUNKS
+from .vectors import CACHE_LINE
 
 MAPS = Path("/proc/self/maps")
+LINE = CACHE_LINE // 8  # whole numbers
 FEW = 1 << 14  # pairs of a query and a place: with fewer, one thread is as fast
 LIGHT = 1 << 18  # weights times rows: with fewer, waking a second thread costs more than it saves
 
@@ -76,24 +79,33 @@ else:
         return np.int32(1)
 
 
+def address(array: np.ndarray) -> int:
+    return torch.from_numpy(array).data_ptr()  # numpy takes five times as long
+
+
+def meeting_place() -> np.ndarray:
+    """Where the threads of a team meet (region.meet), and in the cache lines behind, the places of stealing.py."""
+    return np.zeros((1 + MOST) * LINE, np.int64)
+
+
 def in_parallel(code, given: np.ndarray, work: int) -> None:
     """Call a compiled function of one pointer on every thread. `work`: weights times rows."""
     if LIBRARY:
-        LIBRARY.GOMP_parallel(code.address, torch.from_numpy(given).data_ptr(), _threads(work, LIGHT), 0)
+        LIBRARY.GOMP_parallel(code.address, address(given), _threads(work, LIGHT), 0)
     else:
         code.ctypes(given.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)))
 
 
 def _attend(given):
-    """One thread's share of `attend`. `given`: m, H, d, G, capacity, start, rows of paths, then seven addresses."""
-    it = carray(given, 14)
+    """One thread's share of `attend`. `given`: m, H, d, G, capacity, start, rows of paths, then eight addresses."""
+    it = carray(given, 15)
     rows, heads, width, groups, capacity = it[0], it[1], it[2], it[3], it[4]
     queries = carray(floats_at(it[7]), (rows, heads, width))
     keys, values = carray(floats_at(it[8]), (capacity, groups, width)), carray(floats_at(it[9]), (capacity, groups, width))
     paths, depths, windows = carray(longs_at(it[10]), (it[6], rows)), carray(longs_at(it[11]), (rows,)), carray(longs_at(it[12]), (rows,))
     out = carray(floats_at(it[13]), (rows, heads * width))
     share, shares = np.int64(this_thread()), np.int64(team())  # a system may give fewer threads than were asked for
-    attend(share, shares, queries, keys, values, it[5], paths, depths, windows, out)
+    attend(share, shares, places_at(it[14], shares), queries, keys, values, it[5], paths, depths, windows, out)
 
 
 @intrinsic
@@ -110,30 +122,30 @@ def call(typing, code, arguments):
     return types.void(types.int64, types.UniTuple(types.int64, count)), generate
 
 
-def _floats(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset):
+def _floats(share, shares, places, rows, inputs, panels, chunks, x, weight, out, scale, offset):
     outputs = panels * OF_FLOATS[0]
     weights, scales = carray(floats_at(weight), (panels, chunks, *OF_FLOATS)), carray(floats_at(scale), (outputs,))
-    multiply(share, shares, carray(floats_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, outputs)), scales)
+    multiply(share, shares, places, carray(floats_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, outputs)), scales)
 
 
-def _halves(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset):
+def _halves(share, shares, places, rows, inputs, panels, chunks, x, weight, out, scale, offset):
     outputs = panels * OF_HALVES[0]
     weights, scales = carray(halves_at(weight), (panels, chunks, *OF_HALVES)), carray(floats_at(scale), (outputs,))
-    multiply(share, shares, carray(floats_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, outputs)), scales)
+    multiply(share, shares, places, carray(floats_at(x), (rows, inputs)), weights, carray(floats_at(out), (rows, outputs)), scales)
 
 
-def _bytes(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset):
+def _bytes(share, shares, places, rows, inputs, panels, chunks, x, weight, out, scale, offset):
     outputs = panels * OF_BYTES[0]
     weights, scales = carray(bytes_at(weight), (panels, chunks, *OF_BYTES)), carray(floats_at(scale), (outputs,))
     rows_read, outs = carray(words_at(x), (rows, inputs)), carray(floats_at(out), (rows, outputs))
-    multiply_integers(share, shares, rows_read, weights, outs, scales, scales)
+    multiply_integers(share, shares, places, rows_read, weights, outs, scales, scales)
 
 
-def _blocks(share, shares, rows, inputs, panels, chunks, x, weight, out, scale, offset):
+def _blocks(share, shares, places, rows, inputs, panels, chunks, x, weight, out, scale, offset):
     outputs, facts = panels * OF_BLOCKS[0], (panels, chunks, OF_BLOCKS[0])
     scales, offsets = carray(halves_at(scale), facts), carray(halves_at(offset), facts)
     rows_read, outs = carray(words_at(x), (rows, inputs)), carray(floats_at(out), (rows, outputs))
-    multiply_integers(share, shares, rows_read, carray(blocks_at(weight), (panels, chunks, *OF_BLOCKS)), outs, scales, offsets)
+    multiply_integers(share, shares, places, rows_read, carray(blocks_at(weight), (panels, chunks, *OF_BLOCKS)), outs, scales, offsets)
 
 
 _KINDS = dict(zip(CHUNKS, (_floats, _halves, _bytes, _blocks)))
@@ -142,15 +154,16 @@ _KINDS = dict(zip(CHUNKS, (_floats, _halves, _bytes, _blocks)))
 @cache
 def product_code(kind: np.dtype):
     """One thread's share of a product with weights of this type: panels.multiply or multiply_integers, for `call`. Arguments: share,
-    shares; rows, elements of a row, panels, chunks; addresses of x, weight, out, scale, offset (in 4 bits only)."""
-    return kept(cfunc, types.void(*[types.int64] * 11))(_KINDS[kind])
+    shares, address of places for stealing (or 0); rows, elements of a row, panels, chunks; addresses of x, weight, out, scale, offset (in
+    4 bits only)."""
+    return kept(cfunc, types.void(*[types.int64] * 12))(_KINDS[kind])
 
 
 def multiply_share(given):
     """One thread's share. `given`: the product's code and its arguments."""
-    it = carray(given, 10)
+    it = carray(given, 11)
     share, shares = np.int64(this_thread()), np.int64(team())
-    call(it[0], (share, shares, it[1], it[2], it[3], it[4], it[5], it[6], it[7], it[8], it[9]))
+    call(it[0], (share, shares, places_at(it[10], shares), it[1], it[2], it[3], it[4], it[5], it[6], it[7], it[8], it[9]))
 
 
 @cache
@@ -173,10 +186,10 @@ def attend_by_threads(queries, keys, values, start, paths, depths, windows, out)
     """attention.attend over all rows and heads."""
     threads = _threads(len(depths) * (start + len(depths)) * queries.shape[1], FEW)
     if threads == 1:
-        attend(0, 1, queries, keys, values, start, paths, depths, windows, out)
+        attend(0, 1, 0, queries, keys, values, start, paths, depths, windows, out)
     else:
         sizes = (*queries.shape, keys.shape[1], keys.shape[0], start, len(paths))
-        in_shares(_attend)(sizes, (queries, keys, values, paths, depths, windows, out), threads)
+        in_shares(_attend)(sizes, (queries, keys, values, paths, depths, windows, out, meeting_place()), threads)
 
 
 class PanelProduct:
@@ -197,9 +210,9 @@ class PanelProduct:
         arrays = np.ascontiguousarray(x), self.panels, out, self.facts[0], self.facts[-1]
         numbers, threads = (*x.shape, *self.panels.shape[:2]), _threads(len(x) * self.panels.size, LIGHT)
         if threads == 1:
-            product_code(self.panels.dtype).ctypes(0, 1, *numbers, *(array.ctypes.data for array in arrays))
+            product_code(self.panels.dtype).ctypes(0, 1, 0, *numbers, *(array.ctypes.data for array in arrays))
         else:
-            in_shares(multiply_share)((product_code(self.panels.dtype).address, *numbers), arrays, threads)
+            in_shares(multiply_share)((product_code(self.panels.dtype).address, *numbers), (*arrays, meeting_place()), threads)
         return out if self.width == self.outputs else np.ascontiguousarray(out[:, : self.outputs])
 
     @property

@@ -17,7 +17,8 @@ CACHE_LINE = 64  # bytes
 
 def fma(b: ir.IRBuilder, x, y, z):
     """x y + z, rounded once."""
-    return b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(FLOATS, [FLOATS] * 3), f"llvm.fma.v{LANES}f32"), [x, y, z])
+    kind = ir.FunctionType(x.type, [x.type] * 3)
+    return b.call(cgutils.get_or_insert_function(b.module, kind, f"llvm.fma.v{x.type.count}f32"), [x, y, z])
 
 
 def load(b: ir.IRBuilder, at, kind: ir.VectorType):
@@ -37,10 +38,10 @@ def pick(b: ir.IRBuilder, vector, lanes):
     return shuffle(b, vector, ir.Constant(vector.type, ir.Undefined), lanes)
 
 
-def spread(b: ir.IRBuilder, number):
+def spread(b: ir.IRBuilder, number, lanes: int = LANES):
     """A number in all lanes."""
-    kind = ir.VectorType(number.type, LANES)
-    return pick(b, b.insert_element(ir.Constant(kind, ir.Undefined), number, WORD(0)), [0] * LANES)
+    kind = ir.VectorType(number.type, lanes)
+    return pick(b, b.insert_element(ir.Constant(kind, ir.Undefined), number, WORD(0)), [0] * lanes)
 
 
 def fill(kind: ir.VectorType, number) -> ir.Constant:
