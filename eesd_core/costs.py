@@ -5,6 +5,7 @@ changes. Draft cost c = time of one draft step / time of one plain decoding step
 tokens.
 """
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from .model.target import Target
 from .sampling import Sampler, Sampling
 
 ROWS = (1, 2, 4, 8, MAX_ROWS)  # sizes of verify passes that are measured; T_v(m) is interpolated linearly between them
+NOISE = 1.15  # by so much a pass over fewer rows may seem to take longer than one over more
+PATIENCE = 1.5  # seconds: for how long times that contradict each other are measured again
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,13 +205,20 @@ class SharedCosts(CostTracker):
         self.rest, self.beside = scale * self.rest, self.beside * (scale if steps else 1.0)  # both where only their difference is known
 
 
+def disturbed(passes: dict[int, float]) -> bool:
+    """Whether passes over fewer rows seem to take longer than passes over more: other programs ran beside some of them. passes: seconds by
+    number of rows."""
+    rows = sorted(passes)
+    return any(passes[few] > NOISE * passes[more] for few, more in itertools.pairwise(rows))
+
+
 @torch.inference_mode()
 def measure_costs(
     target: Target, exit_layer: Head | None, position: int = 128, repeats: int = 4, least_seconds: float = 0.25
 ) -> Measured:  # fmt: skip
     """Time every step at one context length. Takes the minimum of `repeats` times or more, because interruptions only add time. Steps take
-    turns for at least `least_seconds`, so that drift affects all alike and a short interruption not all repeats. Each step ends with a copy
-    to the host, because a GPU works asynchronously."""
+    turns for at least `least_seconds`, so that drift affects all alike and a short interruption not all repeats, and for longer while the
+    times contradict each other. Each step ends with a copy to the host, because a GPU works asynchronously."""
     split, depth, position = exit_layer.exit_after if exit_layer else 0, target.depth, min(position, target.context - MAX_ROWS)
     text = Text([0] * (position + 1), target.new_cache(position + MAX_ROWS), Sampler(Sampling(), target.vocab, target.device))
     cache, drafter = text.cache, exit_layer and EarlyExitDrafter(Parts(target, exit_layer.at(0.0), position + MAX_ROWS))
@@ -233,7 +243,7 @@ def measure_costs(
     steps |= ({"draft": lambda: drafter.extend(text, [], 1)} if drafter else {}) | {m: partial(verify, m) for m in ROWS}
     times: dict[str | int, list[float]] = {name: [] for name in steps}
     took = 0.0
-    while len(times["plain"]) < repeats or took < least_seconds:
+    while len(times["plain"]) < repeats or took < least_seconds or (took < PATIENCE and disturbed({m: min(times[m]) for m in ROWS})):
         for name, step in steps.items():
             for each in caches:
                 each.truncate(position)

@@ -1,12 +1,13 @@
 """The cost model: what is measured fits the model at hand, and tracking follows what rounds take. Nothing here depends on a clock."""
 
+import itertools
 from random import Random
 
 import pytest
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from eesd_core import costs as costs_module
-from eesd_core.costs import ROWS, CostTracker, Measured, measure_costs
+from eesd_core.costs import ROWS, CostTracker, Measured, disturbed, measure_costs
 from eesd_core.events import CostMeasured
 from eesd_core.limits import MAX_ROWS
 from eesd_core.request import Request
@@ -17,6 +18,14 @@ MEASURED = Measured(
 )  # fmt: skip
 
 
+def test_times_that_contradict_each_other_are_measured_again(engine, monkeypatch):
+    assert disturbed({1: 11.0, 2: 7.4, 4: 6.8, 8: 5.3, 16: 12.8}) and not disturbed({1: 4.2, 2: 4.1, 4: 4.9, 8: 5.3, 16: 9.1})
+    asked = []
+    monkeypatch.setattr("eesd_core.costs.disturbed", lambda passes: asked.append(passes) or len(asked) < 4)
+    measure_costs(engine.target, engine.exit_layer, repeats=1, least_seconds=0)
+    assert len(asked) == 4 and all(later[m] <= first[m] for first, later in itertools.pairwise(asked) for m in ROWS)
+
+
 def test_everything_is_measured(engine):
     measured = measure_costs(engine.target, engine.exit_layer, repeats=1)
     assert set(measured.verify) == set(measured.full) == set(ROWS)
@@ -25,7 +34,8 @@ def test_everything_is_measured(engine):
     assert {"plain", "draft", "c", "threads", f"verify_{MAX_ROWS}"} <= set(shown)
 
 
-COPIES = {"item.default", "resolve_neg.default"}  # the last operations of `item` and of `tolist`
+# The last operations of `item`, of `tolist`, and of `from_numpy`, with which our kernels for the processor are given their arrays.
+COPIES = {"item.default", "resolve_neg.default", "lift_fresh.default"}
 
 
 class Copies(TorchDispatchMode):
