@@ -134,7 +134,7 @@ class RowCache(KVCache):
         addresses = [[array.__array_interface__["data"][0] for array in both] for both in self._stored]
         self.addresses = np.array(addresses, np.int64)  # of every layer's keys and values, (layers, 2)
         self.lengths = [0] * layers
-        self.programs: dict = {}  # of passes over a chain, by thread, rows and layers (cpu/step.py)
+        self.programs: dict = {}  # of passes over a chain or a tree, by thread, rows and layers (cpu/step.py)
 
     @property
     def keys(self) -> list[Tensor]:

@@ -220,6 +220,18 @@ def test_rows_are_ranked_alone_ties_go_to_the_first_and_no_number_is_told(how):
 
 
 @pytest.mark.skipif(not find_spec("numba"), reason="numba is not installed")
+def test_one_row_is_ranked_by_one_thread(monkeypatch):
+    """A plain step would wait for threads that have no row."""
+    from eesd_core.model.cpu import rank
+
+    works = []
+    monkeypatch.setattr(rank, "in_parallel", lambda code, given, work: works.append(work))
+    for rows in (1, 2):
+        rank.Ranker(Sampling())(torch.zeros(rows, 64), range(rows), 2, None, None, ())
+    assert works == [0, rank.WORK * 2 * 64]
+
+
+@pytest.mark.skipif(not find_spec("numba"), reason="numba is not installed")
 def test_noise_that_is_passed_over_could_not_have_mattered():
     """Over a large vocabulary with nearly equal tokens, where most noise is never computed."""
     ids, how = torch.arange(50_000), Sampling(1.0, seed=11)

@@ -1,6 +1,7 @@
 """Work stealing: whatever the threads do when, every piece is done, and a piece that two threads do at once has one result."""
 
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import numpy as np
 import pytest
@@ -60,8 +61,35 @@ def test_every_piece_is_done():
     by_team(work, meeting.ctypes.data, SIZES, done, np.zeros(TEAM, np.uint32))
     wanted = np.arange(SIZES.max()) < SIZES[:, None]
     assert np.array_equal(done.sum(0) > 0, wanted)
-    own = [np.arange(SIZES.max()) * TEAM // np.maximum(SIZES, 1)[:, None] == share for share in range(TEAM)]
-    assert sum((done[share] * ~own[share]).sum() for share in range(TEAM)) > len(SIZES) // 10  # some were stolen
+
+
+def course(share, shares, size, places):
+    """A stage of `work`, piece by piece: whose it is, and its number."""
+    for turn in range(shares):
+        owner = (share + turn) % shares
+        first, pieces = part_of(size, owner, shares)
+        n = next_piece(places, share, owner, pieces, -1)
+        while n >= 0:
+            yield owner, first + n
+            n = next_piece(places, share, owner, pieces, n)
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 5])
+def test_threads_that_wait_are_robbed(shares):
+    """Threads go on one at a time, in an order by chance."""
+    random, meeting, stolen = Random(0), meeting_place(), 0
+    for size in SIZES[:400]:
+        under_way, done = {share: course(share, shares, size, places_at(meeting.ctypes.data, shares)) for share in range(shares)}, set()
+        while under_way:
+            share = random.choice(list(under_way))
+            owner, piece = next(under_way[share], (None, None))
+            if piece is None:
+                del under_way[share]
+            else:
+                done.add(piece)
+                stolen += owner != share
+        assert done == set(range(size))
+    assert shares == 1 or stolen > 100
 
 
 @needs_threads

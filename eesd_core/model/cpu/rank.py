@@ -115,7 +115,7 @@ def rank_rows(first, step, logits, temperature, least, ids, keys, bounds, asked_
 
 
 # Sizes in what a share of the ranking is given: rows, tokens, listed ids, keys, asked ones, best ones; then addresses, in the order of
-# `rank_rows`, with both numbers at the first.
+# `rank_rows`; NUMBERS: of temperature and least.
 ROWS, TOKENS, LISTED, KEYS, ASKED, COUNT, LOGITS, NUMBERS, IDS, KEY, BOUNDS = range(11)
 ASKED_ROWS, ASKED_IDS, SCORES, LOGS, PLACES, FOUND, FACTS = range(BOUNDS + 1, BOUNDS + 8)
 
@@ -158,7 +158,7 @@ class Ranker:
         logits, ids = logits.contiguous(), None if ids is None else ids.contiguous()
         given[TOKENS], given[LISTED], given[KEYS] = logits.shape[1], 0 if ids is None else len(ids), len(keys)
         given[LOGITS], given[IDS], given[KEY] = logits.data_ptr(), 0 if ids is None else ids.data_ptr(), address(keys)
-        in_parallel(share_code(), given, WORK * logits.numel())
+        in_parallel(share_code(), given, WORK * logits.numel() if len(logits) > 1 else 0)  # one row: the others would only be waited for
         own = places if ids is None else ids.numpy()[places]
         return Ranked(own.tolist(), scores.tolist(), logs.tolist(), found.tolist(), *facts.T.tolist())
 

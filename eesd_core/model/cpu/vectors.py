@@ -1,5 +1,5 @@
-"""LLVM vectors of eight lanes, for loops whose sums must have one order whatever the processor and the number of rows: a compiler that is
-free to vectorise a plain loop sums in another order for one row than for four. `b` is llvmlite's builder."""
+"""LLVM vectors of eight lanes or of sixteen, for loops whose sums must have one order whatever the processor and the number of rows: a
+compiler that is free to vectorise a plain loop sums in another order for one row than for four. `b` is llvmlite's builder."""
 
 import llvmlite.binding
 from llvmlite import ir
