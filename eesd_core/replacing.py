@@ -23,7 +23,7 @@ def replaced(path: Path) -> Iterator[Path]:
     if not plain(path):
         yield path
         return
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # of this process: several may train one head
     try:
         yield part
         if path.exists():
