@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 BLOCK, SPAN, WHOLE = 64, 384, 1024  # positions: see KVCache.extent
-ALIGNED = 64  # bytes: of a cache line; a vector that lies on two takes twice as long to read
+ALIGNED = 64  # bytes: of a cache line; a vector that lies on two has to be read from both
 
 
 class KVCache:
