@@ -12,6 +12,7 @@ from torch import nn
 from ...limits import MAX_ROWS
 from ...sampling import SHARED, Ranked, noise_key
 from ..span import Segment
+from .folds import dot
 from .integers import OUTPUTS, RECORD, words
 from .kernels import close_rows, norm, wide
 from .rank import BUCKETS, Ranker, rank_rows
@@ -61,14 +62,6 @@ def embed(g, token, x):
             x[i] = row[i]
 
 
-@njit(nogil=True, error_model="numpy", fastmath=True)
-def product_of(a, b):
-    total = np.float32(0)
-    for i in range(len(a)):
-        total += a[i] * b[i]
-    return total
-
-
 @njit(nogil=True, error_model="numpy")
 def to_head(thread, threads, g, x, low, rows):
     """The norm of `rows` rows into NORMED, and their products with the shortlist's rows into FREQUENT; the threads have not met behind
@@ -86,7 +79,7 @@ def context_logits(thread, threads, g, text, row):
     frequent, context = g[HEAD + 2] * OUTPUTS, text[MORE]
     rows, logits = carray(floats_at(text[CONTEXT]), (context, len(row))), carray(floats_at(text[LOGITS]), (frequent + context,))
     for c in range(context * thread // threads, context * (thread + 1) // threads):
-        logits[frequent + c] = product_of(rows[c], row)
+        logits[frequent + c] = dot(rows[c].ctypes.data, row.ctypes.data, len(row))
 
 
 @njit(nogil=True, error_model="numpy")

@@ -12,13 +12,13 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload, register_jitable
 
+from .folds import dot
 from .integers import GROUP, RECORD, close_block
 from .kept import kept
 
 ONE, HALF = np.float32(1), np.float32(0.5)
-
-
-kernel = kept(njit, fastmath=True, nogil=True, error_model="numpy")
+FREE = {"nnan", "ninf", "nsz", "arcp", "contract", "afn"}  # all of `fastmath` but leave to reorder sums: see folds.py
+kernel = kept(njit, fastmath=FREE, nogil=True, error_model="numpy")
 
 
 @intrinsic
@@ -104,9 +104,7 @@ def close_rows(x, out):
 
 @register_jitable
 def _norm_row(x, r, weight, eps, row):
-    total = np.float32(0)
-    for i in range(x.shape[1]):
-        total += x[r, i] * x[r, i]
+    total = dot(x[r].ctypes.data, x[r].ctypes.data, x.shape[1])
     by = ONE / np.sqrt(total / np.float32(x.shape[1]) + eps)
     for i in range(x.shape[1]):
         row[i] = x[r, i] * by * weight[i]

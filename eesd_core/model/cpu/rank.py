@@ -16,7 +16,7 @@ from numba import carray, cfunc, njit, types
 from torch import Tensor
 
 from ...sampling import LEAST, Ranked, Sampling, noise_key
-from .folds import largest
+from .folds import dot, largest, summed
 from .kept import kept
 from .kernels import exp
 from .threads import address, floats_at, in_parallel, keys_at, longs_at, team, this_thread
@@ -27,7 +27,7 @@ WORK = 8  # of ranking a logit, in products with a weight (threads.in_parallel)
 SLACK = 1e-3  # keeps the bounds above rounding
 WHOLE = 2.0**32
 NO_KEYS = np.empty(0, np.uint32)
-_loop = kept(njit, fastmath={"reassoc", "contract", "arcp", "nsz"}, nogil=True, error_model="numpy")  # not numbers stay what they are
+_loop = kept(njit, fastmath={"contract", "nsz"}, nogil=True, error_model="numpy")  # not numbers stay what they are
 
 
 def noise_bounds() -> np.ndarray:
@@ -63,8 +63,9 @@ def rank_rows(first, step, logits, temperature, least, ids, keys, bounds, asked_
     0 .. n - 1; asked_logs (a,); facts (m, 2): probability of the likeliest token, and entropy in nats. All log p are nan where a row is no
     number."""
     greedy = temperature == 0
-    by = np.float32(1) if greedy else temperature
+    by = np.float32(1) if greedy else np.float32(1) / temperature
     tops = np.full(logits.shape[1] // STRETCH + 1, np.float32(np.inf))  # of every stretch; a rest is not passed over
+    chances, heights = np.empty(STRETCH, np.float32), np.empty(STRETCH, np.float32)
     for r in range(first, logits.shape[0], step):
         row, strange, most = logits[r], 0, logits[r, 0]
         for s in range(len(row) // STRETCH):
@@ -75,11 +76,15 @@ def rank_rows(first, step, logits, temperature, least, ids, keys, bounds, asked_
         for i in range(len(row)):
             strange += row[i] != row[i]
         total, weighed = np.float32(0), np.float32(0)
-        for i in range(len(row)):
-            y = (row[i] - most) / by
-            chance = exp(y) if y >= least else np.float32(0)
-            total += chance
-            weighed += chance * max(y, np.float32(-100))
+        for s in range(len(tops)):
+            count = min(STRETCH, len(row) - s * STRETCH)
+            chances[count:] = 0
+            for i in range(count):
+                y = (row[s * STRETCH + i] - most) * by
+                chances[i] = exp(y) if y >= least else np.float32(0)
+                heights[i] = max(y, np.float32(-100))
+            total += summed(chances.ctypes.data, STRETCH)
+            weighed += dot(chances.ctypes.data, heights.ctypes.data, count)
         if strange or most == np.inf:
             total = np.float32(np.nan)
         whole = np.log(total)
@@ -88,11 +93,11 @@ def rank_rows(first, step, logits, temperature, least, ids, keys, bounds, asked_
         for at in range(len(best)):
             best[at], best_logs[at], best_places[at] = -np.inf, -np.inf, 0
         for s in range(len(tops)):
-            bound = tops[s] if greedy else (tops[s] - most) / by - whole + (bounds[-1] if len(keys) else np.float32(0))
-            if (tops[s] - most) / by < least or bound < best[-1] - np.float32(SLACK):
+            bound = tops[s] if greedy else (tops[s] - most) * by - whole + (bounds[-1] if len(keys) else np.float32(0))
+            if (tops[s] - most) * by < least or bound < best[-1] - np.float32(SLACK):
                 continue
             for i in range(s * STRETCH, min((s + 1) * STRETCH, len(row))):
-                y = (row[i] - most) / by
+                y = (row[i] - most) * by
                 if not y >= least:
                     continue
                 log_p = y - whole
@@ -110,7 +115,7 @@ def rank_rows(first, step, logits, temperature, least, ids, keys, bounds, asked_
                 best_logs[at] = np.nan
         for a in range(len(asked)):
             if asked_rows[a] == r:
-                y = (row[asked[a]] - most) / by
+                y = (row[asked[a]] - most) * by
                 asked_logs[a] = y - whole if y >= least else np.float32(-np.inf)
 
 
