@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from eesd_core.model.cpu.folds import AT_ONCE, dot, largest, summed
+from eesd_core.model.cpu.folds import MULTIPLE, dot, largest, summed
 
 RUN = """
 from dataclasses import asdict
@@ -24,7 +24,7 @@ for record in load_engine().run(Request("Once upon a time", 32, controller="fixe
 
 @njit
 def folds(a, b):
-    at, whole = a.ctypes.data, len(a) // AT_ONCE * AT_ONCE
+    at, whole = a.ctypes.data, len(a) // MULTIPLE * MULTIPLE
     return dot(at, b.ctypes.data, len(a)), summed(at, whole), largest(at, whole)
 
 
@@ -32,7 +32,7 @@ def folds(a, b):
 def test_folds_are_what_numpy_finds(count):
     rng = np.random.default_rng(count)
     a, b = rng.standard_normal((2, count)).astype(np.float32)
-    whole = a[: count // AT_ONCE * AT_ONCE]
+    whole = a[: count // MULTIPLE * MULTIPLE]
     product, total, most = folds(a, b)
     assert product == pytest.approx(np.dot(a.astype(float), b.astype(float)), abs=1e-6 * count)
     if len(whole):

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, register_jitable
 
-from .folds import largest, summed
+from .folds import MULTIPLE, largest, summed
 from .kernels import exp, kernel
 from .stealing import next_piece, part_of
 from .vectors import (
@@ -190,7 +190,7 @@ def _see(r, start, paths, depths, windows, places):
 @register_jitable
 def _softmax(scores, count):
     """In place, without the division. Returns the sum to divide by."""
-    whole = (count + 4 * LANES - 1) // (4 * LANES) * (4 * LANES)
+    whole = (count + MULTIPLE - 1) // MULTIPLE * MULTIPLE
     for t in range(count, whole):
         scores[t] = scores[0]
     most = largest(scores.ctypes.data, whole)

@@ -9,19 +9,19 @@ from numba.extending import intrinsic
 
 from .vectors import FLOAT, FLOATS, LANES, LONG, fill, fma, folded, larger, load
 
-AT_ONCE = 4 * LANES  # numbers: four sums at a time, since an addition waits for the one before it
+MULTIPLE = 4 * LANES  # numbers: four sums at a time, since an addition waits for the one before it
 
 
 def _of_all(join, first: float):
-    """A function for kernels, of the address of float32 numbers and their count, a positive multiple of AT_ONCE."""
+    """A function for kernels, of the address of float32 numbers and their count, a positive multiple of MULTIPLE."""
 
     def found(typing, at, count):
         def generate(context, b, signature, given):
             numbers = b.inttoptr(given[0], FLOAT.as_pointer())
             joined = [cgutils.alloca_once_value(b, fill(FLOATS, first)) for _ in range(4)]
-            with cgutils.for_range(b, b.udiv(given[1], LONG(AT_ONCE))) as loop:
+            with cgutils.for_range(b, b.udiv(given[1], LONG(MULTIPLE))) as loop:
                 for i, place in enumerate(joined):
-                    new = load(b, b.gep(numbers, [b.add(b.mul(loop.index, LONG(AT_ONCE)), LONG(i * LANES))]), FLOATS)
+                    new = load(b, b.gep(numbers, [b.add(b.mul(loop.index, LONG(MULTIPLE)), LONG(i * LANES))]), FLOATS)
                     b.store(join(b, new, b.load(place)), place)
             return folded(b, [b.load(place) for place in joined], join)
 
@@ -41,10 +41,10 @@ def dot(typing, one, other, count):
     def generate(context, b, signature, given):
         rows = [b.inttoptr(at, FLOAT.as_pointer()) for at in given[:2]]
         sums = [cgutils.alloca_once_value(b, fill(FLOATS, 0)) for _ in range(4)]
-        whole = b.and_(given[2], LONG(-AT_ONCE))
-        with cgutils.for_range(b, b.udiv(given[2], LONG(AT_ONCE))) as loop:
+        whole = b.and_(given[2], LONG(-MULTIPLE))
+        with cgutils.for_range(b, b.udiv(given[2], LONG(MULTIPLE))) as loop:
             for i, place in enumerate(sums):
-                at = b.add(b.mul(loop.index, LONG(AT_ONCE)), LONG(i * LANES))
+                at = b.add(b.mul(loop.index, LONG(MULTIPLE)), LONG(i * LANES))
                 b.store(fma(b, *(load(b, b.gep(row, [at]), FLOATS) for row in rows), b.load(place)), place)
         total = cgutils.alloca_once_value(b, folded(b, [b.load(place) for place in sums], lambda b, one, other: b.fadd(one, other)))
         with cgutils.for_range(b, b.sub(given[2], whole)) as loop:
