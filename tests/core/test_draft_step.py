@@ -40,7 +40,7 @@ def engine_of(shape: str, precision: str) -> Engine:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_step_finds_what_its_parts_find(shape, precision, threads, monkeypatch):
     monkeypatch.setattr("eesd_core.model.cpu.threads._threads", lambda work, least: threads)
-    engine, near = engine_of(shape, precision), 1e-2  # a row that is rounded the other way once moves logits by as much
+    engine, near = engine_of(shape, precision), 2e-2  # a row that is rounded the other way once moves logits by as much
     for how in HOWS:
         for drafter in ("early-exit", "early-exit:4"):
             asked = Request("one two, one t", 40, how, controller="fixed", settings={"length": 3}, drafter=drafter)

@@ -24,13 +24,13 @@ from eesd_core.together import first_step
 pytest.importorskip("eesd_core.model.cpu.feature_step", reason="numba is not installed")
 HOWS = [Sampling(), Sampling(0.8, seed=4, min_p=0.05), Sampling(1.1, seed=2)]
 PROMPT = "one two, one two, one t"
-# Settings of the heads, and how near results are. Norms differ in their last bits, and so some numbers in 8 bits by one; the block's
-# correction by the token before is itself in 8 bits.
+# Settings of the heads, and how near results are. Norms differ in their last bits, and so some numbers in 8 bits by one, which
+# moves the lead of a draft by up to 0.03; the block's correction by the token before is itself in 8 bits.
 HEADS = {
-    "feature": ({"longest": 3}, 0.01),
-    "chimera": ({"longest": 2}, 0.01),
+    "feature": ({"longest": 3}, 0.04),
+    "chimera": ({"longest": 2}, 0.04),
     "block": ({"longest": 3, "rank": 48}, 0.05),
-    "glide": ({"taps": [1, 3]}, 0.01),
+    "glide": ({"taps": [1, 3]}, 0.04),
 }
 
 
