@@ -7,6 +7,7 @@ So a row's result is bit for bit the same in every tile, by arithmetic. Ours; th
 A chunk is the part of an output's weights that one step of the loop reads. panels.py lays chunks out in memory.
 """
 
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .vectors import CACHE_LINE, FLOATS, LANES, LONG, WORD, WORDS, fill, fma, load, pick, prefetch
+from .vectors import CACHE_LINE, FLOAT, FLOATS, LANES, LONG, WORDS, fill, fma, load, pick, prefetch, shuffle, store
 
 
 class Chunk(NamedTuple):
@@ -73,11 +74,11 @@ class _Tile:
             parts = [self._read(b.gep(at, [LONG(j * chunk.elements)])) for j in range(outputs)]
             for i in range(rows):
                 self._add(b.gep(xs[i], [b.mul(loop.index, LONG(chunk.inputs))]), parts, sums[i])
-        for j in range(outputs):
-            n = b.add(b.add(b.mul(p, LONG(OUTPUTS)), first), LONG(j))
-            for i in range(rows):
-                place = b.gep(self.out.data, [b.add(b.mul(b.add(r, LONG(i)), width), n)])
-                b.store(b.fmul(self._total(b.load(sums[i][j])), b.load(b.gep(self.scale.data, [n]))), place)
+        n = b.add(b.mul(p, LONG(OUTPUTS)), first)
+        scales = load(b, b.gep(self.scale.data, [n]), ir.VectorType(FLOAT, outputs))
+        for i in range(rows):
+            place = b.gep(self.out.data, [b.add(b.mul(b.add(r, LONG(i)), width), n)])
+            store(b, b.fmul(totals(b, [b.load(total) for total in sums[i]]), scales), place)
 
     def _prefetch(self, at, outputs: int) -> None:
         """Prefetch the next panel from memory while this one is multiplied with all rows. Tiles of a few outputs fetch it piece by piece in
@@ -102,10 +103,17 @@ class _Tile:
             for vector, weight in zip(vectors, part):
                 b.store(fma(b, vector, weight, b.load(total)), total)
 
-    def _total(self, sums):
-        """The sum of all lanes."""
-        b = self.b
-        while sums.type.count > 1:
-            half = sums.type.count // 2
-            sums = b.fadd(pick(b, sums, range(half)), pick(b, sums, range(half, 2 * half)))
-        return b.extract_element(sums, WORD(0))
+
+# Lanes of two vectors, the second's numbered on: the first of every two that are added next. Behind the first step no lane changes halves.
+STEPS = (4, (0, 1, 2, 3, 8, 9, 10, 11)), (2, (0, 1, 8, 9, 4, 5, 12, 13)), (1, (0, 2, 8, 10, 4, 6, 12, 14))
+
+
+def totals(b: ir.IRBuilder, sums: list):
+    """The sum of all lanes of 1, 2, 4 or 8 vectors, as one vector. Lanes l and l + 4 of each are added, then l and l + 2, then l and l + 1:
+    of two vectors at once while there are two, since otherwise short products spend much of their time here."""
+    half = len(sums) // 2
+    vectors = list(chain(*zip(sums[:half], sums[half:]))) or sums
+    for apart, lanes in STEPS:
+        pairs = zip(vectors[::2], vectors[1::2] or vectors)
+        vectors = [b.fadd(shuffle(b, *pair, lanes), shuffle(b, *pair, [lane + apart for lane in lanes])) for pair in pairs]
+    return pick(b, vectors[0], [lane for first in (0, 4) for lane in range(first, first + half)] or [0])
