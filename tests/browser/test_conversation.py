@@ -4,7 +4,7 @@ import json
 
 import pytest
 import tiny_model
-from app_page import PacedEngine, a_new_run, alert, reach, run, settings, state, until_ready
+from app_page import PacedEngine, a_new_run, alert, reach, run, settings, state, stop, until_ready
 from hostile import hostile
 from playwright.sync_api import expect
 from renderer_page import no_sideways_scroll
@@ -121,6 +121,49 @@ def test_keys_and_what_is_sent_when(visit, talking):
     run(page, "Once")  # a text that is continued has no conversation
     expect(page.locator(".e-conversation")).to_be_hidden()
     expect(page.locator(".e-reply")).to_be_hidden()
+
+
+EARLY = {
+    "en": (
+        "This reply is still being written: send your request when it is complete",
+        "This reply is incomplete: press Run to have it written again",
+    ),
+    "zh": ("回答还在生成：请等它写完再发送", "这个回答不完整：请按“运行”重写"),
+}
+
+
+@pytest.mark.parametrize("language", EARLY)
+def test_a_request_sent_too_early_is_kept_and_told_why(visit, talking, language):
+    page = visit(f"{SHORT}&lang={language}", 390)
+    writing, incomplete = EARLY[language]
+    box, line = page.locator(".e-reply textarea"), page.locator(".e-reply-line")
+    talking[0].go.clear()
+    try:
+        run(page)
+        reach(page, "running")
+        box.press("Enter")  # nothing was typed
+        expect(line).to_be_empty()
+        box.fill("later")
+        box.press("Enter")
+        expect(line).to_have_text(writing)
+        expect(box).to_have_value("later")
+        assert no_sideways_scroll(page)
+        stop(page)
+        expect(line).to_have_text(incomplete)
+        box.press("Enter")
+        expect(line).to_have_text(incomplete)
+    finally:
+        talking[0].go.set()
+    expect(page.locator("#run")).to_be_enabled()
+    run(page)
+    reach(page, "finished")
+    expect(line).to_be_empty()
+    expect(box).to_have_value("later")
+    with a_new_run(page):
+        box.press("Enter")
+    expect(page.locator(".e-lane-eesd .e-prompt")).to_have_text("later")
+    expect(line).to_be_empty()
+    reach(page, "finished")
 
 
 def test_what_is_too_long_is_one_line_and_nothing_is_lost(visit):

@@ -1,5 +1,5 @@
 // The next request of a conversation, beside the race's verdict. It can be typed while the reply comes and sent once that is complete.
-import { button, el } from "../lib/elements.js";
+import { button, el, setText } from "../lib/elements.js";
 import { turnsOf } from "../lib/turns.js";
 import { say } from "../lib/words.js";
 
@@ -11,7 +11,8 @@ export class Reply {
     Object.assign(this, { name: "reply", view, onSend: send });
     this.box = el("textarea", { rows: "1", "aria-label": words.label, title: words.keys });
     this.button = button(words.send, () => this.send(), "e-send");
-    this.node = el("div", { class: "e-reply", hidden: "" }, this.box, this.button);
+    this.line = el("p", { class: "e-reply-line", role: "status" });
+    this.node = el("div", { class: "e-reply", hidden: "" }, this.box, this.button, this.line);
     this.box.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return; // while composing, Enter ends a word in Chinese
       event.preventDefault();
@@ -29,17 +30,20 @@ export class Reply {
   }
 
   draw({ phase }) {
-    if (phase === "queued") return; // keep what is being typed
     const { isWhole, view } = this;
     const ended = phase === "cancelled" || phase === "failed";
-    this.node.hidden = Boolean(view.recording) || !this.started?.settings.chat;
     this.button.disabled = !isWhole;
+    this.early = ended ? words.ended : words.early; // said only to one who tries to send
+    if (this.line.textContent) setText(this.line, isWhole ? "" : this.early);
+    if (phase === "queued") return; // keep what is being typed
+    this.node.hidden = Boolean(view.recording) || !this.started?.settings.chat;
     this.box.placeholder = isWhole ? words.ready : ended ? words.ended : words.waiting;
   }
 
   send() {
     const request = this.box.value;
-    if (this.button.disabled || !request.trim()) return;
+    if (!request.trim()) return;
+    if (this.button.disabled) return setText(this.line, this.early);
     const { prompt, settings } = this.started;
     const committed = this.view.player.timeline.lanes.eesd.filter(({ type }) => type === "tokens_committed");
     const reply = committed.map(({ text }) => text).join("");

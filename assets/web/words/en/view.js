@@ -69,6 +69,7 @@ export const conversation = {
   send: "Send",
   ready: "Your next request",
   waiting: "Your next request, after this reply",
+  early: "This reply is still being written: send your request when it is complete",
   ended: "This reply is incomplete: press Run to have it written again",
 };
 

@@ -204,6 +204,7 @@ export const conversation = {
   send: "发送",
   ready: "你的下一个请求",
   waiting: "下一个请求：回答写完后可发送",
+  early: "回答还在生成：请等它写完再发送",
   ended: "这个回答不完整：请按“运行”重写",
 };
 
