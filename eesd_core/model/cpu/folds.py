@@ -12,6 +12,10 @@ from .vectors import FLOAT, FLOATS, LANES, LONG, fill, fma, folded, larger, load
 MULTIPLE = 4 * LANES  # numbers: four sums at a time, since an addition waits for the one before it
 
 
+def _plus(b, one, other):
+    return b.fadd(one, other)
+
+
 def _of_all(join, first: float):
     """A function for kernels, of the address of float32 numbers and their count, a positive multiple of MULTIPLE."""
 
@@ -31,7 +35,7 @@ def _of_all(join, first: float):
 
 
 largest = _of_all(larger, float("-inf"))
-summed = _of_all(lambda b, one, other: b.fadd(one, other), 0)
+summed = _of_all(_plus, 0)
 
 
 @intrinsic
@@ -46,7 +50,7 @@ def dot(typing, one, other, count):
             for i, place in enumerate(sums):
                 at = b.add(b.mul(loop.index, LONG(MULTIPLE)), LONG(i * LANES))
                 b.store(fma(b, *(load(b, b.gep(row, [at]), FLOATS) for row in rows), b.load(place)), place)
-        total = cgutils.alloca_once_value(b, folded(b, [b.load(place) for place in sums], lambda b, one, other: b.fadd(one, other)))
+        total = cgutils.alloca_once_value(b, folded(b, [b.load(place) for place in sums], _plus))
         with cgutils.for_range(b, b.sub(given[2], whole)) as loop:
             product = b.fmul(*(b.load(b.gep(row, [b.add(whole, loop.index)])) for row in rows))
             b.store(b.fadd(b.load(total), product), total)
